@@ -1,0 +1,98 @@
+"""What clients say: one type for each kind of message, one parser, one error."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from relay import json_text
+from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge
+
+# PROTOCOL: 1–128 of these, and not "." or "..", so that it can stand in a path.
+SESSION_ID_PATTERN: Final = r"(?!\.{1,2}/?\Z)[A-Za-z0-9._:~@-]{1,128}"
+CLIENT_MESSAGE_ID_PATTERN: Final = r"^[A-Za-z0-9:_-]{1,128}\Z"
+
+_session_id = re.compile(SESSION_ID_PATTERN)
+
+
+class OnBusy(enum.Enum):
+    """What to do with a message while another is being answered."""
+
+    ENQUEUE = "enqueue"
+    REJECT = "reject"
+    INTERRUPT = "interrupt"
+
+
+class StartTurn(msgspec.Struct, frozen=True):
+    """A ``user_message`` or a forwarded kind: start a turn.
+
+    ``message`` is what the client said, less ``on_busy`` and ``client_message_id``.
+    """
+
+    message: dict[str, Any]
+    client_message_id: str | None
+    on_busy: OnBusy
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Stop a turn; without ``turn_id`` the one in flight, else the queue's head."""
+
+    turn_id: str | None = None
+
+
+class _UserMessageFields(msgspec.Struct):
+    content: str
+
+
+class _ResumableFields(msgspec.Struct):
+    client_message_id: Annotated[str, msgspec.Meta(pattern=CLIENT_MESSAGE_ID_PATTERN)] | None = None
+    on_busy: OnBusy = OnBusy.ENQUEUE
+
+
+def is_session_id(text: str) -> bool:
+    """May this text name a session?"""
+    return _session_id.fullmatch(text) is not None
+
+
+def parse_client_message(
+    text: str, *, forward_types: frozenset[str], max_message_bytes: int, resumable: bool
+) -> StartTurn | Cancel:
+    """Read one text frame of a client.
+
+    Args:
+        text: the frame.
+        forward_types: kinds beside ``user_message`` that start a turn and go to the agent whole.
+        max_message_bytes: limit of the frame's UTF-8 bytes.
+        resumable: does the client speak ``gateway.v1``? A plain client's fields beyond the plain ones are ignored.
+
+    Raises:
+        ClientMessageTooLarge: over the limit.
+        ClientMessageInvalid: not a JSON object of a known type with valid fields.
+    """
+    if len(text) > max_message_bytes or len(text.encode("utf-8", "surrogatepass")) > max_message_bytes:
+        raise ClientMessageTooLarge(max_message_bytes)
+    try:
+        fields = json_text.decode(text)
+        if not isinstance(fields, dict):
+            raise ValueError("not an object")
+        return _parse_fields(fields, forward_types, resumable)
+    except ValueError as exc:  # msgspec.ValidationError is one
+        raise ClientMessageInvalid from exc
+
+
+def _parse_fields(fields: dict[str, Any], forward_types: frozenset[str], resumable: bool) -> StartTurn | Cancel:
+    kind = fields.get("type")
+    if kind == "cancel":
+        return msgspec.convert(fields, Cancel) if resumable else Cancel()
+    if kind == "user_message":
+        message = {"type": kind, "content": msgspec.convert(fields, _UserMessageFields).content}
+    elif isinstance(kind, str) and kind in forward_types:
+        own = ("client_message_id", "on_busy")
+        message = {name: value for name, value in fields.items() if name not in own}
+    else:
+        raise ValueError("unknown type")
+    options = msgspec.convert(fields, _ResumableFields) if resumable else _ResumableFields()
+    return StartTurn(message, options.client_message_id, options.on_busy)

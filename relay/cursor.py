@@ -1,0 +1,59 @@
+"""Cursors: the last position of a log that a client has seen, and where it goes on from there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+_EPOCH: Final = re.compile(r"[A-Za-z0-9]{1,32}")
+_OFFSET: Final = re.compile(r"[0-9]{1,15}")
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """A position in a log. Offsets compare only within one epoch."""
+
+    epoch: str
+    offset: int
+
+
+UNKNOWN: Final = Cursor("", 0)  # of no log, as no epoch is empty: reading after it reports a gap
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """Where a ``gateway.v1`` client goes on.
+
+    ``recovered``: ``None`` without a cursor, else whether every frame after it is still there.
+    """
+
+    after: Cursor
+    recovered: bool | None
+
+
+def resume(epoch: str, offset: str, *, log_epoch: str, oldest: int, newest: int, live_after: int) -> Resume:
+    """Read a client's cursor against its session's log.
+
+    Args:
+        epoch, offset: the query's parameters as they came; empty counts as absent.
+        log_epoch: the log's epoch.
+        oldest, newest: offsets of the first and the last frame that is kept; ``newest`` = ``oldest`` − 1 if none is.
+        live_after: where a client without a cursor begins: before the turn in flight, else ``newest``.
+    """
+    if not epoch and not offset:
+        return Resume(Cursor(log_epoch, live_after), None)
+    if not _OFFSET.fullmatch(offset):
+        return Resume(UNKNOWN, False)
+    position = int(offset)
+    if not epoch:
+        return Resume(Cursor(log_epoch, oldest - 1), True) if position == 0 else Resume(UNKNOWN, False)
+    if not _EPOCH.fullmatch(epoch):
+        return Resume(UNKNOWN, False)
+    recovered = epoch == log_epoch and oldest - 1 <= position <= newest
+    return Resume(Cursor(epoch, position), recovered)
+
+
+def query_cursor(query: Mapping[str, str]) -> tuple[str, str]:
+    """Take the cursor's two parameters out of a query."""
+    return query.get("epoch", ""), query.get("offset", "")

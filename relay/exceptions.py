@@ -1,0 +1,221 @@
+"""The error tree: one class for each case that a caller can act on.
+
+``code`` is what a ``gateway.v1`` client reads, ``str(error)`` is the sentence that any client may see. So no
+error here holds an address, a key or model output; what happened in detail is its ``__cause__``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from relay.frames import Snapshot
+
+
+class RelayError(Exception):
+    """Something that a client is told about.
+
+    ``temporary`` means that the same message, sent again after ``retry_after_seconds``, may succeed.
+    """
+
+    code: ClassVar[str] = "internal"
+    temporary: ClassVar[bool] = False
+    sentence: ClassVar[str] = "Something went wrong in the gateway. Send your message again."
+    retry_after_seconds: float = 1.0
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+# What a client sent.
+
+
+class ClientMessageInvalid(RelayError):
+    """A frame from a client that is not a JSON object of a known type with valid fields."""
+
+    code = "bad_request"
+    sentence = "Invalid JSON message"
+
+
+class ClientMessageTooLarge(RelayError):
+    """A frame from a client above ``MAX_MESSAGE_BYTES``."""
+
+    code = "message_too_large"
+
+    def __init__(self, max_message_bytes: int) -> None:
+        super().__init__(max_message_bytes)
+        self.max_message_bytes = max_message_bytes
+
+    def __str__(self) -> str:
+        return f"The message is too large: at most {self.max_message_bytes:,} bytes are allowed. Send a shorter one."
+
+
+class RateLimited(RelayError):
+    """A client that says more than it may."""
+
+    code = "rate_limited"
+    temporary = True
+    sentence = "Too many messages at once. Wait a moment, then send it again."
+
+
+# What the session layer says no with.
+
+
+class SessionBusy(RelayError):
+    """A message with ``on_busy: reject`` came while another was being answered."""
+
+    code = "session_busy"
+    temporary = True
+    sentence = "Another message is being answered. Send yours again when it is done."
+
+
+class QueueFull(RelayError):
+    """The session has ``MAX_QUEUE`` messages waiting."""
+
+    code = "queue_full"
+    temporary = True
+    sentence = "Too many messages are waiting in this conversation. Send yours again in a moment."
+
+
+class IdempotencyConflict(RelayError):
+    """A ``client_message_id`` that was used for another message."""
+
+    code = "idempotency_conflict"
+    sentence = "This client_message_id was already used for another message. Use a new one."
+
+
+class StoreUnavailable(RelayError):
+    """The store could not take the message."""
+
+    code = "store_unavailable"
+    temporary = True
+    sentence = "The conversation cannot be stored at the moment. Send your message again shortly."
+
+
+class NotOwner(RelayError):
+    """The session belongs to another subject."""
+
+    code = "forbidden"
+    sentence = "This conversation belongs to somebody else."
+
+
+class LeaseLost(RelayError):
+    """Another worker has taken the turn over, or the session is gone: write nothing more."""
+
+    code = "interrupted"
+    temporary = True
+    sentence = "The answer was taken over by another worker."
+
+
+class TurnCancelled(RelayError):
+    """The turn was cancelled: only its terminal frame may still be written."""
+
+    code = "cancelled"
+    sentence = "The answer was stopped."
+
+
+class SessionDeleted(RelayError):
+    """The session was erased while it was being watched."""
+
+    code = "session_deleted"
+    sentence = "This conversation was deleted."
+
+
+class ReplayGap(RelayError):
+    """Frames after the cursor are gone; ``snapshot`` holds what can be shown instead."""
+
+    code = "replay_gap"
+    sentence = "Part of the conversation is no longer kept."
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(snapshot)
+        self.snapshot = snapshot
+
+
+class TooSlow(RelayError):
+    """A plain viewer was overtaken by the trimming of the log: it cannot be told what it missed."""
+
+    code = "too_slow"
+    sentence = "This connection is too slow for the answer. Connect again."
+
+
+# What ends a turn without an answer.
+
+
+class UpstreamError(RelayError):
+    """The agent said that it failed, or answered with a status other than 2xx."""
+
+    code = "upstream_error"
+
+    def __init__(self, sentence: str = "The agent could not answer this message.") -> None:
+        super().__init__(sentence)
+        self._sentence = sentence
+
+    def __str__(self) -> str:
+        return self._sentence
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The agent takes no messages now: a refused connection, or 429, 502, 503, 504."""
+
+    code = "upstream_unavailable"
+    temporary = True
+
+    def __init__(self, retry_after_seconds: float = 1.0) -> None:
+        super().__init__("The agent is not available at the moment. Try again shortly.")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamTimeout(UpstreamError):
+    """The agent was silent for longer than ``REQUEST_TIMEOUT``."""
+
+    code = "upstream_timeout"
+    temporary = True
+
+    def __init__(self, silence_seconds: float) -> None:
+        super().__init__(f"The agent was silent for {silence_seconds:g} seconds, so its answer was given up.")
+
+
+class UpstreamEof(UpstreamError):
+    """The agent's answer broke off before its final event."""
+
+    code = "upstream_eof"
+
+    def __init__(self) -> None:
+        super().__init__("The agent's answer broke off before its end.")
+
+
+class UpstreamProtocol(UpstreamError):
+    """The agent's answer is not what the protocol allows."""
+
+    code = "upstream_protocol"
+
+
+class TurnTimeout(RelayError):
+    """The turn took longer than ``TURN_TIMEOUT``."""
+
+    code = "turn_timeout"
+    sentence = "The answer took too long and was stopped."
+
+
+class Interrupted(RelayError):
+    """The worker that ran the turn died; the agent is not asked a second time."""
+
+    code = "interrupted"
+    temporary = True
+    sentence = "The answer was interrupted. Send your message again."
+
+
+class BufferLost(RelayError):
+    """The store forgot the log while the turn was running."""
+
+    code = "buffer_lost"
+    sentence = "The conversation's store lost its data, so this answer could not be completed."
+
+
+class ShuttingDown(RelayError):
+    """The server is stopping."""
+
+    code = "shutting_down"
+    temporary = True
+    sentence = "The server is restarting. Send your message again."

@@ -1,0 +1,226 @@
+"""The frames that clients get, in both dialects.
+
+A frame of the log is kept as the text that a plain client reads (``body``); what ``gateway.v1`` adds is put in front
+of its last brace when it is sent. So a plain viewer costs no encoding at all, and a ``gateway.v1`` viewer one string.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, Literal
+
+import msgspec
+
+from relay import json_text
+from relay.exceptions import RelayError
+
+FinishReason = str  # "stop", "cancelled", or what the agent said
+SnapshotReason = Literal["trimmed", "epoch_changed"]
+
+_TOKEN_HEAD: Final = '{"type":"assistant_message","token":"'
+_TOKEN_TAIL: Final = '","is_final":false}'
+_FINAL_BODY: Final = '{"type":"assistant_message","token":"","is_final":true}'
+
+
+class FrameKind(enum.IntEnum):
+    """What a frame of the log is; the log and the dialects ask for no more."""
+
+    USER_MESSAGE = 1
+    TOKEN = 2
+    EVENT = 3
+    NOTICE = 4
+    FINAL = 5
+    ERROR = 6
+
+
+class CloseCode(enum.IntEnum):
+    """Why the server closes a socket; for clients that saw no ``disconnect`` frame."""
+
+    # Come back, with the cursor if there is one.
+    SERVER_RESTART = 1012
+    IDLE = 4408
+    RATE_LIMITED = 4429
+    STORE_UNAVAILABLE = 4503
+    TOO_SLOW = 4508
+    # Don't.
+    SESSION_DELETED = 1000
+    INTERNAL = 1011
+    UNAUTHORIZED = 4401
+    FORBIDDEN = 4403
+
+
+COME_BACK: Final = frozenset(
+    {
+        CloseCode.SERVER_RESTART,
+        CloseCode.IDLE,
+        CloseCode.RATE_LIMITED,
+        CloseCode.STORE_UNAVAILABLE,
+        CloseCode.TOO_SLOW,
+    }
+)
+
+
+class Frame(msgspec.Struct, gc=False):
+    """One frame of a session's log.
+
+    Attributes:
+        kind: what it is.
+        turn_id: the turn that it belongs to.
+        body: one JSON object: the whole frame as plain clients read it.
+        members: JSON members that only ``gateway.v1`` clients get, without braces; may be empty.
+        offset: its place in the log, from 1; 0 until the log has taken it.
+    """
+
+    kind: FrameKind
+    turn_id: str
+    body: str
+    members: str = ""
+    offset: int = 0
+
+    @property
+    def is_terminal(self) -> bool:
+        """Is this the frame that ends its turn?"""
+        return self.kind >= FrameKind.FINAL
+
+    @property
+    def plain(self) -> str | None:
+        """The text for a plain client; ``None`` for frames that only ``gateway.v1`` knows."""
+        if self.kind is FrameKind.USER_MESSAGE or self.kind is FrameKind.NOTICE:
+            return None
+        return self.body
+
+    @property
+    def v1(self) -> str:
+        """The text for a ``gateway.v1`` client."""
+        members = f",{self.members}" if self.members else ""
+        return f'{self.body[:-1]}{members},"turn_id":"{self.turn_id}","offset":{self.offset}}}'
+
+    @property
+    def token_text(self) -> str:
+        """A token frame's text as it stands between the quotes of a JSON string; empty for other kinds."""
+        if self.kind is not FrameKind.TOKEN:
+            return ""
+        return self.body[len(_TOKEN_HEAD) : -len(_TOKEN_TAIL)]
+
+    @property
+    def size(self) -> int:
+        """What the frame counts against ``BUFFER_BYTES``: the characters of its text."""
+        return len(self.body) + len(self.members)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A session's newest turn, for a client whose cursor the log cannot serve.
+
+    ``text`` is written as it stands between the quotes of a JSON string. ``turn_id`` and ``text`` are ``None`` when
+    nothing is kept; ``terminal`` is ``None`` while the turn runs.
+    """
+
+    epoch: str
+    offset: int
+    reason: SnapshotReason
+    turn_id: str | None = None
+    text: str | None = None
+    terminal: Frame | None = None
+
+    @property
+    def v1(self) -> str:
+        """The ``snapshot`` frame."""
+        finish_reason, error = _ending(self.terminal)
+        head = {"type": "snapshot", "epoch": self.epoch, "turn_id": self.turn_id}
+        tail = {"offset": self.offset, "reason": self.reason, "finish_reason": finish_reason, "error": error}
+        content = "null" if self.text is None else f'"{self.text}"'
+        return f'{json_text.encode(head)[:-1]},"content":{content},{json_text.encode(tail)[1:]}'
+
+
+def user_message(turn_id: str, body: str) -> Frame:
+    """Make a turn's first frame; ``body`` is the client's message as one JSON object."""
+    return Frame(FrameKind.USER_MESSAGE, turn_id, body)
+
+
+def token(turn_id: str, text: str) -> Frame:
+    """Make the frame of one token, which may be empty."""
+    return Frame(FrameKind.TOKEN, turn_id, token_body(json_text.encode_string(text)))
+
+
+def token_body(token_text: str) -> str:
+    """Write a plain token frame from text as it stands between the quotes of a JSON string."""
+    return f"{_TOKEN_HEAD}{token_text}{_TOKEN_TAIL}"
+
+
+def event(turn_id: str, fields: dict[str, Any]) -> Frame:
+    """Make the frame that passes on another object of the agent (any JSON), less members that are the log's."""
+    kept = {name: value for name, value in fields.items() if name not in ("turn_id", "offset")}
+    return Frame(FrameKind.EVENT, turn_id, json_text.encode(kept))
+
+
+def notice(turn_id: str, code: str, content: str) -> Frame:
+    """Make a frame that tells something and ends nothing."""
+    return Frame(FrameKind.NOTICE, turn_id, json_text.encode({"type": "notice", "code": code, "content": content}))
+
+
+def final(turn_id: str, finish_reason: FinishReason = "stop") -> Frame:
+    """Make the frame that ends an answer."""
+    return Frame(FrameKind.FINAL, turn_id, _FINAL_BODY, f'"finish_reason":{json_text.encode(finish_reason)}')
+
+
+def error(turn_id: str, reason: RelayError) -> Frame:
+    """Make the frame that ends a turn without an answer."""
+    return Frame(FrameKind.ERROR, turn_id, plain_error(reason), json_text.encode(_error_members(reason))[1:-1])
+
+
+def plain_error(reason: RelayError) -> str:
+    """Write an error as plain clients read it."""
+    return json_text.encode({"type": "error", "content": str(reason)})
+
+
+def v1_refusal(reason: RelayError, client_message_id: str | None = None) -> str:
+    """Write the error that refuses one message: not in the log, without a ``turn_id``."""
+    fields = {"type": "error", "content": str(reason), **_error_members(reason)}
+    if client_message_id is not None:
+        fields["client_message_id"] = client_message_id
+    return json_text.encode(fields)
+
+
+def disconnect(reason: RelayError, close_code: CloseCode, *, delay_ms: int = 0) -> str:
+    """Write the frame that a ``gateway.v1`` client gets before the server closes on purpose."""
+    return json_text.encode(
+        {
+            "type": "disconnect",
+            "code": reason.code,
+            "content": str(reason),
+            "reconnect": close_code in COME_BACK,
+            "delay_ms": delay_ms,
+        }
+    )
+
+
+def merged_tokens(run: list[Frame]) -> str:
+    """Write consecutive token frames of one turn as one ``gateway.v1`` frame (``coalesce=1``)."""
+    if len(run) == 1:
+        return run[0].v1
+    first, last = run[0], run[-1]
+    body = token_body("".join(frame.token_text for frame in run))
+    return f'{body[:-1]},"turn_id":"{last.turn_id}","from_offset":{first.offset},"offset":{last.offset}}}'
+
+
+def _error_members(reason: RelayError) -> dict[str, Any]:
+    members: dict[str, Any] = {"code": reason.code}
+    if reason.temporary:
+        members["retry_after_ms"] = round(reason.retry_after_seconds * 1000)
+    return members
+
+
+def _ending(terminal: Frame | None) -> tuple[str | None, dict[str, Any] | None]:
+    """Say how a turn ended: ``finish_reason`` and, after an error, its code and words."""
+    if terminal is None:
+        return None, None
+    fields = json_text.decode(terminal.v1)
+    if terminal.kind is FrameKind.ERROR:
+        return "error", {"code": fields["code"], "content": fields["content"]}
+    return fields["finish_reason"], None
+
+
+def error_code(terminal: Frame) -> str:
+    """Read an error frame's code."""
+    code: str = json_text.decode(terminal.v1)["code"]
+    return code

@@ -1,0 +1,67 @@
+"""JSON text that may hold half a character.
+
+JavaScript cuts strings between UTF-16 units, so an agent may send one emoji as two tokens, ``"\\ud83d"`` and
+``"\\ude00"``. RFC 8259 §8.2 allows such text and leaves its meaning open. Here it passes unharmed: what cannot be
+UTF-8 stays a ``\\u`` escape, and a browser that joins both tokens sees the emoji.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+import msgspec
+
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+
+
+def decode(text: str | bytes) -> Any:
+    """Parse JSON strictly: no NaN, no infinity, no number out of range.
+
+    Returns:
+        Any JSON value, so ``Any``: the caller looks at its type.
+
+    Raises:
+        ValueError: the text is not JSON, or nested deeper than the parser goes.
+    """
+    try:
+        return _decoder.decode(text)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+    except (msgspec.DecodeError, UnicodeError) as exc:
+        if not _has_surrogate_escape(text):
+            raise ValueError("not JSON") from exc
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+
+
+def encode(value: Any) -> str:
+    """Write a JSON value as compact text; lone surrogates as ``\\u`` escapes. ``Any``: every JSON value."""
+    try:
+        return _encoder.encode(value).decode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def encode_string(text: str) -> str:
+    """Write what stands between the quotes of a JSON string. Such pieces may be joined like the strings."""
+    return encode(text)[1:-1]
+
+
+def _has_surrogate_escape(text: str | bytes) -> bool:
+    lowered = text.lower()
+    return (b"\\ud" in lowered) if isinstance(lowered, bytes) else ("\\ud" in lowered)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("number out of range")
+    return number
