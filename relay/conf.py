@@ -1,0 +1,209 @@
+"""Every setting, once: its name, what it may be, its default and its reason.
+
+``gateway_project/settings.py`` collects the environment's ``GATEWAY__…`` texts; code asks ``conf`` for typed values.
+A wrong text stops the start with a system check that names it (``relay.checks``).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, Self, TypeVar, overload
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+T = TypeVar("T")
+
+PREFIX = "GATEWAY__"
+
+
+class SettingInvalid(ValueError):
+    """A setting's text is not what it may be. The text itself is not repeated: it may be a secret."""
+
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(name, expected)
+        self.name = name
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.name} must be {self.expected}."
+
+
+class Parser(Generic[T]):
+    """Reads one kind of value from text; ``expected`` says in words what it takes."""
+
+    def __init__(self, expected: str, read: Callable[[str], T]) -> None:
+        self.expected = expected
+        self.read = read
+
+
+class Setting(Generic[T]):
+    """One setting, as a property of ``conf``. An empty text counts as unset unless ``may_be_unset`` is false."""
+
+    def __init__(self, name: str, parser: Parser[T], default: str, *, may_be_unset: bool = True) -> None:
+        self.name = name
+        self.default = default
+        self._parser = parser
+        self._may_be_unset = may_be_unset
+
+    @overload
+    def __get__(self, conf: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, conf: Conf, owner: type[Any]) -> T: ...
+    def __get__(self, conf: Conf | None, owner: type[Any]) -> Self | T:
+        if conf is None:
+            return self
+        text = conf.texts.get(self.name)
+        if text is None or (self._may_be_unset and not text.strip()):
+            text = self.default
+        try:
+            return self._parser.read(text.strip())
+        except ValueError as exc:
+            raise SettingInvalid(self.name, self._parser.expected) from exc
+
+
+def text() -> Parser[str]:
+    return Parser("a text", str)
+
+
+def keys() -> Parser[tuple[str, ...]]:
+    def read(raw: str) -> tuple[str, ...]:
+        names = tuple(part.strip() for part in raw.split(","))
+        if not all(name.isascii() and name.isprintable() and name for name in names):
+            raise ValueError
+        return names
+
+    return Parser("one key, or several separated by commas, of printable ASCII, none of them empty", read)
+
+
+def names() -> Parser[tuple[str, ...]]:
+    return Parser(
+        "names separated by commas", lambda raw: tuple(part.strip() for part in raw.split(",") if part.strip())
+    )
+
+
+def http_url() -> Parser[str]:
+    def read(raw: str) -> str:
+        parts = urlsplit(raw)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError
+        parts.port  # noqa: B018 - raises if it is not a number
+        return raw.rstrip("/")
+
+    return Parser("an address that begins with http:// or https://, without query", read)
+
+
+def boolean() -> Parser[bool]:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+    def read(raw: str) -> bool:
+        try:
+            return words[raw.lower()]
+        except KeyError as exc:
+            raise ValueError from exc
+
+    return Parser("true or false", read)
+
+
+def seconds(least: float) -> Parser[float]:
+    def read(raw: str) -> float:
+        value = float(raw)
+        if not math.isfinite(value) or value < least:
+            raise ValueError
+        return value
+
+    return Parser(f"a number of seconds, at least {least:g}", read)
+
+
+def count(least: int, unit: str) -> Parser[int]:
+    def read(raw: str) -> int:
+        if not raw.isascii() or not raw.isdigit() or int(raw) < least:
+            raise ValueError
+        return int(raw)
+
+    return Parser(f"a whole number of {unit}, at least {least:,}", read)
+
+
+def choice(*words: str, fold: Callable[[str], str] = str.lower) -> Parser[str]:
+    def read(raw: str) -> str:
+        if fold(raw) not in words:
+            raise ValueError
+        return fold(raw)
+
+    return Parser(f"one of {', '.join(words)}", read)
+
+
+class Conf:
+    """The settings as typed values. Each property raises ``SettingInvalid`` for a wrong text."""
+
+    def __init__(self, source: Callable[[], Mapping[str, str]]) -> None:
+        self._source = source
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """What the environment says, without the prefix."""
+        return self._source()
+
+    # The five that deployments already have.
+    internal_api_keys = Setting("INTERNAL_API_KEY", keys(), "change-me-internal-key", may_be_unset=False)
+    agent_url = Setting("AGENT_URL", http_url(), "http://localhost:8001")
+    request_timeout_seconds = Setting("REQUEST_TIMEOUT", seconds(0.1), "30.0")
+    log_level = Setting("LOG_LEVEL", choice(*logging.getLevelNamesMapping(), fold=str.upper), "DEBUG")
+    version = Setting("VERSION", text(), "0.1.0")
+
+    # Store.
+    buffer_frames = Setting("BUFFER_SIZE", count(16, "frames"), "10000")
+    buffer_bytes = Setting("BUFFER_BYTES", count(65_536, "bytes"), "4194304")
+    buffer_ttl_seconds = Setting("BUFFER_TTL", seconds(1), "3600")
+    max_sessions = Setting("MAX_SESSIONS", count(1, "sessions"), "10000")
+    lease_seconds = Setting("LEASE_SECONDS", seconds(0.5), "5")
+
+    # Sizes.
+    max_message_bytes = Setting("MAX_MESSAGE_BYTES", count(1_024, "bytes"), "262144")
+    max_event_bytes = Setting("MAX_EVENT_BYTES", count(1_024, "bytes"), "1048576")
+    max_turn_bytes = Setting("MAX_TURN_BYTES", count(1_024, "bytes"), "8388608")
+    max_queue = Setting("MAX_QUEUE", count(0, "messages"), "16")
+
+    # Times.
+    turn_timeout_seconds = Setting("TURN_TIMEOUT", seconds(1), "3600")
+    heartbeat_seconds = Setting("HEARTBEAT_SECONDS", seconds(0.2), "20")
+
+    # Behaviour.
+    on_disconnect = Setting("ON_DISCONNECT", choice("continue", "cancel"), "continue")
+    forward_types = Setting("FORWARD_TYPES", names(), "")
+    max_concurrent_turns = Setting("MAX_CONCURRENT_TURNS", count(1, "turns"), "1000")
+    chat_page = Setting("CHAT_PAGE", boolean(), "false")
+    admin = Setting("ADMIN", boolean(), "false")
+
+    # Django's own. An empty SECRET_KEY is one made for this process.
+    secret_key = Setting("SECRET_KEY", text(), "")
+    debug = Setting("DEBUG", boolean(), "false")
+    allowed_hosts = Setting("ALLOWED_HOSTS", names(), "*")
+    database_url = Setting("DATABASE_URL", text(), "sqlite:///db.sqlite3")
+
+    def settings(self) -> Iterator[Setting[Any]]:
+        """Give every setting, whatever its type, in the order in which they are declared."""
+        return (member for member in vars(type(self)).values() if isinstance(member, Setting))
+
+    def problems(self) -> Iterator[SettingInvalid]:
+        """Give what is wrong with the texts."""
+        for setting in self.settings():
+            try:
+                setting.__get__(self, type(self))
+            except SettingInvalid as problem:
+                yield problem
+
+    def unknown_names(self) -> list[str]:
+        """Name the texts that no setting reads: misspelt, most likely."""
+        return sorted(set(self.texts) - {setting.name for setting in self.settings()})
+
+    def without_problems(self) -> Conf:
+        """Give a copy in which each wrong text is unset, so that Django can start far enough to name them."""
+        wrong = {problem.name for problem in self.problems()}
+        texts = {name: value for name, value in self.texts.items() if name not in wrong}
+        return Conf(lambda: texts)
+
+
+conf = Conf(lambda: settings.GATEWAY)

@@ -1,0 +1,185 @@
+"""The contract of a session layer: a Channels channel layer with one extension, ``"sessions"``.
+
+Every call is atomic and **may be repeated after a lost reply without a second effect**. Every write of a turn shows
+its lease; a lease is lost only when another worker has claimed the session, so an owner that is merely late writes
+on. Two workers never write one turn, and a turn never gets two ends.
+
+Cancelling a call (``asyncio``) leaves it done or not done, never half done: repeat it to know.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncGenerator
+from typing import ClassVar, Final
+
+from channels.layers import BaseChannelLayer
+
+from relay.cursor import Cursor
+from relay.frames import Frame
+from relay.layers.values import Accepted, CancelAck, NewTurn, Rate, SessionState, Turn
+
+EXTENSION: Final = "sessions"
+
+
+class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels has no types
+    """Sessions: queue, lease, log and state of each, beside the groups and channels of Channels."""
+
+    extensions: ClassVar[list[str]] = ["groups", "flush", EXTENSION]
+
+    # Turns: from a client's message to its terminal frame.
+
+    @abc.abstractmethod
+    async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
+        """Store a message in the session's queue; write no frame.
+
+        A known ``client_message_id`` is looked up before anything else: the same message is a duplicate and gives
+        the turn it has.
+
+        Raises:
+            SessionBusy: ``on_busy`` is ``reject`` and a turn is running or queued.
+            QueueFull: as many are waiting as may; never with ``interrupt``, which cancels the turn in flight and
+                puts this one at the queue's head in the same step.
+            IdempotencyConflict: the ``client_message_id`` belongs to another message.
+            StoreUnavailable: there is no room for one more session.
+        """
+
+    @abc.abstractmethod
+    async def claim(self, session_id: str, claim_id: str) -> Turn | None:
+        """Take the session's lease, if nobody holds a live one.
+
+        Gives the abandoned turn if there is one, else the queue's head, whose ``user_message`` frame is appended;
+        ``None`` if there is neither, or somebody holds the lease. ``claim_id``, random, becomes the lease.
+        """
+
+    @abc.abstractmethod
+    async def append(self, turn: Turn, frames: list[Frame]) -> int:
+        """Append frames under the turn's lease, extend it, announce them. Repeat with the same frames.
+
+        Returns:
+            The offset of the last of them.
+
+        Raises:
+            LeaseLost: another worker has the session, or the session is gone.
+            TurnCancelled: nothing was stored; call ``finish``.
+        """
+
+    @abc.abstractmethod
+    async def finish(self, turn: Turn, terminal: Frame) -> Frame:
+        """Append the terminal frame, end the turn, free the lease.
+
+        Returns:
+            The terminal that is stored: of a cancelled turn ``cancelled``, whatever was asked.
+
+        Raises:
+            LeaseLost: another worker has the session, or the session is gone.
+        """
+
+    @abc.abstractmethod
+    async def renew(self, turn: Turn) -> None:
+        """Extend the lease by ``LEASE_SECONDS`` from now.
+
+        Raises:
+            LeaseLost: another worker has the session, or the session is gone.
+            TurnCancelled: the turn was cancelled; the lease was extended all the same.
+        """
+
+    @abc.abstractmethod
+    async def wait_cancelled(self, turn: Turn) -> None:
+        """Return when the turn may have been cancelled, or its session is gone. A hint: ``renew`` tells."""
+
+    @abc.abstractmethod
+    async def cancel(self, session_id: str, turn_id: str | None = None) -> CancelAck:
+        """Mark a turn cancelled and announce it; without ``turn_id`` the one in flight, else the queue's head."""
+
+    @abc.abstractmethod
+    async def reset(self, turn: Turn, text: str) -> Frame:
+        """Begin a new epoch after the store forgot the log: the turn's text so far, ended with ``buffer_lost``.
+
+        Args:
+            text: as it stands between the quotes of a JSON string.
+
+        Returns:
+            The terminal that is stored.
+
+        Raises:
+            LeaseLost: another turn has begun since.
+        """
+
+    @abc.abstractmethod
+    async def clear_queue(self, session_id: str) -> int:
+        """Cancel every queued turn; each keeps its place and ends without being run. Returns how many."""
+
+    @abc.abstractmethod
+    async def pending(self, limit: int) -> list[str]:
+        """Name at most ``limit`` sessions that have an unfinished turn or a queue, and no live lease."""
+
+    # The log.
+
+    @abc.abstractmethod
+    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Frame]:
+        """Give at most ``limit`` frames after a position; an empty list at the newest.
+
+        Raises:
+            ReplayGap: the position is of another epoch, beyond the newest, or frames after it are gone.
+        """
+
+    @abc.abstractmethod
+    def tail(self, session_id: str, after: Cursor) -> AsyncGenerator[list[Frame], None]:
+        """Give what lies after a position, then what comes, in batches: never a hole, never a duplicate.
+
+        Raises:
+            ReplayGap: as in ``read``; begin again after the snapshot.
+            SessionDeleted: the session was erased.
+        """
+
+    # Sessions.
+
+    @abc.abstractmethod
+    async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> None:
+        """Enter a viewer, or keep it entered: an entry lasts ``VIEWER_SECONDS`` after the last call.
+
+        Raises:
+            NotOwner: the session belongs to another subject; it belongs to the first that attached.
+            StoreUnavailable: there is no room for one more session.
+        """
+
+    @abc.abstractmethod
+    async def detach(self, session_id: str, viewer: str) -> int:
+        """Take a viewer out. Returns how many are left."""
+
+    @abc.abstractmethod
+    async def state(self, session_id: str) -> SessionState:
+        """Describe a session. One that does not exist yet is begun: its epoch is that of its first frame to come.
+
+        Raises:
+            StoreUnavailable: there is no room for one more session.
+        """
+
+    @abc.abstractmethod
+    async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
+        """List sessions, a page a call. ``""`` begins, and is returned with the last page."""
+
+    @abc.abstractmethod
+    async def delete(self, session_id: str) -> bool:
+        """Erase a session: running and queued turns end with it. Returns whether it existed."""
+
+    # Life.
+
+    async def start(self) -> None:
+        """Connect; called once for each event loop, before anything else."""
+
+    async def close(self) -> None:
+        """Let go of connections and tasks; what is stored stays."""
+
+
+class Limits(abc.ABC):
+    """What is not about sessions: rates, and things that may be used once."""
+
+    @abc.abstractmethod
+    async def take(self, key: str, rate: Rate) -> float:
+        """Take one from a token bucket. Returns 0, or the seconds after which there will be one."""
+
+    @abc.abstractmethod
+    async def use_once(self, key: str, ttl_seconds: float) -> bool:
+        """Say whether this is the first use of ``key`` within ``ttl_seconds``."""

@@ -1,0 +1,43 @@
+"""What a session layer may keep, and for how long."""
+
+from __future__ import annotations
+
+import msgspec
+
+from relay.conf import conf
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of a session layer.
+
+    Attributes:
+        max_frames, max_bytes: of one session's log; the oldest frames go first.
+        ttl_seconds: a session is forgotten so long after its last frame, message or viewer.
+        max_sessions: of one process's memory layer; the idle ones go first.
+        max_queue: messages that may wait in one session.
+        lease_seconds: how long a worker may be silent before another takes its turn over.
+        viewer_seconds: how long a viewer counts after its last sign of life.
+        max_remembered_turns: of one session, for repeated messages and late cancels; the oldest go first.
+    """
+
+    max_frames: int = 10_000
+    max_bytes: int = 4 * 1024 * 1024
+    ttl_seconds: float = 3600.0
+    max_sessions: int = 10_000
+    max_queue: int = 16
+    lease_seconds: float = 5.0
+    viewer_seconds: float = 60.0
+    max_remembered_turns: int = 1_000
+
+
+def configured_bounds() -> Bounds:
+    """Read the bounds from the settings."""
+    return Bounds(
+        max_frames=conf.buffer_frames,
+        max_bytes=conf.buffer_bytes,
+        ttl_seconds=conf.buffer_ttl_seconds,
+        max_sessions=conf.max_sessions,
+        max_queue=conf.max_queue,
+        lease_seconds=conf.lease_seconds,
+        viewer_seconds=3 * conf.heartbeat_seconds,
+    )

@@ -1,0 +1,234 @@
+"""The session layer of one process: nothing to install, nothing survives the process.
+
+It belongs to one event loop; no call awaits between reading and writing, which is what makes each atomic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from relay import frames as frames_
+from relay.client_messages import OnBusy
+from relay.cursor import Cursor
+from relay.exceptions import (
+    BufferLost,
+    IdempotencyConflict,
+    LeaseLost,
+    QueueFull,
+    SessionBusy,
+    SessionDeleted,
+    TurnCancelled,
+)
+from relay.frames import Frame
+from relay.layers.base import SessionLayer
+from relay.layers.bounds import Bounds, configured_bounds
+from relay.layers.channels import MemoryChannels
+from relay.layers.memory_session import MemorySession, TurnRecord
+from relay.layers.memory_shelves import Shelves
+from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, SessionState, Turn, agent_message
+
+TAIL_BATCH_FRAMES = 256  # a viewer that is behind reads so many at once, then lets others run
+
+
+class MemorySessionLayer(MemoryChannels, SessionLayer):
+    """Sessions in memory. ``channels`` keywords go to the groups and channels."""
+
+    extensions = SessionLayer.extensions
+
+    def __init__(
+        self, bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic, **channels: Any
+    ) -> None:
+        super().__init__(**channels)
+        self.bounds = bounds or configured_bounds()
+        self._clock = clock
+        self._shelves = Shelves(self.bounds, clock)
+
+    # Turns.
+
+    async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
+        session = self._shelves.open(session_id)
+        known = session.turns.get(new_turn.turn_id)
+        if known is not None:
+            return session.accepted(known, duplicate=False)  # this very call, repeated
+        same_name = session.turn_named(new_turn.client_message_id)
+        if same_name is not None:
+            if not same_name.is_same_message(new_turn.body):
+                raise IdempotencyConflict
+            return session.accepted(same_name, duplicate=True)
+        self._refuse_if_busy(session, new_turn.on_busy)
+        if new_turn.on_busy is OnBusy.INTERRUPT and session.running is not None:
+            session.running.cancel()
+        record = session.put_in_queue(new_turn)
+        self._shelves.settle(session)
+        return session.accepted(record, duplicate=False)
+
+    def _refuse_if_busy(self, session: MemorySession, on_busy: OnBusy) -> None:
+        if on_busy is OnBusy.REJECT and session.unfinished:
+            raise SessionBusy
+        if on_busy is not OnBusy.INTERRUPT and session.unfinished > self.bounds.max_queue:
+            raise QueueFull  # one more than may wait is running, or about to
+
+    async def claim(self, session_id: str, claim_id: str) -> Turn | None:
+        session = self._shelves.find(session_id)
+        if session is None:
+            return None
+        record = session.running
+        if record is None:
+            if not session.queue:
+                return None
+            record = session.start_next(claim_id)
+        elif record.lease_id != claim_id:
+            if record.lease_expires_at > self._clock():
+                return None
+            record.lease_id, record.is_abandoned = claim_id, True
+        self._shelves.lease(session, record)
+        return Turn(
+            session_id=session_id,
+            turn_id=record.turn_id,
+            lease_id=claim_id,
+            message=agent_message(record.body),
+            subject=record.subject,
+            is_abandoned=record.is_abandoned,
+            is_cancelled=record.is_cancelled,
+            append_number=record.append_number,
+        )
+
+    async def append(self, turn: Turn, frames: list[Frame]) -> int:
+        session, record = self._owned(turn)
+        if record.append_number == turn.append_number:
+            if record.is_cancelled:
+                raise TurnCancelled
+            session.log.extend(frames)
+            session.wake()
+            record.append_number += 1
+            record.append_end = session.log.newest
+        turn.append_number = record.append_number
+        self._shelves.lease(session, record)
+        return record.append_end
+
+    async def finish(self, turn: Turn, terminal: Frame) -> Frame:
+        session, record = self._owned(turn, ended=True)
+        if record.terminal is None:
+            if record.is_cancelled:
+                terminal = frames_.final(turn.turn_id, "cancelled")
+            session.end_turn(record, terminal)
+            self._shelves.settle(session)
+            return terminal
+        return record.terminal
+
+    async def renew(self, turn: Turn) -> None:
+        session, record = self._owned(turn)
+        self._shelves.lease(session, record)
+        if record.is_cancelled:
+            raise TurnCancelled
+
+    async def wait_cancelled(self, turn: Turn) -> None:
+        try:
+            _, record = self._owned(turn)
+        except LeaseLost:
+            return
+        await record.wait_cancelled()
+
+    async def cancel(self, session_id: str, turn_id: str | None = None) -> CancelAck:
+        session = self._shelves.find(session_id)
+        record = session.turn_to_cancel(turn_id) if session is not None else None
+        if record is None:
+            return CancelAck(turn_id, CancelStatus.UNKNOWN)
+        if record.status == "ended":
+            return CancelAck(record.turn_id, CancelStatus.ALREADY_ENDED)
+        record.cancel()
+        status = CancelStatus.CANCELLING if record.status == "running" else CancelStatus.QUEUED
+        return CancelAck(record.turn_id, status)
+
+    async def reset(self, turn: Turn, text: str) -> Frame:
+        session = self._shelves.open(turn.session_id)
+        record = session.turns.get(turn.turn_id)
+        if record is not None and record.terminal is not None and record.lease_id == turn.lease_id:
+            return record.terminal
+        if session.running is not None and session.running.lease_id != turn.lease_id:
+            raise LeaseLost
+        if record is None and session.log.newest:
+            raise LeaseLost  # another turn has been written since
+        terminal = frames_.error(turn.turn_id, BufferLost())
+        session.begin_epoch()
+        session.log.restart_turn(turn.turn_id, text)
+        session.end_turn(record or session.adopt(turn), terminal)
+        self._shelves.settle(session)
+        return terminal
+
+    async def clear_queue(self, session_id: str) -> int:
+        session = self._shelves.find(session_id)
+        waiting = [record for record in session.queue if not record.is_cancelled] if session is not None else []
+        for record in waiting:
+            record.cancel()
+        return len(waiting)
+
+    async def pending(self, limit: int) -> list[str]:
+        return self._shelves.pending(limit)
+
+    # The log.
+
+    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Frame]:
+        return self._shelves.open(session_id).log.after(after, limit)
+
+    async def tail(self, session_id: str, after: Cursor) -> AsyncGenerator[list[Frame], None]:
+        session = self._shelves.open(session_id)
+        while True:
+            if session.is_deleted:
+                raise SessionDeleted
+            if session.is_forgotten:
+                session = self._shelves.open(session_id)
+            batch = session.log.after(after, TAIL_BATCH_FRAMES)
+            if batch:
+                after = Cursor(after.epoch, batch[-1].offset)
+                yield batch
+            else:
+                await session.wait()
+
+    # Sessions.
+
+    async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> None:
+        session = self._shelves.open(session_id)
+        session.admit(subject)
+        session.viewers.enter(viewer)
+        self._shelves.settle(session)
+
+    async def detach(self, session_id: str, viewer: str) -> int:
+        session = self._shelves.find(session_id)
+        if session is None:
+            return 0
+        session.viewers.leave(viewer)
+        return len(session.viewers)
+
+    async def state(self, session_id: str) -> SessionState:
+        return self._shelves.open(session_id).state()
+
+    async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
+        page = self._shelves.page(cursor, limit + 1)
+        more = page[limit - 1].session_id if len(page) > limit else ""
+        return [session.state() for session in page[:limit]], more
+
+    async def delete(self, session_id: str) -> bool:
+        session = self._shelves.find(session_id)
+        if session is None:
+            return False
+        self._shelves.remove(session)
+        session.delete()
+        return True
+
+    async def flush(self) -> None:
+        await super().flush()
+        for session in self._shelves.page("", len(self._shelves)):
+            await self.delete(session.session_id)
+
+    def _owned(self, turn: Turn, *, ended: bool = False) -> tuple[MemorySession, TurnRecord]:
+        """Find the turn that this lease may write; ``ended``: also one that it has ended already."""
+        session = self._shelves.find(turn.session_id)
+        record = session.turns.get(turn.turn_id) if session is not None else None
+        if session is None or record is None or record.lease_id != turn.lease_id:
+            raise LeaseLost
+        if record.status == "ended" and not ended:
+            raise LeaseLost
+        return session, record

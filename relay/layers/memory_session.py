@@ -1,0 +1,230 @@
+"""One session of the memory layer: its log, turns, queue and viewers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from relay import frames
+from relay.client_messages import OnBusy
+from relay.exceptions import NotOwner
+from relay.frames import Frame
+from relay.layers.bounds import Bounds
+from relay.layers.log import Log
+from relay.layers.values import Accepted, NewTurn, SessionState, Turn, TurnStatus, new_id
+
+
+class TurnRecord:
+    """What the layer knows of one turn."""
+
+    def __init__(self, new_turn: NewTurn) -> None:
+        self.turn_id = new_turn.turn_id
+        self.body = new_turn.body
+        self.client_message_id = new_turn.client_message_id
+        self.subject = new_turn.subject
+        self.is_detached = new_turn.is_detached
+        self.status: TurnStatus = "queued"
+        self.is_cancelled = False
+        self.is_abandoned = False
+        self.lease_id = ""
+        self.lease_expires_at = 0.0
+        self.append_number = 0
+        self.append_end = 0
+        self.terminal: Frame | None = None
+        self._digest = _digest(new_turn.body)
+        self._cancel_waiters: list[asyncio.Future[None]] = []
+
+    def is_same_message(self, body: str) -> bool:
+        return self._digest == _digest(body)
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        self.wake()
+
+    def end(self, terminal: Frame) -> None:
+        self.status, self.terminal, self.body = "ended", terminal, ""
+        self.wake()
+
+    def wake(self) -> None:
+        _wake(self._cancel_waiters)
+
+    async def wait_cancelled(self) -> None:
+        while not self.is_cancelled and self.status == "running":
+            await _wait(self._cancel_waiters)
+
+
+class Viewers:
+    """Who watches a session; an entry lapses when its viewer gives no more sign of life."""
+
+    def __init__(self, viewer_seconds: float, clock: Callable[[], float]) -> None:
+        self._viewer_seconds = viewer_seconds
+        self._clock = clock
+        self._expires_at: OrderedDict[str, float] = OrderedDict()
+
+    def enter(self, viewer: str) -> None:
+        self._expires_at[viewer] = self._clock() + self._viewer_seconds
+        self._expires_at.move_to_end(viewer)
+
+    def leave(self, viewer: str) -> None:
+        self._expires_at.pop(viewer, None)
+
+    def __len__(self) -> int:
+        while self._expires_at and next(iter(self._expires_at.values())) <= self._clock():
+            self._expires_at.popitem(last=False)
+        return len(self._expires_at)
+
+
+class MemorySession:
+    """A session. ``is_forgotten``: it made room for others; ``is_deleted``: somebody erased it."""
+
+    def __init__(self, session_id: str, bounds: Bounds, clock: Callable[[], float]) -> None:
+        self.session_id = session_id
+        self.touched_at = clock()
+        self.log = Log(new_id(), max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
+        self.turns: OrderedDict[str, TurnRecord] = OrderedDict()
+        self.queue: deque[TurnRecord] = deque()
+        self.running: TurnRecord | None = None
+        self.viewers = Viewers(bounds.viewer_seconds, clock)
+        self.is_forgotten = False
+        self.is_deleted = False
+        self._bounds = bounds
+        self._clock = clock
+        self._owner: str | None = None
+        self._named: dict[str, TurnRecord] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def unfinished(self) -> int:
+        """How many turns are running or queued."""
+        return len(self.queue) + (self.running is not None)
+
+    # Turns.
+
+    def turn_named(self, client_message_id: str | None) -> TurnRecord | None:
+        return self._named.get(client_message_id) if client_message_id is not None else None
+
+    def turn_to_cancel(self, turn_id: str | None) -> TurnRecord | None:
+        if turn_id is not None:
+            return self.turns.get(turn_id)
+        return self.running or (self.queue[0] if self.queue else None)
+
+    def put_in_queue(self, new_turn: NewTurn) -> TurnRecord:
+        record = TurnRecord(new_turn)
+        if new_turn.on_busy is OnBusy.INTERRUPT:
+            self.queue.appendleft(record)
+        else:
+            self.queue.append(record)
+        self._remember(record)
+        return record
+
+    def start_next(self, lease_id: str) -> TurnRecord:
+        record = self.queue.popleft()
+        record.status, record.lease_id = "running", lease_id
+        self.running = record
+        self._write([frames.user_message(record.turn_id, record.body)])
+        return record
+
+    def end_turn(self, record: TurnRecord, terminal: Frame) -> None:
+        self._write([terminal])
+        record.end(terminal)
+        if self.running is record:
+            self.running = None
+
+    def adopt(self, turn: Turn) -> TurnRecord:
+        """Take in a running turn that the store has forgotten."""
+        record = TurnRecord(NewTurn(turn_id=turn.turn_id, body="", subject=turn.subject))
+        record.status, record.lease_id = "running", turn.lease_id
+        self._remember(record)
+        return record
+
+    def accepted(self, record: TurnRecord, *, duplicate: bool) -> Accepted:
+        position = self.queue.index(record) if record.status == "queued" else None
+        if record.status == "running":
+            position = 0
+        return Accepted(record.turn_id, position, record.status, duplicate)
+
+    def _remember(self, record: TurnRecord) -> None:
+        self.turns[record.turn_id] = record
+        if record.client_message_id is not None:
+            self._named[record.client_message_id] = record
+        while len(self.turns) > self._bounds.max_remembered_turns:
+            oldest = next(iter(self.turns.values()))
+            if oldest.status != "ended":
+                break
+            del self.turns[oldest.turn_id]
+            if oldest.client_message_id is not None:
+                del self._named[oldest.client_message_id]
+
+    # The log and who waits for it.
+
+    def begin_epoch(self) -> None:
+        self.log = Log(new_id(), max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
+
+    def _write(self, new_frames: list[Frame]) -> None:
+        self.log.extend(new_frames)
+        self.wake()
+
+    def wake(self) -> None:
+        _wake(self._waiters)
+
+    async def wait(self) -> None:
+        await _wait(self._waiters)
+
+    # The session.
+
+    def admit(self, subject: str | None) -> None:
+        if subject is None:
+            return
+        if self._owner is None:
+            self._owner = subject
+        elif self._owner != subject:
+            raise NotOwner
+
+    def state(self) -> SessionState:
+        running = self.running
+        return SessionState(
+            session_id=self.session_id,
+            epoch=self.log.epoch,
+            oldest=self.log.oldest,
+            newest=self.log.newest,
+            active_turn_id=running.turn_id if running is not None else None,
+            active_after=self.log.turn_after if running is not None else self.log.newest,
+            is_cancelling=running is not None and running.is_cancelled,
+            queued=tuple(record.turn_id for record in self.queue),
+            viewers=len(self.viewers),
+            idle_seconds=self._clock() - self.touched_at,
+        )
+
+    def forget(self) -> None:
+        self.is_forgotten = True
+        self.wake()
+
+    def delete(self) -> None:
+        self.is_deleted = True
+        self.wake()
+        if self.running is not None:
+            self.running.cancel()
+
+
+def _digest(body: str) -> bytes:
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).digest()
+
+
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()
+
+
+async def _wait(waiters: list[asyncio.Future[None]]) -> None:
+    waiter = asyncio.get_running_loop().create_future()
+    waiters.append(waiter)
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        if waiter in waiters:
+            waiters.remove(waiter)
+        raise

@@ -1,0 +1,112 @@
+"""Where the memory layer finds its sessions: three shelves, each in order of time, so that no call searches."""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import islice
+
+from relay.exceptions import StoreUnavailable
+from relay.layers.bounds import Bounds
+from relay.layers.memory_session import MemorySession, TurnRecord
+
+
+class Shelves:
+    """All sessions of one layer, bounded in number and age.
+
+    ``idle``: no turn and no queue, least recently used first. ``waiting``: work, but nobody runs it. ``leased``: a
+    turn is running; the lease that expires first is first, because all last equally long.
+    """
+
+    def __init__(self, bounds: Bounds, clock: Callable[[], float]) -> None:
+        self._bounds = bounds
+        self._clock = clock
+        self._sessions: dict[str, MemorySession] = {}
+        self._idle: OrderedDict[str, MemorySession] = OrderedDict()
+        self._waiting: OrderedDict[str, MemorySession] = OrderedDict()
+        self._leased: OrderedDict[str, MemorySession] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def find(self, session_id: str) -> MemorySession | None:
+        """Look a session up; one that nobody used for ``ttl_seconds`` is gone."""
+        self._forget_expired()
+        return self._sessions.get(session_id)
+
+    def open(self, session_id: str) -> MemorySession:
+        """Look a session up, or begin it.
+
+        Raises:
+            StoreUnavailable: there are ``max_sessions``, and each has work.
+        """
+        session = self.find(session_id)
+        if session is None:
+            self._make_room()
+            session = MemorySession(session_id, self._bounds, self._clock)
+            self._sessions[session_id] = session
+            self._idle[session_id] = session
+        return session
+
+    def settle(self, session: MemorySession) -> None:
+        """Put a session that was used where it belongs now."""
+        session.touched_at = self._clock()
+        if session.running is not None:
+            return  # it stands where its lease put it
+        self._take(session)
+        shelf = self._waiting if session.queue else self._idle
+        shelf[session.session_id] = session
+
+    def lease(self, session: MemorySession, record: TurnRecord) -> None:
+        """Let a turn's lease run from now."""
+        now = self._clock()
+        session.touched_at = now
+        record.lease_expires_at = now + self._bounds.lease_seconds
+        if session.session_id not in self._leased:
+            self._take(session)
+            self._leased[session.session_id] = session
+        self._leased.move_to_end(session.session_id)
+
+    def pending(self, limit: int) -> list[str]:
+        """Name sessions that have work and no live lease, the one that waits longest first."""
+        now = self._clock()
+        names: list[str] = []
+        for session_id, session in self._leased.items():
+            if len(names) == limit or session.running is None or session.running.lease_expires_at > now:
+                break
+            names.append(session_id)
+        names.extend(islice(self._waiting, limit - len(names)))
+        return names
+
+    def page(self, after: str, limit: int) -> list[MemorySession]:
+        """Give sessions by name, those after ``after``; for people, so it may look at all of them."""
+        names = heapq.nsmallest(limit, (name for name in self._sessions if name > after))
+        return [self._sessions[name] for name in names]
+
+    def remove(self, session: MemorySession) -> None:
+        """Take a session out for good."""
+        self._take(session)
+        del self._sessions[session.session_id]
+
+    def _take(self, session: MemorySession) -> None:
+        for shelf in (self._idle, self._waiting, self._leased):
+            shelf.pop(session.session_id, None)
+
+    def _forget_expired(self) -> None:
+        while self._idle:
+            session = next(iter(self._idle.values()))
+            if session.touched_at + self._bounds.ttl_seconds > self._clock():
+                return
+            self._forget(session)
+
+    def _make_room(self) -> None:
+        if len(self._sessions) < self._bounds.max_sessions:
+            return
+        if not self._idle:
+            raise StoreUnavailable
+        self._forget(next(iter(self._idle.values())))
+
+    def _forget(self, session: MemorySession) -> None:
+        self.remove(session)
+        session.forget()

@@ -1,0 +1,127 @@
+"""What the session layer takes and gives: plain values, the same for every backend."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from typing import Any, Literal
+
+import msgspec
+
+from relay import json_text
+from relay.client_messages import OnBusy
+
+TurnStatus = Literal["queued", "running", "ended"]
+
+
+class CancelStatus(enum.StrEnum):
+    """What became of a wish to stop a turn."""
+
+    CANCELLING = "cancelling"
+    QUEUED = "queued"  # it will end without being run
+    ALREADY_ENDED = "already_ended"
+    UNKNOWN = "unknown"
+
+
+class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's message on its way into the queue.
+
+    Attributes:
+        turn_id: made by the caller, so that ``enqueue`` may be repeated.
+        body: the message as one JSON object, as the log's ``user_message`` frame shows it.
+        client_message_id: the client's own name for it; ``None`` if it gave none.
+        subject: who sent it; ``None`` if nobody was authenticated.
+        is_detached: may it run on when nobody watches, whatever ``ON_DISCONNECT`` says? (Started by REST.)
+    """
+
+    turn_id: str
+    body: str
+    client_message_id: str | None = None
+    on_busy: OnBusy = OnBusy.ENQUEUE
+    subject: str | None = None
+    is_detached: bool = False
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The answer to a message that is stored.
+
+    ``position``: queued turns before it, the running one not counted; ``None`` once ended.
+    """
+
+    turn_id: str
+    position: int | None
+    status: TurnStatus
+    duplicate: bool
+
+
+class Turn(msgspec.Struct):
+    """A turn in the hands of the worker that holds its lease.
+
+    Attributes:
+        lease_id: the lease that every write shows.
+        message: what goes to the agent: the client's message, less ``client_message_id``. Any JSON.
+        is_abandoned: its former worker died: it is to be ended, never run again.
+        is_cancelled: it was cancelled before it was claimed.
+        append_number: how many appends the layer has confirmed. A repeated append shows the same number, which is
+            how the layer knows it; only the layer counts it up.
+    """
+
+    session_id: str
+    turn_id: str
+    lease_id: str
+    message: dict[str, Any]
+    subject: str | None = None
+    is_abandoned: bool = False
+    is_cancelled: bool = False
+    append_number: int = 0
+
+
+class CancelAck(msgspec.Struct, frozen=True):
+    """What became of a wish to stop; ``turn_id`` is ``None`` when there was nothing to stop."""
+
+    turn_id: str | None
+    status: CancelStatus
+
+
+class SessionState(msgspec.Struct, frozen=True, kw_only=True):
+    """A session at one moment.
+
+    Attributes:
+        oldest, newest: offsets of the first and the last frame kept; ``newest`` = ``oldest`` − 1 if none is.
+        active_turn_id: the turn in flight.
+        active_after: the offset before that turn's first frame; ``newest`` without one.
+        is_cancelling: was the turn in flight cancelled?
+        queued: turn ids, in the order in which they will run.
+        viewers: how many watch.
+        idle_seconds: since the last frame or message.
+    """
+
+    session_id: str
+    epoch: str
+    oldest: int
+    newest: int
+    active_turn_id: str | None
+    active_after: int
+    is_cancelling: bool
+    queued: tuple[str, ...]
+    viewers: int
+    idle_seconds: float
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """So many in so many seconds; ``count`` is also the largest burst."""
+
+    count: float
+    seconds: float
+
+
+def new_id() -> str:
+    """Make a random name for a turn, a claim or an epoch: 32 hexadecimal digits, 128 bits."""
+    return secrets.token_hex(16)
+
+
+def agent_message(body: str) -> dict[str, Any]:
+    """Read from a ``user_message`` frame's body what goes to the agent. Any JSON."""
+    message: dict[str, Any] = json_text.decode(body)
+    message.pop("client_message_id", None)
+    return message
