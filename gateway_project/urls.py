@@ -1,0 +1,16 @@
+"""HTTP paths: the relay's and, where it is switched on, Django's admin."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+
+from relay.conf import conf
+
+urlpatterns = [path("", include("relay.urls"))]
+if conf.admin or settings.DEBUG:
+    urlpatterns.append(path("admin/", admin.site.urls))
+
+handler400 = "relay.views.bad_request"
+handler403 = "relay.views.permission_denied"
+handler404 = "relay.views.not_found"
+handler500 = "relay.views.server_error"

@@ -1,0 +1,13 @@
+"""The Django app."""
+
+from django.apps import AppConfig
+
+
+class RelayConfig(AppConfig):
+    """Registers the system checks."""
+
+    name = "relay"
+
+    def ready(self) -> None:
+        """Import what registers itself."""
+        from relay import checks  # noqa: F401 - registers

@@ -1,0 +1,89 @@
+"""System checks: what would go wrong later stops the start, with a name and a hint."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, Warning, register, run_checks
+
+from relay.agent_events import RESERVED_TYPES
+from relay.conf import PREFIX, conf
+from relay.layers.base import EXTENSION, SessionLayer
+
+WRONG_SETTING = "relay.E001"
+NO_SESSION_LAYER = "relay.E002"
+BUFFER_TOO_SMALL = "relay.E003"
+RESERVED_TYPE = "relay.E004"
+UNKNOWN_SETTING = "relay.W001"
+
+
+@register("relay")
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Name each setting that is wrong, and each that nothing reads. (``kwargs`` are Django's.)"""
+    wrong: list[CheckMessage] = [
+        Error(
+            str(problem), hint="Correct it in the environment or in .env; .env.example explains it.", id=WRONG_SETTING
+        )
+        for problem in conf.problems()
+    ]
+    unknown = [
+        Warning(f"{PREFIX}{name} is no setting of the gateway.", hint="Is it misspelt?", id=UNKNOWN_SETTING)
+        for name in conf.unknown_names()
+    ]
+    return [*wrong, *unknown]
+
+
+@register("relay")
+def check_session_layer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse a channel layer that keeps no sessions. (``kwargs`` are Django's.)"""
+    if any(True for _ in conf.problems()):
+        return []  # the layer reads them
+    layer = get_channel_layer()
+    if isinstance(layer, SessionLayer) and EXTENSION in layer.extensions:
+        return []
+    return [
+        Error(
+            "CHANNEL_LAYERS['default'] keeps no sessions.",
+            hint="Use relay.layers.memory.MemorySessionLayer; the layers of Channels itself have no session log.",
+            id=NO_SESSION_LAYER,
+        )
+    ]
+
+
+@register("relay")
+def check_sizes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse settings that contradict each other. (``kwargs`` are Django's.)"""
+    if any(True for _ in conf.problems()):
+        return []
+    found: list[CheckMessage] = []
+    largest = max(conf.max_event_bytes, conf.max_message_bytes)
+    if conf.buffer_bytes < 2 * largest:
+        found.append(
+            Error(
+                f"{PREFIX}BUFFER_BYTES must be at least twice {PREFIX}MAX_EVENT_BYTES and {PREFIX}MAX_MESSAGE_BYTES.",
+                hint="A log must hold more than one frame, or no viewer could ever read it.",
+                id=BUFFER_TOO_SMALL,
+            )
+        )
+    reserved = sorted({*RESERVED_TYPES, "assistant_message", "error"} & set(conf.forward_types))
+    if reserved:
+        found.append(
+            Error(
+                f"{PREFIX}FORWARD_TYPES must not name types of the protocol itself: {', '.join(reserved)}.",
+                hint="Name only kinds of message that your agent defines.",
+                id=RESERVED_TYPE,
+            )
+        )
+    return found
+
+
+def stop_on_errors() -> None:
+    """Run the system checks as ``manage.py`` would; an error ends the process with words, not with a traceback."""
+    errors = [message for message in run_checks() if message.is_serious()]
+    if errors:
+        lines = "\n".join(str(error) for error in errors)
+        sys.exit(f"The gateway does not start:\n{lines}")

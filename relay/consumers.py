@@ -1,0 +1,315 @@
+"""One socket: a client's frames in, a session's frames out.
+
+Handlers return at once, because a consumer handles one message at a time: what takes longer goes through the inbox
+(messages, one after another) or the watching task (the log). Both end with the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from autobahn.exception import Disconnected
+from channels.consumer import get_handler_name
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from relay import frames, json_text, lifecycle, metrics
+from relay.client_messages import Cancel, StartTurn, parse_client_message
+from relay.conf import conf
+from relay.cursor import query_cursor
+from relay.exceptions import (
+    ClientMessageInvalid,
+    NotOwner,
+    RateLimited,
+    RelayError,
+    SessionDeleted,
+    StoreUnavailable,
+    TooSlow,
+)
+from relay.frames import CloseCode
+from relay.layers.values import Accepted, CancelAck, NewTurn, new_id
+from relay.viewers import PlainViewer, ResumableViewer
+
+logger = logging.getLogger(__name__)
+
+SUBPROTOCOL: Final = "gateway.v1"
+STORE_SECONDS: Final = 2.0  # PROTOCOL: a message that is not stored by then is refused
+MAX_INBOX: Final = 64  # messages of one socket that wait for the store; more are refused
+DISCONNECT_DELAY_MS: Final = 1_000
+
+
+class ClientGone(Exception):
+    """The client left while a frame was on its way."""
+
+
+class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+    """A client that speaks the plain protocol."""
+
+    dialect = "plain"
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.session_id: str = scope["url_route"]["kwargs"]["session_id"]
+        self._viewer_id = new_id()
+        self._texts: AsyncGenerator[list[str], None]
+        self._watching: asyncio.Task[None] | None = None
+        self._inbox: deque[StartTurn | Cancel] = deque()
+        self._reading_inbox: asyncio.Task[None] | None = None
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._sent_at = 0.0
+        self._forward_types = frozenset(conf.forward_types)
+        self._max_message_bytes = conf.max_message_bytes
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # also where the server cancels us without calling disconnect()
+            await self._end_tasks()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Call the handler. Without the hop through a thread for old database connections: there are none here.
+
+        A type without a handler is ignored: it comes from a newer version, by way of the channel layer.
+        """
+        handler = getattr(self, get_handler_name(message), None)
+        if handler is not None:
+            await handler(message)
+
+    # The socket's life.
+
+    async def connect(self) -> None:
+        self._gateway = await lifecycle.current()
+        try:
+            await self._gateway.layer.attach(self.session_id, self._viewer_id)
+            await self._accept()
+        except (NotOwner, StoreUnavailable) as exc:
+            await self._turn_away(exc)
+            return
+        metrics.SOCKETS.labels(self.dialect).inc()
+        self._watching = asyncio.create_task(self._watch(), name=f"watch {self.session_id}")
+        self._schedule_heartbeat(conf.heartbeat_seconds)
+
+    async def disconnect(self, code: int) -> None:
+        """Nothing: ``__call__`` ends what the socket began, however it ends."""
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        try:
+            if text_data is None:
+                raise ClientMessageInvalid
+            message = parse_client_message(
+                text_data,
+                forward_types=self._forward_types,
+                max_message_bytes=self._max_message_bytes,
+                resumable=self.dialect == SUBPROTOCOL,
+            )
+            if len(self._inbox) >= MAX_INBOX:
+                raise RateLimited
+        except RelayError as exc:
+            await self._refuse(exc)
+            return
+        self._inbox.append(message)
+        if self._reading_inbox is None:
+            self._reading_inbox = asyncio.create_task(self._read_inbox())
+
+    # What differs between the dialects.
+
+    async def _accept(self) -> None:
+        """Take up position in the log first: what is said from now on must not be missed."""
+        viewer = PlainViewer(self._gateway.layer, self.session_id)
+        await viewer.begin()
+        self._texts = viewer.texts()
+        await self.accept()
+
+    async def _turn_away(self, reason: RelayError) -> None:
+        await self.close()  # before accept: the handshake gets 403
+
+    async def _refuse(self, reason: RelayError, client_message_id: str | None = None) -> None:
+        await self._send_text(frames.plain_error(reason))
+
+    async def _tell_accepted(self, accepted: Accepted, client_message_id: str | None) -> None:
+        pass
+
+    async def _tell_cancelled(self, ack: CancelAck) -> None:
+        pass
+
+    async def _tell_leaving(self, reason: RelayError, close_code: CloseCode) -> None:
+        pass
+
+    async def _tell_position(self) -> None:
+        pass
+
+    # Frames out.
+
+    async def _watch(self) -> None:
+        try:
+            async with aclosing(self._texts) as batches:
+                async for texts in batches:
+                    for text in texts:
+                        await self._send_text(text)
+        except ClientGone:
+            return  # the server tells it to the consumer too
+        except SessionDeleted as exc:
+            await self._leave(exc, CloseCode.SESSION_DELETED)
+        except TooSlow as exc:
+            await self._leave(exc, CloseCode.TOO_SLOW)
+        except StoreUnavailable as exc:
+            await self._leave(exc, CloseCode.STORE_UNAVAILABLE)
+        except Exception:
+            logger.exception("session %s: a viewer failed", self.session_id)
+            await self.close(CloseCode.INTERNAL)
+
+    async def _send_text(self, text: str) -> None:
+        self._sent_at = time.monotonic()
+        try:
+            await self.base_send({"type": "websocket.send", "text": text})
+        except (OSError, Disconnected) as exc:  # uvicorn's way and daphne's
+            raise ClientGone from exc
+
+    async def _leave(self, reason: RelayError, close_code: CloseCode) -> None:
+        try:
+            await self._tell_leaving(reason, close_code)
+            await self.close(close_code)
+        except ClientGone:
+            pass  # it left first
+
+    # Messages in.
+
+    async def _read_inbox(self) -> None:
+        try:
+            while self._inbox:
+                await self._handle(self._inbox.popleft())
+        except ClientGone:
+            self._inbox.clear()
+        finally:
+            self._reading_inbox = None
+
+    async def _handle(self, message: StartTurn | Cancel) -> None:
+        client_message_id = message.client_message_id if isinstance(message, StartTurn) else None
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                answer = await self._store(message)
+        except RelayError as exc:
+            await self._refuse(exc, client_message_id)
+        except TimeoutError:
+            await self._refuse(StoreUnavailable(), client_message_id)
+        except Exception:
+            logger.exception("session %s: a message failed", self.session_id)
+            await self._refuse(RelayError(), client_message_id)
+        else:
+            if isinstance(answer, Accepted):
+                await self._tell_accepted(answer, client_message_id)
+            else:
+                await self._tell_cancelled(answer)
+
+    async def _store(self, message: StartTurn | Cancel) -> Accepted | CancelAck:
+        layer = self._gateway.layer
+        if isinstance(message, Cancel):
+            return await layer.cancel(self.session_id, message.turn_id)
+        accepted = await layer.enqueue(self.session_id, _new_turn(message))
+        self._gateway.runner.wake(self.session_id)
+        return accepted
+
+    # Signs of life.
+
+    def _schedule_heartbeat(self, seconds: float) -> None:
+        self._heartbeat = asyncio.get_running_loop().call_later(seconds, self._begin_heartbeat)
+
+    def _begin_heartbeat(self) -> None:
+        self._beating = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        """Keep the viewer entered, and tell a quiet line where it stands."""
+        interval_seconds = conf.heartbeat_seconds
+        quiet_seconds = time.monotonic() - self._sent_at
+        try:
+            await self._gateway.layer.attach(self.session_id, self._viewer_id)
+            if quiet_seconds >= interval_seconds:
+                await self._tell_position()
+                quiet_seconds = 0.0
+        except ClientGone:
+            return
+        except Exception as exc:  # an outage of the store: the next heartbeat tries again
+            logger.warning("session %s: a heartbeat failed: %s", self.session_id, type(exc).__name__)
+            quiet_seconds = 0.0
+        self._schedule_heartbeat(max(interval_seconds - quiet_seconds, 0.05))
+
+    async def _end_tasks(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        tasks = [task for task in (self._watching, self._reading_inbox, self._beating) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()  # a heartbeat may have set the next one
+        if self._watching is not None:
+            metrics.SOCKETS.labels(self.dialect).dec()
+            await self._gateway.layer.detach(self.session_id, self._viewer_id)
+
+
+class ResumableConsumer(PlainConsumer):
+    """A client that speaks ``gateway.v1``."""
+
+    dialect = SUBPROTOCOL
+
+    async def _accept(self) -> None:
+        query = dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        epoch, offset = query_cursor(query)
+        self._viewer = ResumableViewer(self._gateway.layer, self.session_id)
+        welcome = await self._viewer.begin(epoch=epoch, offset=offset)
+        self._texts = self._viewer.texts(coalesce=query.get("coalesce") == "1")
+        await self.accept(subprotocol=SUBPROTOCOL)
+        await self._send_text(welcome)
+
+    async def _turn_away(self, reason: RelayError) -> None:
+        # A browser cannot tell a refused handshake from a lost line, so the reason comes as a frame.
+        code = CloseCode.FORBIDDEN if isinstance(reason, NotOwner) else CloseCode.STORE_UNAVAILABLE
+        await self.accept(subprotocol=SUBPROTOCOL)
+        await self._leave(reason, code)
+
+    async def _refuse(self, reason: RelayError, client_message_id: str | None = None) -> None:
+        await self._send_text(frames.v1_refusal(reason, client_message_id))
+
+    async def _tell_accepted(self, accepted: Accepted, client_message_id: str | None) -> None:
+        await self._send_text(
+            json_text.encode(
+                {
+                    "type": "accepted",
+                    "client_message_id": client_message_id,
+                    "turn_id": accepted.turn_id,
+                    "position": accepted.position,
+                    "status": accepted.status,
+                    "duplicate": accepted.duplicate,
+                }
+            )
+        )
+
+    async def _tell_cancelled(self, ack: CancelAck) -> None:
+        await self._send_text(json_text.encode({"type": "cancel_ack", "turn_id": ack.turn_id, "status": ack.status}))
+
+    async def _tell_leaving(self, reason: RelayError, close_code: CloseCode) -> None:
+        await self._send_text(frames.disconnect(reason, close_code))
+
+    async def _tell_position(self) -> None:
+        position = self._viewer.position
+        state = await self._gateway.layer.state(self.session_id)
+        if (state.epoch, state.newest) == (position.epoch, position.offset):
+            await self._send_text(
+                json_text.encode({"type": "ping", "epoch": position.epoch, "offset": position.offset})
+            )
+
+
+def _new_turn(message: StartTurn) -> NewTurn:
+    body = message.message
+    if message.client_message_id is not None:
+        body = {**body, "client_message_id": message.client_message_id}
+    return NewTurn(
+        turn_id=new_id(),
+        body=json_text.encode(body),
+        client_message_id=message.client_message_id,
+        on_busy=message.on_busy,
+    )

@@ -1,0 +1,76 @@
+"""What one event loop of a gateway process needs: session layer, agent client, runner, sweeper.
+
+Servers with lifespan (uvicorn) start and stop it so; elsewhere the first connection starts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from channels.layers import get_channel_layer
+
+from relay.agent import AgentClient
+from relay.conf import conf
+from relay.layers.base import SessionLayer
+from relay.runner import Runner
+from relay.sweeper import Sweeper
+
+logger = logging.getLogger(__name__)
+
+
+class Gateway:
+    """The parts that live as long as an event loop."""
+
+    def __init__(self) -> None:
+        self.layer = session_layer()
+        self.agent = AgentClient()
+        self.runner = Runner(self.layer, self.agent)
+        self.sweeper = Sweeper(self.layer, self.runner)
+
+    async def start(self) -> None:
+        """Connect the layer and begin to sweep."""
+        await self.layer.start()
+        self.sweeper.start()
+        logger.info("gateway %s started with %s", conf.version, type(self.layer).__name__)
+
+    async def stop(self) -> None:
+        """End the running turns, then let go of everything."""
+        await self.sweeper.stop()
+        await self.runner.stop()
+        await self.agent.close()
+        await self.layer.close()
+
+
+_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Gateway]] = WeakKeyDictionary()
+
+
+def session_layer() -> SessionLayer:
+    """Give the default channel layer; a system check has made sure that it keeps sessions."""
+    return cast(SessionLayer, get_channel_layer())
+
+
+async def current() -> Gateway:
+    """Give the running loop's gateway, started if need be."""
+    loop = asyncio.get_running_loop()
+    starting = _gateways.get(loop)
+    if starting is None or (starting.done() and starting.exception() is not None):
+        starting = _gateways[loop] = asyncio.create_task(_started(), name="start the gateway")
+    if starting.done():
+        return starting.result()
+    return await asyncio.shield(starting)
+
+
+async def stop() -> None:
+    """Stop the running loop's gateway, if it was started."""
+    starting = _gateways.pop(asyncio.get_running_loop(), None)
+    if starting is not None:
+        await (await starting).stop()
+
+
+async def _started() -> Gateway:
+    gateway = Gateway()
+    await gateway.start()
+    return gateway

@@ -1,0 +1,48 @@
+"""Looks for sessions that have work and nobody who does it, and wakes this process's runner."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Final
+
+from relay.conf import conf
+from relay.layers.base import SessionLayer
+from relay.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SESSIONS: Final = 100  # a sweep; the rest waits for the next, or for another worker
+
+
+class Sweeper:
+    """Sweeps every half lease or so; jittered, so that many workers do not sweep together."""
+
+    def __init__(self, layer: SessionLayer, runner: Runner) -> None:
+        self._layer = layer
+        self._runner = runner
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._task = asyncio.create_task(self._sweep_for_ever(), name="sweeper")
+
+    async def stop(self) -> None:
+        """End sweeping."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def sweep(self) -> None:
+        """Look once."""
+        for session_id in await self._layer.pending(SWEEP_SESSIONS):
+            self._runner.wake(session_id)
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(conf.lease_seconds * random.uniform(0.25, 0.75))  # noqa: S311 - no secret
+            try:
+                await self.sweep()
+            except Exception:
+                logger.exception("a sweep failed; the next one follows")

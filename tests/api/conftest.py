@@ -1,0 +1,59 @@
+"""The application without a server, before a scripted agent; each test on an event loop of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from channels.layers import channel_layers
+
+from relay import lifecycle
+from tests.clients import V1, CommunicatorClient
+from tests.scripted_agent import ScriptedAgent
+
+Open = Callable[..., CommunicatorClient]
+
+
+@pytest.fixture
+async def agent() -> AsyncIterator[ScriptedAgent]:
+    async with ScriptedAgent() as agent:
+        yield agent
+
+
+@pytest.fixture
+async def application(agent: ScriptedAgent, settings: Any) -> AsyncIterator[Any]:
+    """The ASGI application; ``configure`` first where a test needs other settings."""
+    from gateway_project.asgi import application
+
+    settings.GATEWAY = {**settings.GATEWAY, "AGENT_URL": agent.url}
+    channel_layers.backends = {}
+    yield application
+    await lifecycle.stop()
+    channel_layers.backends = {}
+
+
+@pytest.fixture
+def configure(application: Any, settings: Any) -> Callable[..., None]:
+    """Change settings of the gateway, without their prefix."""
+
+    def change(**texts: str) -> None:
+        settings.GATEWAY = {**settings.GATEWAY, **texts}
+
+    return change
+
+
+@pytest.fixture
+def plain(application: Any) -> Open:
+    """Open a plain socket on a session."""
+    return lambda session_id="s": CommunicatorClient(application, f"/ws/{session_id}/")
+
+
+@pytest.fixture
+def v1(application: Any) -> Open:
+    """Open a ``gateway.v1`` socket on a session, at a cursor if one is given."""
+
+    def open_socket(session_id: str = "s", query: str = "") -> CommunicatorClient:
+        return CommunicatorClient(application, f"/ws/{session_id}/{query and '?' + query}", [V1])
+
+    return open_socket

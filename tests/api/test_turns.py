@@ -1,0 +1,139 @@
+"""How turns end when it is not the agent who ends them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from relay import lifecycle
+from relay.layers.memory import MemorySessionLayer
+from tests.scripted_agent import Final, Stall, Token, Wait
+
+
+async def test_bug_of_ours_ends_the_turn_in_words_and_is_logged(plain, agent, monkeypatch, caplog):
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("secret detail")
+
+    async with plain() as browser:
+        monkeypatch.setattr("relay.agent.AgentEvents.frames", broken)
+        await browser.say("x")
+        assert await browser.turn() == [
+            {"type": "error", "content": "Something went wrong in the gateway. Send your message again."}
+        ]
+        assert "secret detail" in caplog.text
+        monkeypatch.undo()
+        assert await browser.ask("next works") == "next works"
+
+
+async def test_turn_over_its_time_ends_with_words(v1, agent, configure):
+    configure(TURN_TIMEOUT="1")
+    agent.script = [Token("a"), Stall()]
+    async with v1() as browser:
+        await browser.say("x")
+        assert (await browser.turn())[-1]["code"] == "turn_timeout"
+        await agent.wait_disconnected(1)
+
+
+async def test_shutdown_ends_running_turns_with_words(v1, agent):
+    agent.script = [Token("a"), Stall()]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.frame_of("assistant_message")
+        await lifecycle.stop()
+        error = await browser.frame_of("error")
+        assert (error["code"], error["retry_after_ms"]) == ("shutting_down", 1000)
+    await agent.wait_disconnected(1)
+
+
+async def test_lost_lease_writes_nothing_more(v1, agent, application):
+    """Another worker takes the turn over while ours is paused: its end is the only one."""
+    go_on = asyncio.Event()
+    agent.script = [Token("a"), Wait(go_on), Token("late"), Stall()]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.frame_of("assistant_message")
+        layer = lifecycle.session_layer()
+        assert isinstance(layer, MemorySessionLayer)
+        layer._shelves.find("s").running.lease_expires_at = 0.0
+        gateway = await lifecycle.current()
+        other = type(gateway.runner)(layer, gateway.agent)
+        other.wake("s")
+        error = await browser.frame_of("error")
+        assert error["code"] == "interrupted"
+        go_on.set()
+        await agent.wait_disconnected(1)
+        assert await browser.is_quiet()
+        await other.stop()
+
+
+async def test_sweeper_ends_an_abandoned_turn_and_goes_on_with_the_queue(v1, agent, configure):
+    """The worker that claimed the turn is gone: its turn ends once, and the next message is answered."""
+    configure(LEASE_SECONDS="0.5")
+    async with v1() as browser:
+        gateway = await lifecycle.current()
+        gateway.runner.wake = lambda session_id: None
+        for word in ("lost", "next"):
+            await browser.say(word)
+            await browser.frame_of("accepted")
+        assert await gateway.layer.claim("s", "a worker that dies") is not None
+        del gateway.runner.wake
+        assert (await browser.frame_of("error"))["code"] == "interrupted"
+        assert await browser.answer() == "next"
+    assert [request.content for request in agent.requests] == ["next"]
+
+
+async def test_turns_over_the_bound_wait_for_a_place(plain, agent, configure):
+    configure(MAX_CONCURRENT_TURNS="1")
+    go_on = asyncio.Event()
+    agent.on("first", [Token("1"), Wait(go_on), Final()])
+    async with plain("a") as one, plain("b") as two:
+        await one.say("first")
+        assert (await one.frame())["token"] == "1"
+        await two.say("second")
+        assert await two.is_quiet()
+        go_on.set()
+        assert await two.answer() == "second"
+
+
+@pytest.mark.parametrize("words", [["one"], ["one", "two", "three"]])
+async def test_cancel_while_queued_ends_the_turn_without_asking_the_agent(v1, agent, words):
+    go_on = asyncio.Event()
+    agent.on("first", [Token("1"), Wait(go_on), Final()])
+    async with v1() as browser:
+        await browser.say("first")
+        await browser.frame_of("assistant_message")
+        turn_ids = []
+        for word in words:
+            await browser.say(word)
+            turn_ids.append((await browser.frame_of("accepted"))["turn_id"])
+        await browser.cancel(turn_id=turn_ids[0])
+        assert await browser.frame_of("cancel_ack") == {
+            "type": "cancel_ack", "turn_id": turn_ids[0], "status": "queued",
+        }  # fmt: skip
+        go_on.set()
+        assert (await browser.turn())[-1]["finish_reason"] == "stop"
+        cancelled = await browser.turn()
+        assert [frame["type"] for frame in cancelled] == ["user_message", "assistant_message"]
+        assert (cancelled[-1]["turn_id"], cancelled[-1]["finish_reason"]) == (turn_ids[0], "cancelled")
+        for word in words[1:]:
+            assert await browser.answer() == word
+    assert [request.content for request in agent.requests] == ["first", *words[1:]]
+
+
+async def test_log_of_a_whole_run_holds_no_prompt_answer_or_key(plain, agent, caplog):
+    caplog.set_level("DEBUG")
+    agent.on("private prompt", [Token("private answer"), Final()])
+    agent.on("private prompt 2", [Token("private answer"), Stall()])
+    async with plain() as browser:
+        await browser.ask("private prompt")
+        await browser.say("private prompt 2")
+        await browser.frame()
+        await browser.send_text('{"type":"user_message","content":"private prompt", NaN')
+        await browser.error()
+        await browser.cancel()
+        await browser.frame()
+    relay_log = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("relay"))
+    assert "ended: answered" in relay_log
+    for private in ("private", "test-internal-key", agent.url):
+        assert private not in relay_log

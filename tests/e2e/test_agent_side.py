@@ -1,0 +1,173 @@
+"""What the agent may do, row by row, and what the browser sees of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests import processes
+from tests.clients import V1, SocketClient, text_of
+
+FINAL = {"type": "assistant_message", "token": "", "is_final": True}
+
+ANSWERS = {
+    "tokens 3": ["", "0 ", "1 ", "2 "],
+    "final-token": ["a ", "b"],
+    "final-only": [],
+    "after-final": ["a "],
+    "one-read": ["a ", "b ", "c "],
+    "done": ["a "],
+    "done-after-final": ["a "],
+    "extra-fields": ["a "],
+    "reserved": ["a ", "b"],
+    "comments": ["a ", "b"],
+    "garbage": ["a ", "b"],
+    "line-separators": ["a\u2028b\x85c"],
+    "multi-line": ["a "],
+    "crlf": ["a ", "b"],
+    "cr": ["a ", "b"],
+    "bom": ["a "],
+    "split 1": ["größer €5 \U0001f642"],
+    "split 3": ["größer €5 \U0001f642"],
+    "content-type text/event-stream; charset=utf-8": ["a "],
+    "big-event 65000": ["x" * 65_000],
+    "close-when-reused": ["a "],
+}
+
+ERRORS = {
+    "error the tool failed": ("upstream_error", "the tool failed", "a "),
+    "error": ("upstream_error", "The agent could not answer this message.", "a "),
+    "eof": ("upstream_eof", "broke off", "a b"),
+    "eof-in-event": ("upstream_eof", "broke off", "a "),
+    "empty": ("upstream_eof", "broke off", ""),
+    "break": ("upstream_eof", "broke off", "a "),
+    "reset": ("upstream_eof", "broke off", "a "),
+    "drop": ("upstream_eof", "broke off", ""),
+    "reset-first": ("upstream_eof", "broke off", ""),
+    "stall": ("upstream_timeout", "silent for 1 second", "a "),
+    "stall-after-head": ("upstream_timeout", "silent for 1 second", ""),
+    "stall-first-byte": ("upstream_timeout", "silent for 1 second", ""),
+    "stall-in-event": ("upstream_timeout", "silent for 1 second", "a "),
+    "stall-after-comment": ("upstream_timeout", "silent for 1 second", "a "),
+    "status 400": ("upstream_error", "could not answer", ""),
+    "status 401": ("upstream_error", "could not answer", ""),
+    "status 500": ("upstream_error", "could not answer", ""),
+    "status 302 Location=http://127.0.0.1:9/": ("upstream_error", "could not answer", ""),
+    "status 307 Location=/health": ("upstream_error", "could not answer", ""),
+    "status 429 Retry-After=7": ("upstream_unavailable", "not available", ""),
+    "status 502": ("upstream_unavailable", "not available", ""),
+    "status 503 Retry-After=7": ("upstream_unavailable", "not available", ""),
+    "status 504": ("upstream_unavailable", "not available", ""),
+    "content-type application/json": ("upstream_protocol", "event stream", ""),
+    "content-type text/html; x=text/event-stream": ("upstream_protocol", "event stream", ""),
+    "big-event 66000": ("upstream_protocol", "too large", ""),
+    "endless-line": ("upstream_protocol", "too large", ""),
+    "big-answer 1100": ("upstream_protocol", "too long", None),
+    "status 204": ("upstream_protocol", "HTTP", ""),  # with a body, which HTTP forbids
+    "not-http": ("upstream_protocol", "HTTP", ""),
+    "endless-headers": ("upstream_protocol", "HTTP", ""),
+}
+
+RETRY_AFTER_MS = {"status 429 Retry-After=7": 7_000, "status 503 Retry-After=7": 7_000}
+TEMPORARY = {"upstream_unavailable", "upstream_timeout"}
+
+
+def session_for(script: str) -> str:
+    return "e-" + re.sub(r"[^a-z0-9]", "-", script.lower())
+
+
+@pytest.mark.parametrize(("script", "tokens"), ANSWERS.items(), ids=ANSWERS)
+async def test_agent_that_answers(plain, script, tokens):
+    async with plain(session_for(script)) as browser:
+        await browser.say(f"script:{script}")
+        frames = await browser.turn()
+        assert [frame["token"] for frame in frames[:-1]] == tokens
+        assert frames[-1] == FINAL
+        assert await browser.ask("next works") == "next works"
+
+
+@pytest.mark.parametrize(("script", "expected"), ERRORS.items(), ids=ERRORS)
+async def test_agent_that_fails(plain, v1, script, expected):
+    """One error in words, within the time-out, nothing leaked; the text so far stays; the next message works."""
+    code, words, so_far = expected
+    async with plain(session_for(script)) as browser, v1(session_for(script)) as resumable:
+        await browser.say(f"script:{script}")
+        *tokens, error = await browser.turn()
+        assert set(error) == {"type", "content"}
+        assert words in error["content"]
+        assert so_far is None or text_of(tokens) == so_far
+        *_, v1_error = await resumable.turn()
+        assert (v1_error["code"], v1_error["content"]) == (code, error["content"])
+        assert ("retry_after_ms" in v1_error) == (code in TEMPORARY)
+        if script in RETRY_AFTER_MS:
+            assert v1_error["retry_after_ms"] == RETRY_AFTER_MS[script]
+        assert not re.search(r"127\.0\.0\.1|http:|test-internal-key|Traceback|\.py", error["content"])
+        assert await browser.ask("next works") == "next works"
+
+
+async def test_broken_chunk_size_ends_the_turn_at_the_latest_by_silence(v1):
+    async with v1("e-bad-chunk") as browser:
+        await browser.say("script:bad-chunk")
+        *tokens, error = await browser.turn()
+        assert error["code"] in ("upstream_eof", "upstream_timeout")
+        assert text_of(tokens) == "a "
+
+
+async def test_other_events_pass_in_order_without_their_own_turn_and_offset(plain, v1):
+    async with plain("e-typed") as browser, v1("e-typed") as resumable:
+        await browser.say("script:typed")
+        frames = await browser.turn()
+        assert frames[1] == {"type": "tool_call", "name": "clock"}
+        assert frames[2] == {"type": "agent_switched", "agent": "colleague", "nested": {"offset": 1}}
+        seen = await resumable.turn()
+        assert seen[-1]["offset"] == seen[-2]["offset"] + 1
+        assert {frame["turn_id"] for frame in seen if frame["type"] not in ("welcome", "accepted")} != {"its own"}
+
+
+async def test_events_left_out_are_told_once_a_cause_to_resumable_clients(v1):
+    async with v1("e-notices") as browser:
+        await browser.say("script:garbage")
+        notices = [frame for frame in await browser.turn() if frame["type"] == "notice"]
+        assert [notice["code"] for notice in notices] == ["upstream_event_skipped"]
+        await browser.say("script:reserved")
+        notices = [frame for frame in await browser.turn() if frame["type"] == "notice"]
+        assert len(notices) == 1
+        assert notices[0]["turn_id"]
+
+
+async def test_finish_reason_of_the_agent_reaches_resumable_clients(v1):
+    async with v1("e-finish") as browser:
+        await browser.say("script:finish length")
+        assert (await browser.turn())[-1]["finish_reason"] == "length"
+        await browser.say("script:tokens 1")
+        assert (await browser.turn())[-1]["finish_reason"] == "stop"
+
+
+async def test_answer_longer_than_the_time_out_is_whole_if_the_agent_is_never_silent(plain):
+    async with plain("e-long") as browser:
+        await browser.say("script:tokens 8 delay=0.2")
+        assert await browser.answer() == "".join(f"{number} " for number in range(8))
+
+
+async def test_message_is_never_sent_twice(plain, asked, server):
+    session_id = f"e-once-{server}"
+    for script in ("drop", "reset-first", "reset", "stall-first-byte", "status 503"):
+        async with plain(session_id) as browser:
+            await browser.say(f"script:{script}")
+            await browser.error()
+    assert [request["json"]["content"] for request in asked(session_id)] == [
+        "script:drop", "script:reset-first", "script:reset", "script:stall-first-byte", "script:status 503",
+    ]  # fmt: skip
+
+
+async def test_refused_connection_is_tried_again_until_the_agent_is_back(server):
+    """The agent restarts: the first try is refused, a later one is answered."""
+    agent = processes.agent("scripted")
+    with processes.gateway(server, agent.http_url) as gateway:
+        async with SocketClient(f"{gateway.ws_url}/ws/s/", [V1]) as browser:
+            await browser.say("hello")
+            assert (await browser.turn())[-1]["code"] == "upstream_unavailable"
+            await browser.say("again")
+            with agent:
+                assert text_of(await browser.turn()) == "again"

@@ -1,0 +1,136 @@
+"""Real processes under test: gateway servers and agents, on free ports of loopback, stopped by who started them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+KEY = "test-internal-key"
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
+
+SERVERS = {
+    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "gateway_project.asgi:application"],
+    "uvicorn": ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "gateway_project.asgi:application"],
+    "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
+}
+AGENTS = {
+    "demo": ["manage.py", "demo_agent", "--port", "{port}", "--delay", "0.02"],
+    "scripted": ["-m", "tests.scripted_agent", "--port", "{port}"],
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """One Python process that listens on a port; its output is kept in a file."""
+
+    def __init__(self, arguments: list[str], health: str = "/health", **env: str) -> None:
+        self.port = free_port()
+        self._arguments = [argument.format(port=self.port) for argument in arguments]
+        self._health = health
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY__")}
+        inherited.pop("DJANGO_SETTINGS_MODULE", None)
+        self._env = {**inherited, "PYTHONUNBUFFERED": "1", **env}
+        self._output = tempfile.NamedTemporaryFile("w+", suffix=".log", delete=True)  # noqa: SIM115 - closed in stop
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def output(self) -> str:
+        """What the process has printed so far."""
+        return Path(self._output.name).read_text(errors="replace")
+
+    def start(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, *self._arguments], cwd=ROOT, env=self._env, stdout=self._output, stderr=self._output
+        )
+        give_up_at = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > give_up_at:
+                output = self.output()
+                self.stop()
+                raise RuntimeError(f"{self._arguments} did not start:\n{output}")
+            time.sleep(0.05)
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> int:
+        """Ask it to stop and give its exit code."""
+        if self._process is None:
+            return 0
+        self._process.terminate()
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        finally:
+            self._process = None
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.http_url + self._health, timeout=2):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        with contextlib.suppress(OSError):
+            self._output.close()
+
+
+def gateway(server: str, agent_url: str, **settings: str) -> Process:
+    """A gateway under ``daphne``, ``uvicorn`` or ``runserver``; ``settings`` without the prefix."""
+    env = {"INTERNAL_API_KEY": KEY, "AGENT_URL": agent_url, **settings}
+    return Process(SERVERS[server], **{f"GATEWAY__{name}": value for name, value in env.items()})
+
+
+def agent(kind: str, **env: str) -> Process:
+    """A ``demo`` or a ``scripted`` agent in its own process."""
+    return Process(AGENTS[kind], **{"GATEWAY__INTERNAL_API_KEY": KEY, **env})

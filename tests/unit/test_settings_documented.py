@@ -1,0 +1,38 @@
+"""The settings stand in three places; they say the same."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from relay.conf import PREFIX, conf
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEFAULTS = {PREFIX + setting.name: setting.default for setting in conf.settings()}
+
+
+def test_env_example_shows_every_setting_with_its_default():
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    shown = dict(line.split("=", 1) for line in lines if line.startswith(PREFIX))
+    assert shown == DEFAULTS
+
+
+def test_readme_table_shows_every_setting_with_its_default():
+    rows = re.findall(rf"^\| `({PREFIX}\w+)` \| (.+?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    shown = {name: "" if default == "*(empty)*" else default.strip("`") for name, default in rows}
+    assert shown == DEFAULTS
+
+
+def test_pins_are_those_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = {line.split(";")[0].strip() for line in project["project"]["dependencies"]}
+    wanted_for_tests = {line.split(";")[0].strip() for line in project["dependency-groups"]["dev"]}
+    assert wanted <= pins("requirements.txt")
+    assert wanted | wanted_for_tests <= pins("requirements-dev.txt")
+    assert pins("requirements.txt") <= pins("requirements-dev.txt")
+
+
+def pins(name: str) -> set[str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return {line.split(";")[0].strip() for line in lines if line and not line.lstrip().startswith("#")}
