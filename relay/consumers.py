@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -41,7 +42,8 @@ logger = logging.getLogger(__name__)
 SUBPROTOCOL: Final = "gateway.v1"
 STORE_SECONDS: Final = 2.0  # PROTOCOL: a message that is not stored by then is refused
 MAX_INBOX: Final = 64  # messages of one socket that wait for the store; more are refused
-DISCONNECT_DELAY_MS: Final = 1_000
+STUCK_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or means harm
+COME_BACK_MS: Final = (500, 3_000)  # spread, so that clients that were sent away do not return all at once
 
 
 class ClientGone(Exception):
@@ -56,13 +58,14 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.session_id: str = scope["url_route"]["kwargs"]["session_id"]
         self._viewer_id = new_id()
-        self._texts: AsyncGenerator[list[str], None]
+        self._texts: AsyncGenerator[Iterable[str], None]
         self._watching: asyncio.Task[None] | None = None
         self._inbox: deque[StartTurn | Cancel] = deque()
         self._reading_inbox: asyncio.Task[None] | None = None
         self._heartbeat: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._sent_at = 0.0
+        self._is_sending = False
         self._forward_types = frozenset(conf.forward_types)
         self._max_message_bytes = conf.max_message_bytes
         try:
@@ -164,10 +167,12 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
 
     async def _send_text(self, text: str) -> None:
         self._sent_at = time.monotonic()
+        self._is_sending = True
         try:
             await self.base_send({"type": "websocket.send", "text": text})
         except (OSError, Disconnected) as exc:  # uvicorn's way and daphne's
             raise ClientGone from exc
+        self._is_sending = False
 
     async def _leave(self, reason: RelayError, close_code: CloseCode) -> None:
         try:
@@ -227,7 +232,10 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
         quiet_seconds = time.monotonic() - self._sent_at
         try:
             await self._gateway.layer.attach(self.session_id, self._viewer_id)
-            if quiet_seconds >= interval_seconds:
+            if self._is_sending:
+                await self._leave_if_stuck(quiet_seconds)
+                quiet_seconds = 0.0
+            elif quiet_seconds >= interval_seconds:
                 await self._tell_position()
                 quiet_seconds = 0.0
         except ClientGone:
@@ -236,6 +244,12 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
             logger.warning("session %s: a heartbeat failed: %s", self.session_id, type(exc).__name__)
             quiet_seconds = 0.0
         self._schedule_heartbeat(max(interval_seconds - quiet_seconds, 0.05))
+
+    async def _leave_if_stuck(self, seconds: float) -> None:
+        """Give up on a client that does not read; it costs the log nothing, but its socket costs memory."""
+        if seconds >= STUCK_SECONDS and self._watching is not None:
+            self._watching.cancel()
+            await self.close(CloseCode.TOO_SLOW)
 
     async def _end_tasks(self) -> None:
         if self._heartbeat is not None:
@@ -248,7 +262,8 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
             self._heartbeat.cancel()  # a heartbeat may have set the next one
         if self._watching is not None:
             metrics.SOCKETS.labels(self.dialect).dec()
-            await self._gateway.layer.detach(self.session_id, self._viewer_id)
+            if await self._gateway.layer.detach(self.session_id, self._viewer_id) == 0:
+                self._gateway.departures.last_viewer_left(self.session_id)
 
 
 class ResumableConsumer(PlainConsumer):
@@ -292,7 +307,8 @@ class ResumableConsumer(PlainConsumer):
         await self._send_text(json_text.encode({"type": "cancel_ack", "turn_id": ack.turn_id, "status": ack.status}))
 
     async def _tell_leaving(self, reason: RelayError, close_code: CloseCode) -> None:
-        await self._send_text(frames.disconnect(reason, close_code))
+        delay_ms = random.randint(*COME_BACK_MS) if close_code in frames.COME_BACK else 0  # noqa: S311 - no secret
+        await self._send_text(frames.disconnect(reason, close_code, delay_ms=delay_ms))
 
     async def _tell_position(self) -> None:
         position = self._viewer.position

@@ -14,6 +14,7 @@ from channels.layers import get_channel_layer
 
 from relay.agent import AgentClient
 from relay.conf import conf
+from relay.departures import Departures
 from relay.layers.base import SessionLayer
 from relay.runner import Runner
 from relay.sweeper import Sweeper
@@ -29,6 +30,7 @@ class Gateway:
         self.agent = AgentClient()
         self.runner = Runner(self.layer, self.agent)
         self.sweeper = Sweeper(self.layer, self.runner)
+        self.departures = Departures(self.layer)
 
     async def start(self) -> None:
         """Connect the layer and begin to sweep."""
@@ -39,6 +41,7 @@ class Gateway:
     async def stop(self) -> None:
         """End the running turns, then let go of everything."""
         await self.sweeper.stop()
+        await self.departures.stop()
         await self.runner.stop()
         await self.agent.close()
         await self.layer.close()

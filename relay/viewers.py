@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from itertools import groupby
 
@@ -51,7 +51,7 @@ class PlainViewer(Viewer):
         state = await self._layer.state(self._session_id)
         self.position = Cursor(state.epoch, state.active_after)
 
-    async def texts(self) -> AsyncGenerator[list[str], None]:
+    async def texts(self) -> AsyncGenerator[Iterable[str], None]:
         """Give batches of frames as text.
 
         Raises:
@@ -62,12 +62,10 @@ class PlainViewer(Viewer):
         async with aclosing(self.batches()) as batches:
             async for batch in batches:
                 if isinstance(batch, Snapshot):
-                    texts = _plain_snapshot(batch, is_first)
+                    yield _plain_snapshot(batch, is_first)
                 else:
-                    texts = [text for frame in batch if (text := frame.plain) is not None]
+                    yield (text for frame in batch if (text := frame.plain) is not None)
                 is_first = False
-                if texts:
-                    yield texts
 
 
 class ResumableViewer(Viewer):
@@ -87,7 +85,7 @@ class ResumableViewer(Viewer):
         self.position = start.after
         return json_text.encode(welcome_fields(state, start))
 
-    async def texts(self, *, coalesce: bool = False) -> AsyncGenerator[list[str], None]:
+    async def texts(self, *, coalesce: bool = False) -> AsyncGenerator[Iterable[str], None]:
         """Give ``batches`` as text; ``coalesce`` merges the tokens of a viewer that is behind."""
         async with aclosing(self.batches()) as batches:
             async for batch in batches:
@@ -96,7 +94,7 @@ class ResumableViewer(Viewer):
                 elif coalesce and len(batch) > 1:
                     yield _coalesced(batch)
                 else:
-                    yield [frame.v1 for frame in batch]
+                    yield (frame.v1 for frame in batch)  # one at a time: a slow viewer holds one text, not all
 
 
 def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
@@ -134,12 +132,10 @@ def _plain_snapshot(snapshot: Snapshot, is_first: bool) -> list[str]:
     return texts
 
 
-def _coalesced(batch: Sequence[Frame]) -> list[str]:
+def _coalesced(batch: Iterable[Frame]) -> Iterator[str]:
     """Merge each run of consecutive tokens of one turn."""
-    texts: list[str] = []
     for (is_token, _), run in groupby(batch, key=lambda frame: (frame.kind is FrameKind.TOKEN, frame.turn_id)):
         if is_token:
-            texts.append(frames.merged_tokens(list(run)))
+            yield frames.merged_tokens(list(run))
         else:
-            texts.extend(frame.v1 for frame in run)
-    return texts
+            yield from (frame.v1 for frame in run)

@@ -93,6 +93,10 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """Mark a turn cancelled and announce it; without ``turn_id`` the one in flight, else the queue's head."""
 
     @abc.abstractmethod
+    async def cancel_unwatched(self, session_id: str) -> int:
+        """Cancel the running and queued turns that are not detached, if nobody watches. Returns how many."""
+
+    @abc.abstractmethod
     async def reset(self, turn: Turn, text: str) -> Frame:
         """Begin a new epoch after the store forgot the log: the turn's text so far, ended with ``buffer_lost``.
 

@@ -6,7 +6,7 @@ It belongs to one event loop; no call awaits between reading and writing, which 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any
 
 from relay import frames as frames_
@@ -158,12 +158,15 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         self._shelves.settle(session)
         return terminal
 
+    async def cancel_unwatched(self, session_id: str) -> int:
+        session = self._shelves.find(session_id)
+        if session is None or len(session.viewers):
+            return 0
+        return _cancel(record for record in session.unfinished_turns() if not record.is_detached)
+
     async def clear_queue(self, session_id: str) -> int:
         session = self._shelves.find(session_id)
-        waiting = [record for record in session.queue if not record.is_cancelled] if session is not None else []
-        for record in waiting:
-            record.cancel()
-        return len(waiting)
+        return _cancel(session.queue) if session is not None else 0
 
     async def pending(self, limit: int) -> list[str]:
         return self._shelves.pending(limit)
@@ -232,3 +235,10 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         if record.status == "ended" and not ended:
             raise LeaseLost
         return session, record
+
+
+def _cancel(records: Iterable[TurnRecord]) -> int:
+    found = [record for record in records if not record.is_cancelled]
+    for record in found:
+        record.cancel()
+    return len(found)

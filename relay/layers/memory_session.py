@@ -102,6 +102,10 @@ class MemorySession:
 
     # Turns.
 
+    def unfinished_turns(self) -> list[TurnRecord]:
+        """The running turn, if there is one, and the queued ones."""
+        return [*([self.running] if self.running is not None else []), *self.queue]
+
     def turn_named(self, client_message_id: str | None) -> TurnRecord | None:
         return self._named.get(client_message_id) if client_message_id is not None else None
 
