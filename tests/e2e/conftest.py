@@ -41,8 +41,8 @@ def plain(service: processes.Process) -> Open:
 
 @pytest.fixture
 def v1(service: processes.Process) -> Open:
-    def open_socket(session_id: str, query: str = "") -> SocketClient:
-        return SocketClient(f"{service.ws_url}/ws/{session_id}/?{query}", [V1])
+    def open_socket(session_id: str, query: str = "", **options: Any) -> SocketClient:
+        return SocketClient(f"{service.ws_url}/ws/{session_id}/?{query}", [V1], **options)
 
     return open_socket
 
