@@ -1,0 +1,71 @@
+"""What the demo agent reads from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+DEFAULT_INTERNAL_API_KEY: Final = "change-me-internal-key"
+DEFAULT_WORD_DELAY_SECONDS: Final = 0.08  # a little faster than people read
+
+
+@dataclass(frozen=True)
+class OpenAIConfig:
+    """Which model server answers instead of the canned words.
+
+    Attributes:
+        base_url: what stands before ``/chat/completions``, as in OpenAI's own clients: it usually ends in ``/v1``.
+        model: the model's name there; may be empty for servers that have only one.
+        api_key: sent as a bearer credential; empty sends none.
+    """
+
+    base_url: str
+    model: str = ""
+    api_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class DemoAgentConfig:
+    """All settings of the demo agent.
+
+    Attributes:
+        internal_api_keys: any of these opens it (``X-Internal-Auth``); none refuses every message.
+        word_delay_seconds: pause before each word of a canned answer; 0 answers at once.
+        openai: ``None`` answers with canned words.
+    """
+
+    internal_api_keys: tuple[str, ...] = field(default=(DEFAULT_INTERNAL_API_KEY,), repr=False)
+    word_delay_seconds: float = DEFAULT_WORD_DELAY_SECONDS
+    openai: OpenAIConfig | None = None
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str], *, word_delay_seconds: float = DEFAULT_WORD_DELAY_SECONDS
+    ) -> DemoAgentConfig:
+        """Read ``GATEWAY__INTERNAL_API_KEY`` (comma separated) and ``DEMO_AGENT__OPENAI_…``.
+
+        Raises:
+            ValueError: the model server's address is not one.
+        """
+        keys = environment.get("GATEWAY__INTERNAL_API_KEY", DEFAULT_INTERNAL_API_KEY).split(",")
+        return cls(
+            internal_api_keys=tuple(key.strip() for key in keys if key.strip()),
+            word_delay_seconds=word_delay_seconds,
+            openai=_openai_config(environment),
+        )
+
+
+def _openai_config(environment: Mapping[str, str]) -> OpenAIConfig | None:
+    base_url = environment.get("DEMO_AGENT__OPENAI_BASE_URL", "").strip().rstrip("/")
+    if not base_url:
+        return None
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("DEMO_AGENT__OPENAI_BASE_URL must begin with http:// or https://, without query.")
+    return OpenAIConfig(
+        base_url=base_url,
+        model=environment.get("DEMO_AGENT__OPENAI_MODEL", "").strip(),
+        api_key=environment.get("DEMO_AGENT__OPENAI_API_KEY", "").strip(),
+    )

@@ -1,0 +1,533 @@
+"""The demo agent: its protocol in this process, its command as a real one, its relay against a real model server."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from django.core.management import CommandError, call_command
+
+from relay.demo_agent import answers
+from relay.demo_agent.app import MAX_BODY_BYTES, DemoAgentApplication
+from relay.demo_agent.config import DemoAgentConfig, OpenAIConfig
+from relay.demo_agent.openai import History
+from relay.event_stream import EventStreamDecoder
+
+LIMIT_SECONDS = 20
+PATH = "/agent/message/stream"
+AUTH = {"X-Internal-Auth": "change-me-internal-key"}
+ROOT = Path(__file__).parent.parent
+
+
+def say(content, session_id="s1", **fields):
+    return {"session_id": session_id, "type": "user_message", "content": content, **fields}
+
+
+def events_of(body):
+    return [json.loads(event.data) for event in EventStreamDecoder(1_000_000).feed(body)]
+
+
+def text_of(events):
+    return "".join(event["token"] for event in events if event["type"] == "assistant_message")
+
+
+def agent_client(config=None):
+    app = DemoAgentApplication(config or DemoAgentConfig(word_delay_seconds=0))
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://demo", headers=AUTH)
+
+
+async def answer(message, config=None):
+    async with agent_client(config) as client:
+        response = await client.post(PATH, json=message)
+    assert response.status_code == 200
+    return events_of(response.content)
+
+
+# What it answers.
+
+
+async def test_answer_is_an_empty_token_then_words_then_final():
+    events = await answer(say("good  morning\nto you"))
+    assert events[0] == {"type": "assistant_message", "token": "", "is_final": False}
+    assert events[-1] == {"type": "assistant_message", "token": "", "is_final": True, "finish_reason": "stop"}
+    assert [event["is_final"] for event in events[:-1]] == [False] * (len(events) - 1)
+    assert len(events) > 10
+    assert '"good  morning\nto you"' in text_of(events)
+    assert "demo agent, not a model" in text_of(events)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("count to 5", "1 2 3 4 5"),
+        (' "Count to 3". ', "1 2 3"),
+        ("count to 0", ""),
+        ("help", answers.HELP),
+        ("count to x", 'You said: "count to x"'),
+        ("x" * (answers.MAX_ECHO_CHARACTERS + 1), "x" * answers.MAX_ECHO_CHARACTERS + '" (and so on)'),
+        ("slow", "takes its time"),
+        ("half \ud83d a smiley", '"half \ud83d a smiley"'),
+    ],
+)
+async def test_answer_to_what_was_said(content, expected):
+    body = json.dumps(say(content)).encode()
+    async with agent_client() as client:
+        response = await client.post(PATH, content=body)
+    assert expected in text_of(events_of(response.content))
+
+
+async def test_count_is_bounded():
+    assert text_of(await answer(say("count to 999999999"))).endswith(f" {answers.MAX_COUNT}")
+
+
+async def test_long_answer_is_long():
+    assert len(await answer(say("long"))) > 500
+
+
+async def test_error_ends_in_an_error_event_and_nothing_else():
+    events = await answer(say("error"))
+    assert [event["type"] for event in events[1:]].index("error") == len(events) - 2
+    assert not any(event.get("is_final") for event in events)
+
+
+async def test_tools_sends_other_types_between_the_words():
+    events = await answer(say("tools"))
+    others = [event["type"] for event in events if event["type"] != "assistant_message"]
+    assert others == ["tool_call", "tool_result", "agent_switched"]
+    assert events[-1]["is_final"]
+
+
+async def test_forwarded_kind_without_content_is_answered():
+    events = await answer({"session_id": "s1", "type": "tool_result", "result": 7})
+    assert "type tool_result" in text_of(events)
+
+
+@pytest.mark.parametrize("text", ["", " ", "a", " a  b\n\nc ", answers.HELP])
+def test_words_join_to_the_exact_text(text):
+    assert "".join(answers.words(text)) == text
+
+
+@pytest.mark.parametrize("command", re.findall(r'^- "(.+)"', answers.HELP, re.MULTILINE))
+def test_every_command_in_help_is_understood(command):
+    message = answers.AgentMessage("s1", "user_message", command)
+    assert command == "tools" or f'"{command}"' not in answers._reply(message, command)[:60]
+
+
+# What it refuses.
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "status"),
+    [
+        ("GET", "/health", {}, b"", 200),
+        ("HEAD", "/health", {}, b"", 200),
+        ("POST", "/health", {}, b"", 405),
+        ("GET", PATH, AUTH, b"", 405),
+        ("GET", "/", AUTH, b"", 404),
+        ("POST", PATH + "/", AUTH, b"", 404),
+        ("POST", PATH, {}, json.dumps(say("a")).encode(), 401),
+        ("POST", PATH, {"X-Internal-Auth": ""}, json.dumps(say("a")).encode(), 401),
+        ("POST", PATH, {"X-Internal-Auth": "change-me-internal-keys"}, json.dumps(say("a")).encode(), 401),
+        ("POST", PATH, {"X-Internal-Auth": b"\xff"}, json.dumps(say("a")).encode(), 401),
+        ("POST", PATH, AUTH, b"", 400),
+        ("POST", PATH, AUTH, b"{", 400),
+        ("POST", PATH, AUTH, b"\xff", 400),
+        ("POST", PATH, AUTH, b"[" * 100_000, 400),
+        ("POST", PATH, AUTH, b"[]", 400),
+        ("POST", PATH, AUTH, b"{}", 422),
+        ("POST", PATH, AUTH, b'{"session_id":"s1"}', 422),
+        ("POST", PATH, AUTH, b'{"session_id":"s1","content":7}', 422),
+        ("POST", PATH, AUTH, b'{"session_id":7,"content":"a"}', 422),
+        ("POST", PATH, AUTH, b'{"session_id":"s1","type":7,"content":"a"}', 422),
+        ("POST", PATH, AUTH, b" " * (MAX_BODY_BYTES + 1), 413),
+        ("POST", PATH, AUTH, b'{"session_id":"s1","content":"a"}', 200),
+    ],
+)
+async def test_request_gets_its_status(method, path, headers, body, status):
+    app = DemoAgentApplication(DemoAgentConfig(word_delay_seconds=0))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://demo") as client:
+        response = await client.request(method, path, headers=headers, content=body)
+    assert response.status_code == status
+    if status >= 400:
+        assert response.json()["error"]
+    if status == 405:
+        assert response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "status"),
+    [
+        ("old,new", "old", 200),
+        (" old , new ", "new", 200),
+        ("old,new", "old,new", 401),
+        ("", "", 401),
+        (",", "", 401),
+    ],
+)
+async def test_any_of_the_configured_keys_opens_it(keys, key, status):
+    config = DemoAgentConfig.from_environment({"GATEWAY__INTERNAL_API_KEY": keys}, word_delay_seconds=0)
+    async with agent_client(config) as client:
+        response = await client.post(PATH, json=say("a"), headers={"X-Internal-Auth": key})
+    assert response.status_code == status
+
+
+class AsgiConversation:
+    """The application, driven by hand: what no HTTP client in this process can show."""
+
+    def __init__(self, app, scope):
+        self.received = asyncio.Queue()
+        self.sent = asyncio.Queue()
+        self.task = asyncio.create_task(app(scope, self.received.get, self.sent.put))
+
+    async def next_sent(self):
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await self.sent.get()
+
+    async def done(self):
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await self.task
+
+
+def conversation(config):
+    headers = [(b"x-internal-auth", b"change-me-internal-key"), (b"idempotency-key", b"turn-1")]
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers}
+    return AsgiConversation(DemoAgentApplication(config), scope)
+
+
+async def test_disconnect_stops_the_answer_at_once():
+    talk = conversation(DemoAgentConfig(word_delay_seconds=3_600))
+    talk.received.put_nowait({"type": "http.request", "body": json.dumps(say("long")).encode()})
+    assert (await talk.next_sent())["type"] == "http.response.start"
+    assert events_of((await talk.next_sent())["body"])[0]["token"] == ""
+    talk.received.put_nowait({"type": "http.request", "body": b""})  # no reason to stop
+    talk.received.put_nowait({"type": "http.disconnect"})
+    await talk.done()
+    assert talk.sent.empty()
+
+
+async def test_disconnect_within_the_body_is_no_message():
+    talk = conversation(DemoAgentConfig(word_delay_seconds=0))
+    talk.received.put_nowait({"type": "http.request", "body": json.dumps(say("a")).encode(), "more_body": True})
+    talk.received.put_nowait({"type": "http.disconnect"})
+    await talk.done()
+    assert talk.sent.get_nowait()["status"] == 400
+
+
+async def test_what_is_not_http_is_left_alone():
+    talk = AsgiConversation(DemoAgentApplication(DemoAgentConfig()), {"type": "websocket"})
+    await talk.done()
+    assert talk.sent.empty()
+
+
+async def test_failure_within_the_answer_ends_it_in_words(monkeypatch, caplog):
+    def fail(message, command):
+        raise RuntimeError("a secret detail")
+
+    monkeypatch.setattr(answers, "_reply", fail)
+    events = await answer(say("a"))
+    assert events[-1]["type"] == "error"
+    assert "secret" not in events[-1]["content"]
+
+
+# The relay to a model server.
+
+
+class ModelServer:
+    """A small real server with ``/v1/chat/completions``: ``reply(writer)`` says what it answers with."""
+
+    def __init__(self):
+        self.requests = []
+        self.client_left = asyncio.Event()
+        self.reply = None
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        return self
+
+    async def __aexit__(self, *exc_info):
+        self._server.close()
+        await self._server.wait_closed()
+
+    def config(self, **fields):
+        return DemoAgentConfig(openai=OpenAIConfig(self.url, **{"model": "m1", "api_key": "sk-secret", **fields}))
+
+    async def _serve(self, reader, writer):
+        request_line, *header_lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in header_lines)}
+        body = json.loads(await reader.readexactly(int(headers["content-length"])))
+        self.requests.append((request_line, headers, body))
+        with contextlib.suppress(ConnectionError):
+            self.reply(writer)
+            await writer.drain()
+            if writer.is_closing():
+                return
+            await reader.read()
+        self.client_left.set()
+        writer.close()
+
+
+def chunk(content=None, finish_reason=None):
+    return {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": finish_reason}]}
+
+
+def stream(*items, end=True, status="200 OK"):
+    """A reply: each item an event's data (or raw bytes), then the end of the body unless it is left open."""
+
+    def reply(writer):
+        head = f"HTTP/1.1 {status}\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        for item in items:
+            data = item if isinstance(item, str) else json.dumps(item) if isinstance(item, dict) else None
+            writer.write(item if data is None else f"data: {data}\n\n".encode())
+        if end:
+            writer.close()
+
+    return reply
+
+
+HELLO = stream(chunk(""), chunk("Hel"), chunk("lo"), chunk(finish_reason="stop"), {"choices": []}, "[DONE]")
+
+
+async def test_relay_streams_each_delta_as_one_token_and_ends_with_the_models_reason():
+    async with ModelServer() as server:
+        server.reply = stream(chunk("Hel"), b": alive\n\n", chunk("lo"), chunk(finish_reason="length"), "[DONE]")
+        events = await answer(say("hi"), server.config())
+    assert [event["token"] for event in events] == ["", "Hel", "lo", ""]
+    assert [event["is_final"] for event in events] == [False, False, False, True]
+    assert events[-1]["finish_reason"] == "length"
+
+
+async def test_relay_ends_without_done_when_the_model_gave_its_reason():
+    async with ModelServer() as server:
+        server.reply = stream(chunk("Hello", "stop"))
+        events = await answer(say("hi"), server.config())
+    assert text_of(events) == "Hello"
+    assert events[-1]["is_final"]
+
+
+async def test_relay_sends_model_key_and_idempotency_key():
+    async with ModelServer() as server:
+        server.reply = HELLO
+        async with agent_client(server.config()) as client:
+            await client.post(PATH, json=say("hi"), headers={"Idempotency-Key": "turn-1"})
+    request_line, headers, body = server.requests[0]
+    assert request_line == "POST /v1/chat/completions HTTP/1.1"
+    assert headers["authorization"] == "Bearer sk-secret"
+    assert headers["idempotency-key"] == "turn-1"
+    assert body == {"model": "m1", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+
+
+async def test_relay_leaves_out_what_is_not_configured():
+    async with ModelServer() as server:
+        server.reply = HELLO
+        await answer(say("hi"), server.config(model="", api_key=""))
+    _, headers, body = server.requests[0]
+    assert not {"authorization", "idempotency-key"} & set(headers)
+    assert "model" not in body
+
+
+async def test_relay_sends_each_sessions_own_history():
+    async with ModelServer() as server, agent_client(server.config()) as client:
+        server.reply = HELLO
+        for content, session_id in [("one", "s1"), ("other", "s2"), ("two", "s1")]:
+            await client.post(PATH, json=say(content, session_id))
+    assert [message["content"] for message in server.requests[-1][2]["messages"]] == ["one", "Hello", "two"]
+    assert [message["role"] for message in server.requests[-1][2]["messages"]] == [
+        "user",
+        "assistant",
+        "user",
+    ]
+    assert len(server.requests[1][2]["messages"]) == 1
+
+
+async def test_relay_stopped_half_way_closes_upstream_and_remembers_what_was_said():
+    async with ModelServer() as server:
+        server.reply = stream(chunk("Half"), end=False)
+        app = DemoAgentApplication(server.config())
+        headers = [(b"x-internal-auth", b"change-me-internal-key")]
+        scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers}
+        talk = AsgiConversation(app, scope)
+        talk.received.put_nowait({"type": "http.request", "body": json.dumps(say("one")).encode()})
+        while b"Half" not in (await talk.next_sent()).get("body", b""):
+            pass
+        talk.received.put_nowait({"type": "http.disconnect"})
+        await talk.done()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await server.client_left.wait()
+        server.reply = HELLO
+        talk = AsgiConversation(app, scope)
+        talk.received.put_nowait({"type": "http.request", "body": json.dumps(say("two")).encode()})
+        await talk.done()
+    assert [message["content"] for message in server.requests[-1][2]["messages"]] == ["one", "Half", "two"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        pytest.param(stream(status="400 Bad Request"), "did not understand", id="400"),
+        pytest.param(stream(b"sk-secret is wrong", status="401 Unauthorized"), "refused the API key", id="401"),
+        pytest.param(stream(status="404 Not Found"), "does not know", id="404"),
+        pytest.param(stream(status="429 Too Many Requests"), "Try again later", id="429"),
+        pytest.param(stream(status="500 Internal Server Error"), "status 500", id="500"),
+        pytest.param(stream(status="302 Found"), "status 302", id="redirect"),
+        pytest.param(stream(chunk("Hel")), "broke off", id="the stream ends early"),
+        pytest.param(stream(chunk("Hel"), "[DONE]"), "broke off", id="done without a reason"),
+        pytest.param(stream(chunk("Hel"), {"error": {"message": "sk-secret"}}), "reported an error", id="error within"),
+        pytest.param(stream("not JSON"), "not understood", id="no JSON"),
+        pytest.param(stream({"choices": 7}), "not understood", id="another shape"),
+        pytest.param(stream(b"data: " + b"x" * 1_100_000), "too large", id="endless event"),
+        pytest.param(lambda writer: writer.write(b"HTTP/1.1 2"), "did not answer in time", id="silence"),
+        pytest.param(lambda writer: writer.transport.abort(), "broke off", id="reset"),
+    ],
+)
+async def test_relay_error_is_one_error_event_in_plain_words(reply, words, monkeypatch):
+    monkeypatch.setattr("relay.demo_agent.openai._TIMEOUT", httpx.Timeout(0.3 if words.endswith("time") else 20))
+    async with ModelServer() as server:
+        server.reply = reply
+        events = await answer(say("hi"), server.config())
+    assert [event["type"] for event in events].count("error") == 1
+    assert words in events[-1]["content"]
+    assert "secret" not in events[-1]["content"]
+    assert server.url not in events[-1]["content"]
+    assert not any(event.get("is_final") for event in events)
+
+
+async def test_relay_to_nobody_says_so():
+    async with ModelServer() as server:
+        config = server.config()
+    assert "cannot be reached" in (await answer(say("hi"), config))[-1]["content"]
+
+
+async def test_relay_leaves_other_kinds_to_others():
+    async with ModelServer() as server:
+        events = await answer({"session_id": "s1", "type": "tool_result"}, server.config())
+    assert server.requests == []
+    assert "not for a model" in text_of(events)
+
+
+def test_history_forgets_the_oldest_messages_and_the_longest_silent_session():
+    history = History(max_sessions=2, max_messages=4)
+    for number in range(3):
+        history.remember("s1", f"said {number}", f"answered {number}")
+    assert [message["content"] for message in history.messages("s1")][::2] == ["said 1", "said 2"]
+    history.remember("s2", "a", "b")
+    history.remember("s1", "c", "d")
+    history.remember("s3", "e", "f")
+    assert history.messages("s2") == []
+    assert len(history.messages("s1")) == 4
+
+
+# Its settings and its command.
+
+
+def test_config_takes_the_model_server_from_the_environment():
+    config = DemoAgentConfig.from_environment(
+        {
+            "DEMO_AGENT__OPENAI_BASE_URL": " http://models/v1/ ",
+            "DEMO_AGENT__OPENAI_MODEL": "m1",
+            "DEMO_AGENT__OPENAI_API_KEY": "sk-secret",
+        }
+    )
+    assert config.openai == OpenAIConfig("http://models/v1", "m1", "sk-secret")
+    assert "secret" not in repr(config)
+    assert config.internal_api_keys == ("change-me-internal-key",)
+    assert DemoAgentConfig.from_environment({}).openai is None
+
+
+@pytest.mark.parametrize("url", ["models/v1", "ftp://models/v1", "http:///v1", "http://models/v1?a=b", "http://m/#x"])
+def test_command_refuses_a_wrong_model_server(url, monkeypatch):
+    monkeypatch.setenv("DEMO_AGENT__OPENAI_BASE_URL", url)
+    with pytest.raises(CommandError, match="DEMO_AGENT__OPENAI_BASE_URL"):
+        call_command("demo_agent", port=0)
+
+
+@pytest.mark.parametrize("delay", ["-1", "nan", "soon"])
+def test_command_refuses_a_wrong_delay(delay):
+    with pytest.raises(CommandError, match="delay"):
+        call_command("demo_agent", "--delay", delay)
+
+
+class AgentProcess:
+    """``manage.py demo_agent`` as an operator starts it."""
+
+    def __init__(self, *arguments, **environment):
+        command = [sys.executable, "manage.py", "demo_agent", "--port", "0", *arguments]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.log = b""
+
+    def __enter__(self):
+        line = self._read(self.process.stdout, b"\n").decode()
+        self.url = re.search(r"http://\S+", line).group()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.process.kill()
+        self.process.communicate()
+
+    def wait_for_log(self, text):
+        self.log += self._read(self.process.stderr, text)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=LIMIT_SECONDS)
+        self.log += err
+        return out
+
+    @staticmethod
+    def _read(pipe, until):
+        collected, deadline = b"", time.monotonic() + LIMIT_SECONDS
+        while until not in collected:
+            ready, _, _ = select.select([pipe], [], [], deadline - time.monotonic())
+            piece = os.read(pipe.fileno(), 65_536) if ready else b""
+            assert piece, f"the demo agent did not say {until!r} but {collected!r}"
+            collected += piece
+        return collected
+
+
+def test_process_answers_refuses_and_stops_when_the_client_leaves():
+    with AgentProcess("--delay", "0.01", GATEWAY__INTERNAL_API_KEY="first,second") as agent:
+        with httpx.Client(base_url=agent.url, headers={"X-Internal-Auth": "second"}, trust_env=False) as client:
+            assert client.get("/health").json()["status"] == "ok"
+            response = client.post(PATH, json=say("my secret plan"))
+            assert response.headers["content-type"].startswith("text/event-stream")
+            assert "my secret plan" in text_of(events_of(response.content))
+            refused = client.post(PATH, json=say("my secret plan"), headers={"X-Internal-Auth": "third"})
+            assert refused.status_code == 401
+            with client.stream("POST", PATH, json=say("slow"), headers={"Idempotency-Key": "turn-7"}) as response:
+                next(response.iter_bytes())
+            agent.wait_for_log(b"turn turn-7: the client left")
+        assert agent.stop() == b""
+    assert b"secret plan" not in agent.log
+    assert b"Traceback" not in agent.log
+
+
+def test_process_on_a_taken_port_says_so():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "manage.py", "demo_agent", "--port", str(port)]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=LIMIT_SECONDS, check=False)
+    assert result.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{port}".encode() in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+async def test_process_relays_to_the_model_server():
+    async with ModelServer() as server:
+        server.reply = HELLO
+        with AgentProcess(DEMO_AGENT__OPENAI_BASE_URL=server.url) as agent:
+            async with httpx.AsyncClient(base_url=agent.url, headers=AUTH, trust_env=False) as client:
+                response = await client.post(PATH, json=say("hi"))
+    assert text_of(events_of(response.content)) == "Hello"
