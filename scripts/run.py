@@ -1,0 +1,67 @@
+"""Start the demo agent and the gateway on this machine, say which page to open, and stop both on Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+HOST = "127.0.0.1"
+START_SECONDS = 30.0
+
+
+def main() -> int:
+    port, agent_port = int(os.environ.get("PORT", "8000")), int(os.environ.get("AGENT_PORT", "8001"))
+    env = {"GATEWAY__DEBUG": "true", **os.environ}
+    brings_agent = "GATEWAY__AGENT_URL" not in env
+    for needed, name in [(port, "PORT"), *([(agent_port, "AGENT_PORT")] if brings_agent else [])]:
+        if is_taken(needed):
+            print(f"Port {needed} is in use. Choose another: make run {name}={needed + 1000}")
+            return 1
+    processes: list[subprocess.Popen[bytes]] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        if brings_agent:
+            env["GATEWAY__AGENT_URL"] = f"http://{HOST}:{agent_port}"
+            agent = [sys.executable, "manage.py", "demo_agent", "--host", HOST, "--port", str(agent_port)]
+            processes.append(subprocess.Popen(agent, env=env))
+        daphne = [sys.executable, "-m", "daphne", "-v", "0", "-b", HOST, "-p", str(port)]
+        processes.append(subprocess.Popen([*daphne, "gateway_project.asgi:application"], env=env))
+        if wait_until_healthy(port, processes):
+            print(f"\n  Open http://{HOST}:{port}/ and say something. Ctrl-C stops everything.\n", flush=True)
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.2)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def wait_until_healthy(port: int, processes: list[subprocess.Popen[bytes]]) -> bool:
+    give_up_at = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up_at and all(process.poll() is None for process in processes):
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=1):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
