@@ -196,7 +196,8 @@ def _is_refused(exc: Exception) -> bool:
 
 def _broken(exc: Exception) -> UpstreamError:
     """Say what it means that no response came although the request went out."""
-    if _is_or_stems_from(exc, aiohttp.ClientResponseError):
+    came_with_head = "chunk size" in str(exc)  # a broken transfer coding; aiohttp has no class for it here
+    if _is_or_stems_from(exc, aiohttp.ClientResponseError) and not came_with_head:
         return UpstreamProtocol("The agent did not answer in HTTP.")
     return UpstreamEof()
 

@@ -114,6 +114,12 @@ async def test_broken_chunk_size_ends_the_turn_at_the_latest_by_silence(v1):
         assert text_of(tokens) == "a "
 
 
+async def test_broken_chunk_size_that_comes_with_the_head_is_a_broken_stream(v1):
+    async with v1("e-bad-first-chunk") as browser:
+        await browser.say("script:bad-first-chunk")
+        assert (await browser.turn())[-1]["code"] == "upstream_eof"
+
+
 async def test_other_events_pass_in_order_without_their_own_turn_and_offset(plain, v1):
     async with plain("e-typed") as browser, v1("e-typed") as resumable:
         await browser.say("script:typed")

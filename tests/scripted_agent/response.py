@@ -86,7 +86,6 @@ class Response:
     async def _write(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
-        await asyncio.sleep(0)  # an endless script must let its client leave
 
     def _head(self) -> None:
         if not self._has_head:

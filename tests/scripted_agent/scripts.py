@@ -178,7 +178,11 @@ FIXED: dict[str, list[Step]] = {
     "eof": [Token("a "), Token("b")],
     "eof-in-event": [Token("a "), Send(event_bytes(final_value()).removesuffix(b"\n"))],
     "break": [Token("a "), Break()],
-    "bad-chunk": [Token("a "), BadChunk(), Stall()],
+    "bad-chunk": [Token("a "), Wait(0.2), BadChunk(), Stall()],  # apart, or the parser drops both
+    "bad-first-chunk": [
+        Raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n"),
+        Stall(),
+    ],
     "reset": [Token("a "), Reset()],
     "drop": [Drop()],
     "reset-first": [Reset()],

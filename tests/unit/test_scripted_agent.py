@@ -286,6 +286,21 @@ async def test_endless_answer_to_a_client_that_does_not_read_ends_when_it_leaves
         await agent.wait_disconnected(1)
 
 
+async def test_agent_stops_although_a_client_does_not_read():
+    written = asyncio.Event()
+
+    async def flood(request):
+        written.set()  # whoever waits for it runs when the next step has been written
+        yield Send(b"x" * 50_000_000)
+
+    agent = await ScriptedAgent().__aenter__()
+    agent.script = flood
+    async with connection(agent):
+        await written.wait()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await agent.__aexit__()
+
+
 # Connections.
 
 
