@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import httpx
 import pytest
@@ -22,11 +21,12 @@ from relay.demo_agent.app import MAX_BODY_BYTES, DemoAgentApplication
 from relay.demo_agent.config import DemoAgentConfig, OpenAIConfig
 from relay.demo_agent.openai import History
 from relay.event_stream import EventStreamDecoder
+from tests.processes import ROOT
 
 LIMIT_SECONDS = 20
+
 PATH = "/agent/message/stream"
 AUTH = {"X-Internal-Auth": "change-me-internal-key"}
-ROOT = Path(__file__).parent.parent
 
 
 def say(content, session_id="s1", **fields):

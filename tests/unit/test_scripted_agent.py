@@ -6,12 +6,12 @@ import json
 import re
 import sys
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 
 from relay.event_stream import EventStreamDecoder
+from tests.processes import ROOT
 from tests.scripted_agent import (
     PATH,
     BadChunk,
@@ -391,9 +391,7 @@ async def test_other_paths_are_recorded_but_not_answered():
 
 async def test_process_says_where_it_listens_plays_scripts_and_tells_its_requests():
     command = [sys.executable, "-m", "tests.scripted_agent", "--port", "0"]
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=Path(__file__).parent.parent, stdout=asyncio.subprocess.PIPE
-    )
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             line = (await process.stdout.readline()).decode()
