@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from autobahn.exception import Disconnected
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 
@@ -35,6 +33,7 @@ from relay.exceptions import (
 )
 from relay.frames import CloseCode
 from relay.layers.values import Accepted, CancelAck, NewTurn, new_id
+from relay.line import ClientGone, Line
 from relay.viewers import PlainViewer, ResumableViewer
 
 logger = logging.getLogger(__name__)
@@ -43,11 +42,8 @@ SUBPROTOCOL: Final = "gateway.v1"
 STORE_SECONDS: Final = 2.0  # PROTOCOL: a message that is not stored by then is refused
 MAX_INBOX: Final = 64  # messages of one socket that wait for the store; more are refused
 STUCK_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or means harm
+FAREWELL_SECONDS: Final = 1.0  # to take the last frame before the socket is closed
 COME_BACK_MS: Final = (500, 3_000)  # spread, so that clients that were sent away do not return all at once
-
-
-class ClientGone(Exception):
-    """The client left while a frame was on its way."""
 
 
 class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
@@ -60,12 +56,11 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
         self._viewer_id = new_id()
         self._texts: AsyncGenerator[Iterable[str], None]
         self._watching: asyncio.Task[None] | None = None
-        self._inbox: deque[StartTurn | Cancel] = deque()
+        self._inbox: deque[StartTurn | Cancel | RelayError] = deque()
         self._reading_inbox: asyncio.Task[None] | None = None
         self._heartbeat: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
-        self._sent_at = 0.0
-        self._is_sending = False
+        self._line = Line(send)
         self._forward_types = frozenset(conf.forward_types)
         self._max_message_bytes = conf.max_message_bytes
         try:
@@ -111,11 +106,12 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
             )
             if len(self._inbox) >= MAX_INBOX:
                 raise RateLimited
+            self._inbox.append(message)
         except RelayError as exc:
-            await self._refuse(exc)
-            return
-        self._inbox.append(message)
-        if self._reading_inbox is None:
+            self._inbox.append(exc)  # its answer comes in its turn
+        if len(self._inbox) > 2 * MAX_INBOX:
+            await self._leave(RateLimited(), CloseCode.RATE_LIMITED)
+        elif self._reading_inbox is None:
             self._reading_inbox = asyncio.create_task(self._read_inbox())
 
     # What differs between the dialects.
@@ -131,7 +127,7 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
         await self.close()  # before accept: the handshake gets 403
 
     async def _refuse(self, reason: RelayError, client_message_id: str | None = None) -> None:
-        await self._send_text(frames.plain_error(reason))
+        await self._line.send(frames.plain_error(reason))
 
     async def _tell_accepted(self, accepted: Accepted, client_message_id: str | None) -> None:
         pass
@@ -152,7 +148,7 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
             async with aclosing(self._texts) as batches:
                 async for texts in batches:
                     for text in texts:
-                        await self._send_text(text)
+                        await self._line.send(text)
         except ClientGone:
             return  # the server tells it to the consumer too
         except SessionDeleted as exc:
@@ -163,23 +159,16 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
             await self._leave(exc, CloseCode.STORE_UNAVAILABLE)
         except Exception:
             logger.exception("session %s: a viewer failed", self.session_id)
-            await self.close(CloseCode.INTERNAL)
-
-    async def _send_text(self, text: str) -> None:
-        self._sent_at = time.monotonic()
-        self._is_sending = True
-        try:
-            await self.base_send({"type": "websocket.send", "text": text})
-        except (OSError, Disconnected) as exc:  # uvicorn's way and daphne's
-            raise ClientGone from exc
-        self._is_sending = False
+            await self._line.close(CloseCode.INTERNAL)
 
     async def _leave(self, reason: RelayError, close_code: CloseCode) -> None:
+        """Send the client away, with words if its dialect has any and it takes them in time."""
         try:
-            await self._tell_leaving(reason, close_code)
-            await self.close(close_code)
-        except ClientGone:
-            pass  # it left first
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._tell_leaving(reason, close_code)
+        except (ClientGone, TimeoutError):
+            pass
+        await self._line.close(close_code)
 
     # Messages in.
 
@@ -192,7 +181,7 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
         finally:
             self._reading_inbox = None
 
-    async def _handle(self, message: StartTurn | Cancel) -> None:
+    async def _handle(self, message: StartTurn | Cancel | RelayError) -> None:
         client_message_id = message.client_message_id if isinstance(message, StartTurn) else None
         try:
             async with asyncio.timeout(STORE_SECONDS):
@@ -210,8 +199,10 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
             else:
                 await self._tell_cancelled(answer)
 
-    async def _store(self, message: StartTurn | Cancel) -> Accepted | CancelAck:
+    async def _store(self, message: StartTurn | Cancel | RelayError) -> Accepted | CancelAck:
         layer = self._gateway.layer
+        if isinstance(message, RelayError):
+            raise message
         if isinstance(message, Cancel):
             return await layer.cancel(self.session_id, message.turn_id)
         accepted = await layer.enqueue(self.session_id, _new_turn(message))
@@ -229,27 +220,18 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
     async def _beat(self) -> None:
         """Keep the viewer entered, and tell a quiet line where it stands."""
         interval_seconds = conf.heartbeat_seconds
-        quiet_seconds = time.monotonic() - self._sent_at
         try:
             await self._gateway.layer.attach(self.session_id, self._viewer_id)
-            if self._is_sending:
-                await self._leave_if_stuck(quiet_seconds)
-                quiet_seconds = 0.0
-            elif quiet_seconds >= interval_seconds:
+            if self._line.stuck_seconds >= STUCK_SECONDS:
+                await self._leave(TooSlow(), CloseCode.TOO_SLOW)
+            elif self._line.quiet_seconds >= interval_seconds:
                 await self._tell_position()
-                quiet_seconds = 0.0
         except ClientGone:
             return
         except Exception as exc:  # an outage of the store: the next heartbeat tries again
             logger.warning("session %s: a heartbeat failed: %s", self.session_id, type(exc).__name__)
-            quiet_seconds = 0.0
-        self._schedule_heartbeat(max(interval_seconds - quiet_seconds, 0.05))
-
-    async def _leave_if_stuck(self, seconds: float) -> None:
-        """Give up on a client that does not read; it costs the log nothing, but its socket costs memory."""
-        if seconds >= STUCK_SECONDS and self._watching is not None:
-            self._watching.cancel()
-            await self.close(CloseCode.TOO_SLOW)
+        next_seconds = interval_seconds - self._line.quiet_seconds
+        self._schedule_heartbeat(next_seconds if next_seconds > 0 else interval_seconds)
 
     async def _end_tasks(self) -> None:
         if self._heartbeat is not None:
@@ -278,7 +260,7 @@ class ResumableConsumer(PlainConsumer):
         welcome = await self._viewer.begin(epoch=epoch, offset=offset)
         self._texts = self._viewer.texts(coalesce=query.get("coalesce") == "1")
         await self.accept(subprotocol=SUBPROTOCOL)
-        await self._send_text(welcome)
+        await self._line.send(welcome)
 
     async def _turn_away(self, reason: RelayError) -> None:
         # A browser cannot tell a refused handshake from a lost line, so the reason comes as a frame.
@@ -287,10 +269,10 @@ class ResumableConsumer(PlainConsumer):
         await self._leave(reason, code)
 
     async def _refuse(self, reason: RelayError, client_message_id: str | None = None) -> None:
-        await self._send_text(frames.v1_refusal(reason, client_message_id))
+        await self._line.send(frames.v1_refusal(reason, client_message_id))
 
     async def _tell_accepted(self, accepted: Accepted, client_message_id: str | None) -> None:
-        await self._send_text(
+        await self._line.send(
             json_text.encode(
                 {
                     "type": "accepted",
@@ -304,17 +286,17 @@ class ResumableConsumer(PlainConsumer):
         )
 
     async def _tell_cancelled(self, ack: CancelAck) -> None:
-        await self._send_text(json_text.encode({"type": "cancel_ack", "turn_id": ack.turn_id, "status": ack.status}))
+        await self._line.send(json_text.encode({"type": "cancel_ack", "turn_id": ack.turn_id, "status": ack.status}))
 
     async def _tell_leaving(self, reason: RelayError, close_code: CloseCode) -> None:
         delay_ms = random.randint(*COME_BACK_MS) if close_code in frames.COME_BACK else 0  # noqa: S311 - no secret
-        await self._send_text(frames.disconnect(reason, close_code, delay_ms=delay_ms))
+        await self._line.send(frames.disconnect(reason, close_code, delay_ms=delay_ms))
 
     async def _tell_position(self) -> None:
         position = self._viewer.position
         state = await self._gateway.layer.state(self.session_id)
         if (state.epoch, state.newest) == (position.epoch, position.offset):
-            await self._send_text(
+            await self._line.send(
                 json_text.encode({"type": "ping", "epoch": position.epoch, "offset": position.offset})
             )
 

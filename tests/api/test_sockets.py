@@ -1,0 +1,191 @@
+"""What a socket does when the store, the client or our own code misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from relay import consumers, frames, lifecycle
+from relay.exceptions import StoreUnavailable
+from tests.scripted_agent import Final, Stall, Token
+
+
+@pytest.fixture
+async def layer(application):
+    """The session layer, whose calls a test may replace."""
+    return (await lifecycle.current()).layer
+
+
+def failing(error: Exception):
+    async def call(*args: object) -> None:
+        raise error
+
+    return call
+
+
+async def hang(*args: object) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_message_that_cannot_be_stored_in_time_is_refused(v1, layer, monkeypatch):
+    monkeypatch.setattr(consumers, "STORE_SECONDS", 0.05)
+    async with v1() as browser:
+        await browser.frame()
+        layer.enqueue = hang
+        await browser.say("x", client_message_id="m")
+        error = await browser.frame()
+        assert (error["code"], error["client_message_id"]) == ("store_unavailable", "m")
+        assert error["retry_after_ms"] > 0
+        del layer.enqueue
+        assert await browser.ask("next works") == "next works"
+
+
+async def test_message_that_meets_a_bug_is_refused_in_words(v1, layer, caplog):
+    async with v1() as browser:
+        await browser.frame()
+        layer.enqueue = failing(ZeroDivisionError("secret detail"))
+        await browser.say("x", client_message_id="m")
+        error = await browser.frame()
+        assert (error["code"], error["client_message_id"]) == ("internal", "m")
+        assert "secret detail" not in json.dumps(error)
+        assert "secret detail" in caplog.text
+
+
+async def test_refusals_keep_the_order_of_the_messages(v1, layer):
+    async with v1() as browser:
+        await browser.frame()
+        await browser.say("one", client_message_id="m1")
+        await browser.send_text("nonsense")
+        await browser.say("two", client_message_id="m2")
+        answers = []
+        while len(answers) < 3:
+            frame = await browser.frame()
+            if frame["type"] in ("accepted", "error"):
+                answers.append(frame.get("client_message_id", frame.get("code")))
+        assert answers == ["m1", "bad_request", "m2"]
+
+
+async def test_flood_is_refused_in_words_then_sent_away(v1, layer, monkeypatch):
+    """The store is slow and the client keeps sending: a bounded number waits, a bounded number is refused."""
+    monkeypatch.setattr(consumers, "MAX_INBOX", 2)
+    async with v1() as browser:
+        await browser.frame()
+        layer.enqueue = hang
+        for _ in range(7):
+            await browser.say("x")
+        leaving = await browser.frame_of("disconnect")
+        assert (leaving["code"], leaving["reconnect"]) == ("rate_limited", True)
+        assert await browser.close_code() == 4429
+
+
+async def test_viewer_that_meets_a_bug_is_closed_1011_and_the_turn_goes_on(v1, plain, layer, monkeypatch, caplog):
+    async with plain() as other, v1() as browser:
+        await browser.frame()
+        monkeypatch.setattr("relay.frames.Frame.v1", property(lambda frame: 1 / 0))
+        assert await other.ask("x") == "x"
+        assert await browser.close_code() == 1011
+        assert "ZeroDivisionError" in caplog.text
+
+
+async def test_viewer_of_a_store_that_is_gone_is_sent_away_with_its_cursor(v1, plain, layer):
+    async def gone(*args: object):
+        raise StoreUnavailable
+        yield
+
+    layer.tail = gone
+    async with v1() as browser:
+        await browser.frame()
+        leaving = await browser.frame()
+        assert (leaving["code"], leaving["reconnect"]) == ("store_unavailable", True)
+        assert 500 <= leaving["delay_ms"] <= 3_000
+        assert await browser.close_code() == 4503
+    async with plain() as old:
+        assert await old.close_code() == 4503
+
+
+async def test_plain_viewer_that_the_log_has_overtaken_is_closed_4508(plain, v1, agent, configure):
+    """A burst larger than the log comes in one read: what was trimmed cannot be told in the plain dialect."""
+    configure(BUFFER_SIZE="16")
+    layer = lifecycle.session_layer()
+    agent.script = [Token("a"), Stall()]
+    async with plain() as old, v1() as new:
+        await old.say("x")
+        await old.frame()
+        await new.frame_of("assistant_message")
+        session = layer._shelves.find("s")
+        session.write([frames.token(session.running.turn_id, f"{number} ") for number in range(40)])
+        assert await old.close_code() == 4508
+        snapshot = await new.frame()
+        assert (snapshot["type"], snapshot["reason"]) == ("snapshot", "trimmed")
+        assert snapshot["content"] == "a" + "".join(f"{number} " for number in range(40))
+
+
+async def test_heartbeat_that_fails_is_tried_again(v1, layer, configure, caplog):
+    configure(HEARTBEAT_SECONDS="0.2")
+    async with v1() as browser:
+        await browser.frame()
+        layer.attach = failing(StoreUnavailable())
+        while "a heartbeat failed" not in caplog.text:
+            await asyncio.sleep(0)
+        del layer.attach
+        assert (await browser.frame())["type"] == "ping"
+
+
+async def test_client_that_takes_nothing_is_sent_away(application, layer, agent, configure, monkeypatch):
+    """``send`` waits for ever, as a server with flow control lets it."""
+    configure(HEARTBEAT_SECONDS="0.2")
+    monkeypatch.setattr(consumers, "STUCK_SECONDS", 0.1)
+    monkeypatch.setattr(consumers, "FAREWELL_SECONDS", 0.05)
+    agent.script = [Token("a"), Final()]
+    inbox: asyncio.Queue[dict] = asyncio.Queue()
+    closed = asyncio.get_running_loop().create_future()
+
+    async def send(event: dict) -> None:
+        if event["type"] == "websocket.send":
+            await asyncio.Event().wait()
+        elif event["type"] == "websocket.close":
+            closed.set_result(event["code"])
+            inbox.put_nowait({"type": "websocket.disconnect", "code": 1006})
+
+    scope = {"type": "websocket", "path": "/ws/s/", "query_string": b"", "headers": [], "subprotocols": []}
+    inbox.put_nowait({"type": "websocket.connect"})
+    inbox.put_nowait({"type": "websocket.receive", "text": '{"type":"user_message","content":"x"}'})
+    async with asyncio.timeout(10):
+        await application(scope, inbox.get, send)
+        assert await closed == 4508
+    assert (await layer.state("s")).viewers == 0
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), BrokenPipeError()])
+async def test_client_that_has_gone_costs_no_traceback(application, layer, error, caplog):
+    inbox: asyncio.Queue[dict] = asyncio.Queue()
+
+    async def send(event: dict) -> None:
+        if event["type"] == "websocket.send":
+            inbox.put_nowait({"type": "websocket.disconnect", "code": 1006})
+            raise error
+
+    scope = {"type": "websocket", "path": "/ws/s/", "query_string": b"", "headers": [], "subprotocols": []}
+    inbox.put_nowait({"type": "websocket.connect"})
+    inbox.put_nowait({"type": "websocket.receive", "text": "nonsense"})
+    async with asyncio.timeout(10):
+        await application(scope, inbox.get, send)
+    assert "Traceback" not in caplog.text
+
+
+async def test_unknown_message_of_the_channel_layer_is_ignored(plain, application):
+    """A newer version sends a type that this one does not know: the socket stays."""
+    channels = []
+    layer = lifecycle.session_layer()
+    new_channel = layer.new_channel
+
+    async def remembered() -> str:
+        channels.append(await new_channel())
+        return channels[-1]
+
+    layer.new_channel = remembered
+    async with plain() as browser:
+        await layer.send(channels[0], {"type": "from.the.future"})
+        assert await browser.ask("hello") == "hello"
