@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -25,7 +25,8 @@ _NOTICES: Final = {
 }
 
 
-class _AssistantMessage(msgspec.Struct, tag_field="type", tag="assistant_message"):
+class _AssistantMessage(msgspec.Struct):
+    type: Literal["assistant_message"]  # not a tag: a tag may be missing
     token: str | msgspec.UnsetType = msgspec.UNSET
     is_final: bool = False
     finish_reason: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,6 +15,8 @@ from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge
 # PROTOCOL: 1–128 of these, and not "." or "..", so that it can stand in a path.
 SESSION_ID_PATTERN: Final = r"(?!\.{1,2}/?\Z)[A-Za-z0-9._:~@-]{1,128}"
 CLIENT_MESSAGE_ID_PATTERN: Final = r"^[A-Za-z0-9:_-]{1,128}\Z"
+
+MAX_NESTING: Final = 100  # it is read again by others, at places where less of Python's stack is left than here
 
 _session_id = re.compile(SESSION_ID_PATTERN)
 
@@ -83,6 +86,21 @@ def parse_client_message(
         raise ClientMessageInvalid from exc
 
 
+def parse_turn(fields: dict[str, Any], *, forward_types: frozenset[str]) -> StartTurn:
+    """Read what starts a turn from a message that is decoded already; all of ``gateway.v1`` may be in it.
+
+    Raises:
+        ClientMessageInvalid: not a known type with valid fields.
+    """
+    try:
+        message = _parse_fields(fields, forward_types, resumable=True)
+    except ValueError as exc:
+        raise ClientMessageInvalid from exc
+    if not isinstance(message, StartTurn):
+        raise ClientMessageInvalid
+    return message
+
+
 def _parse_fields(fields: dict[str, Any], forward_types: frozenset[str], resumable: bool) -> StartTurn | Cancel:
     kind = fields.get("type")
     if kind == "cancel":
@@ -92,7 +110,21 @@ def _parse_fields(fields: dict[str, Any], forward_types: frozenset[str], resumab
     elif isinstance(kind, str) and kind in forward_types:
         own = ("client_message_id", "on_busy")
         message = {name: value for name, value in fields.items() if name not in own}
+        if _is_deeper_than(MAX_NESTING, message):
+            raise ValueError("nested too deeply")
     else:
         raise ValueError("unknown type")
     options = msgspec.convert(fields, _ResumableFields) if resumable else _ResumableFields()
     return StartTurn(message, options.client_message_id, options.on_busy)
+
+
+def _is_deeper_than(levels: int, value: Any) -> bool:
+    """Is this JSON value nested deeper than so many levels? ``Any``: every JSON value."""
+    level = [value]
+    for _ in range(levels):
+        level = [inner for outer in level for inner in _inner(outer)]
+    return any(isinstance(value, dict | list) for value in level)
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

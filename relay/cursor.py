@@ -48,9 +48,9 @@ def resume(epoch: str, offset: str, *, log_epoch: str, oldest: int, newest: int,
     position = int(offset)
     if not epoch:
         return Resume(Cursor(log_epoch, oldest - 1), True) if position == 0 else Resume(UNKNOWN, False)
-    if not _EPOCH.fullmatch(epoch):
-        return Resume(UNKNOWN, False)
-    recovered = epoch == log_epoch and oldest - 1 <= position <= newest
+    if not _EPOCH.fullmatch(epoch) or (epoch == log_epoch and position > newest):
+        return Resume(UNKNOWN, False)  # also when the log reaches that position before it is read
+    recovered = epoch == log_epoch and oldest - 1 <= position
     return Resume(Cursor(epoch, position), recovered)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 SOCKETS: Final = Gauge("gateway_sockets", "Open WebSockets", ["dialect"])
+EVENT_STREAMS: Final = Gauge("gateway_event_streams", "Open event streams")
 TURNS: Final = Counter("gateway_turns_total", "Turns ended here, by how", ["reason"])
 LEASES_LOST: Final = Counter("gateway_leases_lost_total", "Turns that another worker took over from this one")
 EVENTS_SKIPPED: Final = Counter(

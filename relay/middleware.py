@@ -16,6 +16,7 @@ from relay.conf import conf
 
 # A probe knows neither a key nor the right Host.
 PROBES: Final = frozenset({"/health", "/ready"})
+API_DOCS: Final = frozenset({"/api/v1/docs", "/api/v1/openapi.json"})  # a browser cannot show the key
 
 Respond = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -51,6 +52,7 @@ def is_open(path: str) -> bool:
     has_chat_page, has_admin = conf.chat_page or settings.DEBUG, conf.admin or settings.DEBUG
     return (
         (has_chat_page and path == "/")
+        or (settings.DEBUG and path in API_DOCS)
         or (has_admin and (path == "/admin" or path.startswith("/admin/")))
         or ((has_chat_page or has_admin) and path.startswith(settings.STATIC_URL))
     )

@@ -19,7 +19,7 @@ _PRIVATE: Final = re.compile(
     | \b[\w.-]+:\d{2,5}\b                                      # host:port
     | \b(?:bearer|basic)\s+\S+                                 # credentials
     | \b[\w-]*(?:authorization|x-internal-auth|api[-_\ ]?key|secret|passw(?:or)?d|token)[\w-]*["']?
-      \s*[:=]\s*\S+(?:\s+\S{16,})?                           # names with a secret behind them
+      \s*[:=]\s*(?:(?:bearer|basic)\s+)?\S+(?:\s+\S{16,})?     # names with a secret behind them
     | \b(?:sk|pk|key)-[\w-]{8,}                                # keys as model servers make them
     | \beyJ[\w-]+\.[\w-]+\.[\w-]*                              # JSON web tokens
     | (?<!\w)/(?:[\w.-]+/){2,}[\w.-]*                          # file paths

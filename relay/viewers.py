@@ -46,30 +46,34 @@ class Viewer:
 class PlainViewer(Viewer):
     """Sees the turn in flight from its first token, then what comes."""
 
+    _has_begun = False
+
     async def begin(self) -> None:
         """Take up position, so that nothing that is said from now on is missed."""
         state = await self._layer.state(self._session_id)
         self.position = Cursor(state.epoch, state.active_after)
 
-    async def texts(self) -> AsyncGenerator[Iterable[str], None]:
-        """Give batches of frames as text.
+    def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
+        """Write a batch in this viewer's dialect.
 
         Raises:
             TooSlow: frames that this viewer has not seen are gone.
-            SessionDeleted: the session was erased.
         """
-        is_first = True
-        async with aclosing(self.batches()) as batches:
-            async for batch in batches:
-                if isinstance(batch, Snapshot):
-                    yield _plain_snapshot(batch, is_first)
-                else:
-                    yield (text for frame in batch if (text := frame.plain) is not None)
-                is_first = False
+        is_first, self._has_begun = not self._has_begun, True
+        if isinstance(batch, Snapshot):
+            return _plain_snapshot(batch, is_first)
+        return (text for frame in batch if (text := frame.plain) is not None)
 
 
 class ResumableViewer(Viewer):
-    """Sees the log from a cursor, in the dialect ``gateway.v1``."""
+    """Sees the log from a cursor, in the dialect ``gateway.v1``.
+
+    ``coalesce`` merges the tokens of a viewer that is behind.
+    """
+
+    def __init__(self, layer: SessionLayer, session_id: str, *, coalesce: bool = False) -> None:
+        super().__init__(layer, session_id)
+        self._coalesce = coalesce
 
     async def begin(self, *, epoch: str = "", offset: str = "") -> str:
         """Take up position at a client's cursor and give the ``welcome`` frame."""
@@ -85,16 +89,13 @@ class ResumableViewer(Viewer):
         self.position = start.after
         return json_text.encode(welcome_fields(state, start))
 
-    async def texts(self, *, coalesce: bool = False) -> AsyncGenerator[Iterable[str], None]:
-        """Give ``batches`` as text; ``coalesce`` merges the tokens of a viewer that is behind."""
-        async with aclosing(self.batches()) as batches:
-            async for batch in batches:
-                if isinstance(batch, Snapshot):
-                    yield [batch.v1]
-                elif coalesce and len(batch) > 1:
-                    yield _coalesced(batch)
-                else:
-                    yield (frame.v1 for frame in batch)  # one at a time: a slow viewer holds one text, not all
+    def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
+        """Write a batch in this viewer's dialect, one text at a time: a slow viewer holds one, not all."""
+        if isinstance(batch, Snapshot):
+            return [batch.v1]
+        if self._coalesce and len(batch) > 1:
+            return (frames.merged_tokens(run) for run in runs(batch))
+        return (frame.v1 for frame in batch)
 
 
 def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
@@ -132,10 +133,10 @@ def _plain_snapshot(snapshot: Snapshot, is_first: bool) -> list[str]:
     return texts
 
 
-def _coalesced(batch: Iterable[Frame]) -> Iterator[str]:
-    """Merge each run of consecutive tokens of one turn."""
+def runs(batch: Iterable[Frame]) -> Iterator[list[Frame]]:
+    """Put consecutive tokens of one turn together; every other frame stands alone."""
     for (is_token, _), run in groupby(batch, key=lambda frame: (frame.kind is FrameKind.TOKEN, frame.turn_id)):
         if is_token:
-            yield frames.merged_tokens(list(run))
+            yield list(run)
         else:
-            yield from (frame.v1 for frame in run)
+            yield from ([frame] for frame in run)

@@ -26,6 +26,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     """Sessions: queue, lease, log and state of each, beside the groups and channels of Channels."""
 
     extensions: ClassVar[list[str]] = ["groups", "flush", EXTENSION]
+    survives_process: ClassVar[bool] = True  # may another process go on where this one ended?
 
     # Turns: from a client's message to its terminal frame.
 
@@ -159,6 +160,10 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         Raises:
             StoreUnavailable: there is no room for one more session.
         """
+
+    @abc.abstractmethod
+    async def find(self, session_id: str) -> SessionState | None:
+        """Describe a session; ``None`` if there is none. Unlike ``state`` it begins nothing."""
 
     @abc.abstractmethod
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:

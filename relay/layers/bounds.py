@@ -13,7 +13,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         max_frames, max_bytes: of one session's log; the oldest frames go first.
         ttl_seconds: a session is forgotten so long after its last frame, message or viewer.
-        max_sessions: of one process's memory layer; the idle ones go first.
+        max_sessions: of one process's memory layer; an idle one that nobody watches goes first.
         max_queue: messages that may wait in one session.
         lease_seconds: how long a worker may be silent before another takes its turn over.
         viewer_seconds: how long a viewer counts after its last sign of life.

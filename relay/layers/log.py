@@ -36,7 +36,10 @@ class Log:
     def extend(self, frames: Iterable[Frame]) -> None:
         """Append frames, number them, and trim what is over the bounds."""
         for frame in frames:
-            if frame.kind is FrameKind.USER_MESSAGE:
+            kind = frame.kind
+            if kind is FrameKind.TOKEN:
+                pass  # most are, and it asks for nothing more
+            elif kind is FrameKind.USER_MESSAGE:
                 self._begin_turn(frame.turn_id)
             elif frame.is_terminal:
                 self._terminal = frame

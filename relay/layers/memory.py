@@ -5,6 +5,7 @@ It belongs to one event loop; no call awaits between reading and writing, which 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any
@@ -36,6 +37,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
     """Sessions in memory. ``channels`` keywords go to the groups and channels."""
 
     extensions = SessionLayer.extensions
+    survives_process = False
 
     def __init__(
         self, bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic, **channels: Any
@@ -97,11 +99,12 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
 
     async def append(self, turn: Turn, frames: list[Frame]) -> int:
         session, record = self._owned(turn)
+        if turn.append_number > record.append_number:
+            raise LeaseLost  # the store has lost frames that it had confirmed
         if record.append_number == turn.append_number:
             if record.is_cancelled:
                 raise TurnCancelled
-            session.log.extend(frames)
-            session.wake()
+            session.write(frames)
             record.append_number += 1
             record.append_end = session.log.newest
         turn.append_number = record.append_number
@@ -145,7 +148,9 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
     async def reset(self, turn: Turn, text: str) -> Frame:
         session = self._shelves.open(turn.session_id)
         record = session.turns.get(turn.turn_id)
-        if record is not None and record.terminal is not None and record.lease_id == turn.lease_id:
+        if record is not None and record.lease_id != turn.lease_id:
+            raise LeaseLost
+        if record is not None and record.terminal is not None:
             return record.terminal
         if session.running is not None and session.running.lease_id != turn.lease_id:
             raise LeaseLost
@@ -178,6 +183,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
 
     async def tail(self, session_id: str, after: Cursor) -> AsyncGenerator[list[Frame], None]:
         session = self._shelves.open(session_id)
+        loop = asyncio.get_running_loop()  # once: on Python 3.11 it costs a system call
         while True:
             if session.is_deleted:
                 raise SessionDeleted
@@ -188,7 +194,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
                 after = Cursor(after.epoch, batch[-1].offset)
                 yield batch
             else:
-                await session.wait()
+                await session.wait(loop)
 
     # Sessions.
 
@@ -203,10 +209,15 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         if session is None:
             return 0
         session.viewers.leave(viewer)
+        self._shelves.settle(session)
         return len(session.viewers)
 
     async def state(self, session_id: str) -> SessionState:
         return self._shelves.open(session_id).state()
+
+    async def find(self, session_id: str) -> SessionState | None:
+        session = self._shelves.find(session_id)
+        return session.state() if session is not None else None
 
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
         page = self._shelves.page(cursor, limit + 1)
@@ -226,9 +237,12 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         for session in self._shelves.page("", len(self._shelves)):
             await self.delete(session.session_id)
 
+    def _now(self) -> float:
+        return self._clock()
+
     def _owned(self, turn: Turn, *, ended: bool = False) -> tuple[MemorySession, TurnRecord]:
         """Find the turn that this lease may write; ``ended``: also one that it has ended already."""
-        session = self._shelves.find(turn.session_id)
+        session = self._shelves.known(turn.session_id)
         record = session.turns.get(turn.turn_id) if session is not None else None
         if session is None or record is None or record.lease_id != turn.lease_id:
             raise LeaseLost

@@ -52,7 +52,7 @@ class TurnRecord:
 
     async def wait_cancelled(self) -> None:
         while not self.is_cancelled and self.status == "running":
-            await _wait(self._cancel_waiters)
+            await _wait(self._cancel_waiters, asyncio.get_running_loop())
 
 
 class Viewers:
@@ -82,6 +82,7 @@ class MemorySession:
     def __init__(self, session_id: str, bounds: Bounds, clock: Callable[[], float]) -> None:
         self.session_id = session_id
         self.touched_at = clock()
+        self.active_at = clock()
         self.log = Log(new_id(), max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
         self.turns: OrderedDict[str, TurnRecord] = OrderedDict()
         self.queue: deque[TurnRecord] = deque()
@@ -120,6 +121,7 @@ class MemorySession:
             self.queue.appendleft(record)
         else:
             self.queue.append(record)
+        self.active_at = self._clock()
         self._remember(record)
         return record
 
@@ -127,11 +129,11 @@ class MemorySession:
         record = self.queue.popleft()
         record.status, record.lease_id = "running", lease_id
         self.running = record
-        self._write([frames.user_message(record.turn_id, record.body)])
+        self.write([frames.user_message(record.turn_id, record.body)])
         return record
 
     def end_turn(self, record: TurnRecord, terminal: Frame) -> None:
-        self._write([terminal])
+        self.write([terminal])
         record.end(terminal)
         if self.running is record:
             self.running = None
@@ -166,15 +168,17 @@ class MemorySession:
     def begin_epoch(self) -> None:
         self.log = Log(new_id(), max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
 
-    def _write(self, new_frames: list[Frame]) -> None:
+    def write(self, new_frames: list[Frame]) -> None:
         self.log.extend(new_frames)
+        self.active_at = self._clock()
         self.wake()
 
     def wake(self) -> None:
         _wake(self._waiters)
 
-    async def wait(self) -> None:
-        await _wait(self._waiters)
+    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until something was written, or the session is gone."""
+        await _wait(self._waiters, loop)
 
     # The session.
 
@@ -198,7 +202,7 @@ class MemorySession:
             is_cancelling=running is not None and running.is_cancelled,
             queued=tuple(record.turn_id for record in self.queue),
             viewers=len(self.viewers),
-            idle_seconds=self._clock() - self.touched_at,
+            idle_seconds=self._clock() - self.active_at,
         )
 
     def forget(self) -> None:
@@ -223,8 +227,8 @@ def _wake(waiters: list[asyncio.Future[None]]) -> None:
     waiters.clear()
 
 
-async def _wait(waiters: list[asyncio.Future[None]]) -> None:
-    waiter = asyncio.get_running_loop().create_future()
+async def _wait(waiters: list[asyncio.Future[None]], loop: asyncio.AbstractEventLoop) -> None:
+    waiter = loop.create_future()
     waiters.append(waiter)
     try:
         await waiter

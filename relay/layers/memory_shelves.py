@@ -1,4 +1,4 @@
-"""Where the memory layer finds its sessions: three shelves, each in order of time, so that no call searches."""
+"""Where the memory layer finds its sessions: four shelves, each in order of time, so that no call searches."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from relay.layers.memory_session import MemorySession, TurnRecord
 class Shelves:
     """All sessions of one layer, bounded in number and age.
 
-    ``idle``: no turn and no queue, least recently used first. ``waiting``: work, but nobody runs it. ``leased``: a
-    turn is running; the lease that expires first is first, because all last equally long.
+    ``idle``: no turn, no queue, no viewer, least recently used first. ``watched``: the same, but with viewers when it
+    was last used. ``waiting``: work, but nobody runs it. ``leased``: a turn is running; the lease that expires first
+    is first, because all last equally long.
     """
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float]) -> None:
@@ -24,6 +25,7 @@ class Shelves:
         self._clock = clock
         self._sessions: dict[str, MemorySession] = {}
         self._idle: OrderedDict[str, MemorySession] = OrderedDict()
+        self._watched: OrderedDict[str, MemorySession] = OrderedDict()
         self._waiting: OrderedDict[str, MemorySession] = OrderedDict()
         self._leased: OrderedDict[str, MemorySession] = OrderedDict()
 
@@ -35,11 +37,15 @@ class Shelves:
         self._forget_expired()
         return self._sessions.get(session_id)
 
+    def known(self, session_id: str) -> MemorySession | None:
+        """Look a session up that is in use, as each token does: without a look at what has expired."""
+        return self._sessions.get(session_id)
+
     def open(self, session_id: str) -> MemorySession:
         """Look a session up, or begin it.
 
         Raises:
-            StoreUnavailable: there are ``max_sessions``, and each has work.
+            StoreUnavailable: there are ``max_sessions``, and each has work or a viewer.
         """
         session = self.find(session_id)
         if session is None:
@@ -55,7 +61,7 @@ class Shelves:
         if session.running is not None:
             return  # it stands where its lease put it
         self._take(session)
-        shelf = self._waiting if session.queue else self._idle
+        shelf = self._waiting if session.queue else self._watched if len(session.viewers) else self._idle
         shelf[session.session_id] = session
 
     def lease(self, session: MemorySession, record: TurnRecord) -> None:
@@ -81,6 +87,7 @@ class Shelves:
 
     def page(self, after: str, limit: int) -> list[MemorySession]:
         """Give sessions by name, those after ``after``; for people, so it may look at all of them."""
+        self._forget_expired()
         names = heapq.nsmallest(limit, (name for name in self._sessions if name > after))
         return [self._sessions[name] for name in names]
 
@@ -90,23 +97,29 @@ class Shelves:
         del self._sessions[session.session_id]
 
     def _take(self, session: MemorySession) -> None:
-        for shelf in (self._idle, self._waiting, self._leased):
+        for shelf in (self._idle, self._watched, self._waiting, self._leased):
             shelf.pop(session.session_id, None)
 
     def _forget_expired(self) -> None:
-        while self._idle:
-            session = next(iter(self._idle.values()))
-            if session.touched_at + self._bounds.ttl_seconds > self._clock():
-                return
-            self._forget(session)
+        for shelf in (self._idle, self._watched):
+            while (session := _first(shelf, unused_since=self._clock() - self._bounds.ttl_seconds)) is not None:
+                self._forget(session)
 
     def _make_room(self) -> None:
         if len(self._sessions) < self._bounds.max_sessions:
             return
-        if not self._idle:
+        # A watched session never makes room: its viewers would begin it anew at once, in place of another one.
+        lapsed = self._clock() - self._bounds.viewer_seconds
+        session = _first(self._idle, unused_since=self._clock()) or _first(self._watched, unused_since=lapsed)
+        if session is None:
             raise StoreUnavailable
-        self._forget(next(iter(self._idle.values())))
+        self._forget(session)
 
     def _forget(self, session: MemorySession) -> None:
         self.remove(session)
         session.forget()
+
+
+def _first(shelf: OrderedDict[str, MemorySession], *, unused_since: float) -> MemorySession | None:
+    session = next(iter(shelf.values()), None)
+    return session if session is not None and session.touched_at <= unused_since else None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from relay import json_text
-from relay.client_messages import OnBusy
+from relay.client_messages import OnBusy, StartTurn
 
 TurnStatus = Literal["queued", "running", "ended"]
 
@@ -118,6 +118,21 @@ class Rate(msgspec.Struct, frozen=True):
 def new_id() -> str:
     """Make a random name for a turn, a claim or an epoch: 32 hexadecimal digits, 128 bits."""
     return secrets.token_hex(16)
+
+
+def new_turn(message: StartTurn, *, subject: str | None = None, is_detached: bool = False) -> NewTurn:
+    """Make a client's message ready for the queue, under a new turn id."""
+    body = message.message
+    if message.client_message_id is not None:
+        body = {**body, "client_message_id": message.client_message_id}
+    return NewTurn(
+        turn_id=new_id(),
+        body=json_text.encode(body),
+        client_message_id=message.client_message_id,
+        on_busy=message.on_busy,
+        subject=subject,
+        is_detached=is_detached,
+    )
 
 
 def agent_message(body: str) -> dict[str, Any]:

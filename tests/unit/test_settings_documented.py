@@ -27,7 +27,8 @@ def test_readme_table_shows_every_setting_with_its_default():
 def test_pins_are_those_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = {line.split(";")[0].strip() for line in project["project"]["dependencies"]}
-    wanted_for_tests = {line.split(";")[0].strip() for line in project["dependency-groups"]["dev"]}
+    groups = project["dependency-groups"]
+    wanted_for_tests = {line for line in [*groups["dev"], *groups["bench"]] if isinstance(line, str)}
     assert wanted <= pins("requirements.txt")
     assert wanted | wanted_for_tests <= pins("requirements-dev.txt")
     assert pins("requirements.txt") <= pins("requirements-dev.txt")

@@ -1,0 +1,61 @@
+"""The backends under test: one factory each. What only a backend can do (move time, lose data) is done here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay.layers.base import Limits, SessionLayer
+from relay.layers.bounds import Bounds
+from relay.layers.limits import MemoryLimits
+from relay.layers.memory import MemorySessionLayer
+
+
+class Clock:
+    """Seconds that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class MemoryStore:
+    """The store of one process. Every worker and viewer of a test shares its one layer."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self._layer: MemorySessionLayer | None = None
+
+    async def layer(self, bounds: Bounds, **channels: Any) -> SessionLayer:
+        """Open an empty layer."""
+        self._layer = MemorySessionLayer(bounds, clock=self.clock, **channels)
+        await self._layer.start()
+        return self._layer
+
+    async def peer(self) -> SessionLayer:
+        """Give the layer as another process sees it: the same store."""
+        assert self._layer is not None
+        return self._layer
+
+    async def limits(self) -> Limits:
+        return MemoryLimits(self.clock)
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass for the store and for every layer on it."""
+        self.clock.now += seconds
+
+    async def forget(self, session_id: str) -> None:
+        """Lose a session, as a store without persistence does when it restarts."""
+        assert self._layer is not None
+        session = self._layer._shelves.find(session_id)
+        assert session is not None
+        self._layer._shelves._forget(session)
+
+    async def close(self) -> None:
+        if self._layer is not None:
+            await self._layer.flush()
+            await self._layer.close()
+
+
+STORES = {"memory": MemoryStore}

@@ -1,0 +1,105 @@
+"""``append``: frames get the next offsets, once, however often the call is repeated."""
+
+import pytest
+
+from relay import frames
+from relay.exceptions import LeaseLost, TurnCancelled
+from tests.buffer.turns import S, append_twice, log, same_frames, say, start, stop, tokens, whole_log
+
+
+async def test_append_numbers_frames_on_from_the_user_message(layer):
+    turn = await start(layer)
+    assert await say(layer, turn, "a", "b") == 3
+    assert await say(layer, turn, "c") == 4
+    assert [frame.offset for frame in await whole_log(layer)] == [1, 2, 3, 4]
+
+
+async def test_append_counts_its_number_up(layer):
+    turn = await start(layer)
+    await say(layer, turn, "a", "b")
+    await say(layer, turn, "c")
+    assert turn.append_number == 2
+
+
+async def test_frames_come_back_as_they_went_in(layer):
+    turn = await start(layer)
+    texts = ["", "plain", 'quote " and \\', "\x00\x1f", "é…😀", "\ud83d", "\u2028", "{}]"]
+    events = [frames.event(turn.turn_id, {"type": "tool_call", "args": {"a": [1, None, 1.5]}})]
+    notices = [frames.notice(turn.turn_id, "upstream_event_skipped", "words")]
+    given = [*tokens(turn, *texts), *events, *notices]
+    expected = [(frame.kind, frame.turn_id, frame.body, frame.members) for frame in given]
+    await layer.append(turn, given)
+    got = [(frame.kind, frame.turn_id, frame.body, frame.members) for frame in (await whole_log(layer))[1:]]
+    assert got == expected
+
+
+async def test_append_of_no_frames_gives_the_newest_offset(layer):
+    turn = await start(layer)
+    assert await say(layer, turn) == 1
+    assert await say(layer, turn, "a") == 2
+
+
+async def test_append_repeated_after_a_lost_reply_stores_once(layer):
+    turn = await start(layer)
+    assert await append_twice(layer, turn, tokens(turn, "a", "b")) == (3, 3)
+    assert await append_twice(layer, turn, tokens(turn, "c")) == (4, 4)
+    assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c"]
+
+
+async def test_append_repeated_many_times_stores_once_and_the_next_follows(layer):
+    turn = await start(layer)
+    sent = tokens(turn, "a")
+    for _ in range(5):
+        turn.append_number = 0
+        assert await layer.append(turn, same_frames(sent)) == 2
+    assert turn.append_number == 1
+    assert await say(layer, turn, "b") == 3
+    assert await log(layer) == ["user:hi", "token:a", "token:b"]
+
+
+async def test_append_to_a_cancelled_turn_stores_nothing(layer):
+    turn = await start(layer)
+    await say(layer, turn, "a")
+    await layer.cancel(S)
+    for _ in range(2):
+        with pytest.raises(TurnCancelled):
+            await say(layer, turn, "b")
+    assert turn.append_number == 1
+    assert await log(layer) == ["user:hi", "token:a"]
+
+
+async def test_append_that_was_stored_before_the_cancel_is_confirmed_when_repeated(layer):
+    turn = await start(layer)
+    sent = tokens(turn, "a")
+    await layer.append(turn, sent)
+    await layer.cancel(S)
+    turn.append_number = 0
+    assert await layer.append(turn, same_frames(sent)) == 2
+    with pytest.raises(TurnCancelled):
+        await say(layer, turn, "b")
+    assert await log(layer) == ["user:hi", "token:a"]
+
+
+async def test_append_beyond_what_the_store_knows_is_refused(layer):
+    """A store that went back in time lost frames: the log must not go on as if they were there."""
+    turn = await start(layer)
+    await say(layer, turn, "a")
+    turn.append_number = 2
+    with pytest.raises(LeaseLost):
+        await say(layer, turn, "c")
+    assert await log(layer) == ["user:hi", "token:a"]
+
+
+async def test_turns_number_their_appends_by_themselves(layer):
+    first = await start(layer)
+    await say(layer, first, "a")
+    await stop(layer, first)
+    second = await start(layer)
+    assert second.append_number == 0
+    assert await say(layer, second, "b") == 5
+
+
+async def test_sessions_number_their_frames_by_themselves(layer):
+    one, two = await start(layer, session_id="one"), await start(layer, session_id="two")
+    assert await say(layer, one, "a") == await say(layer, two, "b") == 2
+    assert (await layer.state("one")).epoch != (await layer.state("two")).epoch

@@ -1,0 +1,214 @@
+"""Whatever is appended, trimmed and cancelled, every viewer sees one gapless sequence, or a gap it is told of.
+
+Hypothesis makes up the history; each example has a store of its own.
+"""
+
+import asyncio
+import contextlib
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay import frames
+from relay.cursor import UNKNOWN, Cursor
+from relay.exceptions import ReplayGap, TurnCancelled
+from relay.frames import FrameKind
+from relay.layers.bounds import Bounds
+from relay.layers.values import new_id
+from tests.buffer.stores import STORES
+from tests.buffer.turns import LIMIT_SECONDS, S, claim, enqueue, stop, tokens
+
+QUICK = settings(max_examples=120, deadline=None)
+
+
+class Screen:
+    """A client that shows what it is told: texts of turns, put together from frames and snapshots.
+
+    It checks what the protocol promises: after a snapshot, and after each frame, the next offset.
+    """
+
+    def __init__(self, layer, position):
+        self.texts = {}
+        self.ends = {}
+        self.gaps = 0
+        self._layer = layer
+        self._position = position
+        self._tail = None
+
+    async def next_batch(self):
+        """Take one batch, or one gap."""
+        if self._tail is None:
+            self._tail = self._layer.tail(S, self._position)
+        try:
+            batch = await anext(self._tail)
+        except ReplayGap as gap:
+            self._tail = None
+            self._put(gap.snapshot)
+            return
+        for frame in batch:
+            assert frame.offset == self._position.offset + 1
+            self._position = Cursor(self._position.epoch, frame.offset)
+            self._show(frame)
+
+    async def catch_up(self, newest):
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while self._position.offset != newest:
+                await self.next_batch()
+
+    async def close(self):
+        if self._tail is not None:
+            await self._tail.aclose()
+
+    def _show(self, frame):
+        if frame.kind is FrameKind.USER_MESSAGE:
+            self.texts[frame.turn_id] = ""
+        elif frame.kind is FrameKind.TOKEN:
+            assert frame.turn_id not in self.ends, "a token after the end"
+            self.texts[frame.turn_id] = self.texts.get(frame.turn_id, "") + frame.token_text
+        elif frame.is_terminal:
+            assert frame.turn_id not in self.ends, "a second end"
+            self.ends[frame.turn_id] = frame.members
+
+    def _put(self, snapshot):
+        self.gaps += 1
+        assert (snapshot.epoch, snapshot.offset) != (self._position.epoch, self._position.offset)
+        self._position = Cursor(snapshot.epoch, snapshot.offset)
+        if snapshot.turn_id is not None:
+            self.texts[snapshot.turn_id] = snapshot.text
+            if snapshot.terminal is not None:
+                self.ends[snapshot.turn_id] = snapshot.terminal.members
+
+
+word = st.text(alphabet='abcé😀\ud83d"\\', max_size=4)
+step = st.one_of(
+    st.tuples(st.just("append"), st.lists(word, max_size=5)),
+    st.tuples(st.just("other"), st.none()),
+    st.tuples(st.just("repeat"), st.none()),
+    st.tuples(st.just("cancel"), st.none()),
+    st.tuples(st.just("finish"), st.none()),
+    st.tuples(st.just("look"), st.integers(0, 3)),
+    st.tuples(st.just("join"), st.integers(0, 3)),
+)
+small_bounds = st.builds(Bounds, max_frames=st.integers(1, 12), max_bytes=st.sampled_from([100, 400, 1_500, 100_000]))
+
+
+@pytest.mark.parametrize("backend", sorted(STORES))
+@given(bounds=small_bounds, history=st.lists(step, max_size=40))
+@settings(QUICK)
+def test_every_viewer_ends_with_the_same_texts_and_ends(backend, bounds, history):
+    with asyncio.Runner() as runner:
+        runner.run(_every_viewer_ends_the_same(STORES[backend](), bounds, history))
+
+
+async def _every_viewer_ends_the_same(store, bounds, history):
+    layer = await store.layer(bounds)
+    begin = Cursor((await layer.state(S)).epoch, 0)
+    screens = [Screen(layer, begin)]
+    texts, ends, last = {}, {}, []
+    turn = None
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        for action, argument in history:
+            if turn is None:
+                await enqueue(layer, action)
+                turn = await claim(layer)
+                texts[turn.turn_id], last = "", []
+            match action:
+                case "append":
+                    last = tokens(turn, *argument)
+                    with contextlib.suppress(TurnCancelled):
+                        await layer.append(turn, last)
+                        texts[turn.turn_id] += "".join(frame.token_text for frame in last)
+                case "other":
+                    with contextlib.suppress(TurnCancelled):
+                        await layer.append(turn, [frames.event(turn.turn_id, {"type": "tool_call"})])
+                        last = []
+                case "repeat" if turn.append_number:
+                    turn.append_number -= 1
+                    await layer.append(turn, tokens(turn, "never stored"))
+                case "cancel":
+                    await layer.cancel(S)
+                case "finish":
+                    ends[turn.turn_id] = (await stop(layer, turn)).members
+                    turn = None
+                case "look":
+                    screen = screens[argument % len(screens)]
+                    if (await layer.state(S)).newest != screen._position.offset:
+                        await screen.next_batch()
+                case "join":
+                    state = await layer.state(S)
+                    where = [state.oldest - 1, state.newest, state.active_after, max(state.oldest - 2, 0)][argument]
+                    screens.append(Screen(layer, Cursor(state.epoch, where)))
+        if turn is not None:
+            ends[turn.turn_id] = (await stop(layer, turn)).members
+        state = await layer.state(S)
+        for screen in screens:
+            stack.push_async_callback(screen.close)
+            await screen.catch_up(state.newest)
+            for turn_id, end in screen.ends.items():
+                assert end == ends[turn_id]
+        _same_texts(screens, texts)
+
+
+def _same_texts(screens, texts):
+    """The first viewer was there from the beginning: it knows each turn, unless a gap took a whole one."""
+    first = screens[0]
+    if not first.gaps:
+        assert first.texts == texts
+    if texts:
+        newest = list(texts)[-1]
+        for screen in screens:
+            if newest in screen.texts:
+                assert texts[newest].endswith(screen.texts[newest])
+        assert first.texts[newest] == texts[newest]
+
+
+@pytest.mark.parametrize("backend", sorted(STORES))
+@given(
+    bounds=small_bounds,
+    appends=st.lists(st.lists(word, max_size=6), max_size=12),
+    joins=st.lists(st.integers(0, 12), max_size=3),
+    pauses=st.lists(st.integers(0, 3), min_size=1, max_size=12),
+)
+@settings(QUICK)
+def test_concurrent_tails_see_the_whole_text_while_it_is_written(backend, bounds, appends, joins, pauses):
+    with asyncio.Runner() as runner:
+        runner.run(_concurrent_tails(STORES[backend](), bounds, appends, joins, pauses))
+
+
+async def _concurrent_tails(store, bounds, appends, joins, pauses):
+    layer = await store.layer(bounds)
+    begin = Cursor((await layer.state(S)).epoch, 0)
+    screens = [Screen(layer, begin), Screen(layer, begin), *(Screen(layer, UNKNOWN) for _ in joins)]
+    whole = "".join(frame.token_text for texts in appends for frame in tokens(_NamedTurn, *texts))
+
+    async def follow(screen, pauses):
+        while not screen.ends:
+            for _ in range(next(pauses)):
+                await asyncio.sleep(0)
+            await screen.next_batch()
+
+    async def write():
+        await enqueue(layer)
+        turn = await claim(layer)
+        for texts, pause in zip(appends, itertools.cycle(pauses), strict=False):
+            await layer.append(turn, tokens(turn, *texts))
+            for _ in range(pause):
+                await asyncio.sleep(0)
+        await stop(layer, turn)
+        return turn.turn_id
+
+    async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:
+        for i, screen in enumerate(screens):
+            group.create_task(follow(screen, itertools.cycle([*pauses[i % len(pauses) :], 0])))
+        writing = group.create_task(write())
+    for screen in screens:
+        assert screen.texts[writing.result()] == whole
+        await screen.close()
+    await store.close()
+
+
+class _NamedTurn:
+    turn_id = new_id()

@@ -1,0 +1,126 @@
+"""System checks: each has an id, words that name the setting, and a hint."""
+
+import pytest
+from django.core.checks import Error, Warning, run_checks
+
+from relay.agent_events import RESERVED_TYPES
+from relay.checks import (
+    BUFFER_TOO_SMALL,
+    NO_SESSION_LAYER,
+    RESERVED_TYPE,
+    UNKNOWN_SETTING,
+    WRONG_SETTING,
+    check_session_layer,
+    check_settings,
+    check_sizes,
+    stop_on_errors,
+)
+
+DJANGOS_LAYER = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+
+@pytest.fixture
+def gateway(settings):
+    """Set the gateway's texts: ``gateway(MAX_QUEUE="5")``."""
+
+    def configure(**texts):
+        settings.GATEWAY = texts
+
+    configure()
+    return configure
+
+
+def found(messages):
+    return [message.id for message in messages]
+
+
+def test_the_ids_never_change():
+    assert (WRONG_SETTING, NO_SESSION_LAYER, BUFFER_TOO_SMALL, RESERVED_TYPE, UNKNOWN_SETTING) == (
+        "relay.E001",
+        "relay.E002",
+        "relay.E003",
+        "relay.E004",
+        "relay.W001",
+    )
+
+
+def test_the_defaults_pass(gateway):
+    assert [*check_settings(None), *check_session_layer(None), *check_sizes(None)] == []
+
+
+def test_every_check_is_registered(gateway):
+    gateway(MAX_QUEUE="many", AGENT_ULR="x")
+    assert {WRONG_SETTING, UNKNOWN_SETTING} <= set(found(run_checks()))
+    gateway(BUFFER_BYTES="65536")
+    assert BUFFER_TOO_SMALL in found(run_checks())
+
+
+def test_a_wrong_setting_is_an_error_that_names_it(gateway):
+    gateway(MAX_QUEUE="many-many", ADMIN="maybe")
+    first, second = check_settings(None)
+    assert isinstance(first, Error)
+    assert first.id == second.id == WRONG_SETTING
+    assert "GATEWAY__MAX_QUEUE" in first.msg
+    assert "many-many" not in first.msg
+    assert ".env.example" in first.hint
+
+
+def test_a_name_that_nothing_reads_is_a_warning_that_names_it(gateway):
+    gateway(AGENT_ULR="http://private.example")
+    (warning,) = check_settings(None)
+    assert isinstance(warning, Warning)
+    assert (warning.id, warning.hint) == (UNKNOWN_SETTING, "Is it misspelt?")
+    assert "GATEWAY__AGENT_ULR" in warning.msg
+    assert "private" not in warning.msg
+
+
+def test_a_layer_without_sessions_is_an_error(gateway, settings):
+    settings.CHANNEL_LAYERS = DJANGOS_LAYER
+    (error,) = check_session_layer(None)
+    assert (error.id, "CHANNEL_LAYERS" in error.msg) == (NO_SESSION_LAYER, True)
+    assert "MemorySessionLayer" in error.hint
+
+
+def test_the_layer_is_not_looked_at_while_a_setting_is_wrong(gateway, settings):
+    settings.CHANNEL_LAYERS = DJANGOS_LAYER
+    gateway(BUFFER_SIZE="none")
+    assert check_session_layer(None) == check_sizes(None) == []
+
+
+@pytest.mark.parametrize("other", ["MAX_EVENT_BYTES", "MAX_MESSAGE_BYTES"])
+def test_a_log_holds_twice_the_largest_frame_and_not_one_byte_less(gateway, other):
+    sizes = {"MAX_EVENT_BYTES": "1024", "MAX_MESSAGE_BYTES": "1024", other: "65536"}
+    gateway(BUFFER_BYTES="131072", **sizes)
+    assert check_sizes(None) == []
+    gateway(BUFFER_BYTES="131071", **sizes)
+    (error,) = check_sizes(None)
+    assert error.id == BUFFER_TOO_SMALL
+    assert "GATEWAY__BUFFER_BYTES" in error.msg
+    assert other in error.msg
+    assert error.hint
+
+
+@pytest.mark.parametrize("name", [*sorted(RESERVED_TYPES), "assistant_message", "error"])
+def test_a_type_of_the_protocol_itself_cannot_be_forwarded(gateway, name):
+    gateway(FORWARD_TYPES=f"tool_result,{name}")
+    (error,) = check_sizes(None)
+    assert error.id == RESERVED_TYPE
+    assert error.msg.endswith(f": {name}.")
+
+
+def test_other_types_can(gateway):
+    gateway(FORWARD_TYPES="tool_result,hitl_decision,switch_agent")
+    assert check_sizes(None) == []
+
+
+def test_an_error_stops_the_start_with_words(gateway):
+    gateway(MAX_QUEUE="many")
+    with pytest.raises(SystemExit) as stop:
+        stop_on_errors()
+    assert "GATEWAY__MAX_QUEUE" in stop.value.code
+    assert WRONG_SETTING in stop.value.code
+
+
+def test_a_warning_does_not(gateway):
+    gateway(AGENT_ULR="x")
+    stop_on_errors()

@@ -1,0 +1,50 @@
+"""Origins of web pages."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from relay.origins import origin_pattern, parse_origin
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://chat.example", "https://chat.example"),
+        ("HTTPS://Chat.Example:443/", "https://chat.example"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("https://*.example.com", "https://*.example.com"),
+    ],
+)
+def test_origin_is_written_as_browsers_do(text, origin):
+    assert parse_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*", "null", "chat.example", "ftp://x", "https://", "https://x/y", "https://x?y", "https://a.*.b", "https://*",
+     "https://u@x", "https://x:y", "https://x:99999", "https://a b", "https://x//"],
+)  # fmt: skip
+def test_what_is_no_origin_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_origin(text)
+
+
+@pytest.mark.parametrize(
+    ("origin", "asked", "is_allowed"),
+    [
+        ("https://chat.example", "https://chat.example", True),
+        ("https://chat.example", "https://chatxexample", False),
+        ("https://chat.example", "https://chat.example\n", False),
+        ("https://*.example.com", "https://a.b.example.com", True),
+        ("https://*.example.com", "https://example.com", False),
+        ("https://*.example.com", "https://evil.com/.example.com", False),
+        ("https://*.example.com", "https://a.example.com.evil", False),
+    ],
+)
+def test_pattern_matches_the_whole_origin(origin, asked, is_allowed):
+    assert bool(re.match(origin_pattern(origin), asked)) == is_allowed

@@ -1,0 +1,301 @@
+"""A session's log as one viewer sees it, in its dialect, whatever happens between two looks."""
+
+import asyncio
+import json
+from contextlib import aclosing
+
+import pytest
+
+from relay import frames
+from relay.exceptions import TooSlow
+from relay.frames import Snapshot
+from relay.layers.bounds import Bounds
+from relay.layers.memory import MemorySessionLayer
+from relay.viewers import PlainViewer, ResumableViewer, runs
+from tests.buffer.turns import LIMIT_SECONDS, S, answer, enqueue, say, start, stop, tokens
+
+USER, A, B = 1, 2, 3  # offsets
+
+
+def opened(**bounds):
+    return MemorySessionLayer(Bounds(**bounds))
+
+
+class Screen:
+    """What one viewer gets."""
+
+    def __init__(self, viewer):
+        self.viewer = viewer
+        self._batches = viewer.batches()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *exc_info):
+        await self._batches.aclose()
+
+    async def next_batch(self):
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await anext(self._batches)
+
+    async def next(self):
+        """The next batch that shows anything, as this dialect writes it."""
+        while True:
+            texts = [json.loads(text) for text in self.viewer.texts(await self.next_batch())]
+            if texts:
+                return texts
+
+
+async def plain(layer):
+    viewer = PlainViewer(layer, S)
+    await viewer.begin()
+    return Screen(viewer)
+
+
+async def resumable(layer, *, coalesce=False, **cursor):
+    viewer = ResumableViewer(layer, S, coalesce=coalesce)
+    welcome = json.loads(await viewer.begin(**cursor))
+    return welcome, Screen(viewer)
+
+
+def token(text):
+    return {"type": "assistant_message", "token": text, "is_final": False}
+
+
+FINAL = {"type": "assistant_message", "token": "", "is_final": True}
+
+
+# Plain.
+
+
+async def test_a_plain_viewer_of_an_idle_session_sees_only_what_comes():
+    layer = opened()
+    await answer(layer, "old", "x")
+    async with await plain(layer) as screen:
+        await answer(layer, "new", "a")
+        assert await screen.next() == [token("a"), FINAL]
+
+
+async def test_a_plain_viewer_sees_the_turn_in_flight_from_its_first_token():
+    layer = opened()
+    await answer(layer, "old", "x")
+    turn = await start(layer)
+    await say(layer, turn, "a", "b")
+    async with await plain(layer) as screen:
+        assert await screen.next() == [token("a"), token("b")]
+        await stop(layer, turn)
+        assert await screen.next() == [FINAL]
+
+
+async def test_a_plain_viewer_sees_no_user_message_and_no_notice():
+    layer = opened()
+    async with await plain(layer) as screen:
+        turn = await start(layer)
+        await layer.append(turn, [frames.notice(turn.turn_id, "code", "words")])
+        await stop(layer, turn)
+        assert await screen.next() == [FINAL]
+
+
+async def test_a_plain_viewer_gets_trimmed_text_as_one_token_and_goes_on():
+    layer = opened(max_frames=2)
+    turn = await start(layer)
+    await say(layer, turn, *"abcd")
+    async with await plain(layer) as screen:
+        assert await screen.next() == [token("abcd")]
+        await say(layer, turn, "e")
+        assert await screen.next() == [token("e")]
+
+
+async def test_a_plain_viewer_gets_the_end_of_a_turn_that_ended_and_was_trimmed_as_it_came():
+    layer = opened(max_frames=2)
+    turn = await start(layer)
+    async with await plain(layer) as screen:
+        await say(layer, turn, *"abcd")
+        await stop(layer, turn)
+        assert await screen.next() == [token("abcd"), FINAL]
+
+
+async def test_a_plain_viewer_whose_turn_has_no_text_yet_gets_no_empty_token():
+    layer = opened(max_frames=1)
+    turn = await start(layer)
+    await layer.append(turn, [frames.event(turn.turn_id, {"type": "tool_call"})])
+    async with await plain(layer) as screen:
+        await say(layer, turn, "a")
+        assert (await screen.next())[-1] == token("a")
+
+
+async def test_a_plain_viewer_that_is_overtaken_is_too_slow():
+    layer = opened(max_frames=3)
+    turn = await start(layer)
+    async with await plain(layer) as screen:
+        await say(layer, turn, "a")
+        assert await screen.next() == [token("a")]
+        await say(layer, turn, *"bcdef")
+        with pytest.raises(TooSlow):
+            await screen.next()
+
+
+async def test_a_plain_viewer_of_a_session_that_was_begun_anew_goes_on():
+    layer = opened(max_sessions=1)
+    await answer(layer)
+    async with await plain(layer) as screen:
+        await layer.state("another")  # makes this one room
+        await layer.delete("another")
+        waiting = asyncio.create_task(screen.next())
+        await asyncio.sleep(0)
+        await answer(layer, "hi", "a")
+        assert await waiting == [token("a"), FINAL]
+
+
+# gateway.v1.
+
+
+async def test_welcome_without_a_cursor():
+    layer = opened()
+    turn = await start(layer)
+    queued = await enqueue(layer)
+    await say(layer, turn, "a")
+    welcome, screen = await resumable(layer)
+    state = await layer.state(S)
+    assert welcome == {
+        "type": "welcome",
+        "session_id": S,
+        "epoch": state.epoch,
+        "offset": A,
+        "after": 0,
+        "recovered": None,
+        "heartbeat_seconds": 20.0,
+        "retention_seconds": 3600.0,
+        "max_message_bytes": 262_144,
+        "active": {"turn_id": turn.turn_id, "status": "running"},
+        "queued": [queued.turn_id],
+    }
+    async with screen:
+        assert [frame["offset"] for frame in await screen.next()] == [USER, A]
+
+
+async def test_welcome_says_that_a_turn_is_being_cancelled():
+    layer = opened()
+    await start(layer)
+    await layer.cancel(S)
+    welcome, _ = await resumable(layer)
+    assert welcome["active"]["status"] == "cancelling"
+
+
+async def test_welcome_to_an_idle_session():
+    layer = opened()
+    await answer(layer)
+    welcome, _ = await resumable(layer)
+    assert (welcome["offset"], welcome["after"], welcome["active"], welcome["queued"]) == (2, 2, None, [])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "offset", "recovered", "after", "reason"),
+    [
+        ("", "0", True, 3, None),
+        ("same", "8", True, 8, None),
+        ("same", "7", True, 7, None),
+        ("same", "3", True, 3, None),
+        ("same", "2", False, None, "trimmed"),
+        ("same", "9", False, None, "epoch_changed"),
+        ("same", "", False, None, "epoch_changed"),
+        ("other", "8", False, None, "epoch_changed"),
+        ("", "8", False, None, "epoch_changed"),
+        ("same", "-1", False, None, "epoch_changed"),
+    ],
+)
+async def test_every_row_of_the_cursor_table(epoch, offset, recovered, after, reason):
+    layer = opened(max_frames=5)
+    await answer(layer, "hi", *"abcdef")  # 4 to 8 are kept
+    known = (await layer.state(S)).epoch
+    welcome, screen = await resumable(layer, epoch=known if epoch == "same" else epoch, offset=offset)
+    assert (welcome["recovered"], welcome["after"]) == (recovered, after)
+    async with screen:
+        if after == 8:
+            await answer(layer)
+        first = (await screen.next())[0]
+        if reason is None:
+            assert first["offset"] == after + 1
+        else:
+            assert (first["type"], first["reason"], first["epoch"], first["offset"]) == ("snapshot", reason, known, 8)
+            assert (first["content"], first["finish_reason"]) == ("abcdef", "stop")
+            await answer(layer)
+            assert (await screen.next())[0]["offset"] == 9
+
+
+async def test_without_a_cursor_a_trimmed_turn_in_flight_begins_with_a_snapshot():
+    layer = opened(max_frames=2)
+    turn = await start(layer)
+    await say(layer, turn, *"abcd")
+    welcome, screen = await resumable(layer)
+    assert (welcome["recovered"], welcome["after"]) == (None, None)
+    async with screen:
+        (snapshot,) = await screen.next()
+        assert (snapshot["reason"], snapshot["content"], snapshot["offset"]) == ("trimmed", "abcd", 5)
+
+
+async def test_a_cursor_beyond_the_newest_gets_its_snapshot_even_if_the_log_reaches_it_meanwhile():
+    layer = opened()
+    turn = await start(layer)
+    state = await layer.state(S)
+    welcome, screen = await resumable(layer, epoch=state.epoch, offset="2")
+    assert welcome["after"] is None
+    await say(layer, turn, "a", "b")
+    async with screen:
+        (snapshot,) = await screen.next()
+        assert (snapshot["type"], snapshot["content"], snapshot["offset"]) == ("snapshot", "ab", B)
+
+
+async def test_a_viewer_that_is_overtaken_gets_a_snapshot_and_goes_on():
+    layer = opened(max_frames=2)
+    turn = await start(layer)
+    _, screen = await resumable(layer)
+    async with screen:
+        assert len(await screen.next()) == 1
+        await say(layer, turn, *"abcd")
+        assert (await screen.next())[0]["content"] == "abcd"
+        await say(layer, turn, "e")
+        assert [frame["token"] for frame in await screen.next()] == ["e"]
+
+
+async def test_the_position_is_that_of_the_last_batch():
+    layer = opened()
+    turn = await start(layer)
+    _, screen = await resumable(layer)
+    async with screen:
+        await say(layer, turn, "a", "b")
+        await screen.next_batch()
+        assert (screen.viewer.position.epoch, screen.viewer.position.offset) == ((await layer.state(S)).epoch, B)
+
+
+async def test_coalesced_tokens_come_as_one_frame_and_others_alone():
+    layer = opened()
+    turn = await start(layer)
+    await say(layer, turn, "a", "b")
+    await layer.append(turn, [frames.event(turn.turn_id, {"type": "tool_call"}), *tokens(turn, "c")])
+    await stop(layer, turn)
+    _, screen = await resumable(layer, coalesce=True, offset="0")
+    async with screen:
+        shown = [(frame.get("token"), frame.get("from_offset"), frame["offset"]) for frame in await screen.next()]
+    assert shown == [(None, None, 1), ("ab", 2, 3), (None, None, 4), ("c", None, 5), ("", None, 6)]
+
+
+async def test_without_coalesce_it_is_one_frame_a_token():
+    layer = opened()
+    await answer(layer, "hi", "a", "b")
+    _, screen = await resumable(layer, offset="0")
+    async with screen:
+        assert [frame["offset"] for frame in await screen.next()] == [1, 2, 3, 4]
+
+
+def test_runs_do_not_join_tokens_of_two_turns():
+    made = [frames.token("one", "a"), frames.token("one", "b"), frames.token("two", "c"), frames.final("two")]
+    assert [len(run) for run in runs(made)] == [2, 1, 1]
+
+
+async def test_a_snapshot_in_either_dialect_is_told_apart_from_frames():
+    layer = opened()
+    await answer(layer)
+    _, screen = await resumable(layer, epoch="other", offset="5")
+    async with screen, aclosing(screen.viewer.batches()) as again:
+        assert isinstance(await anext(again), Snapshot)
