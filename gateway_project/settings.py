@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import environ
+from corsheaders.defaults import default_headers
 from django.core.management.utils import get_random_secret_key
 
 from relay.conf import PREFIX, Conf
+from relay.origins import origin_pattern
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -23,6 +25,7 @@ DEBUG = _conf.debug
 ALLOWED_HOSTS = list(_conf.allowed_hosts)
 
 INSTALLED_APPS = [
+    "relay",  # before daphne: it chooses the event loop, and has a runserver of its own
     "daphne",  # before staticfiles: its runserver speaks WebSocket
     "django.contrib.admin",
     "django.contrib.auth",
@@ -31,11 +34,13 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "servestatic",
+    "corsheaders",
+    "ninja",  # its docs page's files
     "channels",
-    "relay",
 ]
 
 MIDDLEWARE = [
+    "corsheaders.middleware.CorsMiddleware",  # first: a preflight shows no key, and a page may read a 401
     "relay.middleware.internal_auth",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
@@ -46,6 +51,15 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+CORS_URLS_REGEX = r"\A/api/v1/"
+CORS_ALLOW_ALL_ORIGINS = DEBUG
+CORS_ALLOWED_ORIGIN_REGEXES = [origin_pattern(origin) for origin in _conf.allowed_origins]
+CORS_ALLOW_HEADERS = (*default_headers, "x-internal-auth", "idempotency-key", "last-event-id", "cache-control")
+CORS_EXPOSE_HEADERS = ("retry-after",)
+
+# A REST message may be as large as one over a socket; Django's own limit is 2.5 MB.
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(2_621_440, _conf.max_message_bytes)
 
 ROOT_URLCONF = "gateway_project.urls"
 ASGI_APPLICATION = "gateway_project.asgi.application"

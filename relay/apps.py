@@ -2,6 +2,10 @@
 
 from django.apps import AppConfig
 
+from relay.server import reactor
+
+reactor.install()  # before daphne's app does it, with another event loop
+
 
 class RelayConfig(AppConfig):
     """Registers the system checks."""

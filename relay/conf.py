@@ -9,14 +9,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Generic, Self, TypeVar, overload
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from relay.origins import parse_origin
+
 T = TypeVar("T")
 
 PREFIX = "GATEWAY__"
+
+TrustedProxies = int | tuple[IPv4Network | IPv6Network, ...]  # how many stand before the gateway, or where they are
 
 
 class SettingInvalid(ValueError):
@@ -87,12 +92,19 @@ def names() -> Parser[tuple[str, ...]]:
 def http_url() -> Parser[str]:
     def read(raw: str) -> str:
         parts = urlsplit(raw)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        if parts.scheme not in ("http", "https") or not parts.hostname or set(raw) & set("?# "):
             raise ValueError
         parts.port  # noqa: B018 - raises if it is not a number
         return raw.rstrip("/")
 
     return Parser("an address that begins with http:// or https://, without query", read)
+
+
+def origins() -> Parser[tuple[str, ...]]:
+    return Parser(
+        "origins such as https://chat.example or https://*.example.com:8443, separated by commas",
+        lambda raw: tuple(parse_origin(part.strip()) for part in raw.split(",") if part.strip()),
+    )
 
 
 def boolean() -> Parser[bool]:
@@ -124,6 +136,15 @@ def count(least: int, unit: str) -> Parser[int]:
         return int(raw)
 
     return Parser(f"a whole number of {unit}, at least {least:,}", read)
+
+
+def proxies() -> Parser[TrustedProxies]:
+    def read(raw: str) -> TrustedProxies:
+        if raw.isascii() and raw.isdigit():
+            return int(raw)
+        return tuple(ip_network(part.strip()) for part in raw.split(","))
+
+    return Parser("a number of proxies, or their addresses or networks separated by commas", read)
 
 
 def choice(*words: str, fold: Callable[[str], str] = str.lower) -> Parser[str]:
@@ -169,6 +190,7 @@ class Conf:
     # Times.
     turn_timeout_seconds = Setting("TURN_TIMEOUT", seconds(1), "3600")
     heartbeat_seconds = Setting("HEARTBEAT_SECONDS", seconds(0.2), "20")
+    drain_seconds = Setting("DRAIN_SECONDS", seconds(0), "20")
 
     # Behaviour.
     on_disconnect = Setting("ON_DISCONNECT", choice("continue", "cancel"), "continue")
@@ -176,6 +198,10 @@ class Conf:
     max_concurrent_turns = Setting("MAX_CONCURRENT_TURNS", count(1, "turns"), "1000")
     chat_page = Setting("CHAT_PAGE", boolean(), "false")
     admin = Setting("ADMIN", boolean(), "false")
+
+    # Access.
+    allowed_origins = Setting("ALLOWED_ORIGINS", origins(), "")
+    trusted_proxies = Setting("TRUSTED_PROXIES", proxies(), "0")
 
     # Django's own. An empty SECRET_KEY is one made for this process.
     secret_key = Setting("SECRET_KEY", text(), "")

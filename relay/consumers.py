@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -27,12 +26,14 @@ from relay.exceptions import (
     NotOwner,
     RateLimited,
     RelayError,
+    ServerRestart,
     SessionDeleted,
+    ShuttingDown,
     StoreUnavailable,
     TooSlow,
 )
 from relay.frames import CloseCode
-from relay.layers.values import Accepted, CancelAck, NewTurn, new_id
+from relay.layers.values import Accepted, CancelAck, new_id, new_turn
 from relay.line import ClientGone, Line
 from relay.viewers import PlainViewer, ResumableViewer
 
@@ -54,7 +55,7 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.session_id: str = scope["url_route"]["kwargs"]["session_id"]
         self._viewer_id = new_id()
-        self._texts: AsyncGenerator[Iterable[str], None]
+        self._viewer: PlainViewer | ResumableViewer
         self._watching: asyncio.Task[None] | None = None
         self._inbox: deque[StartTurn | Cancel | RelayError] = deque()
         self._reading_inbox: asyncio.Task[None] | None = None
@@ -82,14 +83,19 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
     async def connect(self) -> None:
         self._gateway = await lifecycle.current()
         try:
+            if self._gateway.is_draining:
+                raise ServerRestart
             await self._gateway.layer.attach(self.session_id, self._viewer_id)
             await self._accept()
-        except (NotOwner, StoreUnavailable) as exc:
+        except (NotOwner, StoreUnavailable, ServerRestart) as exc:
             await self._turn_away(exc)
             return
+        self._gateway.watchers.add(self)
         metrics.SOCKETS.labels(self.dialect).inc()
         self._watching = asyncio.create_task(self._watch(), name=f"watch {self.session_id}")
         self._schedule_heartbeat(conf.heartbeat_seconds)
+        if self._gateway.is_draining:  # since the first look at it
+            await self.send_away()  # type: ignore[unreachable]  # mypy does not know what happens in an await
 
     async def disconnect(self, code: int) -> None:
         """Nothing: ``__call__`` ends what the socket began, however it ends."""
@@ -114,13 +120,26 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
         elif self._reading_inbox is None:
             self._reading_inbox = asyncio.create_task(self._read_inbox())
 
+    # What a drain asks for.
+
+    def has_seen(self, offset: int) -> bool:
+        """Was everything up to ``offset`` handed to the server, or has the client left?"""
+        if self._watching is None or self._watching.done():
+            return True
+        return self._viewer.position.offset >= offset and not self._line.stuck_seconds
+
+    async def send_away(self) -> None:
+        """Say that the server restarts, and close."""
+        if self._watching is not None:
+            self._watching.cancel()  # nothing follows the farewell
+        await self._leave(ServerRestart(), CloseCode.SERVER_RESTART)
+
     # What differs between the dialects.
 
     async def _accept(self) -> None:
         """Take up position in the log first: what is said from now on must not be missed."""
-        viewer = PlainViewer(self._gateway.layer, self.session_id)
+        self._viewer = viewer = PlainViewer(self._gateway.layer, self.session_id)
         await viewer.begin()
-        self._texts = viewer.texts()
         await self.accept()
 
     async def _turn_away(self, reason: RelayError) -> None:
@@ -145,9 +164,9 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
 
     async def _watch(self) -> None:
         try:
-            async with aclosing(self._texts) as batches:
-                async for texts in batches:
-                    for text in texts:
+            async with aclosing(self._viewer.batches()) as batches:
+                async for batch in batches:
+                    for text in self._viewer.texts(batch):
                         await self._line.send(text)
         except ClientGone:
             return  # the server tells it to the consumer too
@@ -205,7 +224,9 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
             raise message
         if isinstance(message, Cancel):
             return await layer.cancel(self.session_id, message.turn_id)
-        accepted = await layer.enqueue(self.session_id, _new_turn(message))
+        if self._gateway.is_draining:
+            raise ShuttingDown
+        accepted = await layer.enqueue(self.session_id, new_turn(message))
         self._gateway.runner.wake(self.session_id)
         return accepted
 
@@ -243,6 +264,7 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
         if self._heartbeat is not None:
             self._heartbeat.cancel()  # a heartbeat may have set the next one
         if self._watching is not None:
+            self._gateway.watchers.discard(self)
             metrics.SOCKETS.labels(self.dialect).dec()
             if await self._gateway.layer.detach(self.session_id, self._viewer_id) == 0:
                 self._gateway.departures.last_viewer_left(self.session_id)
@@ -256,17 +278,16 @@ class ResumableConsumer(PlainConsumer):
     async def _accept(self) -> None:
         query = dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
         epoch, offset = query_cursor(query)
-        self._viewer = ResumableViewer(self._gateway.layer, self.session_id)
-        welcome = await self._viewer.begin(epoch=epoch, offset=offset)
-        self._texts = self._viewer.texts(coalesce=query.get("coalesce") == "1")
+        coalesce = query.get("coalesce") == "1"
+        self._viewer = viewer = ResumableViewer(self._gateway.layer, self.session_id, coalesce=coalesce)
+        welcome = await viewer.begin(epoch=epoch, offset=offset)
         await self.accept(subprotocol=SUBPROTOCOL)
         await self._line.send(welcome)
 
     async def _turn_away(self, reason: RelayError) -> None:
         # A browser cannot tell a refused handshake from a lost line, so the reason comes as a frame.
-        code = CloseCode.FORBIDDEN if isinstance(reason, NotOwner) else CloseCode.STORE_UNAVAILABLE
         await self.accept(subprotocol=SUBPROTOCOL)
-        await self._leave(reason, code)
+        await self._leave(reason, _TURNED_AWAY[type(reason)])
 
     async def _refuse(self, reason: RelayError, client_message_id: str | None = None) -> None:
         await self._line.send(frames.v1_refusal(reason, client_message_id))
@@ -301,13 +322,8 @@ class ResumableConsumer(PlainConsumer):
             )
 
 
-def _new_turn(message: StartTurn) -> NewTurn:
-    body = message.message
-    if message.client_message_id is not None:
-        body = {**body, "client_message_id": message.client_message_id}
-    return NewTurn(
-        turn_id=new_id(),
-        body=json_text.encode(body),
-        client_message_id=message.client_message_id,
-        on_busy=message.on_busy,
-    )
+_TURNED_AWAY: Final = {
+    NotOwner: CloseCode.FORBIDDEN,
+    StoreUnavailable: CloseCode.STORE_UNAVAILABLE,
+    ServerRestart: CloseCode.SERVER_RESTART,
+}

@@ -37,6 +37,19 @@ class ClientMessageInvalid(RelayError):
     sentence = "Invalid JSON message"
 
 
+class ParameterInvalid(RelayError):
+    """A parameter of a request that is not what it may be; ``problem`` says which, and why."""
+
+    code = "bad_request"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"Invalid request: {self.problem}"
+
+
 class ClientMessageTooLarge(RelayError):
     """A frame from a client above ``MAX_MESSAGE_BYTES``."""
 
@@ -219,3 +232,11 @@ class ShuttingDown(RelayError):
     code = "shutting_down"
     temporary = True
     sentence = "The server is restarting. Send your message again."
+
+
+class ServerRestart(RelayError):
+    """The server is stopping: clients are sent away, and come back to another, or to the next."""
+
+    code = "server_restart"
+    temporary = True
+    sentence = "The server is restarting. Connect again."

@@ -1,6 +1,7 @@
 """What one event loop of a gateway process needs: session layer, agent client, runner, sweeper.
 
-Servers with lifespan (uvicorn) start and stop it so; elsewhere the first connection starts it.
+``serve`` and ``runserver`` start, drain and stop it, servers with lifespan (uvicorn) do so by that; elsewhere the first
+connection starts it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from channels.layers import get_channel_layer
 from relay.agent import AgentClient
 from relay.conf import conf
 from relay.departures import Departures
+from relay.drain import Drain, Watcher
 from relay.layers.base import SessionLayer
 from relay.runner import Runner
 from relay.sweeper import Sweeper
@@ -31,12 +33,31 @@ class Gateway:
         self.runner = Runner(self.layer, self.agent)
         self.sweeper = Sweeper(self.layer, self.runner)
         self.departures = Departures(self.layer)
+        self.watchers: set[Watcher] = set()
+        self.is_draining = False
 
     async def start(self) -> None:
         """Connect the layer and begin to sweep."""
         await self.layer.start()
         self.sweeper.start()
-        logger.info("gateway %s started with %s", conf.version, type(self.layer).__name__)
+        logger.info(
+            "gateway %s with %s: log %d frames, %d characters, %g s; message %d bytes; queue %d; turns %d; drain %g s",
+            conf.version,
+            type(self.layer).__name__,
+            conf.buffer_frames,
+            conf.buffer_bytes,
+            conf.buffer_ttl_seconds,
+            conf.max_message_bytes,
+            conf.max_queue,
+            conf.max_concurrent_turns,
+            conf.drain_seconds,
+        )
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Take nothing new, let turns finish, send clients away; ``hurry`` is set when there is no more time."""
+        self.is_draining = True
+        await self.sweeper.stop()
+        await Drain(self.layer, self.runner, self.watchers).run(conf.drain_seconds, hurry)
 
     async def stop(self) -> None:
         """End the running turns, then let go of everything."""
@@ -64,6 +85,13 @@ async def current() -> Gateway:
     if starting.done():
         return starting.result()
     return await asyncio.shield(starting)
+
+
+async def drain(hurry: asyncio.Event | None = None) -> None:
+    """Drain the running loop's gateway, if it was started; ``hurry`` may be set to make it end."""
+    starting = _gateways.get(asyncio.get_running_loop())
+    if starting is not None:
+        await (await starting).drain(hurry or asyncio.Event())
 
 
 async def stop() -> None:

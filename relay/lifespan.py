@@ -21,5 +21,6 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         return
     await send({"type": "lifespan.startup.complete"})
     await receive()
+    await lifecycle.drain()
     await lifecycle.stop()
     await send({"type": "lifespan.shutdown.complete"})

@@ -8,17 +8,18 @@ from typing import Final
 
 MAX_ERROR_CHARACTERS: Final = 500  # words for a person; a page of them helps nobody
 
+# Each repeat before a fixed part has a bound or cannot overlap it: hostile text must not make the search backtrack.
 _TRACE: Final = re.compile(
-    r"(Traceback \(most recent call last\)|^\s*File \"|^\s+at \S+.*[(:]).*", re.DOTALL | re.MULTILINE
+    r"(Traceback \(most recent call last\)|^[ \t]*File \"|^[ \t]+at \S[^(:]*[(:]).*", re.DOTALL | re.MULTILINE
 )
 _PRIVATE: Final = re.compile(
     r"""
-      \b[a-z][a-z0-9+.-]*://\S+                                # addresses
+      \b[a-z][a-z0-9+.-]{0,30}://\S+                           # addresses
     | \b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b                     # IPv4
-    | \[[0-9a-f:]*:[0-9a-f:]*\](?::\d+)?                       # IPv6 in brackets
-    | \b[\w.-]+:\d{2,5}\b                                      # host:port
+    | \[(?=[0-9a-f]{0,4}:)[0-9a-f:]{2,45}\](?::\d+)?         # IPv6 in brackets
+    | \b[\w.-]{1,253}:\d{2,5}\b                                # host:port
     | \b(?:bearer|basic)\s+\S+                                 # credentials
-    | \b[\w-]*(?:authorization|x-internal-auth|api[-_\ ]?key|secret|passw(?:or)?d|token)[\w-]*["']?
+    | \b[\w-]{0,40}?(?:authorization|x-internal-auth|api[-_\ ]?key|secret|passw(?:or)?d|token)[\w-]{0,40}["']?
       \s*[:=]\s*(?:(?:bearer|basic)\s+)?\S+(?:\s+\S{16,})?     # names with a secret behind them
     | \b(?:sk|pk|key)-[\w-]{8,}                                # keys as model servers make them
     | \beyJ[\w-]+\.[\w-]+\.[\w-]*                              # JSON web tokens

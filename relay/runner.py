@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
-from contextlib import aclosing
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, suppress
+from typing import Any, Final, NoReturn, TypeVar
 
 from relay import frames, metrics
 from relay.agent import AgentClient, Answer
@@ -17,6 +17,7 @@ from relay.exceptions import (
     LeaseLost,
     RelayError,
     ShuttingDown,
+    StoreUnavailable,
     TurnCancelled,
     TurnTimeout,
     UpstreamEof,
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+OUTAGE_PAUSE_SECONDS: Final = 0.5  # between attempts to store an end; each waits for LEASE_SECONDS by itself
+
 
 class Runner:
     """The turns that this process runs: a task for each session that has work."""
@@ -38,6 +41,7 @@ class Runner:
         self._agent = agent
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: set[str] = set()
+        self._is_draining = False
         self._slots = asyncio.Semaphore(conf.max_concurrent_turns)
 
     def wake(self, session_id: str) -> None:
@@ -46,27 +50,55 @@ class Runner:
         if session_id not in self._tasks:
             self._tasks[session_id] = asyncio.create_task(self._run_session(session_id), name=f"session {session_id}")
 
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Let the turns here finish, until ``hurry`` is set; then ``stop``.
+
+        Queued ones too, unless another process can run them: those are left to it at once.
+        """
+        self._is_draining = True
+        hurrying = asyncio.create_task(hurry.wait())
+        while self._tasks and not hurry.is_set():
+            ending = asyncio.create_task(asyncio.wait(list(self._tasks.values())))
+            either: list[asyncio.Task[Any]] = [hurrying, ending]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
+        hurrying.cancel()
+        await self.stop()
+
     async def stop(self) -> None:
-        """End the running turns with ``shutting_down`` and wait for that."""
+        """End the running turns with ``shutting_down``; queued ones too, if no other process can run them."""
+        self._is_draining = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if not self._layer.survives_process:
+            await self._end_queued()
 
     async def _run_session(self, session_id: str) -> None:
         try:
             while session_id in self._woken:
                 self._woken.discard(session_id)
                 await self._run_turns(session_id)
+        except StoreUnavailable:
+            logger.warning("session %s: the store is out of reach; the sweeper will try again", session_id)
         except Exception:
             logger.exception("session %s: the runner failed; the sweeper will try again", session_id)
         finally:  # no await since the last look at _woken, so no wake is lost
             del self._tasks[session_id]
             self._woken.discard(session_id)
 
+    async def _end_queued(self) -> None:
+        for session_id in await self._layer.pending(conf.max_sessions):
+            while (turn := await self._layer.claim(session_id, new_id())) is not None:
+                await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown()))
+                metrics.TURNS.labels(ShuttingDown.code).inc()
+
     async def _run_turns(self, session_id: str) -> None:
         while True:
             async with self._slots:
+                if self._is_draining and self._layer.survives_process:
+                    return
                 turn = await self._layer.claim(session_id, new_id())
                 if turn is None:
                     return
@@ -74,28 +106,50 @@ class Runner:
 
     async def _run_turn(self, turn: Turn) -> None:
         started_at = time.monotonic()
+        said: list[str] = []
         try:
-            terminal = await self._layer.finish(turn, await self._terminal(turn))
+            terminal = await self._finish(turn, said)
         except LeaseLost:
             metrics.LEASES_LOST.inc()
             logger.warning("turn %s: another worker has taken it over", turn.turn_id)
             return
         except asyncio.CancelledError:
-            await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown()))
+            with suppress(StoreUnavailable):  # it runs out of its lease then, and is ended by another worker
+                await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown()))
             metrics.TURNS.labels(ShuttingDown.code).inc()
             raise
         reason = _reason(terminal)
         metrics.TURNS.labels(reason).inc()
         logger.info("turn %s ended: %s, %.3f s", turn.turn_id, reason, time.monotonic() - started_at)
 
-    async def _terminal(self, turn: Turn) -> Frame:
+    async def _finish(self, turn: Turn, said: list[str]) -> Frame:
+        """Run the turn and store its end, however long the store is out of reach."""
+        try:
+            terminal = await self._terminal(turn, said)
+            return await self._until_stored(lambda: self._layer.finish(turn, terminal))
+        except LeaseLost:
+            if not self._layer.survives_process:
+                raise
+        # Refused if another worker has the turn; else the store has lost it.
+        return await self._until_stored(lambda: self._layer.reset(turn, "".join(said)))
+
+    async def _until_stored(self, call: Callable[[], Coroutine[Any, Any, Frame]]) -> Frame:
+        """Repeat a call through an outage: each attempt waits, and stores once."""
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                logger.warning("the store is out of reach: the end of a turn waits")
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+
+    async def _terminal(self, turn: Turn, said: list[str]) -> Frame:
         """Run the turn and give its terminal frame, in every case but a lost lease."""
         try:
             if turn.is_abandoned:
                 raise Interrupted
             if turn.is_cancelled:
                 raise TurnCancelled
-            return await self._answer(turn)
+            return await self._answer(turn, said)
         except LeaseLost:
             raise
         except TurnCancelled:
@@ -107,17 +161,20 @@ class Runner:
             logger.exception("turn %s: a bug of ours", turn.turn_id)
             return frames.error(turn.turn_id, RelayError())
 
-    async def _answer(self, turn: Turn) -> Frame:
+    async def _answer(self, turn: Turn, said: list[str]) -> Frame:
         answer = self._agent.ask(turn)
         try:
             async with asyncio.timeout(conf.turn_timeout_seconds):
-                return await _race(self._relay(turn, answer), self._guard(turn), answer.watch_silence())
+                return await _race(self._relay(turn, answer, said), self._guard(turn), answer.watch_silence())
         except TimeoutError as exc:
             raise TurnTimeout from exc
 
-    async def _relay(self, turn: Turn, answer: Answer) -> Frame:
+    async def _relay(self, turn: Turn, answer: Answer, said: list[str]) -> Frame:
+        """Store the answer as it comes; ``said`` collects its text, for a store that loses its own."""
         async with aclosing(answer.batches()) as batches:
             async for batch in batches:
+                if self._layer.survives_process:
+                    said.extend(frame.token_text for frame in batch)
                 if not batch[-1].is_terminal:
                     await self._layer.append(turn, batch)
                     continue

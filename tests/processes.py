@@ -23,6 +23,7 @@ STOP_SECONDS = 30.0
 SERVERS = {
     "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "gateway_project.asgi:application"],
     "uvicorn": ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "gateway_project.asgi:application"],
+    "serve": ["manage.py", "serve", "--port", "{port}"],
     "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
 }
 AGENTS = {
@@ -89,6 +90,11 @@ class Process:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def wait(self) -> int:
+        """Wait for its end and give its exit code."""
+        assert self._process is not None
+        return self._process.wait(STOP_SECONDS)
 
     def stop(self) -> int:
         """Ask it to stop and give its exit code."""

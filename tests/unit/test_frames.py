@@ -63,14 +63,18 @@ def at(frame, offset):
         (
             frames.error("T", Interrupted()),
             '{"type":"error","content":"The answer was interrupted. Send your message again."}',
-            '{"type":"error","content":"The answer was interrupted. Send your message again.","code":"interrupted",'
-            '"retry_after_ms":1000,"turn_id":"T","offset":7}',
+            (
+                '{"type":"error","content":"The answer was interrupted. Send your message again.",'
+                '"code":"interrupted","retry_after_ms":1000,"turn_id":"T","offset":7}'
+            ),
         ),
         (
             frames.error("T", RelayError()),
             '{"type":"error","content":"Something went wrong in the gateway. Send your message again."}',
-            '{"type":"error","content":"Something went wrong in the gateway. Send your message again.",'
-            '"code":"internal","turn_id":"T","offset":7}',
+            (
+                '{"type":"error","content":"Something went wrong in the gateway. Send your message again.",'
+                '"code":"internal","turn_id":"T","offset":7}'
+            ),
         ),
     ],
     ids=["user", "token", "empty", "escapes", "event", "notice", "final", "reason", "temporary", "error"],

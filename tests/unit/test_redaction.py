@@ -80,9 +80,29 @@ def test_any_text_becomes_one_short_line(text, secrets):
 
 
 @pytest.mark.parametrize(
-    "piece", ["a", "a.", "1.", "/a", "a:1 ", "token ", "at a", "[:", "key=", " at x(\n", "\\", "http:"]
+    "piece",
+    [
+        "a",
+        "a.",
+        "a-",
+        "1.",
+        "/a",
+        "a:1 ",
+        "token-",
+        "tokentoken",
+        "at a",
+        " at x\n",
+        "\n",
+        "[:",
+        "::",
+        "key=",
+        "eyJ-",
+        "sk-",
+    ],
 )
-def test_hostile_text_takes_no_time(piece):
+@pytest.mark.parametrize("begin", ["", "\n at ", "["])
+def test_hostile_text_takes_no_time(begin, piece):
+    """The search goes over the text in one go: a few milliseconds, where backtracking took seconds to hours."""
     before = time.process_time()
-    redact(piece * (1_000_000 // len(piece)))
+    redact(begin + piece * (1_000_000 // len(piece)))
     assert time.process_time() - before < 0.5

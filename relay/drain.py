@@ -1,0 +1,124 @@
+"""The end of a process that takes nobody's answer with it.
+
+Turns in flight have ``DRAIN_SECONDS`` to finish. Clients are sent away one after another, each when the turn that it
+watches is over, or when the time is up: all at once they would come back all at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Collection, Coroutine, Iterator
+from typing import Any, Final, Protocol
+
+from relay.exceptions import StoreUnavailable
+from relay.layers.base import SessionLayer
+from relay.layers.values import SessionState
+from relay.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+SPREAD_SECONDS: Final = 0.005  # for each client: 200 a second, which the process that they come back to can take
+MAX_SPREAD: Final = 0.8  # of the drain time, however many they are
+LOOK_SECONDS: Final = 0.1  # between looks at a session that has work
+SEEN_SECONDS: Final = 0.02  # between looks at a client that has not seen all of it
+LEAVE_SECONDS: Final = 2.0  # when the time is up: for the last frames and the farewell
+
+
+class Watcher(Protocol):
+    """A client that watches a session: a socket, for example."""
+
+    session_id: str
+
+    def has_seen(self, offset: int) -> bool:
+        """Was everything up to ``offset`` handed to the server, or has the client left?"""
+
+    async def send_away(self) -> None:
+        """Say that the server restarts, and close."""
+
+
+class Drain:
+    """One drain, from the signal to the last client's farewell."""
+
+    def __init__(self, layer: SessionLayer, runner: Runner, watchers: Collection[Watcher]) -> None:
+        self._layer = layer
+        self._runner = runner
+        self._watchers = watchers
+        self._is_work_over = asyncio.Event()
+
+    async def run(self, seconds: float, hurry: asyncio.Event) -> None:
+        """Return when every turn is over and every client was told, soon after ``hurry`` is set at the latest."""
+        ending = asyncio.get_running_loop().call_later(seconds, hurry.set)
+        leaving = [asyncio.create_task(leave) for leave in self._departures(seconds, hurry)]
+        try:
+            await self._runner.drain(hurry)
+            self._is_work_over.set()
+            await wait_unless(hurry, *leaving)
+            if leaving:
+                await asyncio.wait(leaving, timeout=LEAVE_SECONDS)
+        finally:
+            ending.cancel()
+            for task in leaving:
+                task.cancel()
+            await asyncio.gather(*leaving, return_exceptions=True)
+
+    def _departures(self, seconds: float, hurry: asyncio.Event) -> Iterator[Coroutine[Any, Any, None]]:
+        sessions: defaultdict[str, list[Watcher]] = defaultdict(list)
+        for watcher in self._watchers:
+            sessions[watcher.session_id].append(watcher)
+        spread_seconds = min(len(self._watchers) * SPREAD_SECONDS, seconds * MAX_SPREAD)
+        for session_id, watchers in sessions.items():
+            delay_seconds = random.uniform(0, spread_seconds)  # noqa: S311 - no secret
+            yield self._see_off(session_id, watchers, delay_seconds, hurry)
+
+    async def _see_off(
+        self, session_id: str, watchers: list[Watcher], delay_seconds: float, hurry: asyncio.Event
+    ) -> None:
+        await wait_unless(hurry, asyncio.create_task(asyncio.sleep(delay_seconds)))
+        newest = await self._newest_at_rest(session_id, hurry)
+        await asyncio.gather(*(_send_away(watcher, newest) for watcher in watchers))
+
+    async def _newest_at_rest(self, session_id: str, hurry: asyncio.Event) -> int:
+        """Wait until the session has no work that this process waits for; give its newest offset, 0 if not known."""
+        while True:
+            try:
+                state = await self._layer.state(session_id)
+            except StoreUnavailable:
+                state = None
+            if state is not None and not self._has_work(state):
+                return state.newest
+            if hurry.is_set() and self._is_work_over.is_set():
+                return state.newest if state is not None else 0
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _has_work(self, state: SessionState) -> bool:
+        if state.active_turn_id is not None:
+            return True
+        return bool(state.queued) and not self._layer.survives_process  # else another process goes on with it
+
+
+async def _send_away(watcher: Watcher, newest: int) -> None:
+    """Let a client see the last frame first, if it reads at all."""
+    try:
+        async with asyncio.timeout(LEAVE_SECONDS):
+            while not watcher.has_seen(newest):  # noqa: ASYNC110 - a few looks at the end, against an event a frame
+                await asyncio.sleep(SEEN_SECONDS)
+    except TimeoutError:
+        logger.info("session %s: a client is too slow to be waited for", watcher.session_id)
+    await watcher.send_away()
+
+
+async def wait_unless(hurry: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
+    """Wait for all tasks, or until there is no more time; they are not cancelled."""
+    if not tasks:
+        return
+    hurrying = asyncio.create_task(hurry.wait())
+    ending = asyncio.create_task(asyncio.wait(tasks))
+    either: list[asyncio.Task[Any]] = [hurrying, ending]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        hurrying.cancel()
+        ending.cancel()

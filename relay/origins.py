@@ -1,0 +1,37 @@
+"""Origins of web pages, as ``ALLOWED_ORIGINS`` names them. Pure.
+
+An origin is scheme, host and port (RFC 6454 §4); browsers send it in lower case and without a default port (§6.2).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\]")
+_SUBDOMAINS: Final = r"([a-z0-9_-]+\.)+"
+
+
+def parse_origin(text: str) -> str:
+    """Write an origin as browsers do; its host may begin with ``*.``, which stands for every subdomain.
+
+    Raises:
+        ValueError: the text is no origin.
+    """
+    parts = urlsplit(text.lower())
+    if parts.scheme not in _DEFAULT_PORTS or text.lower().removesuffix("/") != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("not scheme://host")
+    port = parts.port
+    host = parts.netloc if port is None else parts.netloc.rpartition(":")[0]
+    if not _HOST.fullmatch(host):
+        raise ValueError("not a host")
+    is_default = port is None or port == _DEFAULT_PORTS[parts.scheme]
+    return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{port}"
+
+
+def origin_pattern(origin: str) -> str:
+    """Write a regular expression that the whole of an allowed origin matches, and nothing else."""
+    escaped = re.escape(origin).replace(r"\*\.", _SUBDOMAINS, 1)
+    return rf"\A{escaped}\Z"

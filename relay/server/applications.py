@@ -1,0 +1,90 @@
+"""Connections and their applications: each begins, talks and ends with the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+from typing import Any
+
+from daphne.server import Server
+
+from relay.conf import TrustedProxies
+from relay.server.flow import Message
+from relay.server.http import HttpRequest
+from relay.server.websocket import ClientLeft, WebSocketConnection
+
+logger = logging.getLogger(__name__)
+
+Protocol = HttpRequest | WebSocketConnection
+
+
+class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
+    """Runs an ASGI application for each connection. Where daphne looks every second, this one is told."""
+
+    trusted_proxies: TrustedProxies = 0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take daphne's arguments."""
+        super().__init__(*args, **options)
+        self.connections: dict[Protocol, dict[str, Any]] = {}
+
+    def protocol_connected(self, protocol: Protocol) -> None:
+        """Know a connection; told again, nothing changes."""
+        self.connections.setdefault(protocol, {"connected": time.time()})
+
+    def protocol_disconnected(self, protocol: Protocol) -> None:
+        """Forget a connection as soon as its application has ended too; told again, nothing changes."""
+        details = self.connections.get(protocol)
+        if details is None:
+            return
+        details.setdefault("disconnected", time.time())
+        if "application_instance" not in details:
+            del self.connections[protocol]
+
+    def create_application(self, protocol: Protocol, scope: dict[str, Any]) -> asyncio.Queue[Message]:
+        """Start the application of a connection and give its queue of messages."""
+        protocol.amend_scope(scope)
+        queue = protocol.make_inbox() if isinstance(protocol, WebSocketConnection) else asyncio.Queue()
+        scope.setdefault("asgi", {"version": "3.0", "spec_version": "2.4"})
+        running = self.application(scope=scope, receive=queue.get, send=partial(self.handle_reply, protocol))
+        task = asyncio.ensure_future(running)
+        self.connections[protocol]["application_instance"] = task
+        task.add_done_callback(partial(self._application_ended, protocol))
+        return queue
+
+    async def handle_reply(self, protocol: Protocol, message: Message) -> None:
+        """Send a message of the application, when the client has room for it.
+
+        Raises:
+            ClientLeft: the socket is closed. (To a closed HTTP connection, sending does nothing.)
+        """
+        if protocol.outflow.is_paused and message["type"] != "websocket.close":
+            await protocol.outflow.wait()
+        if not isinstance(protocol, WebSocketConnection):
+            await super().handle_reply(protocol, message)
+        elif "disconnected" not in self.connections.get(protocol, {"disconnected": True}):
+            protocol.handle_reply(message)
+        elif message["type"] != "websocket.close":
+            raise ClientLeft
+
+    def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
+        """Tell the access log; never a query string, which may hold credentials."""
+        if self.action_logger:
+            self.action_logger(protocol, action, {**details, "path": details["path"].partition("?")[0]})
+
+    def _application_ended(self, protocol: Protocol, task: asyncio.Task[None]) -> None:
+        details = self.connections.get(protocol, {})
+        details.pop("application_instance", None)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if isinstance(error, Exception) and not isinstance(error, ClientLeft):
+            logger.error("%r: its application failed", protocol, exc_info=error)
+        try:
+            if "disconnected" in details:
+                del self.connections[protocol]
+            elif details:
+                protocol.application_ended(error)
+        except Exception:
+            logger.exception("%r: could not be ended in order", protocol)
+            protocol.abort()

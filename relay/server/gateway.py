@@ -1,0 +1,57 @@
+"""The server of the gateway: ``relay.lifecycle`` in the place of lifespan, limits from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from relay import lifecycle
+from relay.conf import conf
+from relay.server import limits
+from relay.server.server import HardenedServer
+
+logger = logging.getLogger(__name__)
+
+
+class GatewayServer(HardenedServer):
+    """What ``manage.py serve`` and ``manage.py runserver`` run."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take daphne's arguments; sizes come from the settings."""
+        super().__init__(*args, **options)
+        self.trusted_proxies = conf.trusted_proxies
+        self.max_body_bytes = conf.max_message_bytes + limits.BODY_ROOM_BYTES
+        self.max_message_bytes = max(4 * conf.max_message_bytes, limits.MIN_MESSAGE_LIMIT_BYTES)
+
+    async def on_start(self) -> None:
+        """Start layer, agent client, runner and sweeper before the first connection comes."""
+        await lifecycle.current()
+
+    def on_listening(self) -> None:
+        """Say where; ``relay.lifecycle`` has said the rest."""
+        logger.info("listening on %s", ", ".join(map(str, self.endpoints)))
+
+    async def on_drain(self, hurry: asyncio.Event) -> None:
+        """Finish turns and send clients away; see ``relay.drain``."""
+        await lifecycle.drain(hurry)
+
+    async def on_stop(self) -> None:
+        """Stop what ``on_start`` started."""
+        await lifecycle.stop()
+
+
+def log_access(protocol: str, action: str, details: dict[str, Any]) -> None:
+    """Write a line for each request that was answered, and each socket that was opened, refused or closed."""
+    if action == "complete":
+        logger.info(
+            "%s %s %s %s, %d bytes, %.3f s",
+            details["client"],
+            details["method"],
+            details["path"],
+            details["status"],
+            details["size"],
+            details["time_taken"],
+        )
+    elif action != "connecting":
+        logger.info("%s %s %s %s", details["client"], protocol, details["path"], action)

@@ -1,0 +1,36 @@
+"""The server's limits, each with its unit and its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# A client that is behind. (How much may wait for it, 64 KiB, is Twisted's ``bufferSize``.)
+STALLED_SECONDS: Final = 45.0  # not one byte taken for so long; above the consumer's own limit, which says it better
+PING_SECONDS: Final = 20.0  # proxies drop a connection that is silent for 60 s
+PONG_SECONDS: Final = 30.0  # a phone in a tunnel is back by then
+MESSAGE_SECONDS: Final = 60.0  # added to PONG_SECONDS while a message is coming in: the pong is queued behind it
+
+# A consumer that is behind.
+MAX_WAITING_BYTES: Final = 65_536  # of one socket's messages; beyond it nothing more is read
+MESSAGE_OVERHEAD_BYTES: Final = 512  # of a waiting message in memory, so that many small ones count too
+HUNG_SECONDS: Final = 60.0  # a consumer that takes no message for so long, while some wait, never will
+
+# Sizes.
+MIN_MESSAGE_LIMIT_BYTES: Final = 1_048_576  # the consumer refuses large messages in words; this limit ends the socket
+BODY_ROOM_BYTES: Final = 1_048_576  # of an HTTP request beyond MAX_MESSAGE_BYTES: the admin's forms
+MAX_REASON_BYTES: Final = 123  # RFC 6455 §5.5: a control frame has 125, two are the code
+
+# Times of a request: against clients that keep a connection busy by sending a byte now and then.
+HEAD_SECONDS: Final = 15.0
+BODY_SECONDS: Final = 60.0
+
+# Ends.
+ACCEPT_SECONDS: Final = 20.0  # the consumer's, for accept or close
+CLOSE_SECONDS: Final = 5.0  # the client's, for its part of the closing handshake
+ENDING_SECONDS: Final = 10.0  # the consumer's, after its client has gone
+STOP_SECONDS: Final = 10.0  # what the process takes, after its last answer, for letting go of everything
+LINGER_SECONDS: Final = 60.0  # after that, for a client that is slow to read why; it holds 64 KiB at most
+HURRIED_CLOSE_SECONDS: Final = 1.0  # as CLOSE_SECONDS, after a second signal
+
+BACKLOG: Final = 1_024  # connections that wait to be accepted: a page full of clients that come back at once
+WATCH_SECONDS: Final = 1.0

@@ -1,0 +1,67 @@
+"""Who the client is, when proxies stand between: ``X-Forwarded-For``, read from the right.
+
+Each proxy appends the address that it was called from, so only the entries that our own proxies wrote can be
+believed. A client writes what it likes further left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from relay.conf import TrustedProxies
+
+Headers = Iterable[tuple[bytes, bytes]]
+Address = list[str | int]  # as ASGI has it: host and port
+
+
+def client_address(peer: Address | None, headers: Headers, trusted: TrustedProxies) -> Address | None:
+    """Give the client's address: the first, from the right, that is none of our proxies'; port 0 if it is not known.
+
+    Args:
+        peer: who opened the connection; ``None`` on a Unix socket, which only a proxy on this machine can open.
+    """
+    if not trusted:
+        return peer
+    found = peer
+    for distance, entry in enumerate(reversed(_entries(headers, b"x-forwarded-for"))):
+        if found is not None and not _is_proxy(str(found[0]), distance, trusted):
+            break
+        host = _host(entry)
+        if host is None:
+            break  # no address: what stands further left came through somebody we do not know
+        found = [host, 0]
+    return found
+
+
+def forwarded_scheme(peer: Address | None, headers: Headers, trusted: TrustedProxies) -> str | None:
+    """Say what the nearest proxy says of the client's scheme; ``None`` if there is none, or it says nothing."""
+    if not trusted or (peer is not None and not _is_proxy(str(peer[0]), 0, trusted)):
+        return None
+    schemes = _entries(headers, b"x-forwarded-proto")
+    return schemes[-1].lower() if schemes and schemes[-1].lower() in ("http", "https") else None
+
+
+def _is_proxy(host: str, distance: int, trusted: TrustedProxies) -> bool:
+    if isinstance(trusted, int):
+        return distance < trusted
+    address = ip_address(host)
+    address = getattr(address, "ipv4_mapped", None) or address  # a client of IPv4 on a listener of IPv6
+    return any(address in network for network in trusted)
+
+
+def _entries(headers: Headers, wanted: bytes) -> list[str]:
+    values = b",".join(value for name, value in headers if name.lower() == wanted).decode("latin-1")
+    return [entry.strip() for entry in values.split(",") if entry.strip()]
+
+
+def _host(entry: str) -> str | None:
+    """Read ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1`` or ``[2001:db8::1]:80``; ``None`` for anything else."""
+    if entry.startswith("["):
+        entry = entry[1:].partition("]")[0]
+    elif entry.count(":") == 1:
+        entry = entry.partition(":")[0]
+    try:
+        return str(ip_address(entry))
+    except ValueError:
+        return None

@@ -1,0 +1,177 @@
+"""The process' life: start, listen, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from twisted.internet import reactor as twisted_reactor
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.logger import globalLogBeginner
+
+from relay.frames import CloseCode
+from relay.server import limits
+from relay.server.applications import ApplicationServer
+from relay.server.http import HttpConnections
+from relay.server.watchdog import Watchdog
+from relay.server.websocket import WebSocketConnection, WebSocketConnections
+
+logger = logging.getLogger(__name__)
+
+reactor: Final[Any] = twisted_reactor  # to type checkers it is a module
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+LOOK_SECONDS: Final = 0.02
+
+
+class HardenedServer(ApplicationServer):
+    """Daphne's server for any ASGI application.
+
+    A subclass adds what is done before it listens, when it is asked to stop, and after its last connection.
+
+    Attributes:
+        exit_code: how it ended, after ``run``.
+        hands_over: somebody else accepts on the same socket: stop doing so as soon as the end begins.
+    """
+
+    max_body_bytes = limits.BODY_ROOM_BYTES
+    max_message_bytes = limits.MIN_MESSAGE_LIMIT_BYTES
+
+    def __init__(self, *args: Any, hands_over: bool = False, **options: Any) -> None:
+        """Take daphne's arguments."""
+        super().__init__(*args, **options)
+        self.exit_code = 0
+        self.hands_over = hands_over
+        self.watchdog = Watchdog(self.connections)
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._ports: list[Any] = []  # Twisted's IListeningPort
+        self._life: asyncio.Task[None] | None = None
+
+    # What a subclass adds.
+
+    async def on_start(self) -> None:
+        """Get ready to serve; an exception keeps the server from starting."""
+
+    def on_listening(self) -> None:
+        """Say so."""
+
+    async def on_drain(self, hurry: asyncio.Event) -> None:
+        """Let the work in hand come to its end; ``hurry`` is set when there is no more time for it."""
+
+    async def on_stop(self) -> None:
+        """Let go of everything; no connection is left."""
+
+    # Life.
+
+    def run(self) -> None:
+        """Serve until a signal, or ``stop``; then drain."""
+        self.http_factory = HttpConnections(self, max_body_bytes=self.max_body_bytes)
+        self.ws_factory = WebSocketConnections(self, name=self.server_name, max_message_bytes=self.max_message_bytes)
+        globalLogBeginner.beginLoggingTo([_log_failure], redirectStandardIO=False, discardBuffer=True)
+        reactor.callLater(0, self._begin)
+        reactor.run(installSignalHandlers=False)
+
+    def stop(self) -> None:
+        """Begin to drain; asked again, make haste."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    def _begin(self) -> None:
+        self._life = asyncio.ensure_future(self._live())
+
+    async def _live(self) -> None:
+        try:
+            await self.on_start()
+            await self._listen()
+            self._handle_signals()
+            self.on_listening()
+            await self._serve()
+        except CannotListenError as exc:
+            logger.critical("%s", exc)
+            self.exit_code = 1
+        except Exception:
+            logger.exception("the server could not go on")
+            self.exit_code = 1
+        await _within(limits.STOP_SECONDS, self.on_stop())
+        reactor.stop()
+
+    async def _serve(self) -> None:
+        watching = asyncio.create_task(self.watchdog.watch(), name="watchdog")
+        await self._stopping.wait()
+        logger.info("stopping, with %d connections", len(self.connections))
+        if self.hands_over:
+            await self._stop_listening()
+        try:
+            await self.on_drain(self._hurry)
+        except Exception:
+            logger.exception("the work in hand could not be ended in order")
+        await self._stop_listening()
+        await self._end_connections()
+        watching.cancel()
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        for endpoint in self.endpoints:
+            port = await serverFromString(reactor, str(endpoint)).listen(self.http_factory).asFuture(loop)
+            self._ports.append(port)
+
+    async def _stop_listening(self) -> None:
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening).asFuture(asyncio.get_running_loop())
+
+    def _handle_signals(self) -> None:
+        if self.signal_handlers:
+            for number in SIGNALS:
+                asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if self._stopping.is_set():  # the third one ends the process as if nobody handled it
+            for number in SIGNALS:
+                asyncio.get_running_loop().remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)
+        self.stop()
+
+    async def _end_connections(self) -> None:
+        """Close what is still open and wait for the applications; those that take too long are cancelled."""
+        for protocol in list(self.connections):
+            if isinstance(protocol, WebSocketConnection) and protocol.state == protocol.STATE_OPEN:
+                protocol.close(CloseCode.SERVER_RESTART)
+        began_at = time.monotonic()
+        while self.connections:
+            patience_seconds = limits.HURRIED_CLOSE_SECONDS if self._hurry.is_set() else limits.CLOSE_SECONDS
+            if time.monotonic() - began_at > patience_seconds:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        await self._cancel_applications()
+
+    async def _cancel_applications(self) -> None:
+        tasks = [details.get("application_instance") for details in self.connections.values()]
+        running = [task for task in tasks if task is not None]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=limits.HURRIED_CLOSE_SECONDS)
+
+
+async def _within(seconds: float, ending: Awaitable[None]) -> None:
+    """Wait for an end, but not for ever, and whatever goes wrong in it."""
+    try:
+        async with asyncio.timeout(seconds):
+            await ending
+    except Exception:
+        logger.exception("the server could not let go of everything")
+
+
+def _log_failure(event: Any) -> None:
+    """Pass on what Twisted catches; all else that it and autobahn log is left out (it shows what clients send)."""
+    failure = event.get("log_failure")
+    if failure is not None:
+        logger.error("an exception in the network layer", exc_info=failure.value)

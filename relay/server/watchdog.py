@@ -1,0 +1,50 @@
+"""Looks at every connection once a second: time limits of clients, and of applications whose client has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+from relay.server import limits
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 256  # connections looked at in one go, then others run
+
+
+class Watchdog:
+    """Watches a server's connections, by protocol. No exception ends it: who causes one loses its connection."""
+
+    def __init__(self, connections: dict[Any, dict[str, Any]]) -> None:
+        self._connections = connections
+
+    async def watch(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(limits.WATCH_SECONDS)
+            for number, (protocol, details) in enumerate(list(self._connections.items()), start=1):
+                self._look_at(protocol, details)
+                if number % BATCH == 0:
+                    await asyncio.sleep(0)
+
+    def _look_at(self, protocol: Any, details: dict[str, Any]) -> None:
+        try:
+            if "disconnected" not in details:
+                protocol.check_timeouts()
+            else:
+                _end_application(protocol, details)
+        except Exception:
+            logger.exception("%r: could not be watched", protocol)
+            protocol.abort()
+
+
+def _end_application(protocol: Any, details: dict[str, Any]) -> None:
+    application: asyncio.Task[None] | None = details.get("application_instance")
+    if application is None or time.time() - details["disconnected"] < limits.ENDING_SECONDS:
+        return
+    if not details.get("is_cancelled"):
+        logger.warning("%r: its application did not end with it and is cancelled", protocol)
+    details["is_cancelled"] = True
+    application.cancel()  # again each time, whatever it did with the last one

@@ -1,0 +1,294 @@
+"""One WebSocket: daphne's protocol, with flow control, every close code, and an end in every case."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final
+
+from autobahn.websocket.types import ConnectionDeny
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+
+from relay.frames import CloseCode
+from relay.server import limits
+from relay.server.flow import Inbox, Message, Outflow
+from relay.server.proxies import client_address, forwarded_scheme
+
+logger = logging.getLogger(__name__)
+
+TEXT, BINARY = 1, 2  # RFC 6455 §5.2: opcodes
+PING_PAYLOAD: Final = b"gateway"
+UNSENDABLE_CODES: Final = frozenset({1004, 1005, 1006, 1015})  # RFC 6455 §7.4.1
+
+
+class ClientLeft(OSError):
+    """The socket is closed: nothing can be sent. (ASGI specification: ``send`` raises a kind of ``OSError``.)"""
+
+
+class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+    """A socket, from the upgrade of its HTTP connection to the loss of it."""
+
+    client_addr: list[str | int] | None = None
+    path: bytes = b""
+    application_queue: Inbox | None = None
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        self.server = self.factory.server_class
+        self.server.protocol_connected(self)
+        self.outflow = Outflow(self._send_owed_pong)
+        self._owed_pong: bytes | None = None
+        self._pinged_at: float | None = None
+        self._last_ping_at = self._connected_at = time.monotonic()
+        self._closing_at: float | None = None
+        self._is_message_begun = False
+        super().connectionMade()
+        self.transport.unregisterProducer()  # it was the HTTP connection
+        self.transport.registerProducer(self.outflow, True)
+
+    def amend_scope(self, scope: dict[str, Any]) -> None:
+        """Correct what daphne makes of the request."""
+        trusted = self.server.trusted_proxies
+        scope["scheme"] = "wss" if forwarded_scheme(scope["client"], scope["headers"], trusted) == "https" else "ws"
+        scope["client"] = self.client_addr = client_address(scope["client"], scope["headers"], trusted)
+        scope["subprotocols"] = self.websocket_protocols  # byte for byte: only such may be accepted
+
+    def make_inbox(self) -> Inbox:
+        """Make the queue of what the client says."""
+        return Inbox(pause=self.transport.pauseProducing, resume=self._read_on_soon)
+
+    # What the client sends.
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self._dataReceived(data)  # past autobahn's debug line, which is formatted whether or not anybody reads it
+
+    def consumeData(self) -> None:  # noqa: N802 - autobahn's name
+        """Handle what was read, up to where the consumer falls behind; nothing after a violation (RFC 6455 §7.1.7)."""
+        if self.state in (self.STATE_CONNECTING, self.STATE_CLOSED):
+            super().consumeData()
+        elif self.failedByMe:
+            self.data = b""
+        else:
+            while not self._is_behind() and self.processData() and self.state != self.STATE_CLOSED:
+                if self.failedByMe:
+                    self.data = b""
+
+    def _is_behind(self) -> bool:
+        queue = self.application_queue
+        return self.state == self.STATE_OPEN and queue is not None and queue.is_paused
+
+    def _read_on_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._pinged_at is not None:
+            self._pinged_at = time.monotonic()  # its pong may be among what was not read
+        try:
+            self.consumeData()
+        except Exception:
+            logger.exception("%r: what it sent could not be handled", self)
+            self.abort()
+        if not self._is_behind():
+            self.transport.resumeProducing()
+
+    def onMessageBegin(self, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
+        self._is_message_begun = True
+        super().onMessageBegin(isBinary)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
+        self._is_message_begun = False
+        if self.application_queue is not None and self.state == self.STATE_OPEN:
+            content = {"bytes": payload} if isBinary else {"text": payload.decode()}
+            self.application_queue.put_nowait({"type": "websocket.receive", **content})
+
+    def onPing(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
+        self._owed_pong = payload  # RFC 6455 §5.5.3: of several pings, the last is enough
+        if not self.outflow.is_paused:
+            self._send_owed_pong()
+
+    def _send_owed_pong(self) -> None:
+        payload, self._owed_pong = self._owed_pong, None
+        if payload is not None:
+            self.sendPong(payload)
+
+    def onPong(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
+        self._pinged_at = None
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803 - autobahn's
+        self.outflow.stopProducing()
+        self.server.protocol_disconnected(self)
+        if self.application_queue is not None:
+            code = 1005 if code is None else code  # RFC 6455 §7.1.5: no code was given
+            self.application_queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason or ""})
+            self.server.log_action("websocket", "disconnected", self._details())
+
+    # What the consumer sends.
+
+    def handle_reply(self, message: Message) -> None:
+        """Do what the consumer says.
+
+        Raises:
+            ClientLeft: the socket is closed.
+            ValueError: no message of the ASGI specification, or not at this moment.
+        """
+        match message["type"]:
+            case "websocket.accept":
+                self._accept(message.get("subprotocol"), message.get("headers") or ())
+            case "websocket.send":
+                self._send_message(message)
+            case "websocket.close" if self.state == self.STATE_CONNECTING:
+                self.deny(403)
+            case "websocket.close":
+                self.close(message.get("code"), message.get("reason") or "")
+            case kind:
+                raise ValueError(f"a WebSocket has no message {kind!r}")
+
+    def _accept(self, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        if self.state != self.STATE_CONNECTING or not hasattr(self, "handshake_deferred"):
+            raise ValueError("the socket was accepted or refused already")
+        if subprotocol is not None and subprotocol not in self.websocket_protocols:
+            raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
+        shown: dict[str, list[str]] = {}
+        for name, value in headers:
+            if b"\r" in name + value or b"\n" in name + value:
+                raise ValueError(f"the header {name!r} has a line end in it")
+            shown.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        deferred = self.handshake_deferred
+        del self.handshake_deferred
+        deferred.callback((subprotocol, shown))
+
+    def _send_message(self, message: Message) -> None:
+        if self.state == self.STATE_CONNECTING:
+            raise ValueError("the socket is not accepted yet")
+        if self.state != self.STATE_OPEN:
+            raise ClientLeft
+        text, data = message.get("text"), message.get("bytes")
+        if text is not None:  # the empty text is a message too
+            self.sendFrame(opcode=TEXT, payload=text.encode())
+        elif data is not None:
+            self.sendFrame(opcode=BINARY, payload=data)
+        else:
+            raise ValueError("a message has text or bytes")
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802 - autobahn's
+        self.transport.write(data)  # past autobahn's debug line, as in dataReceived
+
+    # Ends.
+
+    def close(self, code: int | None, reason: str = "") -> None:
+        """Begin the closing handshake with any code that may be sent; the reason is cut where it does not fit."""
+        code = int(CloseCode.SESSION_DELETED) if code is None else code  # 1000
+        if code in UNSENDABLE_CODES or not 1000 <= code <= 4999:
+            raise ValueError(f"{code} is no close code that may be sent")
+        whole = reason.encode()[: limits.MAX_REASON_BYTES].decode(errors="ignore")
+        self.sendCloseFrame(code=code, reasonUtf8=whole.encode())
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:  # noqa: N802, N803 - autobahn's
+        if self.state != self.STATE_OPEN:
+            return
+        super().sendCloseFrame(code=code, reasonUtf8=reasonUtf8, isReply=isReply)
+        self._closing_at = time.monotonic()
+        self.outflow.stopProducing()  # who waits to send learns that the client has left
+        self.transport.unregisterProducer()
+        self.transport.resumeProducing()  # the client's part of the handshake is read, whoever is behind
+        if self.failedByMe:  # the client learns why, and its part of the handshake is not waited for
+            self.transport.loseWriteConnection()
+
+    def dropConnection(self, abort: bool = False) -> None:  # noqa: N802 - autobahn's name
+        """Let go of the connection; without a reset where the handshake is complete, it could overtake the answer."""
+        self._closing_at = self._closing_at or time.monotonic()
+        super().dropConnection(abort=abort and not self.wasClean)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.transport.abortConnection()
+
+    def deny(self, status: int) -> None:
+        """Refuse the handshake, if it is not answered yet."""
+        if hasattr(self, "handshake_deferred"):
+            deferred = self.handshake_deferred
+            del self.handshake_deferred
+            self.server.log_action("websocket", "rejected", self._details())
+            deferred.errback(ConnectionDeny(code=status, reason=HTTPStatus(status).phrase))
+
+    def sendHttpErrorResponse(  # noqa: N802 - autobahn's name
+        self,
+        code: int,
+        reason: str,
+        responseHeaders: Iterable[tuple[str, str]] | None = None,  # noqa: N803 - autobahn's name
+    ) -> None:
+        """Refuse the handshake so that any HTTP client knows where the answer ends."""
+        headers = [*(responseHeaders or ()), ("Content-Length", "0"), ("Connection", "close")]
+        super().sendHttpErrorResponse(code, HTTPStatus(code).phrase, headers)  # the reason may quote the client
+
+    def application_ended(self, error: BaseException | None) -> None:
+        """Close what the consumer left open."""
+        if self.state == self.STATE_CONNECTING:
+            self.deny(500)
+        elif self.state == self.STATE_OPEN:
+            self.close(CloseCode.INTERNAL if error is not None else None)
+
+    def check_timeouts(self) -> None:
+        """Look whether somebody has taken too long; called every second or so."""
+        now = time.monotonic()
+        if self.state == self.STATE_CONNECTING:
+            if now - self._connected_at > limits.ACCEPT_SECONDS:
+                self.deny(503)
+        elif self._closing_at is not None:
+            self._check_closing(now - self._closing_at)
+        elif self.state == self.STATE_OPEN:
+            self._check_client(now)
+            self._check_consumer()
+
+    def _check_closing(self, seconds: float) -> None:
+        """Let go first: what is held, with the close frame at its end, still reaches a client that only is slow."""
+        if seconds > limits.CLOSE_SECONDS + limits.LINGER_SECONDS:
+            self.abort()
+        elif seconds > limits.CLOSE_SECONDS:
+            self.transport.loseConnection()
+
+    def _check_client(self, now: float) -> None:
+        if self.outflow.stalled_seconds(self.transport) > limits.STALLED_SECONDS:
+            self.close(CloseCode.TOO_SLOW)
+        elif self._is_behind():
+            pass  # what it says is not read
+        elif self._pinged_at is not None:
+            patience_seconds = limits.PONG_SECONDS + (limits.MESSAGE_SECONDS if self._is_message_begun else 0)
+            if now - self._pinged_at > patience_seconds:
+                self.abort()
+        elif now - self._last_ping_at > limits.PING_SECONDS:
+            self._pinged_at = self._last_ping_at = now
+            self.sendPing(PING_PAYLOAD)
+
+    def _check_consumer(self) -> None:
+        if self.application_queue is not None and self.application_queue.hung_seconds() > limits.HUNG_SECONDS:
+            logger.error("%r: its consumer takes no message any more", self)
+            self.close(CloseCode.INTERNAL)
+
+    def onOpen(self) -> None:  # noqa: N802 - autobahn's name
+        self.server.log_action("websocket", "connected", self._details())
+
+    def _details(self) -> dict[str, Any]:
+        client = "{}:{}".format(*self.client_addr) if self.client_addr else None
+        return {"path": self.path.decode("ascii", "replace"), "client": client}
+
+
+class WebSocketConnections(WebSocketFactory):  # type: ignore[misc]  # daphne has no types
+    """Makes sockets of upgraded HTTP connections."""
+
+    protocol = WebSocketConnection
+
+    def __init__(self, server: Any, *, name: str, max_message_bytes: int) -> None:
+        super().__init__(server, server=name)
+        self.setProtocolOptions(
+            allowNullOrigin=True,  # origins are a matter of the application
+            autoPingTimeout=0,
+            closeHandshakeTimeout=0,  # autobahn would reset the connection; check_timeouts does better
+            echoCloseCodeReason=True,
+            failByDrop=False,
+            maxFramePayloadSize=max_message_bytes,
+            maxMessagePayloadSize=max_message_bytes,
+            openHandshakeTimeout=0,  # check_timeouts answers, where autobahn would only cut
+        )
