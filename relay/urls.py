@@ -1,10 +1,31 @@
 """HTTP paths of the relay."""
 
-from django.urls import path
+from django.urls import path, register_converter
 
 from relay import views
+from relay.api import api_urls
+from relay.client_messages import is_session_id
+
+
+class SessionIdConverter:
+    """A path's part that may name a session; anything else is not found."""
+
+    regex = r"[A-Za-z0-9._:~@-]{1,128}"
+
+    def to_python(self, value: str) -> str:
+        if not is_session_id(value):
+            raise ValueError(value)
+        return value
+
+    def to_url(self, value: str) -> str:  # pragma: no cover - Django wants it; nothing here makes addresses
+        return value
+
+
+register_converter(SessionIdConverter, "session_id")
 
 urlpatterns = [
     path("health", views.health, name="health"),
+    path("ready", views.ready, name="ready"),
+    path("api/v1/", api_urls()),
     path("", views.chat_page, name="chat"),
 ]

@@ -7,6 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 
+from relay import lifecycle
 from relay.conf import conf
 
 _READING = frozenset({"GET", "HEAD"})
@@ -20,6 +21,17 @@ async def health(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "healthy", "service": "gateway", "version": conf.version})
 
 
+@csrf_exempt
+async def ready(request: HttpRequest) -> HttpResponse:
+    """Say whether new clients may be sent here: not to a process that is about to end."""
+    if request.method not in _READING:
+        return method_not_allowed()
+    gateway = await lifecycle.current()
+    if gateway.is_draining:
+        return JsonResponse({"status": "draining"}, status=503)
+    return JsonResponse({"status": "ready"})
+
+
 async def chat_page(request: HttpRequest) -> HttpResponse:
     """Show the page to talk to the agent, where it is switched on."""
     if not (settings.DEBUG or conf.chat_page):
@@ -29,9 +41,9 @@ async def chat_page(request: HttpRequest) -> HttpResponse:
     return render(request, "relay/chat.html")
 
 
-def method_not_allowed() -> JsonResponse:
+def method_not_allowed(allowed: str = "GET, HEAD") -> JsonResponse:
     """Answer 405."""
-    return JsonResponse({"detail": "method not allowed"}, status=405, headers={"Allow": "GET, HEAD"})
+    return JsonResponse({"detail": "method not allowed"}, status=405, headers={"Allow": allowed})
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:

@@ -10,7 +10,8 @@ from channels.layers import channel_layers
 
 from relay import lifecycle
 from tests.clients import V1, CommunicatorClient
-from tests.scripted_agent import ScriptedAgent
+from tests.http_clients import HttpClient
+from tests.scripted_agent import Final, ScriptedAgent, Token
 
 Open = Callable[..., CommunicatorClient]
 
@@ -57,3 +58,21 @@ def v1(application: Any) -> Open:
         return CommunicatorClient(application, f"/ws/{session_id}/{query and '?' + query}", [V1])
 
     return open_socket
+
+
+@pytest.fixture
+def http(application: Any) -> HttpClient:
+    """Ask over HTTP, with the internal key."""
+    return HttpClient(application)
+
+
+@pytest.fixture
+async def ended(v1: Open, agent: ScriptedAgent, configure: Callable[..., None]) -> str:
+    """A session whose log holds the last 16 of 20 frames; its epoch."""
+    configure(BUFFER_SIZE="16")
+    agent.script = [*(Token(f"{number} ") for number in range(18)), Final()]
+    async with v1() as browser:
+        epoch = (await browser.frame())["epoch"]
+        await browser.say("x")
+        await browser.turn()
+    return epoch

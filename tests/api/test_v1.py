@@ -73,44 +73,32 @@ async def test_frames_of_a_turn_carry_turn_and_contiguous_offsets(v1, agent):
 # The cursor: each row of the table.
 
 
-@pytest.fixture
-async def ended(v1, agent, configure):
-    """A session whose log holds the last 16 of 20 frames; its epoch."""
-    configure(BUFFER_SIZE="16")
-    agent.script = [*(Token(f"{number} ") for number in range(18)), Final()]
-    async with v1() as browser:
-        epoch = (await browser.frame())["epoch"]
-        await browser.say("x")
-        await browser.turn()
-    return epoch
+CURSORS = [
+    ("", None, None),
+    ("epoch=&offset=", None, None),
+    ("offset=0", True, 5),
+    ("epoch={epoch}&offset=20", True, None),
+    ("epoch={epoch}&offset=19", True, 20),
+    ("epoch={epoch}&offset=4", True, 5),
+    ("epoch={epoch}&offset=3", False, "trimmed"),
+    ("epoch={epoch}&offset=0", False, "trimmed"),
+    ("epoch={epoch}&offset=21", False, "epoch_changed"),
+    ("epoch={epoch}&offset=-1", False, "epoch_changed"),
+    ("epoch={epoch}&offset=x", False, "epoch_changed"),
+    ("epoch={epoch}&offset=1e1", False, "epoch_changed"),
+    ("epoch={epoch}&offset=%D9%A1%D9%A2", False, "epoch_changed"),
+    ("epoch={epoch}&offset=0000000000000020", False, "epoch_changed"),
+    ("epoch={epoch}&offset=000000000000020", True, None),
+    ("epoch={epoch}", False, "epoch_changed"),
+    ("epoch=another&offset=20", False, "epoch_changed"),
+    ("epoch=an-other&offset=20", False, "epoch_changed"),
+    ("epoch=" + "x" * 33 + "&offset=20", False, "epoch_changed"),
+    ("offset=20", False, "epoch_changed"),
+    ("offset=x", False, "epoch_changed"),
+]
 
 
-@pytest.mark.parametrize(
-    ("query", "recovered", "first"),
-    [
-        ("", None, None),
-        ("epoch=&offset=", None, None),
-        ("offset=0", True, 5),
-        ("epoch={epoch}&offset=20", True, None),
-        ("epoch={epoch}&offset=19", True, 20),
-        ("epoch={epoch}&offset=4", True, 5),
-        ("epoch={epoch}&offset=3", False, "trimmed"),
-        ("epoch={epoch}&offset=0", False, "trimmed"),
-        ("epoch={epoch}&offset=21", False, "epoch_changed"),
-        ("epoch={epoch}&offset=-1", False, "epoch_changed"),
-        ("epoch={epoch}&offset=x", False, "epoch_changed"),
-        ("epoch={epoch}&offset=1e1", False, "epoch_changed"),
-        ("epoch={epoch}&offset=%D9%A1%D9%A2", False, "epoch_changed"),
-        ("epoch={epoch}&offset=0000000000000020", False, "epoch_changed"),
-        ("epoch={epoch}&offset=000000000000020", True, None),
-        ("epoch={epoch}", False, "epoch_changed"),
-        ("epoch=another&offset=20", False, "epoch_changed"),
-        ("epoch=an-other&offset=20", False, "epoch_changed"),
-        ("epoch=" + "x" * 33 + "&offset=20", False, "epoch_changed"),
-        ("offset=20", False, "epoch_changed"),
-        ("offset=x", False, "epoch_changed"),
-    ],
-)
+@pytest.mark.parametrize(("query", "recovered", "first"), CURSORS)
 async def test_cursor(v1, ended, query, recovered, first):
     async with v1(query=query.format(epoch=ended)) as browser:
         welcome = await browser.frame()

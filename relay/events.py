@@ -1,0 +1,267 @@
+"""A session's log as server-sent events: ``gateway.v1`` for clients that cannot, or need not, open a socket.
+
+``id:`` is the cursor, so a browser's ``EventSource`` comes back by itself where it was. It would come back after a
+``disconnect`` that says not to, too; HTML lets a server stop it with 204 (§9.2.3). So that ``disconnect`` has the id
+``closed``, which every process answers with 204 without knowing the session. For clients that keep only the ids of
+frames, the process that told them of a deletion remembers the epoch for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from typing import Any, Final, TypeVar
+
+from asgiref.sync import SyncToAsync
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from relay import frames, json_text, lifecycle, metrics
+from relay.conf import conf
+from relay.event_stream import encode_comment, encode_event
+from relay.exceptions import NotOwner, RelayError, ServerRestart, SessionDeleted, StoreUnavailable, TooSlow
+from relay.frames import CloseCode, Frame, Snapshot
+from relay.layers.values import new_id
+from relay.lifecycle import Gateway
+from relay.viewers import ResumableViewer, runs
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+CLOSED_ID: Final = "closed"
+RETRY_MS: Final = (1_000, 4_000)  # spread, so that clients that lost their line do not return all at once
+CHUNK_BYTES: Final = 65_536  # of a viewer that is behind; a slow one holds one chunk, not a whole batch
+LEAVE_SECONDS: Final = 2.0
+STUCK_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or means harm
+MAX_DELETED_EPOCHS: Final = 10_000
+
+_CLOSE_CODES: Final = {
+    SessionDeleted: CloseCode.SESSION_DELETED,
+    NotOwner: CloseCode.FORBIDDEN,
+    StoreUnavailable: CloseCode.STORE_UNAVAILABLE,
+    TooSlow: CloseCode.TOO_SLOW,
+    ServerRestart: CloseCode.SERVER_RESTART,
+}
+_deleted_epochs: OrderedDict[str, None] = OrderedDict()
+
+
+async def session_events(request: HttpRequest, session_id: str) -> HttpResponseBase:
+    """Stream a session's log; ``Last-Event-ID``, or else ``?last_event_id=``, is the cursor."""
+    last_event_id = request.headers.get("Last-Event-ID") or request.GET.get("last_event_id", "")
+    epoch, offset = _cursor(last_event_id)
+    if last_event_id == CLOSED_ID or epoch in _deleted_epochs:
+        return HttpResponse(status=204)
+    stream = EventStream(session_id, epoch, offset, is_coalescing=request.GET.get("coalesce") == "1")
+    return EventStreamResponse(stream.chunks())
+
+
+class EventStreamResponse(StreamingHttpResponse):
+    """A response that closes its stream when it ends, however it ends. Django leaves that to the garbage collector."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep tokens back
+        super().__init__(chunks, content_type="text/event-stream", headers=headers)
+        self._chunks = chunks
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        _give_thread_back()
+        async with aclosing(self._chunks):
+            async for chunk in self._chunks:
+                with _leave_if_stuck():
+                    yield chunk
+
+
+class EventStream:
+    """One viewer over HTTP, from its ``welcome`` to the end of its line."""
+
+    def __init__(self, session_id: str, epoch: str, offset: str, *, is_coalescing: bool) -> None:
+        self.session_id = session_id
+        self._cursor = {"epoch": epoch, "offset": offset}
+        self._is_coalescing = is_coalescing
+        self._viewer_id = new_id()
+        self._interval_seconds = conf.heartbeat_seconds
+        self._sent_at = self._beat_at = 0.0
+        self._seen_offset = 0
+        self._leaving = asyncio.Event()
+        self._left = asyncio.Event()
+        self._gateway: Gateway
+        self._viewer: ResumableViewer
+
+    def has_seen(self, offset: int) -> bool:
+        """Was everything up to ``offset`` handed to the server?"""
+        return self._seen_offset >= offset
+
+    async def send_away(self) -> None:
+        """Say that the server restarts, and end; a client that takes nothing is not waited for."""
+        self._leaving.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._left.wait()
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Give the response's body. Never raises: a server may not survive that in mid-response."""
+        try:
+            self._gateway = await lifecycle.current()
+            self._viewer = ResumableViewer(self._gateway.layer, self.session_id)
+            if self._gateway.is_draining:
+                raise ServerRestart
+            await self._gateway.layer.attach(self.session_id, self._viewer_id)
+            try:
+                self._enter()
+                async with aclosing(self._watch()) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            finally:
+                await self._detach()
+        except RelayError as exc:
+            logger.info("session %s: an event stream ends: %s", self.session_id, exc.code)
+            yield self._farewell(exc)
+        except Exception:
+            logger.exception("session %s: an event stream failed", self.session_id)
+        finally:
+            self._left.set()
+
+    async def _watch(self) -> AsyncGenerator[bytes, None]:
+        yield self._welcome(await self._viewer.begin(**self._cursor))
+        self._seen_offset = self._viewer.position.offset
+        self._sent_at = time.monotonic()
+        self._beat_at = self._sent_at + self._interval_seconds
+        async with (
+            aclosing(self._viewer.batches()) as batches,
+            aclosing(_with_pauses(batches, self._pause_seconds, self._leaving)) as batches_and_pauses,
+        ):
+            async for batch in batches_and_pauses:
+                if batch is not None:
+                    for chunk in self._encoded(batch):
+                        yield chunk
+                    self._sent_at = time.monotonic()
+                    self._seen_offset = self._viewer.position.offset
+                if time.monotonic() >= self._beat_at and await self._beat():
+                    yield encode_comment()
+        raise ServerRestart
+
+    # What is sent.
+
+    def _welcome(self, text: str) -> bytes:
+        after = json_text.decode(text)["after"]
+        event_id = None if after is None else f"{self._viewer.position.epoch}:{after}"
+        return encode_event(text, event_id=event_id, retry_milliseconds=random.randint(*RETRY_MS))  # noqa: S311 - no secret
+
+    def _encoded(self, batch: list[Frame] | Snapshot) -> Iterator[bytes]:
+        epoch = self._viewer.position.epoch
+        if isinstance(batch, Snapshot):
+            yield encode_event(batch.v1, event_id=f"{epoch}:{batch.offset}")
+            return
+        chunk = bytearray()
+        for run in runs(batch) if self._is_coalescing else ([frame] for frame in batch):
+            chunk += encode_event(frames.merged_tokens(run), event_id=f"{epoch}:{run[-1].offset}")
+            if len(chunk) >= CHUNK_BYTES:
+                yield bytes(chunk)
+                chunk.clear()
+        if chunk:
+            yield bytes(chunk)
+
+    def _farewell(self, reason: RelayError) -> bytes:
+        """Say why the stream ends; a reason that nobody thought of is one to come back from."""
+        close_code = _CLOSE_CODES.get(type(reason), CloseCode.SERVER_RESTART)
+        delay_ms = random.randint(*RETRY_MS)  # noqa: S311 - no secret
+        if close_code in frames.COME_BACK:
+            return encode_event(frames.disconnect(reason, close_code, delay_ms=delay_ms), retry_milliseconds=delay_ms)
+        if isinstance(reason, SessionDeleted) and self._viewer.position.epoch:
+            _remember_deleted(self._viewer.position.epoch)
+        return encode_event(frames.disconnect(reason, close_code), event_id=CLOSED_ID)
+
+    # Signs of life.
+
+    def _pause_seconds(self) -> float:
+        return max(self._beat_at - time.monotonic(), 0.05)
+
+    async def _beat(self) -> bool:
+        """Keep the viewer entered. Returns whether the line was quiet for a whole interval."""
+        try:
+            await self._gateway.layer.attach(self.session_id, self._viewer_id)
+        except Exception as exc:  # an outage of the store: the next heartbeat tries again
+            logger.warning("session %s: a heartbeat failed: %s", self.session_id, type(exc).__name__)
+        now = time.monotonic()
+        is_quiet = now - self._sent_at >= self._interval_seconds
+        if is_quiet:
+            self._sent_at = now
+        self._beat_at = self._sent_at + self._interval_seconds
+        return is_quiet
+
+    def _enter(self) -> None:
+        self._gateway.watchers.add(self)
+        metrics.EVENT_STREAMS.inc()
+        if self._gateway.is_draining:  # since the first look at it
+            self._leaving.set()
+
+    async def _detach(self) -> None:
+        self._gateway.watchers.discard(self)
+        metrics.EVENT_STREAMS.dec()
+        try:
+            if await self._gateway.layer.detach(self.session_id, self._viewer_id) == 0:
+                self._gateway.departures.last_viewer_left(self.session_id)
+        except Exception as exc:  # its entry lapses by itself
+            logger.warning("session %s: a viewer could not leave: %s", self.session_id, type(exc).__name__)
+
+
+def _cursor(last_event_id: str) -> tuple[str, str]:
+    """Take an id apart; what is not ``<epoch>:<offset>`` gives a cursor that ``cursor.resume`` finds malformed."""
+    epoch, _, offset = last_event_id.partition(":")
+    return epoch, offset or ("-" if last_event_id else "")
+
+
+def _remember_deleted(epoch: str) -> None:
+    _deleted_epochs[epoch] = None
+    if len(_deleted_epochs) > MAX_DELETED_EPOCHS:
+        _deleted_epochs.popitem(last=False)
+
+
+def _give_thread_back() -> None:
+    """End the thread that this request's synchronous middleware ran in: Django keeps it as long as the response."""
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    executor = SyncToAsync.context_to_thread_executor.pop(context, None) if context is not None else None
+    if executor is not None:
+        executor.shutdown(wait=False)  # it is idle; what is synchronous at the end gets a new one
+
+
+@contextlib.contextmanager
+def _leave_if_stuck() -> Iterator[None]:
+    """End the response if its client takes nothing; only the server's flow control can tell."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - an async generator runs in a task
+    timer = asyncio.get_running_loop().call_later(STUCK_SECONDS, task.cancel)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+async def _with_pauses(
+    items: AsyncGenerator[T, None], pause_seconds: Callable[[], float], stop: asyncio.Event
+) -> AsyncGenerator[T | None, None]:
+    """Give what comes until ``stop``, and ``None`` when nothing came for so long; no item is lost by that."""
+    stopping = asyncio.ensure_future(stop.wait())
+    upcoming: asyncio.Future[T] | None = None
+    try:
+        while not stopping.done():
+            upcoming = upcoming or asyncio.ensure_future(anext(items))
+            either: list[asyncio.Future[Any]] = [upcoming, stopping]
+            await asyncio.wait(either, timeout=pause_seconds(), return_when=asyncio.FIRST_COMPLETED)
+            if upcoming.done():
+                arrived, upcoming = upcoming, None
+                yield arrived.result()
+            else:
+                yield None
+    finally:
+        unfinished: list[asyncio.Future[Any]] = [stopping, *([upcoming] if upcoming is not None else [])]
+        for future in unfinished:
+            future.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)

@@ -1,0 +1,322 @@
+"""What goes over the wire, described: for OpenAPI, AsyncAPI and readers. The frames themselves are made elsewhere.
+
+Tests check true frames against these models, so a description that is not true does not last.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from relay.agent_events import RESERVED_TYPES
+from relay.client_messages import CLIENT_MESSAGE_ID_PATTERN
+from relay.layers.values import CancelStatus, TurnStatus
+
+GATEWAYS_TYPES: Final = (
+    "assistant_message",
+    "error",
+    *sorted(RESERVED_TYPES),
+)  # of an agent's own event, none of these
+
+Epoch = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}$", description="Names one life of the log.")]
+Offset = Annotated[int, Field(ge=0, description="A frame's place in its log: 1, 2, 3 and so on.")]
+TurnId = Annotated[str, Field(description="Names a turn.")]
+Words = Annotated[str, Field(description="Words for a person.")]
+Code = Annotated[str, Field(description="What happened, for a program.")]
+RetryAfter = Annotated[
+    int | None, Field(ge=0, description="Milliseconds after which the same message may succeed; absent if never.")
+]
+ClientMessageId = Annotated[
+    str | None,
+    # JSON Schema knows no \Z; its $ is the very end, as Python's \Z.
+    Field(pattern=CLIENT_MESSAGE_ID_PATTERN.replace(r"\Z", "$"), description="The client's own name for its message."),
+]
+
+
+class Model(BaseModel):
+    """Fields are described; a client ignores those that it does not know."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class LogFrame(Model):
+    """A frame of a session's log."""
+
+    turn_id: TurnId
+    offset: Offset
+
+
+# What the log holds.
+
+
+class UserMessage(LogFrame):
+    """Begins a turn: what some client of the session sent. Forwarded kinds come as they were sent."""
+
+    type: Literal["user_message"]
+    content: str
+    client_message_id: ClientMessageId = None
+
+
+class Token(LogFrame):
+    """One token of the answer, or several that were merged for a client that asked for that."""
+
+    type: Literal["assistant_message"]
+    token: str
+    is_final: Literal[False]
+    from_offset: Annotated[Offset | None, Field(description="The first of the merged frames.")] = None
+
+
+class FinalMessage(LogFrame):
+    """Ends a turn."""
+
+    type: Literal["assistant_message"]
+    token: Literal[""]
+    is_final: Literal[True]
+    finish_reason: Annotated[str, Field(description="stop, cancelled, or what the agent said.")]
+
+
+class TurnError(LogFrame):
+    """Ends a turn without its answer."""
+
+    type: Literal["error"]
+    content: Words
+    code: Code
+    retry_after_ms: RetryAfter = None
+
+
+class AgentEvent(LogFrame):
+    """Another object of the agent, passed on as it came."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[str, Field(json_schema_extra={"not": {"enum": list(GATEWAYS_TYPES)}})]
+
+
+class Notice(LogFrame):
+    """Something that a person should know and that ends nothing."""
+
+    type: Literal["notice"]
+    code: Code
+    content: Words
+
+
+# What only one connection gets.
+
+
+class Active(Model):
+    """The turn in flight."""
+
+    turn_id: TurnId
+    status: Literal["running", "cancelling"]
+
+
+class SessionInfo(Model):
+    """A session at one moment."""
+
+    session_id: str
+    epoch: Epoch
+    offset: Annotated[Offset, Field(description="The newest frame.")]
+    after: Annotated[Offset | None, Field(description="What follows begins behind it; null if a snapshot follows.")]
+    recovered: Annotated[
+        bool | None, Field(description="Is every frame behind the cursor still there? null: no cursor.")
+    ]
+    heartbeat_seconds: float
+    retention_seconds: float
+    max_message_bytes: int
+    active: Active | None
+    queued: Annotated[list[TurnId], Field(description="In the order in which they will run.")]
+
+
+class Welcome(SessionInfo):
+    """The first frame of a connection."""
+
+    type: Literal["welcome"]
+
+
+class Failure(Model):
+    """How a turn failed."""
+
+    code: Code
+    content: Words
+
+
+class Snapshot(Model):
+    """The newest turn's text so far: put it in place of what is shown of that turn."""
+
+    type: Literal["snapshot"]
+    epoch: Epoch
+    turn_id: TurnId | None
+    content: str | None
+    offset: Offset
+    reason: Literal["trimmed", "epoch_changed"]
+    finish_reason: Annotated[str | None, Field(description="null while the turn runs; error after an error.")]
+    error: Failure | None
+
+
+class AcceptedFields(Model):
+    """A message that is stored: it will be answered, or end in one error."""
+
+    client_message_id: ClientMessageId
+    turn_id: TurnId
+    position: Annotated[int | None, Field(ge=0, description="Queued turns before it; null once it has ended.")]
+    status: TurnStatus
+    duplicate: Annotated[bool, Field(description="It was known already; this is its turn.")]
+
+
+class Accepted(AcceptedFields):
+    """The answer to a message, for its sender only."""
+
+    type: Literal["accepted"]
+
+
+class CancelAckFields(Model):
+    """What became of a wish to stop a turn; ``turn_id`` is null when there was nothing to stop."""
+
+    turn_id: TurnId | None
+    status: CancelStatus
+
+
+class CancelAck(CancelAckFields):
+    """The answer to ``cancel``."""
+
+    type: Literal["cancel_ack"]
+
+
+class Ping(Model):
+    """A sign of life: where this connection stands."""
+
+    type: Literal["ping"]
+    epoch: Epoch
+    offset: Offset
+
+
+class Refusal(Model):
+    """A message was refused. Not in the log; it has no ``turn_id``."""
+
+    type: Literal["error"]
+    content: Words
+    code: Code
+    retry_after_ms: RetryAfter = None
+    client_message_id: ClientMessageId = None
+
+
+class Disconnect(Model):
+    """The last frame before the server closes on purpose."""
+
+    type: Literal["disconnect"]
+    code: Code
+    content: Words
+    reconnect: Annotated[bool, Field(description="Come back?")]
+    delay_ms: Annotated[int, Field(ge=0, description="Come back after so long.")]
+
+
+# What clients say.
+
+
+class Message(Model):
+    """Starts a turn. Kinds that the gateway forwards go to the agent whole, with whatever fields they have."""
+
+    content: str
+    type: str = "user_message"
+    client_message_id: ClientMessageId = None
+    on_busy: Literal["enqueue", "reject", "interrupt"] = "enqueue"
+
+
+class ClientUserMessage(Message):
+    """Starts a turn."""
+
+    type: Literal["user_message"]
+
+
+class CancelFields(Model):
+    """Stops a turn; without ``turn_id`` the one in flight, else the queue's head."""
+
+    turn_id: TurnId | None = None
+
+
+class ClientCancel(CancelFields):
+    """Stops a turn; without ``turn_id`` the one in flight, else the queue's head."""
+
+    type: Literal["cancel"]
+
+
+# What plain clients say and get.
+
+
+class PlainUserMessage(Model):
+    """Starts a turn."""
+
+    type: Literal["user_message"]
+    content: str
+
+
+class PlainCancel(Model):
+    """Stops the turn in flight, else the queue's head."""
+
+    type: Literal["cancel"]
+
+
+class PlainToken(Model):
+    """One token of the answer."""
+
+    type: Literal["assistant_message"]
+    token: str
+    is_final: Literal[False]
+
+
+class PlainFinal(Model):
+    """The turn is over, also after a cancel."""
+
+    type: Literal["assistant_message"]
+    token: Literal[""]
+    is_final: Literal[True]
+
+
+class PlainError(Model):
+    """The turn failed, or a frame was refused; the socket stays open."""
+
+    type: Literal["error"]
+    content: Words
+
+
+# What REST gives beside these.
+
+
+class ListedSession(Model):
+    """A session in a list."""
+
+    session_id: str
+    epoch: Epoch
+    offset: Offset
+    active: Active | None
+    queued: list[TurnId]
+    viewers: Annotated[int, Field(ge=0)]
+    idle_seconds: Annotated[float, Field(description="Since the last frame or message.")]
+
+
+class SessionPage(Model):
+    """Some of the sessions; ``next`` is the cursor of the next page, null on the last."""
+
+    sessions: list[ListedSession]
+    next: str | None
+
+
+class FramePage(Model):
+    """Frames of the log, as a ``gateway.v1`` client gets them; empty at the newest."""
+
+    epoch: Epoch
+    frames: list[dict[str, object]]
+
+
+class SnapshotPage(Model):
+    """What there is instead of frames that are gone."""
+
+    epoch: Epoch
+    snapshot: Snapshot
+
+
+class Detail(Model):
+    """What is wrong with a request that is not about a message."""
+
+    detail: str

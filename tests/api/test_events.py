@@ -1,0 +1,381 @@
+"""The log as server-sent events: the same frames and offsets as over a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from relay import events, lifecycle
+from relay.exceptions import NotOwner, SessionDeleted
+from relay.viewers import ResumableViewer
+from tests.api.test_v1 import CURSORS
+from tests.clients import text_of
+from tests.http_clients import API
+from tests.scripted_agent import Final, Stall, Token, Wait
+
+
+async def viewers(session_id: str = "s") -> int:
+    layer = (await lifecycle.current()).layer
+    return (await layer.state(session_id)).viewers
+
+
+async def test_welcome_is_first_with_a_cursor_and_a_time_to_come_back(http):
+    async with http.open("GET", f"{API}/s/events") as (answer, _):
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-accel-buffering"] == "no"
+    async with http.events() as stream:
+        entry = await stream.entry()
+        welcome = entry.frame
+        assert (welcome["type"], welcome["after"], welcome["recovered"]) == ("welcome", 0, None)
+        assert entry.fields.keys() == {"id", "retry", "data"}
+        assert entry.id == f"{welcome['epoch']}:0"
+        assert 1_000 <= int(entry.fields["retry"]) <= 4_000
+
+
+async def test_frames_are_those_of_a_socket_and_carry_the_cursor(http, v1, agent):
+    agent.script = [Token(""), Token("zwölf 🙂"), Token("\ud83d"), Final("length")]
+    async with v1() as browser, http.events() as stream:
+        epoch = (await stream.frame())["epoch"]
+        assert (await browser.frame())["epoch"] == epoch
+        await browser.say("hello", client_message_id="m")
+        _accepted, *wanted = await browser.turn()
+        for frame in wanted:
+            entry = await stream.entry()
+            assert entry.fields.keys() == {"id", "data"}
+            assert (entry.frame, entry.id) == (frame, f"{epoch}:{frame['offset']}")
+        await browser.cancel()
+        await browser.frame_of("cancel_ack")
+        await browser.ask("again")
+        assert (await stream.frame())["type"] == "user_message"  # neither accepted nor cancel_ack
+
+
+@pytest.mark.parametrize(("query", "recovered", "first"), CURSORS)
+async def test_cursor(http, ended, query, recovered, first):
+    parameters = dict(part.split("=", 1) for part in query.format(epoch=ended).split("&") if part)
+    epoch, offset = parameters.get("epoch", ""), parameters.get("offset", "").replace("%D9%A1%D9%A2", "١٢")
+    last_event_id = f"{epoch}:{offset}" if epoch or offset else ""
+    async with http.events(**{"Last-Event-ID": last_event_id}) as stream:
+        entry = await stream.entry()
+        welcome = entry.frame
+        assert (welcome["recovered"], welcome["epoch"], welcome["offset"]) == (recovered, ended, 20)
+        if recovered is False:
+            assert (welcome["after"], entry.id) == (None, None)
+            entry = await stream.entry()
+            assert (entry.frame["type"], entry.frame["reason"]) == ("snapshot", first)
+            assert entry.id == f"{ended}:20"
+        else:
+            assert entry.id == f"{ended}:{welcome['after']}"
+            assert welcome["after"] == (20 if first is None else first - 1)
+            for offset in range(welcome["after"] + 1, 21):
+                entry = await stream.entry()
+                assert (entry.frame["offset"], entry.id) == (offset, f"{ended}:{offset}")
+
+
+@pytest.mark.parametrize("last_event_id", ["x", ":", "::", "7", "{epoch}", "{epoch}:", "{epoch}:20:", "{epoch}: 20"])
+async def test_malformed_id_is_a_malformed_cursor(http, ended, last_event_id):
+    async with http.events(**{"Last-Event-ID": last_event_id.format(epoch=ended)}) as stream:
+        assert (await stream.frame())["recovered"] is False
+        assert (await stream.frame())["reason"] == "epoch_changed"
+
+
+async def test_header_wins_over_the_query(http, ended):
+    async with http.events(query=f"last_event_id={ended}:18") as stream:
+        assert (await stream.frame())["after"] == 18
+    async with http.events(query=f"last_event_id={ended}:18", **{"Last-Event-ID": f"{ended}:19"}) as stream:
+        assert (await stream.frame())["after"] == 19
+    async with http.events(query=f"last_event_id={ended}:18", **{"Last-Event-ID": ""}) as stream:
+        assert (await stream.frame())["after"] == 18
+
+
+async def test_line_cut_after_any_frame_is_resumed_without_loss(http, v1, agent):
+    """Also before the first frame and after the last; each id of the stream is a place to go on from."""
+    agent.script = [Token(""), *(Token(f"{number} ") for number in range(4)), Final()]
+    async with v1() as browser:
+        await browser.ask("x")
+        wanted = 7
+    for cut in range(wanted + 1):
+        seen: list[dict[str, Any]] = []
+        async with http.events(**{"Last-Event-ID": ":0"}) as stream:
+            await stream.entry()
+            seen += [await stream.frame() for _ in range(cut)]
+            last_event_id = stream.last_event_id
+        async with http.events(**{"Last-Event-ID": last_event_id}) as stream:
+            assert (await stream.frame())["recovered"] is True
+            seen += [await stream.frame() for _ in range(wanted - cut)]
+        assert [frame["offset"] for frame in seen] == list(range(1, wanted + 1))
+        assert text_of(seen) == "0 1 2 3 "
+
+
+async def test_coalesced_tokens_carry_their_range_and_the_last_offset_as_cursor(http, ended):
+    async with http.events(query="coalesce=1", **{"Last-Event-ID": f"{ended}:4"}) as stream:
+        await stream.entry()
+        tokens, final = await stream.entry(), await stream.entry()
+        assert (tokens.frame["from_offset"], tokens.frame["offset"], tokens.id) == (5, 19, f"{ended}:19")
+        assert tokens.frame["token"] == "".join(f"{number} " for number in range(3, 18))
+        assert (final.frame["is_final"], final.id) == (True, f"{ended}:20")
+
+
+async def test_viewer_that_is_behind_gets_the_log_in_bounded_chunks(http, v1, agent, monkeypatch):
+    monkeypatch.setattr(events, "CHUNK_BYTES", 200)
+    agent.script = [*(Token("x" * 50) for _ in range(40)), Final()]
+    async with v1() as browser:
+        await browser.ask("x")
+    async with http.open("GET", f"{API}/s/events?last_event_id=:0") as (_, chunks):
+        sizes = [len(await anext(chunks)) for _ in range(10)]
+        assert max(sizes) < 1_000
+
+
+async def test_gap_while_watching_is_a_snapshot_with_a_cursor(http, v1, agent, configure):
+    configure(BUFFER_SIZE="16")
+    agent.script = [*(Token(f"{number} ") for number in range(100)), Final()]
+    async with http.events() as stream, v1() as browser:
+        await stream.frame()
+        await browser.ask("x")
+        seen = []
+        while not seen or not (seen[-1].get("is_final") or seen[-1].get("finish_reason")):
+            seen.append(await stream.frame())
+        assert [frame["offset"] for frame in seen][-1] == 102
+
+
+async def test_heartbeat_is_a_comment_and_keeps_the_viewer_entered(http, configure):
+    configure(HEARTBEAT_SECONDS="0.2")
+    async with http.events() as stream:
+        await stream.entry()
+        for _ in range(5):  # longer than an entry lasts
+            assert (await stream.entry()).comment == ""
+        assert await viewers() == 1
+
+
+async def test_heartbeat_between_frames_loses_none(http, v1, agent, configure):
+    configure(HEARTBEAT_SECONDS="0.2")
+    agent.script = [*(step for number in range(8) for step in (Token(f"{number} "), Wait(0.07))), Final()]
+    async with v1() as browser, http.events() as stream:
+        await browser.say("x")
+        assert await stream.answer() == "0 1 2 3 4 5 6 7 "
+
+
+async def test_heartbeat_survives_an_outage_of_the_store(http, configure, monkeypatch):
+    configure(HEARTBEAT_SECONDS="0.2")
+    async with http.events() as stream:
+        await stream.entry()
+        layer = (await lifecycle.current()).layer
+        monkeypatch.setattr(layer, "attach", _fail)
+        assert (await stream.entry()).comment == ""
+        assert (await stream.entry()).comment == ""
+
+
+async def test_leaving_detaches_at_once(http):
+    async with http.events() as one:
+        await one.entry()
+        async with http.events() as two:
+            await two.entry()
+            assert await viewers() == 2
+        assert await viewers() == 1
+    assert await viewers() == 0
+
+
+async def test_failing_detach_is_survived(http, monkeypatch):
+    async with http.events() as stream:
+        await stream.entry()
+        layer = (await lifecycle.current()).layer
+        monkeypatch.setattr(layer, "detach", _fail)
+
+
+async def test_client_that_takes_nothing_is_given_up(http, monkeypatch):
+    monkeypatch.setattr(events, "STUCK_SECONDS", 0.05)
+    async with http.open("GET", f"{API}/s/events", is_reading=False) as (_, chunks):
+        assert [chunk async for chunk in chunks][1:] == []
+        assert await viewers() == 0
+
+
+@pytest.mark.parametrize("leaving", [True, False])
+async def test_last_viewers_leaving_cancels_if_so_set(http, v1, agent, configure, leaving, monkeypatch):
+    monkeypatch.setattr("relay.departures.GRACE_SECONDS", 0.01)
+    configure(ON_DISCONNECT="cancel")
+    agent.script = [Token("a"), Stall()]
+    async with http.events() as stream:
+        async with v1() as browser:
+            await browser.say("x")
+            await browser.frame_of("assistant_message")
+        assert [(await stream.frame())["type"] for _ in range(3)][-1] == "assistant_message"
+        if not leaving:
+            return
+    await agent.wait_disconnected(1, timeout_seconds=2)
+
+
+# Leaving on purpose.
+
+
+async def test_deleted_session_says_so_and_is_not_come_back_to(http):
+    async with http.events() as stream:
+        first = await stream.entry()
+        assert await (await lifecycle.current()).layer.delete("s")
+        entry = await stream.entry()
+        frame = entry.frame
+        assert (frame["type"], frame["code"], frame["reconnect"]) == ("disconnect", "session_deleted", False)
+        assert await stream.rest() == b""
+        for last_event_id in (stream.last_event_id, first.id):
+            for headers, query in (({"Last-Event-ID": last_event_id}, ""), ({}, f"?last_event_id={last_event_id}")):
+                answer = await http.get(f"{API}/s/events{query}", headers=headers)
+                assert (answer.status, answer.body) == (204, b"")
+    async with http.events() as stream:  # somebody else's session of that name
+        assert (await stream.frame())["epoch"] not in first.id
+
+
+async def test_deleted_epochs_are_remembered_within_a_bound(http, monkeypatch):
+    monkeypatch.setattr(events, "MAX_DELETED_EPOCHS", 2)
+    events._deleted_epochs.clear()
+    for _ in range(3):
+        async with http.events() as stream:
+            await stream.entry()
+            await (await lifecycle.current()).layer.delete("s")
+            await stream.rest()
+    assert len(events._deleted_epochs) == 2
+
+
+async def test_deletion_before_the_cursor_is_known_closes_nobody_elses_stream(http, monkeypatch):
+    async def deleted(self: object) -> AsyncIterator[None]:
+        raise SessionDeleted
+        yield
+
+    monkeypatch.setattr(ResumableViewer, "batches", deleted)
+    async with http.events(**{"Last-Event-ID": "malformed"}) as stream:
+        assert (await stream.frame_of("disconnect"))["code"] == "session_deleted"
+    assert (await http.get(f"{API}/s/events?last_event_id=")).status == 200
+
+
+async def test_draining_gateway_sends_away_with_the_cursor_kept(http, v1, agent):
+    async with v1() as browser, http.events() as stream:
+        await stream.entry()
+        await browser.ask("x")
+        await stream.turn()
+        gateway = await lifecycle.current()
+        watcher = next(watcher for watcher in gateway.watchers if isinstance(watcher, events.EventStream))
+        assert (watcher.has_seen(4), watcher.has_seen(5)) == (True, False)
+        await watcher.send_away()
+        entry = await stream.entry()
+        frame = entry.frame
+        assert (frame["code"], frame["reconnect"], entry.id) == ("server_restart", True, None)
+        assert stream.last_event_id.endswith(":4")
+        assert await stream.rest() == b""
+
+
+async def test_client_that_takes_nothing_does_not_hold_up_a_drain(http, monkeypatch):
+    monkeypatch.setattr(events, "LEAVE_SECONDS", 0.05)
+    async with http.open("GET", f"{API}/s/events", is_reading=False):
+        await (next(iter((await lifecycle.current()).watchers))).send_away()
+
+
+@pytest.mark.parametrize("since", ["before", "meanwhile"])
+async def test_client_that_comes_while_draining_is_sent_away(http, monkeypatch, since):
+    gateway = await lifecycle.current()
+
+    async def attach(*_: object) -> None:
+        gateway.is_draining = True
+
+    gateway.is_draining = since == "before"
+    monkeypatch.setattr(gateway.layer, "attach", attach)
+    async with http.events() as stream:
+        assert (await stream.frame_of("disconnect"))["code"] == "server_restart"
+
+
+async def test_store_without_room_sends_away_for_a_while(http, v1, agent, configure):
+    configure(MAX_SESSIONS="1")
+    agent.script = [Token("a"), Stall()]
+    async with v1("busy") as browser:
+        await browser.say("x")
+        await browser.frame_of("assistant_message")
+        async with http.events() as stream:
+            entry = await stream.entry()
+            frame = entry.frame
+            assert (frame["code"], frame["reconnect"], entry.id) == ("store_unavailable", True, None)
+            assert 1_000 <= frame["delay_ms"] == int(entry.fields["retry"])
+            assert await stream.rest() == b""
+
+
+async def test_somebody_elses_session_is_forbidden_and_not_come_back_to(http, monkeypatch):
+    async def refuse(*_: object) -> None:
+        raise NotOwner
+
+    monkeypatch.setattr((await lifecycle.current()).layer, "attach", refuse)
+    async with http.events() as stream:
+        frame = await stream.frame()
+        assert (frame["code"], frame["reconnect"]) == ("forbidden", False)
+        assert await stream.rest() == b""
+    assert (await http.get(f"{API}/s/events", headers={"Last-Event-ID": stream.last_event_id})).status == 204
+
+
+async def test_bug_of_ours_ends_the_stream_and_nothing_else(http, monkeypatch, caplog):
+    monkeypatch.setattr((await lifecycle.current()).layer, "attach", _fail)
+    async with http.open("GET", f"{API}/s/events") as (answer, chunks):
+        assert (answer.status, [chunk async for chunk in chunks]) == (200, [b""])
+    assert "an event stream failed" in caplog.text
+
+
+# Who may, and what is no stream.
+
+
+async def test_without_the_key_nothing_is_told(http):
+    answer = await http.get(f"{API}/s/events", key=None)
+    assert (answer.status, answer.json()) == (401, {"detail": "unauthorized"})
+
+
+@pytest.mark.parametrize("session_id", ["..", ".", "%2e%2e", "a%20b", "a%2fb", "%0a", "a%0a", "x" * 129, "ü", ""])
+async def test_wrong_id_is_not_found(http, session_id):
+    answer = await http.get(f"{API}/{session_id}/events")
+    assert (answer.status, answer.json()) == (404, {"detail": "not found"})
+
+
+async def test_id_is_decoded_once(http):
+    async with http.events("a%3Ab%7e") as stream:
+        assert (await stream.frame())["session_id"] == "a:b~"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
+async def test_other_methods_are_refused(http, method):
+    answer = await http.request(method, f"{API}/s/events")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET")
+
+
+# CORS.
+
+
+async def test_allowed_origin_may_read_also_a_refusal(http, settings):
+    settings.CORS_ALLOWED_ORIGIN_REGEXES = [r"\Ahttps://chat\.example\Z"]
+    origin = {"Origin": "https://chat.example"}
+    async with http.open("GET", f"{API}/s/events", headers=origin) as (answer, _):
+        assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+    refused = await http.get(f"{API}/s/events", key=None, headers=origin)
+    assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, "https://chat.example")
+
+
+async def test_preflight_needs_no_key(http, settings):
+    settings.CORS_ALLOWED_ORIGIN_REGEXES = [r"\Ahttps://chat\.example\Z"]
+    headers = {"Origin": "https://chat.example", "Access-Control-Request-Method": "POST"}
+    answer = await http.request("OPTIONS", f"{API}/s/messages", key=None, headers=headers)
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://chat.example")
+    allowed = answer.headers["access-control-allow-headers"]
+    assert {"x-internal-auth", "idempotency-key", "last-event-id", "content-type"} <= set(allowed.split(", "))
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://chat.example", "https://chat.example.evil", "null"])
+async def test_other_origins_may_read_nothing(http, settings, origin):
+    settings.CORS_ALLOWED_ORIGIN_REGEXES = [r"\Ahttps://chat\.example\Z"]
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    for method, key in (("OPTIONS", None), ("GET", None)):
+        answer = await http.request(method, f"{API}/s", key=key, headers=headers)
+        assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_only_the_api_answers_to_other_origins(http, settings):
+    settings.CORS_ALLOW_ALL_ORIGINS = True
+    for path in ("/health", "/x", "/xapi/v1/sessions"):
+        answer = await http.get(path, headers={"Origin": "https://chat.example"})
+        assert "access-control-allow-origin" not in answer.headers
+
+
+async def _fail(*_: object) -> None:
+    raise ValueError("a bug, or a store that is down")
