@@ -1,0 +1,104 @@
+"""The sockets, described for programs: an AsyncAPI document made from the models in ``relay.schemas``.
+
+Source of the format: https://www.asyncapi.com/docs/reference/specification/v3.0.0
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from relay import schemas
+
+PLAIN_IN: Final = (schemas.PlainUserMessage, schemas.PlainCancel)
+PLAIN_OUT: Final = (schemas.PlainToken, schemas.PlainFinal, schemas.PlainError)
+V1_IN: Final = (schemas.ClientUserMessage, schemas.ClientCancel)
+V1_LOG: Final = (
+    schemas.UserMessage,
+    schemas.Token,
+    schemas.FinalMessage,
+    schemas.TurnError,
+    schemas.AgentEvent,
+    schemas.Notice,
+)
+V1_OUT: Final = (
+    schemas.Welcome,
+    schemas.Snapshot,
+    *V1_LOG,
+    schemas.Accepted,
+    schemas.CancelAck,
+    schemas.Refusal,
+    schemas.Ping,
+    schemas.Disconnect,
+)
+
+Models = tuple[type[BaseModel], ...]
+Document = dict[str, Any]  # any JSON object
+
+
+def document() -> Document:
+    """Make the document."""
+    models = (*PLAIN_IN, *PLAIN_OUT, *V1_IN, *V1_OUT)
+    _, described = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Agent Gateway",
+            "version": "1",
+            "description": "One session over a WebSocket, in two dialects. What the frames mean: docs/protocol.md.",
+            "license": {"name": "MIT"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "plain": _channel("A socket that asks for no subprotocol.", (*PLAIN_IN, *PLAIN_OUT)),
+            "gateway.v1": _channel("A socket with the subprotocol gateway.v1.", (*V1_IN, *V1_OUT), is_v1=True),
+        },
+        "operations": {
+            "plainIn": _operation("receive", "plain", PLAIN_IN),
+            "plainOut": _operation("send", "plain", PLAIN_OUT),
+            "v1In": _operation("receive", "gateway.v1", V1_IN),
+            "v1Out": _operation("send", "gateway.v1", V1_OUT),
+        },
+        "components": {
+            "messages": {model.__name__: _message(model) for model in models},
+            "schemas": described["$defs"],
+        },
+    }
+
+
+def text() -> str:
+    """Write the document as it stands in the file."""
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _channel(description: str, models: Models, *, is_v1: bool = False) -> Document:
+    names = ("epoch", "offset", "coalesce") if is_v1 else ()
+    query = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+    return {
+        "address": "/ws/{session_id}/",
+        "description": description,
+        "parameters": {"session_id": {"description": "1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not . or .."}},
+        "messages": {model.__name__: {"$ref": f"#/components/messages/{model.__name__}"} for model in models},
+        "bindings": {"ws": {"method": "GET", **({"query": query} if names else {}), "bindingVersion": "0.1.0"}},
+    }
+
+
+def _operation(action: str, channel: str, models: Models) -> Document:
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{model.__name__}"} for model in models],
+    }
+
+
+def _message(model: type[BaseModel]) -> Document:
+    return {
+        "name": model.__name__,
+        "summary": (model.__doc__ or "").replace("``", "").strip(),
+        "payload": {"$ref": f"#/components/schemas/{model.__name__}"},
+    }
