@@ -1,0 +1,149 @@
+"""A client of ``gateway.v1`` for programs: it keeps a session open over lost lines and goes on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from relay.layers.values import new_id
+
+SUBPROTOCOL: Final = Subprotocol("gateway.v1")
+FIRST_DELAY_SECONDS: Final = 0.5
+MAX_DELAY_SECONDS: Final = 15.0
+CONNECT_SECONDS: Final = 20.0
+SILENT_HEARTBEATS: Final = 2.5  # so many heartbeats without a frame: the line is dead
+COME_BACK_CODES: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429, 4503, 4508})
+
+Frame = dict[str, Any]  # any JSON object: its fields depend on its type
+
+
+class Closed(Exception):
+    """The gateway said not to come back, or is none; ``str`` says why."""
+
+
+class ChatClient:
+    """One session. ``frames`` gives what the gateway says; frames that were seen already are dropped.
+
+    A message is sent again after a lost line until it is accepted, always under one name, so it is answered once.
+    """
+
+    def __init__(self, url: str, session_id: str) -> None:
+        self._url = f"{url.rstrip('/')}/ws/{session_id}/"
+        self._cursor: dict[str, object] = {"offset": 0}
+        self._unaccepted: dict[str, Frame] = {}
+        self._connection: ClientConnection | None = None
+        self._silence_seconds = CONNECT_SECONDS
+        self._failures = 0
+        self._delay_seconds = 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Is there a message that the gateway has not taken yet?"""
+        return bool(self._unaccepted)
+
+    async def say(self, content: str) -> str:
+        """Send a message, now or when the line is back. Returns its ``client_message_id``."""
+        client_message_id = new_id()
+        message = {"type": "user_message", "content": content, "client_message_id": client_message_id}
+        self._unaccepted[client_message_id] = message
+        await self._send(message)
+        return client_message_id
+
+    async def stop(self, turn_id: str | None = None) -> None:
+        """Ask the gateway to stop a turn; by default the one in flight."""
+        await self._send({"type": "cancel", "turn_id": turn_id})
+
+    async def frames(self) -> AsyncGenerator[Frame, None]:
+        """Give the frames, for ever; a frame of type ``lost`` stands where the line was lost.
+
+        Raises:
+            Closed: there is no point in coming back.
+        """
+        while True:
+            try:
+                async for frame in self._connected():
+                    yield frame
+            except InvalidStatus as exc:
+                if exc.response.status_code < 500:
+                    raise Closed(f"The gateway refused: HTTP {exc.response.status_code}.") from exc
+            except (OSError, TimeoutError, InvalidHandshake, EOFError):
+                pass  # not there, or not yet
+            finally:
+                self._connection = None
+            yield {"type": "lost"}
+            await asyncio.sleep(self._next_delay_seconds())
+
+    async def _connected(self) -> AsyncGenerator[Frame, None]:
+        url = f"{self._url}?{urlencode(self._cursor)}"
+        async with connect(
+            url, subprotocols=[SUBPROTOCOL], max_size=None, proxy=None, open_timeout=CONNECT_SECONDS
+        ) as connection:
+            if connection.subprotocol != SUBPROTOCOL:
+                raise Closed("This is not a gateway that speaks gateway.v1.")
+            self._connection = connection
+            try:
+                while True:
+                    async with asyncio.timeout(self._silence_seconds):
+                        frame = json.loads(await connection.recv())
+                    if await self._take(frame):
+                        yield frame
+            except ConnectionClosed as exc:
+                code = exc.rcvd.code if exc.rcvd is not None else 1006
+                if code not in COME_BACK_CODES:
+                    raise Closed("The gateway closed the connection.") from exc
+
+    async def _take(self, frame: Frame) -> bool:
+        """Note what a frame means for the line. Returns whether it is news."""
+        match frame["type"]:
+            case "welcome":
+                await self._begin(frame)
+            case "disconnect":
+                if not frame["reconnect"]:
+                    raise Closed(frame["content"])
+                self._delay_seconds = frame["delay_ms"] / 1000
+            case "accepted":
+                self._unaccepted.pop(frame["client_message_id"], None)
+            case "error" if "turn_id" not in frame:
+                self._unaccepted.pop(frame.get("client_message_id", ""), None)
+            case "snapshot":
+                self._cursor = {"epoch": frame["epoch"], "offset": frame["offset"]}
+            case "ping":
+                return False
+            case _ if "offset" in frame:
+                return self._advance(frame["offset"])
+        return True
+
+    async def _begin(self, welcome: Frame) -> None:
+        self._failures, self._delay_seconds = 0, 0.0
+        self._silence_seconds = SILENT_HEARTBEATS * welcome["heartbeat_seconds"] + 1
+        if welcome["after"] is not None:
+            self._cursor = {"epoch": welcome["epoch"], "offset": welcome["after"]}
+        for message in list(self._unaccepted.values()):
+            await self._send(message)
+
+    def _advance(self, offset: int) -> bool:
+        seen = self._cursor["offset"]
+        if isinstance(seen, int) and offset <= seen:
+            return False
+        self._cursor["offset"] = offset
+        return True
+
+    async def _send(self, frame: Frame) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(ConnectionClosed):  # a message goes out again when the line is back
+                await self._connection.send(json.dumps(frame))
+
+    def _next_delay_seconds(self) -> float:
+        self._failures += 1
+        longest = min(FIRST_DELAY_SECONDS * 2**self._failures, MAX_DELAY_SECONDS)
+        jittered = random.uniform(0.1, longest)  # noqa: S311 - no secret
+        return self._delay_seconds or jittered

@@ -1,0 +1,152 @@
+"""``manage.py chat`` as a person uses it: a process in a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Self
+
+import pytest
+
+from tests import processes
+
+LIMIT_SECONDS = 30.0
+
+
+class Terminal:
+    """A chat in a pseudo terminal."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        command = [sys.executable, "manage.py", "chat", *arguments]
+        env = {**os.environ, "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
+        self.process = subprocess.Popen(
+            command, cwd=processes.ROOT, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        os.set_blocking(self._master, False)
+        self.shown = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def press_ctrl_c(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def wait_for(self, text: str) -> None:
+        """Read until ``text`` appears in what was not waited for yet."""
+        give_up_at = time.monotonic() + LIMIT_SECONDS
+        while text not in self.shown:
+            assert time.monotonic() < give_up_at, f"{text!r} did not appear: {self.shown!r}"
+            try:
+                self.shown += os.read(self._master, 65_536).decode(errors="replace")
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:
+                raise AssertionError(f"the chat ended before {text!r}: {self.shown!r}") from None
+        self.shown = self.shown.partition(text)[2]
+
+    def wait_ended(self) -> int:
+        return self.process.wait(LIMIT_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def service(scripted_agent: processes.Process) -> Iterator[processes.Process]:
+    with processes.gateway("daphne", scripted_agent.http_url, HEARTBEAT_SECONDS="1") as gateway:
+        yield gateway
+
+
+def test_ask_and_answer_then_ctrl_d_quits(service):
+    with Terminal("--url", service.ws_url, "--session", "chat-1") as terminal:
+        terminal.wait_for("Connected. Session chat-1.")
+        terminal.type("hello zwölf 🙂\n")
+        terminal.wait_for("hello zwölf 🙂\r\n")  # the echo of what was typed
+        terminal.wait_for("hello zwölf 🙂\r\n> ")
+        terminal.type("\x04")
+        terminal.wait_for("--session chat-1")
+        assert terminal.wait_ended() == 0
+
+
+def test_ctrl_c_stops_the_answer_and_then_quits(service):
+    with Terminal("--url", service.ws_url, "--session", "chat-2") as terminal:
+        terminal.wait_for("Connected.")
+        terminal.type("script:tokens 1000 delay=0.02\n")
+        terminal.wait_for("3 4 5 ")
+        terminal.press_ctrl_c()
+        terminal.wait_for("[stopped]\r\n> ")
+        terminal.type("next works\n")
+        terminal.wait_for("next works\r\n")
+        terminal.wait_for("next works\r\n> ")
+        terminal.press_ctrl_c()
+        assert terminal.wait_ended() == 0
+
+
+def test_lost_gateway_is_come_back_to(scripted_agent):
+    with (
+        processes.gateway("daphne", scripted_agent.http_url) as gateway,
+        Terminal("--url", gateway.http_url, "--session", "chat-3") as terminal,
+    ):
+        terminal.wait_for("Connected.")
+        terminal.type("script:tokens 1000 delay=0.02\n")
+        terminal.wait_for("3 4 5 ")
+        gateway.kill()
+        terminal.wait_for("[the line is lost; trying again]")
+        terminal.type("said while away\n")
+        gateway.start()
+        terminal.wait_for("[connected again]")
+        terminal.wait_for("the gateway has forgotten this conversation")
+        terminal.wait_for("said while away\r\n> ")
+
+
+def test_session_is_gone_on_with(service):
+    for content in ("first", "second"):
+        with Terminal("--url", service.ws_url, "--session", "chat-4") as terminal:
+            terminal.wait_for("Connected.")
+            if content == "second":
+                terminal.wait_for("> first\r\nfirst\r\n> ")
+            terminal.type(f"{content}\n")
+            terminal.wait_for(f"{content}\r\n")
+            terminal.wait_for(f"{content}\r\n> ")
+
+
+def test_error_is_shown_in_words_and_the_next_message_works(service):
+    with Terminal("--url", service.ws_url) as terminal:
+        terminal.wait_for("Connected.")
+        terminal.type("script:break\n")
+        terminal.wait_for("broke off before its end.]\r\n> ")
+        terminal.type("next\n")
+        terminal.wait_for("next\r\nnext\r\n> ")
+
+
+def test_script_gets_its_answers_before_the_end(service):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "chat", "--url", service.ws_url],
+        input=b"one\ntwo", cwd=processes.ROOT, capture_output=True, timeout=LIMIT_SECONDS, check=True,
+    )  # fmt: skip
+    assert b"one\n" in done.stdout
+    assert b"two\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["--url", "ftp://x"], "must begin with ws://"), (["--session", ".."], "session's name")]
+)
+def test_wrong_argument_is_named(arguments, words):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "chat", *arguments], cwd=processes.ROOT, capture_output=True, text=True,
+        timeout=LIMIT_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert words in done.stderr
