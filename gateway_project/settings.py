@@ -78,7 +78,13 @@ TEMPLATES = [
     },
 ]
 
-CHANNEL_LAYERS = {"default": {"BACKEND": "relay.layers.memory.MemorySessionLayer"}}
+CHANNEL_LAYERS = {
+    "default": (
+        {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"urls": _conf.redis_urls}}
+        if _conf.redis_urls
+        else {"BACKEND": "relay.layers.memory.MemorySessionLayer"}
+    )
+}
 
 DATABASES = {"default": environ.Env.db_url_config(_conf.database_url)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -107,6 +107,16 @@ def origins() -> Parser[tuple[str, ...]]:
     )
 
 
+def redis_urls() -> Parser[tuple[str, ...]]:
+    def read(raw: str) -> tuple[str, ...]:
+        urls = names().read(raw)
+        if not all(urlsplit(url).scheme in ("redis", "rediss", "unix") for url in urls):
+            raise ValueError
+        return urls
+
+    return Parser("addresses that begin with redis://, rediss:// or unix://, separated by commas", read)
+
+
 def boolean() -> Parser[bool]:
     words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -174,7 +184,8 @@ class Conf:
     log_level = Setting("LOG_LEVEL", choice(*logging.getLevelNamesMapping(), fold=str.upper), "DEBUG")
     version = Setting("VERSION", text(), "0.1.0")
 
-    # Store.
+    # Store. Without an address sessions are kept in memory.
+    redis_urls = Setting("REDIS_URL", redis_urls(), "")
     buffer_frames = Setting("BUFFER_SIZE", count(16, "frames"), "10000")
     buffer_bytes = Setting("BUFFER_BYTES", count(65_536, "bytes"), "4194304")
     buffer_ttl_seconds = Setting("BUFFER_TTL", seconds(1), "3600")

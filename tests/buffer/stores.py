@@ -8,16 +8,8 @@ from relay.layers.base import Limits, SessionLayer
 from relay.layers.bounds import Bounds
 from relay.layers.limits import MemoryLimits
 from relay.layers.memory import MemorySessionLayer
-
-
-class Clock:
-    """Seconds that pass only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.buffer.clock import Clock
+from tests.buffer.redis_store import RedisStore
 
 
 class MemoryStore:
@@ -58,4 +50,4 @@ class MemoryStore:
             await self._layer.close()
 
 
-STORES = {"memory": MemoryStore}
+STORES = {"memory": MemoryStore, "redis": RedisStore}

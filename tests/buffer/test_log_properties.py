@@ -37,6 +37,10 @@ class Screen:
         self._position = position
         self._tail = None
 
+    @property
+    def offset(self):
+        return self._position.offset
+
     async def next_batch(self):
         """Take one batch, or one gap."""
         if self._tail is None:
@@ -103,66 +107,76 @@ def test_every_viewer_ends_with_the_same_texts_and_ends(backend, bounds, history
 
 
 async def _every_viewer_ends_the_same(store, bounds, history):
-    layer = await store.layer(bounds)
-    begin = Cursor((await layer.state(S)).epoch, 0)
-    screens = [Screen(layer, begin)]
-    texts, ends, last = {}, {}, []
-    turn = None
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(store.close)
-        for action, argument in history:
-            if turn is None:
-                await enqueue(layer, action)
-                turn = await claim(layer)
-                texts[turn.turn_id], last = "", []
-            match action:
-                case "append":
-                    last = tokens(turn, *argument)
-                    with contextlib.suppress(TurnCancelled):
-                        await layer.append(turn, last)
-                        texts[turn.turn_id] += "".join(frame.token_text for frame in last)
-                case "other":
-                    with contextlib.suppress(TurnCancelled):
-                        await layer.append(turn, [frames.event(turn.turn_id, {"type": "tool_call"})])
-                        last = []
-                case "repeat" if turn.append_number:
-                    turn.append_number -= 1
-                    await layer.append(turn, tokens(turn, "never stored"))
-                case "cancel":
-                    await layer.cancel(S)
-                case "finish":
-                    ends[turn.turn_id] = (await stop(layer, turn)).members
-                    turn = None
-                case "look":
-                    screen = screens[argument % len(screens)]
-                    if (await layer.state(S)).newest != screen._position.offset:
-                        await screen.next_batch()
-                case "join":
-                    state = await layer.state(S)
-                    where = [state.oldest - 1, state.newest, state.active_after, max(state.oldest - 2, 0)][argument]
-                    screens.append(Screen(layer, Cursor(state.epoch, where)))
-        if turn is not None:
-            ends[turn.turn_id] = (await stop(layer, turn)).members
-        state = await layer.state(S)
-        for screen in screens:
-            stack.push_async_callback(screen.close)
-            await screen.catch_up(state.newest)
-            for turn_id, end in screen.ends.items():
-                assert end == ends[turn_id]
-        _same_texts(screens, texts)
+    story = Story(await store.layer(bounds))
+    await story.join(1)
+    for action, argument in history:
+        await story.begin_turn()
+        await getattr(story, action)(argument)
+    await story.end()
+    await store.close()
 
 
-def _same_texts(screens, texts):
-    """The first viewer was there from the beginning: it knows each turn, unless a gap took a whole one."""
-    first = screens[0]
-    if not first.gaps:
-        assert first.texts == texts
-    if texts:
-        newest = list(texts)[-1]
-        for screen in screens:
-            if newest in screen.texts:
-                assert texts[newest].endswith(screen.texts[newest])
-        assert first.texts[newest] == texts[newest]
+class Story:
+    """One session's history, and what its viewers must end up with."""
+
+    def __init__(self, layer):
+        self.screens = []
+        self._layer = layer
+        self._texts, self._ends = {}, {}
+        self._turn = None
+
+    async def begin_turn(self):
+        if self._turn is None:
+            await enqueue(self._layer)
+            self._turn = await claim(self._layer)
+            self._texts[self._turn.turn_id] = ""
+
+    async def append(self, texts):
+        new = tokens(self._turn, *texts)
+        with contextlib.suppress(TurnCancelled):
+            await self._layer.append(self._turn, new)
+            self._texts[self._turn.turn_id] += "".join(frame.token_text for frame in new)
+
+    async def other(self, _):
+        with contextlib.suppress(TurnCancelled):
+            await self._layer.append(self._turn, [frames.event(self._turn.turn_id, {"type": "tool_call"})])
+
+    async def repeat(self, _):
+        if self._turn.append_number:
+            self._turn.append_number -= 1
+            await self._layer.append(self._turn, tokens(self._turn, "never stored"))
+
+    async def cancel(self, _):
+        await self._layer.cancel(S)
+
+    async def finish(self, _):
+        self._ends[self._turn.turn_id] = (await stop(self._layer, self._turn)).members
+        self._turn = None
+
+    async def look(self, number):
+        screen = self.screens[number % len(self.screens)]
+        if (await self._layer.state(S)).newest != screen.offset:
+            await screen.next_batch()
+
+    async def join(self, where):
+        state = await self._layer.state(S)
+        offset = [state.oldest - 1, state.newest, state.active_after, max(state.oldest - 2, 0)][where]
+        self.screens.append(Screen(self._layer, Cursor(state.epoch, offset)))
+
+    async def end(self):
+        """See that every viewer, when it has caught up, shows what was said."""
+        if self._turn is not None:
+            await self.finish(None)
+        newest_offset = (await self._layer.state(S)).newest
+        for screen in self.screens:
+            await screen.catch_up(newest_offset)
+            await screen.close()
+            assert screen.ends.items() <= self._ends.items()
+            for turn_id, text in screen.texts.items():
+                assert screen.gaps or self._texts[turn_id].endswith(text)
+        first, newest = self.screens[0], next(reversed(self._texts), None)
+        assert first.texts.get(newest) == self._texts.get(newest)
+        assert first.gaps or first.texts == self._texts
 
 
 @pytest.mark.parametrize("backend", sorted(STORES))

@@ -155,8 +155,8 @@ async def test_a_viewer_that_the_trimming_overtakes_is_told(store):
 
 async def test_tail_of_a_deleted_session_says_so(layer, peer):
     await answer(layer)
-    async with tailing(peer, await cursor_at(peer, 2)) as tail:
-        await asyncio.sleep(0)
+    async with tailing(peer, await cursor_at(peer, 1)) as tail:
+        await tail.has(1)
         await layer.delete(S)
         assert isinstance(await tail.raises(), SessionDeleted)
 

@@ -62,6 +62,7 @@ def wrong_texts():
     boolean = ["maybe", "2", "truee"]
     return {
         "INTERNAL_API_KEY": ["", " ", "a,,b", "a,", "ké", "a\nb"],
+        "REDIS_URL": ["localhost:6379", "http://localhost:6379", "redis://a,b"],
         "AGENT_URL": [
             "localhost:8001",
             "ftp://a",

@@ -1,0 +1,30 @@
+-- ARGV: 3 turn id, 4 lease, 5 append number, then frames. Gives number, last offset, epoch.
+local turn_id = ARGV[3]
+local fields = call('HMGET', session, 'running', 'lease', 'number', 'end', 'cancelled', 'epoch', 'newest', 'bytes', 'until')
+if fields[1] ~= turn_id or fields[2] ~= ARGV[4] then
+  return 'lost'
+end
+local number, known = tonumber(ARGV[5]), tonumber(fields[3])
+if number > known then
+  return 'lost'
+end
+local last = tonumber(fields[4])
+if number == known then
+  if fields[5] == '1' then
+    return 'cancelled'
+  end
+  local frames = {}
+  for i = 6, #ARGV do
+    frames[i - 5] = ARGV[i]
+  end
+  local bytes
+  last, bytes = write(fields[6], tonumber(fields[7]), tonumber(fields[8]), turn_id, frames)
+  known = known + 1
+  call('HSET', session, 'number', known, 'end', last, 'newest', last, 'bytes', bytes, 'until', now + LEASE, 'active', now)
+else
+  call('HSET', session, 'until', now + LEASE)
+end
+if now + LEASE - tonumber(fields[9]) > 0.05 then -- the index may be a moment behind: a claim looks at the session
+  call('ZADD', work, now + LEASE, session_id)
+end
+return {known, last, fields[6]}

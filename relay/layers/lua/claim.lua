@@ -1,0 +1,38 @@
+-- ARGV: 3 claim id, 4 the kind of a user_message frame.
+-- Gives turn id, body, subject, abandoned, cancelled, append number, offset of the first frame (0: no new one), epoch.
+local claim_id = ARGV[3]
+if not exists() then
+  return false
+end
+local fields = call('HMGET', session, 'running', 'lease', 'until', 'epoch', 'newest', 'bytes')
+local turn_id, first = fields[1], 0
+local turn
+if turn_id == '' then
+  turn_id = call('LPOP', queue)
+  if not turn_id then
+    call('ZREM', work, session_id)
+    return false
+  end
+  turn = turn_named(turn_id)
+  turn.status = 'running'
+  keep(turn_id, turn)
+  begin_turn(turn_id, fields[5])
+  local newest, bytes = write(fields[4], tonumber(fields[5]), tonumber(fields[6]), turn_id,
+    {ARGV[4] .. turn_id .. '\n\n' .. turn.body})
+  call('HSET', session, 'running', turn_id, 'lease', claim_id, 'number', 0, 'end', newest, 'newest', newest,
+    'bytes', bytes, 'abandoned', 0, 'cancelled', turn.cancelled and '1' or '0')
+  first = newest
+else
+  turn = turn_named(turn_id)
+  if fields[2] ~= claim_id then
+    if tonumber(fields[3]) > now then
+      return false
+    end
+    call('HSET', session, 'lease', claim_id, 'abandoned', 1)
+    announce('!cancel\n' .. turn_id) -- its former owner, if it lives, looks at its lease
+  end
+end
+hold()
+settle()
+local known = call('HMGET', session, 'abandoned', 'cancelled', 'number')
+return {turn_id, turn.body, turn.subject, known[1], known[2], tonumber(known[3]), first, fields[4]}

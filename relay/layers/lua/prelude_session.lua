@@ -1,0 +1,126 @@
+-- What every script but append goes on with: each closure that is made costs time, and append runs for each token.
+local turns, queue, names, order, viewers = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local all, expiring, deleted, memo = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+
+-- The session.
+
+local function erase()
+  call('DEL', session, log, text, turns, queue, names, order, viewers)
+  call('ZREM', all, session_id)
+  call('ZREM', expiring, session_id)
+  call('ZREM', work, session_id)
+end
+
+local function exists()
+  local fields = call('HMGET', session, 'touched', 'running')
+  if not fields[1] then
+    call('ZREM', work, session_id)
+    return false
+  end
+  if fields[2] == '' and tonumber(fields[1]) + TTL <= now and call('LLEN', queue) == 0 then
+    erase()
+    return false
+  end
+  return true
+end
+
+-- Let the keys live as long as the session is used, or as its work may wait; forget a few that have expired.
+local function settle()
+  local is_busy = call('HGET', session, 'running') ~= '' or call('LLEN', queue) > 0
+  local seconds = is_busy and WORK_TTL / 1000 or TTL
+  call('HSET', session, 'touched', now)
+  for _, key in ipairs({session, log, text, turns, queue, names, order, viewers}) do
+    call('PEXPIRE', key, math.ceil(seconds * 1000) + 1000)
+  end
+  call('ZADD', all, 0, session_id)
+  call('ZADD', expiring, now + seconds, session_id)
+  for _, name in ipairs(call('ZRANGEBYSCORE', expiring, '-inf', now, 'LIMIT', 0, 2)) do
+    call('ZREM', all, name)
+    call('ZREM', expiring, name)
+  end
+end
+
+local function open()
+  if not exists() then
+    call('HSET', session, 'epoch', ARGV[3], 'newest', 0, 'bytes', 0, 'running', '', 'turn', '', 'turn_after', 0,
+      'cancelled', '0', 'active', now, 'owner', '', 'terminal', '')
+    settle()
+    announce('!epoch\n' .. ARGV[3])
+  end
+end
+
+-- Turns.
+
+local function turn_named(turn_id)
+  local packed = call('HGET', turns, turn_id)
+  return packed and cmsgpack.unpack(packed)
+end
+
+local function keep(turn_id, turn)
+  call('HSET', turns, turn_id, cmsgpack.pack(turn))
+end
+
+local function remember(turn_id)
+  call('RPUSH', order, turn_id)
+  while call('LLEN', order) > MAX_REMEMBERED do
+    local oldest = call('LINDEX', order, 0)
+    local turn = turn_named(oldest)
+    if turn and turn.status ~= 'ended' then
+      return
+    end
+    call('LPOP', order)
+    call('HDEL', turns, oldest)
+    if turn and turn.name ~= '' then
+      call('HDEL', names, turn.name)
+    end
+  end
+end
+
+local function hold()
+  call('HSET', session, 'until', now + LEASE)
+  call('ZADD', work, now + LEASE, session_id)
+end
+
+local function begin_turn(turn_id, after)
+  call('HSET', session, 'turn', turn_id, 'turn_after', after, 'terminal', '', 'active', now)
+  call('DEL', text)
+end
+
+-- End a turn with its terminal frame. Returns the offset.
+local function end_turn(turn_id, turn, lease, frame)
+  local fields = call('HMGET', session, 'epoch', 'newest', 'bytes')
+  local newest, bytes = write(fields[1], tonumber(fields[2]), tonumber(fields[3]), turn_id, {frame})
+  call('HSET', session, 'newest', newest, 'bytes', bytes, 'running', '', 'cancelled', '0', 'active', now,
+    'terminal', newest .. '\n' .. frame)
+  turn.status, turn.lease, turn.terminal, turn.offset, turn.body = 'ended', lease, frame, newest, ''
+  keep(turn_id, turn)
+  if call('LLEN', queue) > 0 then
+    call('ZADD', work, now, session_id)
+  else
+    call('ZREM', work, session_id)
+  end
+  settle()
+  return newest, fields[1]
+end
+
+-- Mark a turn cancelled. Returns whether it was not before.
+local function cancel_turn(turn_id, turn)
+  local is_new
+  if turn.status == 'running' then
+    is_new = call('HGET', session, 'cancelled') ~= '1'
+    call('HSET', session, 'cancelled', '1')
+  else
+    is_new = not turn.cancelled
+    turn.cancelled = true
+    keep(turn_id, turn)
+  end
+  if is_new then
+    announce('!cancel\n' .. turn_id)
+  end
+  return is_new
+end
+
+local function count_viewers()
+  call('ZREMRANGEBYSCORE', viewers, '-inf', now)
+  return call('ZCARD', viewers)
+end

@@ -1,0 +1,19 @@
+-- ARGV: 3 epoch of a new session, 4 and 5 the cursor, 6 limit. Gives frames, or what a snapshot needs.
+open()
+local fields = call('HMGET', session, 'epoch', 'newest', 'turn', 'turn_after', 'terminal')
+local newest, offset, limit = tonumber(fields[2]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local oldest = newest - call('LLEN', log) + 1
+local reason
+if fields[1] ~= ARGV[4] or offset > newest then
+  reason = 'epoch_changed'
+elseif offset < oldest - 1 then
+  reason = 'trimmed'
+end
+if reason then
+  local kept = call('LRANGE', log, math.max(0, tonumber(fields[4]) - oldest + 1), -1)
+  return {reason, fields[1], newest, fields[3], call('GET', text) or '', fields[5], kept}
+end
+if limit < 1 then
+  return {false, {}}
+end
+return {false, call('LRANGE', log, offset - oldest + 1, offset - oldest + limit)}

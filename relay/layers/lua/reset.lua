@@ -1,0 +1,33 @@
+-- ARGV: 3 the new epoch, 4 turn id, 5 lease, 6 text so far, 7 the terminal frame, 8 subject. Gives frame, offset, epoch.
+local turn_id, lease = ARGV[4], ARGV[5]
+if call('GET', deleted) == turn_id then
+  return 'lost'
+end
+open()
+local fields = call('HMGET', session, 'running', 'lease', 'newest')
+local turn = turn_named(turn_id)
+if turn and turn.status == 'ended' then
+  if turn.lease ~= lease then
+    return 'lost'
+  end
+  return {turn.terminal, turn.offset, false}
+end
+if (fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease)) or (turn and turn.status == 'queued') then
+  return 'lost'
+end
+if not turn and tonumber(fields[3]) > 0 then
+  return 'lost' -- another turn has been written since
+end
+if not turn then
+  turn = {name = '', digest = '', subject = ARGV[8], detached = false, cancelled = false}
+  keep(turn_id, turn)
+  remember(turn_id)
+end
+call('DEL', log)
+begin_turn(turn_id, 0)
+call('HSET', session, 'epoch', ARGV[3], 'newest', 0, 'bytes', 0)
+if ARGV[6] ~= '' then
+  call('SET', text, ARGV[6])
+end
+local offset, epoch = end_turn(turn_id, turn, lease, ARGV[7])
+return {ARGV[7], offset, epoch}

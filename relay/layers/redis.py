@@ -1,0 +1,204 @@
+"""The session layer of many processes and machines: sessions in one or several Redis or Valkey stores.
+
+Each call is one script, and may be repeated: after an outage the commit repeats what got no reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from relay.cursor import Cursor
+from relay.exceptions import NotOwner, ReplayGap, StoreUnavailable
+from relay.frames import Frame
+from relay.layers.base import SessionLayer
+from relay.layers.bounds import Bounds, configured_bounds
+from relay.layers.redis_channels import RedisChannels
+from relay.layers.redis_connection import Reply
+from relay.layers.redis_frames import decode_all
+from relay.layers.redis_ring import Ring
+from relay.layers.redis_scripts import Scripts
+from relay.layers.redis_store import Store
+from relay.layers.redis_turns import RedisTurns
+from relay.layers.redis_values import snapshot, state
+from relay.layers.values import SessionState, new_id
+
+logger = logging.getLogger(__name__)
+
+PREFIX: Final = "relay"
+
+
+class RedisSessionLayer(RedisTurns, SessionLayer):
+    """Sessions in Redis.
+
+    Args:
+        urls: ``redis://``, ``rediss://`` or ``unix://`` addresses; sessions are spread over them.
+        clock: in place of the stores' own time; for tests.
+        channels: keywords for the groups and channels.
+    """
+
+    extensions = SessionLayer.extensions
+    survives_process = True
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        bounds: Bounds | None = None,
+        *,
+        prefix: str = PREFIX,
+        clock: Callable[[], float] | None = None,
+        **channels: Any,
+    ) -> None:
+        super().__init__()
+        self.bounds = bounds or configured_bounds()
+        self._urls = list(urls)
+        self._prefix = prefix
+        self._clock = clock
+        self._scripts = Scripts(self.bounds)
+        self._ring = Ring([urlsplit(url)._replace(query="").geturl().rpartition("@")[2] for url in urls])
+        self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Store]] = WeakKeyDictionary()
+        self._channels = RedisChannels(hosts=self._urls, prefix=f"{prefix}.channels", **channels)
+
+    # The log.
+
+    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Frame]:
+        store = self._store(session_id)
+        reply = await store.read("read", session_id, self._now(), new_id(), after.epoch, str(after.offset), limit)
+        if reply[0] is not None:
+            raise ReplayGap(snapshot(reply))
+        return decode_all(reply[1], after.offset)
+
+    async def tail(self, session_id: str, after: Cursor) -> AsyncGenerator[list[Frame], None]:
+        async with (
+            self._store(session_id).watch(session_id) as watch,
+            aclosing(watch.tail(after, partial(self.read, session_id))) as batches,
+        ):
+            async for batch in batches:
+                yield batch
+
+    # Sessions.
+
+    async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> None:
+        owner = "" if subject is None else f"={subject}"
+        reply = await self._store(session_id).write("attach", session_id, self._now(), new_id(), viewer, owner)
+        if reply == b"forbidden":
+            raise NotOwner
+
+    async def detach(self, session_id: str, viewer: str) -> int:
+        left: int = await self._store(session_id).write("detach", session_id, self._now(), viewer)
+        return left
+
+    async def state(self, session_id: str) -> SessionState:
+        reply = await self._store(session_id).read("state", session_id, self._now(), new_id(), 1)
+        return state(session_id, reply)
+
+    async def find(self, session_id: str) -> SessionState | None:
+        reply = await self._store(session_id).read("state", session_id, self._now(), "", 0)
+        return None if reply is None else state(session_id, reply)
+
+    async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
+        found: list[SessionState] = []
+        while True:
+            pages = await asyncio.gather(*(store.call("page", ("a",), cursor, limit + 1) for store in self._here()))
+            names = [name.decode() for name in heapq.nsmallest(limit + 1, (name for page in pages for name in page))]
+            wanted = names[: limit - len(found)]
+            found += [state for state in await asyncio.gather(*map(self.find, wanted)) if state is not None]
+            if len(wanted) == len(names):
+                return found, ""
+            cursor = wanted[-1]
+            if len(found) == limit:
+                return found, cursor
+
+    async def delete(self, session_id: str) -> bool:
+        store = self._store(session_id)
+        return bool(await store.write("delete", session_id, self._now(), call_id=new_id()))
+
+    async def pending(self, limit: int) -> list[str]:
+        pages = await asyncio.gather(
+            *(store.call("pending", ("w",), self._now(), limit) for store in self._here()), return_exceptions=True
+        )
+        names: list[str] = []
+        for page in pages:
+            if isinstance(page, BaseException):
+                if not isinstance(page, StoreUnavailable):
+                    raise page
+                logger.warning("a store is out of reach: its sessions wait")
+            else:
+                names += [name.decode() for name in page]
+        return names[:limit]
+
+    # Groups and channels.
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        channel: str = await self._channels.new_channel(prefix)
+        return channel
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        self.require_valid_channel_name(channel)
+        await self._channels.send(channel, message)
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        self.require_valid_channel_name(channel)
+        message: dict[str, Any] = await self._channels.receive(channel)
+        return message
+
+    async def group_add(self, group: str, channel: str) -> None:
+        self.require_valid_group_name(group)
+        await self._channels.group_add(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        self.require_valid_group_name(group)
+        await self._channels.group_discard(group, channel)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        self.require_valid_group_name(group)
+        await self._channels.group_send(group, message)
+
+    async def flush(self) -> None:
+        await self._channels.flush()
+        cursor = ""
+        while True:
+            page, cursor = await self.active(cursor, 100)
+            for session in page:
+                await self.delete(session.session_id)
+            if not cursor:
+                return
+
+    # Life.
+
+    async def start(self) -> None:
+        for store in self._here():
+            store.start()
+
+    async def close(self) -> None:
+        for store in self._stores.pop(asyncio.get_running_loop(), []):
+            await store.close()
+        await self._channels.close()
+
+    async def call(self, name: str, place: str, keys: tuple[str, ...], *arguments: str) -> Reply:
+        """Call a script that is not about a session, in the store that ``place`` belongs to."""
+        return await self._store(place).call(name, keys, self._now(), *arguments)
+
+    def _here(self) -> list[Store]:
+        """Give the stores, as this event loop uses them."""
+        loop = asyncio.get_running_loop()
+        stores = self._stores.get(loop)
+        if stores is None:
+            stores = [Store(url, self._prefix, self.bounds, self._scripts) for url in self._urls]
+            self._stores[loop] = stores
+        return stores
+
+    def _store(self, session_id: str) -> Store:
+        stores = self._here()
+        return stores[0] if len(stores) == 1 else stores[self._ring.index(session_id)]
+
+    def _now(self) -> str:
+        """The moment for a script; empty: the store's own."""
+        return "" if self._clock is None else repr(self._clock())

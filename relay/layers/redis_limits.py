@@ -1,0 +1,21 @@
+"""``Limits`` in Redis, shared by all processes."""
+
+from __future__ import annotations
+
+from relay.layers.base import Limits
+from relay.layers.redis import RedisSessionLayer
+from relay.layers.values import Rate, new_id
+
+
+class RedisLimits(Limits):
+    """Limits kept in the session layer's stores, over its connections."""
+
+    def __init__(self, layer: RedisSessionLayer) -> None:
+        self._layer = layer
+
+    async def take(self, key: str, rate: Rate) -> float:
+        keys = (f"b:{key}", f"m:{new_id()}")
+        return float(await self._layer.call("take", key, keys, repr(rate.count), repr(rate.seconds)))
+
+    async def use_once(self, key: str, ttl_seconds: float) -> bool:
+        return bool(await self._layer.call("use_once", key, (f"u:{key}",), repr(ttl_seconds), new_id()))

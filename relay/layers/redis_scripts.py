@@ -1,0 +1,70 @@
+"""The scripts: ``lua/*.lua`` behind the constants that come from the bounds, named by their SHA-1."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from relay.frames import FrameKind
+from relay.layers.bounds import Bounds
+from relay.layers.redis_frames import TOKEN_BYTES
+
+WORK_TTL_SECONDS: Final = 86_400.0  # a session with a running or queued turn waits so long for a worker
+MEMO_SECONDS: Final = 60.0  # a call is not repeated after so long
+
+_FOLDER: Final = Path(__file__).parent / "lua"
+_STANDALONE: Final = ("page", "pending", "position", "take", "use_once")  # they know nothing of sessions
+
+
+class Script(msgspec.Struct, frozen=True):
+    """A script's text and the name under which the store knows it once it is loaded."""
+
+    text: str
+    sha: str
+
+
+class Scripts:
+    """Every script, for one set of bounds."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        log = _constants(bounds) + (_FOLDER / "prelude_log.lua").read_text()
+        session = log + (_FOLDER / "prelude_session.lua").read_text()
+        preludes = {"append": log, **dict.fromkeys(_STANDALONE, "")}
+        self._scripts = {
+            path.stem: _script(preludes.get(path.stem, session) + path.read_text())
+            for path in sorted(_FOLDER.glob("*.lua"))
+            if not path.stem.startswith("prelude")
+        }
+        self._by_sha = {script.sha: script for script in self._scripts.values()}
+
+    def __getitem__(self, name: str) -> Script:
+        return self._scripts[name]
+
+    def with_sha(self, sha: str) -> Script:
+        """Give the script that has this name in the store."""
+        return self._by_sha[sha]
+
+
+def _script(text: str) -> Script:
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _constants(bounds: Bounds) -> str:
+    values: dict[str, float] = {
+        "MAX_FRAMES": bounds.max_frames,
+        "MAX_BYTES": bounds.max_bytes,
+        "MAX_QUEUE": bounds.max_queue,
+        "MAX_REMEMBERED": bounds.max_remembered_turns,
+        "TTL": bounds.ttl_seconds,
+        "LEASE": bounds.lease_seconds,
+        "VIEWER": bounds.viewer_seconds,
+        "WORK_TTL": math.ceil(max(bounds.ttl_seconds, WORK_TTL_SECONDS) * 1000),
+        "MEMO_TTL": math.ceil(MEMO_SECONDS * 1000),
+        "TOKEN": ord(str(FrameKind.TOKEN.value)),
+        "TOKEN_SIZE": TOKEN_BYTES,
+    }
+    return "".join(f"local {name} = {value}\n" for name, value in values.items())

@@ -1,0 +1,166 @@
+"""The turns of the Redis layer: each call a script, each reply a value or a refusal."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import hashlib
+from typing import Final
+
+from relay import frames as frames_
+from relay.exceptions import (
+    BufferLost,
+    IdempotencyConflict,
+    LeaseLost,
+    QueueFull,
+    RelayError,
+    SessionBusy,
+    TurnCancelled,
+)
+from relay.frames import Frame, FrameKind
+from relay.layers.redis_connection import Reply
+from relay.layers.redis_frames import decode, encode
+from relay.layers.redis_store import Store
+from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, Turn, agent_message, new_id
+
+_REFUSALS: Final[dict[bytes, type[RelayError]]] = {
+    b"lost": LeaseLost,
+    b"cancelled": TurnCancelled,
+    b"conflict": IdempotencyConflict,
+    b"busy": SessionBusy,
+    b"full": QueueFull,
+}
+
+
+class RedisTurns(abc.ABC):
+    """The part of the contract that is about turns."""
+
+    @abc.abstractmethod
+    def _store(self, session_id: str) -> Store: ...
+
+    @abc.abstractmethod
+    def _now(self) -> str: ...
+
+    async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
+        turn_id, position, status, duplicate = _accept(
+            await self._store(session_id).write(
+                "enqueue",
+                session_id,
+                self._now(),
+                new_id(),
+                new_turn.turn_id,
+                new_turn.body,
+                new_turn.client_message_id or "",
+                hashlib.sha256(new_turn.body.encode("utf-8", "surrogatepass")).hexdigest(),
+                new_turn.on_busy.value,
+                "" if new_turn.subject is None else f"={new_turn.subject}",
+                int(new_turn.is_detached),
+            )
+        )
+        return Accepted(turn_id.decode(), position if position >= 0 else None, status.decode(), bool(duplicate))
+
+    async def claim(self, session_id: str, claim_id: str) -> Turn | None:
+        store = self._store(session_id)
+        reply = await store.write("claim", session_id, self._now(), claim_id, FrameKind.USER_MESSAGE.value)
+        if reply is None:
+            return None
+        turn_id, body, subject, abandoned, cancelled, append_number, first, epoch = reply
+        turn = Turn(
+            session_id=session_id,
+            turn_id=turn_id.decode(),
+            lease_id=claim_id,
+            message=agent_message(body.decode()) if body else {},
+            subject=subject[1:].decode() if subject else None,
+            is_abandoned=abandoned == b"1",
+            is_cancelled=cancelled == b"1",
+            append_number=append_number,
+        )
+        if first:
+            frame = frames_.user_message(turn.turn_id, body.decode())
+            frame.offset = first
+            store.feed(session_id, epoch, first - 1, [frame])
+        return turn
+
+    async def append(self, turn: Turn, frames: list[Frame]) -> int:
+        store = self._store(turn.session_id)
+        number = turn.append_number
+        reply = await store.append(
+            turn.session_id, self._now(), turn.turn_id, turn.lease_id, number, *map(encode, frames)
+        )
+        turn.append_number, end, epoch = _accept(reply)
+        if turn.append_number == number + 1:
+            after = end - len(frames)
+            for offset, frame in enumerate(frames, after + 1):
+                frame.offset = offset
+            store.feed(turn.session_id, epoch, after, frames)
+        return int(end)
+
+    async def finish(self, turn: Turn, terminal: Frame) -> Frame:
+        store = self._store(turn.session_id)
+        cancelled = encode(frames_.final(turn.turn_id, "cancelled"))
+        reply = await store.write(
+            "finish", turn.session_id, self._now(), turn.turn_id, turn.lease_id, encode(terminal), cancelled
+        )
+        return _stored(store, turn.session_id, _accept(reply))
+
+    async def renew(self, turn: Turn) -> None:
+        _accept(await self._look(turn, extend=True))
+
+    async def wait_cancelled(self, turn: Turn) -> None:
+        async with self._store(turn.session_id).watch(turn.session_id) as watch:
+            waiter = watch.cancel_waiter(turn.turn_id)
+            try:
+                if await self._look(turn, extend=False) == b"held":
+                    await waiter
+            finally:
+                waiter.cancel()
+
+    async def cancel(self, session_id: str, turn_id: str | None = None) -> CancelAck:
+        store = self._store(session_id)
+        reply = await store.write("cancel", session_id, self._now(), turn_id or "", call_id=new_id())
+        return CancelAck(reply[0].decode() or None, CancelStatus(reply[1].decode()))
+
+    async def cancel_unwatched(self, session_id: str) -> int:
+        return await self._cancel_many(session_id, "unwatched")
+
+    async def clear_queue(self, session_id: str) -> int:
+        return await self._cancel_many(session_id, "queued")
+
+    async def reset(self, turn: Turn, text: str) -> Frame:
+        store = self._store(turn.session_id)
+        reply = await store.write(
+            "reset",
+            turn.session_id,
+            self._now(),
+            new_id(),
+            turn.turn_id,
+            turn.lease_id,
+            text,
+            encode(frames_.error(turn.turn_id, BufferLost())),
+            "" if turn.subject is None else f"={turn.subject}",
+        )
+        return _stored(store, turn.session_id, _accept(reply))
+
+    def _look(self, turn: Turn, *, extend: bool) -> asyncio.Future[Reply]:
+        store = self._store(turn.session_id)
+        return store.write("renew", turn.session_id, self._now(), turn.turn_id, turn.lease_id, int(extend))
+
+    async def _cancel_many(self, session_id: str, which: str) -> int:
+        store = self._store(session_id)
+        return int(await store.write("cancel_many", session_id, self._now(), which, call_id=new_id()))
+
+
+def _accept(reply: Reply) -> Reply:
+    """Give a reply back, unless it is a refusal."""
+    if isinstance(reply, bytes) and reply in _REFUSALS:
+        raise _REFUSALS[reply]
+    return reply
+
+
+def _stored(store: Store, session_id: str, reply: Reply) -> Frame:
+    """Read the terminal that is stored, and show it to who watches here if it is new."""
+    data, offset, epoch = reply
+    terminal = decode(data, offset)
+    if epoch is not None:
+        store.feed(session_id, epoch, offset - 1, [terminal])
+    return terminal
