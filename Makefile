@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: help run test check format pins clean
+.PHONY: help run test check bench format pins clean
 
 help:  ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,10 @@ check: $(VENV)/installed-dev  ## Look at format, lint, types and migrations with
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(VENV)/installed-dev  ## Measure the gateway beside its peers, and write docs/benchmarks.md
+	$(BIN)/python -m benchmarks run
+	$(BIN)/python -m benchmarks report
 
 format: $(VENV)/installed-dev  ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix .

@@ -30,8 +30,8 @@ def main() -> int:
             env["GATEWAY__AGENT_URL"] = f"http://{HOST}:{agent_port}"
             agent = [sys.executable, "manage.py", "demo_agent", "--host", HOST, "--port", str(agent_port)]
             processes.append(subprocess.Popen(agent, env=env))
-        daphne = [sys.executable, "-m", "daphne", "-v", "0", "-b", HOST, "-p", str(port)]
-        processes.append(subprocess.Popen([*daphne, "gateway_project.asgi:application"], env=env))
+        serve = [sys.executable, "manage.py", "serve", "--host", HOST, "--port", str(port), "--no-access-log"]
+        processes.append(subprocess.Popen(serve, env=env))
         if wait_until_healthy(port, processes):
             print(f"\n  Open http://{HOST}:{port}/ and say something. Ctrl-C stops everything.\n", flush=True)
         while all(process.poll() is None for process in processes):

@@ -28,7 +28,7 @@ BODY_SECONDS: Final = 60.0
 ACCEPT_SECONDS: Final = 20.0  # the consumer's, for accept or close
 CLOSE_SECONDS: Final = 5.0  # the client's, for its part of the closing handshake
 ENDING_SECONDS: Final = 10.0  # the consumer's, after its client has gone
-STOP_SECONDS: Final = 10.0  # what the process takes, after its last answer, for letting go of everything
+STOP_SECONDS: Final = 2.0  # for letting go of agent and store; all ends together take ten after the drain time
 LINGER_SECONDS: Final = 60.0  # after that, for a client that is slow to read why; it holds 64 KiB at most
 HURRIED_CLOSE_SECONDS: Final = 1.0  # as CLOSE_SECONDS, after a second signal
 

@@ -1,0 +1,237 @@
+"""An ASGI application that does whatever a path says, also what none should do, under the gateway's server class.
+
+``python -m tests.server.application --port 8000 CLOSE_SECONDS=1`` serves it, with other limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from relay.server import limits, reactor
+
+reactor.install()
+
+from relay.server.server import HardenedServer  # noqa: E402 - after the reactor
+
+CHUNK = 64 * 1024
+server: HardenedServer
+released = asyncio.Event()
+taken = {"messages": 0, "bytes": 0, "last_error": ""}
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    name, *words = unquote(scope["path"]).strip("/").split("/")
+    places = SOCKETS if scope["type"] == "websocket" else REQUESTS
+    await places[name](scope, receive, send, *words)
+
+
+# Sockets.
+
+
+async def accept(receive: Any, send: Any, **fields: Any) -> None:
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept", **fields})
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    await accept(receive, send)
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+    taken["last_code"] = message["code"]
+
+
+async def close(scope: Any, receive: Any, send: Any, code: str, reason: str = "") -> None:
+    await accept(receive, send)
+    await send({"type": "websocket.close", "code": int(code), "reason": reason})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+async def fail(scope: Any, receive: Any, send: Any, when: str) -> None:
+    if when == "late":
+        await accept(receive, send)
+        await receive()
+    raise RuntimeError("as the test wants it")
+
+
+async def leave(scope: Any, receive: Any, send: Any, when: str) -> None:
+    if when == "late":
+        await accept(receive, send)
+
+
+async def hang(scope: Any, receive: Any, send: Any, when: str, times: str = "0") -> None:
+    if when == "late":
+        await accept(receive, send)
+    for _ in range(int(times) + 1):  # so often it ignores that it is cancelled
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            taken["messages"] += 1
+    raise asyncio.CancelledError
+
+
+async def subprotocol(scope: Any, receive: Any, send: Any, name: str) -> None:
+    await accept(receive, send, subprotocol=name)
+    await send({"type": "websocket.send", "text": json.dumps(scope["subprotocols"])})
+    await receive()
+
+
+async def headers(scope: Any, receive: Any, send: Any) -> None:
+    await accept(receive, send, headers=[(b"x-first", b"1"), (b"x-second", b"2"), (b"x-second", b"3")])
+    await receive()
+
+
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    await accept(receive, send)
+    await send({"type": "websocket.send", "text": ""})
+    await send({"type": "websocket.send", "bytes": b""})
+    await receive()
+
+
+async def flood(scope: Any, receive: Any, send: Any, megabytes: str) -> None:
+    await accept(receive, send)
+    for _ in range(int(megabytes) * 16):
+        try:
+            await send({"type": "websocket.send", "bytes": bytes(CHUNK)})
+        except OSError as exc:
+            taken["last_error"] = type(exc).__name__
+            raise
+    await send({"type": "websocket.close", "code": 1000})
+
+
+async def busy(scope: Any, receive: Any, send: Any) -> None:
+    """Take nothing until released, then everything."""
+    await accept(receive, send)
+    await released.wait()
+    while (message := await receive())["type"] == "websocket.receive":
+        taken["messages"] += 1
+        taken["bytes"] += len(message.get("bytes") or message.get("text"))
+        if message.get("text") == "end":
+            await send({"type": "websocket.send", "text": json.dumps(taken)})
+
+
+async def scope_socket(scope: Any, receive: Any, send: Any) -> None:
+    await accept(receive, send)
+    await send({"type": "websocket.send", "text": shown(scope)})
+    await receive()
+
+
+# Requests.
+
+
+async def respond(send: Any, body: str) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body.encode()})
+
+
+async def state(scope: Any, receive: Any, send: Any) -> None:
+    sockets = sum(protocol.application_type == "websocket" for protocol in map(Kind, server.connections))
+    await respond(send, json.dumps({**taken, "sockets": sockets, "connections": len(server.connections)}))
+
+
+class Kind:
+    def __init__(self, protocol: Any) -> None:
+        self.application_type = getattr(protocol, "application_type", "http")
+
+
+async def release(scope: Any, receive: Any, send: Any) -> None:
+    released.set()
+    await respond(send, "{}")
+
+
+async def body(scope: Any, receive: Any, send: Any) -> None:
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+    await respond(send, json.dumps({"bytes": size}))
+
+
+async def fail_http(scope: Any, receive: Any, send: Any, when: str) -> None:
+    if when == "late":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    raise RuntimeError("as the test wants it")
+
+
+async def leave_http(scope: Any, receive: Any, send: Any) -> None:
+    pass
+
+
+async def hang_http(scope: Any, receive: Any, send: Any) -> None:
+    await asyncio.Event().wait()
+
+
+async def stream(scope: Any, receive: Any, send: Any, megabytes: str) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(int(megabytes) * 16):
+        await send({"type": "http.response.body", "body": bytes(CHUNK), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def scope_http(scope: Any, receive: Any, send: Any) -> None:
+    await respond(send, shown(scope))
+
+
+def shown(scope: Any) -> str:
+    names = ("client", "scheme", "root_path", "path")
+    query = parse_qs(scope["query_string"].decode())
+    return json.dumps({**{name: scope.get(name) for name in names}, "query": query})
+
+
+SOCKETS = {
+    "echo": echo,
+    "close": close,
+    "refuse": refuse,
+    "fail": fail,
+    "leave": leave,
+    "hang": hang,
+    "subprotocol": subprotocol,
+    "headers": headers,
+    "nothing": nothing,
+    "flood": flood,
+    "busy": busy,
+    "scope": scope_socket,
+}
+REQUESTS = {
+    "state": state,
+    "release": release,
+    "body": body,
+    "fail": fail_http,
+    "leave": leave_http,
+    "hang": hang_http,
+    "stream": stream,
+    "scope": scope_http,
+    "health": leave_http,
+}
+
+
+def main() -> int:
+    global server
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--proxies", type=int, default=0)
+    parser.add_argument("limits", nargs="*")
+    arguments = parser.parse_args()
+    for limit in arguments.limits:
+        name, value = limit.split("=")
+        assert hasattr(limits, name)
+        setattr(limits, name, float(value))
+    endpoint = f"tcp:port={arguments.port}:interface=127.0.0.1"
+    server = HardenedServer(application=application, endpoints=[endpoint])
+    server.trusted_proxies = arguments.proxies
+    server.run()
+    return server.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,97 @@
+"""A WebSocket client that may break every rule: frames as bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+LIMIT_SECONDS = 20
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+
+
+@dataclass
+class Frame:
+    opcode: int
+    payload: bytes
+    is_final: bool = True
+
+    @property
+    def close(self) -> tuple[int, str]:
+        assert self.opcode == CLOSE, self
+        return struct.unpack("!H", self.payload[:2])[0], self.payload[2:].decode()
+
+
+def encoded(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bool = True, length: int | None = None
+) -> bytes:
+    """One frame; ``length`` is what its head says, whatever the payload is."""
+    size = len(payload) if length is None else length
+    marker = size if size < 126 else 126 if size < 65_536 else 127
+    head = bytes([fin << 7 | rsv << 4 | opcode, mask << 7 | marker])
+    head += b"" if marker < 126 else struct.pack("!H" if marker == 126 else "!Q", size)
+    return head + (b"\0\0\0\0" if mask else b"") + payload
+
+
+class RawSocket:
+    """A socket on a path, open once entered; ``response`` is the head of the handshake's answer."""
+
+    def __init__(self, port: int, path: str, *, headers: str = "", buffer_bytes: int | None = None) -> None:
+        self._port = port
+        self._path = path
+        self._headers = headers
+        self._buffer_bytes = buffer_bytes
+        self.response = ""
+
+    async def __aenter__(self) -> Self:
+        raw = socket.socket()
+        if self._buffer_bytes:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self._port))
+        self.reader, self.writer = await asyncio.open_connection(sock=raw, limit=2**16)
+        self.writer.write(
+            f"GET {self._path} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n{self._headers}\r\n".encode()
+        )
+        async with asyncio.timeout(LIMIT_SECONDS):
+            self.response = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.transport.abort()
+
+    @property
+    def status(self) -> int:
+        return int(self.response.split(" ")[1])
+
+    async def send(self, opcode: int, payload: bytes = b"", **options: object) -> None:
+        await self.send_bytes(encoded(opcode, payload, **options))
+
+    async def send_bytes(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def frame(self) -> Frame:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            first, second = await self.reader.readexactly(2)
+            size = second & 127
+            if size == 126:
+                (size,) = struct.unpack("!H", await self.reader.readexactly(2))
+            elif size == 127:
+                (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
+            return Frame(first & 15, await self.reader.readexactly(size), bool(first & 128))
+
+    async def ended(self) -> bytes:
+        """What comes until the server ends the connection in order; a reset is an error."""
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await self.reader.read()
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,122 @@
+"""Flow control: nobody makes the process grow, neither by not reading nor by not being read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+from tests.processes import Process
+from tests.server.conftest import state, until
+from tests.server.raw import BINARY, CLOSE, PING, PONG, TEXT, RawSocket, encoded, resident_bytes
+
+MEGABYTE = 2**20
+BOUND = 8 * MEGABYTE
+
+
+async def latency_seconds(service: Process, times: int = 50) -> float:
+    """The slowest of some echoes of another client."""
+    slowest = 0.0
+    async with RawSocket(service.port, "/echo") as client:
+        for _ in range(times):
+            began_at = time.monotonic()
+            await client.send(TEXT, b"x")
+            await client.frame()
+            slowest = max(slowest, time.monotonic() - began_at)
+    return slowest
+
+
+async def test_client_that_does_not_read_200_megabytes_costs_little_and_gets_all_when_it_does(service):
+    await latency_seconds(service)
+    before = resident_bytes(service.pid)
+    async with RawSocket(service.port, "/flood/200", buffer_bytes=65_536) as client:
+        assert await latency_seconds(service) < 1
+        assert resident_bytes(service.pid) - before < BOUND
+        for _ in range(200 * 16):
+            assert len((await client.frame()).payload) == 65_536
+        assert (await client.frame()).opcode == CLOSE
+    assert resident_bytes(service.pid) - before < BOUND
+
+
+async def test_client_that_never_reads_is_closed_4508_and_its_application_told(impatient):
+    async with RawSocket(impatient.port, "/flood/200", buffer_bytes=65_536) as client:
+        await until(lambda: state(impatient)["sockets"] == 0)
+        assert state(impatient)["last_error"] == "ClientLeft"
+        client.writer.transport.abort()
+
+
+async def test_client_that_reads_again_in_time_sees_4508(service):
+    """The limit is the consumer's; what is behind the frames in the buffer is the close frame."""
+    async with RawSocket(service.port, "/close/4508/slow") as client:
+        assert (await client.frame()).close == (4508, "slow")
+
+
+async def test_busy_consumer_is_sent_200_megabytes_and_costs_little(service):
+    await latency_seconds(service)
+    before = resident_bytes(service.pid)
+    message = encoded(BINARY, bytes(MEGABYTE // 4))
+    async with RawSocket(service.port, "/busy") as client:
+        sending = asyncio.create_task(send_all(client, message, 800))
+        assert await latency_seconds(service) < 1
+        assert not sending.done()
+        assert resident_bytes(service.pid) - before < BOUND
+        await until(lambda: state(service) is not None)
+        await asyncio.to_thread(release, service)
+        await sending
+        await client.send(TEXT, b"end")
+        taken = json.loads((await client.frame()).payload)
+    assert (taken["messages"], taken["bytes"]) == (801, 200 * MEGABYTE + 3)
+    assert resident_bytes(service.pid) - before < BOUND
+
+
+async def test_ping_while_the_client_is_behind_is_answered_when_it_is_not(service):
+    async with RawSocket(service.port, "/flood/32", buffer_bytes=65_536) as client:
+        await client.send(PING, b"first")
+        await client.send(PING, b"last")
+        opcodes = [(frame := await client.frame()).opcode for _ in range(32 * 16)]
+        while frame.opcode != CLOSE:
+            opcodes.append(frame.opcode)
+            frame = await client.frame()
+        assert PONG in opcodes
+
+
+async def test_flood_of_pings_by_a_client_that_does_not_read_costs_little(service):
+    before = resident_bytes(service.pid)
+    pings = encoded(PING, b"x" * 125) * 8_000
+    async with RawSocket(service.port, "/echo", buffer_bytes=65_536) as client:
+        client.writer.transport.pause_reading()
+        for _ in range(20):
+            await client.send_bytes(pings)
+        assert resident_bytes(service.pid) - before < BOUND
+
+
+async def test_client_that_answers_no_ping_is_dropped_though_it_sends(impatient):
+    async with RawSocket(impatient.port, "/busy") as client:
+        client.writer.transport.pause_reading()
+        sending = asyncio.create_task(send_all(client, encoded(TEXT, b"x"), 10**9))
+        await until(lambda: state(impatient)["sockets"] == 0)
+        await asyncio.gather(sending, return_exceptions=True)
+        assert isinstance(sending.exception(), ConnectionError)
+
+
+async def test_client_that_answers_pings_stays(impatient):
+    async with RawSocket(impatient.port, "/echo") as client:
+        for _ in range(8):
+            frame = await client.frame()
+            assert frame.opcode == PING
+            await client.send(PONG, frame.payload)
+        await client.send(TEXT, b"still here")
+        while (frame := await client.frame()).opcode == PING:
+            await client.send(PONG, frame.payload)
+        assert frame.payload == b"still here"
+
+
+async def send_all(client: RawSocket, message: bytes, count: int) -> None:
+    for _ in range(count):
+        await client.send_bytes(message)
+
+
+def release(service: Process) -> None:
+    import urllib.request
+
+    urllib.request.urlopen(f"{service.http_url}/release", timeout=10).close()

@@ -1,0 +1,113 @@
+"""HTTP under the gateway's server: limits of time and size, the proxy's word, and the access log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.processes import Process
+from tests.server.conftest import ARGUMENTS, state, until
+from tests.server.raw import RawSocket, resident_bytes
+
+HEAD = b"POST /body HTTP/1.1\r\nHost: test\r\n"
+MEGABYTE = 2**20
+
+
+async def exchange(service: Process, *parts: bytes) -> bytes:
+    """Send the parts, and read until the server ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        async with asyncio.timeout(20):
+            return await reader.read()
+    finally:
+        writer.transport.abort()
+
+
+async def drip(service: Process, head: bytes) -> bytes:
+    """Send a byte now and then, for ever."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(head)
+    answer = asyncio.create_task(reader.read())
+    try:
+        async with asyncio.timeout(20):
+            while not answer.done():
+                writer.write(b"x")
+                await asyncio.wait([answer], timeout=0.1)
+        return answer.result()
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("head", [b"GET /scope HTTP/1.1\r\nX: ", HEAD + b"Content-Length: 1000\r\n\r\n"])
+async def test_request_that_comes_byte_by_byte_is_ended(impatient, head):
+    assert (await drip(impatient, head)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_body_at_the_limit_is_taken_and_one_above_is_413(service):
+    end = b"Connection: close\r\nContent-Length: %d\r\n\r\n"
+    taken = await exchange(service, HEAD + end % MEGABYTE, bytes(MEGABYTE))
+    assert b'{"bytes": %d}' % MEGABYTE in taken
+    assert (await exchange(service, HEAD + end % (MEGABYTE + 1))).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_chunked_body_above_the_limit_is_413(service):
+    chunk = b"10000\r\n" + bytes(65_536) + b"\r\n"
+    answer = await exchange(service, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 17)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    await until(lambda: state(service)["connections"] == 1)
+
+
+async def test_response_that_nobody_reads_costs_little_and_is_ended(impatient):
+    before = resident_bytes(impatient.pid)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.connect(("127.0.0.1", impatient.port))
+        client.sendall(b"GET /stream/200 HTTP/1.1\r\nHost: test\r\n\r\n")
+        await until(lambda: state(impatient)["connections"] == 2)
+        assert resident_bytes(impatient.pid) - before < 8 * MEGABYTE
+        await until(lambda: state(impatient)["connections"] == 1)
+
+
+async def test_response_that_is_read_comes_whole(service):
+    answer = await exchange(service, b"GET /stream/64 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    assert len(answer) > 64 * MEGABYTE
+    assert answer.endswith(b"\r\n0\r\n\r\n")
+
+
+async def scopes(service: Process, headers: str) -> list[dict]:
+    """The scope of a request and of a socket with these headers."""
+    head = f"GET /scope?a=1 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n"
+    answer = await exchange(service, head.encode())
+    async with RawSocket(service.port, "/scope?a=1", headers=headers) as client:
+        return [
+            json.loads(answer[answer.index(b"{") : answer.rindex(b"}") + 1]),
+            json.loads((await client.frame()).payload),
+        ]
+
+
+async def test_clients_word_about_itself_is_not_believed(service):
+    headers = "Daphne-Root-Path: /evil\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"
+    for scope, scheme in zip(await scopes(service, headers), ("http", "ws"), strict=True):
+        assert (scope["root_path"], scope["path"], scope["scheme"]) == ("", "/scope", scheme)
+        assert scope["client"][0] == "127.0.0.1"
+        assert scope["query"] == {"a": ["1"]}
+
+
+@pytest.fixture(scope="module")
+def behind_two() -> Iterator[Process]:
+    with Process([*ARGUMENTS, "--proxies", "2"]) as process:
+        yield process
+
+
+async def test_client_is_the_entry_that_the_outermost_of_our_proxies_wrote(behind_two):
+    headers = "X-Forwarded-For: 198.51.100.9, 192.0.2.1\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\n"
+    for scope, scheme in zip(await scopes(behind_two, headers), ("https", "wss"), strict=True):
+        assert scope["client"] == ["192.0.2.1", 0]
+        assert scope["scheme"] == scheme

@@ -1,0 +1,55 @@
+"""A client of the gateway that does not read, while 200 MB are streamed to its session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests import processes
+from tests.clients import V1, SocketClient
+from tests.server.raw import CLOSE, PING, RawSocket, resident_bytes
+
+MEGABYTE = 2**20
+TURNS, TOKENS = 100, 2_000  # of 1,000 characters: an answer is half of the log, so that who reads is not overtaken
+
+
+@pytest.fixture
+def service(scripted_agent: processes.Process) -> Iterator[processes.Process]:
+    settings = {"BUFFER_BYTES": "4194304", "LOG_LEVEL": "INFO"}
+    with processes.gateway("serve", scripted_agent.http_url, **settings) as gateway:
+        yield gateway
+
+
+async def stream(client: SocketClient) -> None:
+    """Have one answer, and pass over it."""
+    await client.say(f"script:big-answer {TOKENS}")
+    while '"is_final":true' not in await client.text():
+        pass
+
+
+@pytest.mark.timeout(300)
+async def test_process_does_not_grow_others_are_served_and_the_client_ends_with_4508(service):
+    async with SocketClient(f"{service.ws_url}/ws/s/", [V1]) as driver:
+        for _ in range(8):
+            await stream(driver)  # now the log is as large as it gets
+        before = resident_bytes(service.pid)
+        async with RawSocket(service.port, "/ws/s/", buffer_bytes=65_536) as client:
+            slowest = 0.0
+            for _ in range(TURNS):
+                answering = asyncio.create_task(stream(driver))
+                began_at = time.monotonic()
+                async with SocketClient(f"{service.ws_url}/ws/other/") as other:
+                    assert await other.ask("hello") == "hello"
+                slowest = max(slowest, time.monotonic() - began_at)
+                await answering
+            growth = resident_bytes(service.pid) - before
+            while (frame := await client.frame()).opcode != CLOSE:
+                assert frame.opcode == PING or json.loads(frame.payload)["type"] == "assistant_message"
+            assert frame.close[0] == 4508
+    print(f"grew by {growth} bytes; slowest answer of another {slowest:.3f} s")
+    assert growth < 8 * MEGABYTE
+    assert slowest < 5  # on a machine that others use too; 0.1 s on one that is quiet
