@@ -1,0 +1,686 @@
+/**
+ * A client for the gateway: a connection that comes back by itself and goes on where it was.
+ *
+ * It speaks the `gateway.v1` dialect, needs no other module and no build step, and runs in every evergreen browser,
+ * in workers, and in Node with a WebSocket class handed in. Types: `gateway-client.d.ts`; how to use it: `docs/client.md`.
+ *
+ * @module gateway-client
+ */
+
+const SUBPROTOCOL = 'gateway.v1';
+const BASE_DELAY_MS = 1000;
+const MAX_DELAY_MS = 15_000;
+const STABLE_MS = 5000; // a connection that lasted this long starts the backoff anew
+const CONNECT_LIMIT_MS = 20_000; // for the ticket, the handshake and `welcome` together
+const SILENT_HEARTBEATS = 2.5; // so many heartbeats without a frame: the line is dead
+const MAX_UNACCEPTED = 100;
+const SESSION_ID = /^(?!\.{1,2}$)[\w.:~@-]{1,128}$/;
+const CLIENT_MESSAGE_ID = /^[\w:-]{1,128}$/;
+
+/** Close codes that mean "do not come back", for a connection that ended without a `disconnect` frame. */
+const FINAL_CLOSE_CODES = new Map([
+  [1000, 'closed'],
+  [4401, 'unauthorized'],
+  [4403, 'forbidden'],
+]);
+
+/** @typedef {import('./gateway-client.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('./gateway-client.js').Cursor} Cursor */
+/** @typedef {import('./gateway-client.js').ErrorFrame} ErrorFrame */
+/** @typedef {import('./gateway-client.js').SendOptions} SendOptions */
+/** @typedef {import('./gateway-client.js').StateInfo} StateInfo */
+/** @typedef {Record<string, any> & {type: string}} Frame any frame; `any`: its fields depend on its type */
+
+/**
+ * Open a session and keep it open.
+ *
+ * @param {ConnectOptions} options
+ */
+export function connect(options) {
+  return new GatewayClient(options);
+}
+
+/** Make a random id, good for a session or a message; unlike `crypto.randomUUID` also on a page served without TLS. */
+export function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** Why a message was refused, or a turn ended without its answer. */
+export class GatewayError extends Error {
+  /** @param {Partial<ErrorFrame>} frame */
+  constructor({ code, content, retry_after_ms }) {
+    super(content);
+    this.name = 'GatewayError';
+    this.code = code ?? 'internal';
+    this.retryAfterMs = retry_after_ms ?? null;
+  }
+}
+
+/**
+ * One message and all that is streamed in answer.
+ *
+ * Iterate over it for the answer's **whole text so far**, each time it changed:
+ * `for await (const text of turn) element.textContent = text`. Names with an underscore are for this module.
+ */
+export class Turn {
+  /** @type {(() => void)[]} */
+  #waiters = [];
+  #version = 0;
+  /** @type {string | null} */
+  id = null;
+  /** @type {'sending' | 'queued' | 'running' | 'ended'} */
+  status = 'sending';
+  /** @type {number | null} */
+  position = null;
+  text = '';
+  isStopped = false;
+  /** @type {string | null} */
+  finishReason = null;
+  /** @type {GatewayError | null} */
+  error = null;
+  _isSent = false;
+  /** The server says that it ended; its frames are on their way, or gone. */
+  _isOver = false;
+  _accepted = deferred();
+  _done = deferred();
+  accepted = this._accepted.promise;
+  done = this._done.promise;
+
+  /**
+   * @param {GatewayClient} client
+   * @param {Frame | null} message what was sent from here; `null`: another client's turn
+   */
+  constructor(client, message = null) {
+    this._client = client;
+    this._message = message;
+    /** @type {string | null} */
+    this.clientMessageId = message?.client_message_id ?? null;
+  }
+
+  /** Stop it, also before it was accepted. What is shown of it stays. */
+  cancel() {
+    this._client._cancelTurn(this);
+  }
+
+  async *[Symbol.asyncIterator]() {
+    for (let seen = 0; ; ) {
+      if (seen !== this.#version) {
+        seen = this.#version;
+        yield this.text;
+      } else if (this.status === 'ended') {
+        if (this.error) throw this.error;
+        return;
+      } else {
+        await new Promise((resolve) => this.#waiters.push(() => resolve(null)));
+      }
+    }
+  }
+
+  /** @param {string} text */
+  _show(text) {
+    if (text === this.text) return;
+    this.text = text;
+    this.#version++;
+    this.#wake();
+  }
+
+  /** @param {string} reason @param {GatewayError | null} error */
+  _end(reason, error = null) {
+    if (this.status === 'ended') return;
+    this.status = 'ended';
+    this.position = null;
+    this.finishReason = reason;
+    this.error = error;
+    if (error) {
+      this._accepted.reject(error);
+      this._done.reject(error);
+    } else {
+      this._accepted.resolve(this.id);
+      this._done.resolve(this.text);
+    }
+    this.#wake();
+  }
+
+  #wake() {
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+}
+
+/** One session, seen over one connection at a time. Made by {@link connect}. */
+export class GatewayClient {
+  #url;
+  #ticket;
+  #WebSocket;
+  /** @type {Map<string, Set<Function>>} */
+  #handlers = new Map();
+  /** @type {Map<string, Turn>} turns that have an id and no end yet */
+  #turns = new Map();
+  /** @type {Map<string, Turn>} own turns by `client_message_id`, until the server has them */
+  #unaccepted = new Map();
+  /** @type {Set<string>} turns to stop, until the server knows */
+  #cancels = new Set();
+  /** @type {string | null} */
+  #activeId = null;
+  /** @type {Frame | null} */
+  #welcome = null;
+  /** @type {Frame | null} the newest one, until a frame of the log follows */
+  #snapshot = null;
+  /** @type {string | null} */
+  #epoch;
+  /** @type {number | null} */
+  #offset;
+  /** @type {any} the injected class may be any WebSocket */
+  #socket = null;
+  #connection = 0; // counts connections: what an old one still says is not heard
+  #attempt = 0;
+  #openedAt = 0;
+  #notBefore = 0;
+  #lastFrameAt = 0;
+  #silenceLimitMs = 0;
+  /** @type {any} a number here, an object in Node */
+  #reconnectTimer;
+  /** @type {any} */
+  #lineTimer;
+  /** @type {StateInfo} */
+  #state = { state: 'connecting' };
+
+  /** @param {ConnectOptions} options */
+  constructor(options) {
+    this.#url = socketUrl(options);
+    this.#ticket = options.ticket;
+    this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    this.#epoch = options.cursor?.epoch ?? null;
+    this.#offset = options.cursor?.offset ?? null;
+    globalThis.addEventListener?.('online', this.#onOnline);
+    globalThis.document?.addEventListener('visibilitychange', this.#onVisible);
+    this.#open();
+  }
+
+  /** What the connection is doing now. */
+  get state() {
+    return this.#state;
+  }
+
+  /** The last position seen, to start another client from; `null` before there is one. @returns {Cursor | null} */
+  get cursor() {
+    return this.#offset === null ? null : { epoch: this.#epoch, offset: this.#offset };
+  }
+
+  /** The id of the turn in flight, as far as known here. */
+  get activeTurnId() {
+    return this.#activeId;
+  }
+
+  /**
+   * Call `handler` for every event of a kind.
+   *
+   * @param {string} kind
+   * @param {Function} handler
+   * @returns {() => void} ends it
+   */
+  on(kind, handler) {
+    const handlers = this.#handlers.get(kind) ?? new Set();
+    this.#handlers.set(kind, handlers.add(handler));
+    return () => void handlers.delete(handler);
+  }
+
+  /**
+   * Send a message; it is kept and sent again over new connections until the server has it, and answered once.
+   *
+   * @param {string | undefined} content
+   * @param {SendOptions} options
+   */
+  send(content, { onBusy, type = 'user_message', clientMessageId = newId(), ...fields } = {}) {
+    if (!CLIENT_MESSAGE_ID.test(clientMessageId)) throw new TypeError('clientMessageId: 1 to 128 of A-Z a-z 0-9 : _ -');
+    const message = { ...fields, type, content, client_message_id: clientMessageId, on_busy: onBusy };
+    const turn = new Turn(this, message);
+    if (this.#state.state === 'closed') {
+      this.#refuse(turn, 'closed', 'The connection is closed.');
+    } else if (this.#unaccepted.size >= MAX_UNACCEPTED) {
+      this.#refuse(turn, 'queue_full', 'Too many messages are waiting to be sent.');
+    } else {
+      this.#unaccepted.set(clientMessageId, turn);
+      this.#sendTurn(turn);
+      if (this.#state.delayMs === null) this.wake();
+    }
+    return turn;
+  }
+
+  /**
+   * Stop a turn, of this client or another; without an id the one in flight, else the next of this client.
+   *
+   * @param {string | null} turnId
+   * @returns {void}
+   */
+  cancel(turnId = this.#activeId) {
+    const [next] = turnId ? [] : [...this.#turns.values(), ...this.#unaccepted.values()];
+    if (next) return this._cancelTurn(next);
+    if (!turnId) return this.#transmit({ type: 'cancel' });
+    this.#turn(turnId).isStopped = true;
+    this.#cancels.add(turnId);
+    this.#transmit({ type: 'cancel', turn_id: turnId });
+  }
+
+  /** Connect at once if it waits to; a delay that the server asked for is kept. */
+  wake() {
+    if (this.#state.state === 'waiting' && Date.now() >= this.#notBefore) this.#open();
+  }
+
+  /** Leave for good. Turns that have not ended fail with `closed`; the server goes on with them. */
+  close() {
+    this.#end({ code: 'closed', content: 'The connection was closed.' });
+  }
+
+  /** @param {Turn} turn */
+  _cancelTurn(turn) {
+    if (turn.status === 'ended') return;
+    if (turn.id) return this.cancel(turn.id);
+    turn.isStopped = true; // sent, and not known to be stored: stopped as soon as its id is known
+    if (turn._isSent) return;
+    this.#unaccepted.delete(/** @type {string} */ (turn.clientMessageId));
+    const frame = { type: 'assistant_message', token: '', is_final: true, finish_reason: 'cancelled' };
+    turn._end('cancelled');
+    this.#emit('final', frame, turn);
+  }
+
+  // The connection.
+
+  async #open() {
+    clearTimeout(this.#reconnectTimer);
+    const connection = ++this.#connection;
+    this.#setState({ state: 'connecting' });
+    this.#watchLine(CONNECT_LIMIT_MS);
+    try {
+      const ticket = await this.#ticket?.();
+      if (connection !== this.#connection) return;
+      const subprotocols = ticket ? [SUBPROTOCOL, `gateway.ticket.${base64url(ticket)}`] : [SUBPROTOCOL];
+      this.#listen(new this.#WebSocket(this.#urlWithCursor(), subprotocols), connection);
+    } catch (error) {
+      if (connection === this.#connection) this.#lost({ code: 'connect_failed', content: String(error) });
+    }
+  }
+
+  /** @param {any} socket @param {number} connection */
+  #listen(socket, connection) {
+    this.#socket = socket;
+    socket.onmessage = (/** @type {{data: unknown}} */ { data }) => {
+      if (connection === this.#connection) this.#receive(data);
+    };
+    socket.onclose = (/** @type {{code: number}} */ { code }) => {
+      if (connection === this.#connection) this.#closed(code);
+    };
+  }
+
+  #urlWithCursor() {
+    const url = new URL(this.#url);
+    if (this.#epoch !== null) url.searchParams.set('epoch', this.#epoch);
+    if (this.#offset !== null) url.searchParams.set('offset', String(this.#offset));
+    return url.href;
+  }
+
+  /** @param {number} closeCode */
+  #closed(closeCode) {
+    const code = FINAL_CLOSE_CODES.get(closeCode);
+    if (closeCode === 1009) this.#refuseTooLarge();
+    if (code) this.#end({ code, content: 'The server closed the connection.', closeCode });
+    else this.#lost({ code: closeCode === 4408 ? 'idle' : 'line_lost', closeCode });
+  }
+
+  /** @param {Frame} frame the server's `disconnect` */
+  #disconnected({ code, content, reconnect, delay_ms }) {
+    if (reconnect) this.#lost({ code, content }, delay_ms);
+    else this.#end({ code, content });
+  }
+
+  /**
+   * The connection is gone: come back, with the cursor.
+   *
+   * @param {Partial<StateInfo>} why
+   * @param {number} [askedDelayMs] what the server asked for, or 0 where this side left
+   */
+  #lost(why, askedDelayMs) {
+    const now = Date.now();
+    const isSleep = why.code === 'idle' && !this.#unaccepted.size && !this.#turns.size;
+    if (this.#openedAt && now - this.#openedAt >= STABLE_MS) this.#attempt = 0;
+    let delayMs = askedDelayMs ?? 0;
+    if (askedDelayMs === undefined || this.#attempt > 0) delayMs = Math.max(delayMs, backoffMs(this.#attempt));
+    this.#attempt++;
+    this.#hangUp();
+    this.#notBefore = now + (askedDelayMs ?? 0);
+    this.#setState({ ...why, state: 'waiting', delayMs: isSleep ? null : delayMs, attempt: this.#attempt });
+    if (!isSleep && this.#state.state === 'waiting') this.#reconnectTimer = setTimeout(() => this.#open(), delayMs);
+  }
+
+  /** @param {Partial<StateInfo>} why */
+  #end(why) {
+    if (this.#state.state === 'closed') return;
+    clearTimeout(this.#reconnectTimer);
+    globalThis.removeEventListener?.('online', this.#onOnline);
+    globalThis.document?.removeEventListener('visibilitychange', this.#onVisible);
+    this.#hangUp();
+    this.#setState({ ...why, state: 'closed' });
+    for (const turn of this.#unaccepted.values()) this.#refuse(turn, why.code, why.content);
+    for (const turn of this.#turns.values()) this.#fail(turn, why.code, why.content);
+    this.#cancels.clear();
+  }
+
+  #hangUp() {
+    this.#connection++;
+    this.#openedAt = 0;
+    clearTimeout(this.#lineTimer);
+    this.#socket?.close();
+    this.#socket = null;
+  }
+
+  #onOnline = () => {
+    if (this.#state.state === 'waiting') this.wake();
+    else this.#lost({ code: 'network_changed' }, 0); // the old line may look open for minutes
+  };
+
+  #onVisible = () => {
+    if (globalThis.document.hidden) return;
+    this.wake();
+    if (this.#state.state === 'open') this.#checkLine(); // timers stood still while the machine slept
+  };
+
+  /** @param {number} limitMs 0: no limit */
+  #watchLine(limitMs) {
+    this.#lastFrameAt = Date.now();
+    this.#silenceLimitMs = limitMs;
+    this.#checkLine();
+  }
+
+  #checkLine() {
+    clearTimeout(this.#lineTimer);
+    if (!this.#silenceLimitMs) return;
+    const restMs = this.#lastFrameAt + this.#silenceLimitMs - Date.now();
+    if (restMs > 0) this.#lineTimer = setTimeout(() => this.#checkLine(), restMs);
+    else this.#lost({ code: 'line_dead' }, this.#openedAt ? 0 : undefined);
+  }
+
+  // Frames from the server.
+
+  /** @param {unknown} data */
+  #receive(data) {
+    const frame = parseFrame(data);
+    if (!frame) return;
+    this.#lastFrameAt = Date.now();
+    if (frame.type === 'welcome') this.#receiveWelcome(frame);
+    else if (frame.type === 'snapshot') this.#receiveSnapshot(frame);
+    else if (frame.type === 'accepted') this.#receiveAccepted(frame);
+    else if (frame.type === 'cancel_ack') this.#receiveCancelAck(frame);
+    else if (frame.type === 'ping') this.#receivePing(frame);
+    else if (frame.type === 'disconnect') this.#receiveDisconnect(frame);
+    else if (Number.isInteger(frame.offset)) this.#receiveLogFrame(frame);
+    else if (frame.type === 'error') this.#receiveRefusal(frame);
+    else if (frame.type === 'notice') this.#emit('notice', frame, null);
+  }
+
+  /** @param {Frame} frame */
+  #receiveWelcome(frame) {
+    this.#welcome = frame;
+    this.#activeId = frame.active?.turn_id ?? null;
+    this.#openedAt = Date.now();
+    if (frame.after !== null && (frame.epoch !== this.#epoch || this.#offset === null)) {
+      this.#epoch = frame.epoch;
+      this.#offset = frame.after;
+    }
+    this.#watchLine((frame.heartbeat_seconds ?? 0) * 1000 * SILENT_HEARTBEATS);
+    this.#state = { state: 'open' };
+    for (const turn of this.#unaccepted.values()) this.#sendTurn(turn);
+    for (const turnId of this.#cancels) this.#transmit({ type: 'cancel', turn_id: turnId });
+    this.#emit('state', this.#state);
+    this.#emit('welcome', frame);
+  }
+
+  /** @param {Frame} frame */
+  #receiveSnapshot(frame) {
+    this.#epoch = frame.epoch;
+    this.#offset = frame.offset;
+    this.#snapshot = frame;
+    this.#failMissedTurns(frame.turn_id);
+    if (frame.turn_id) this.#showSnapshot(frame, this.#turn(frame.turn_id));
+    else this.#emit('snapshot', frame, null);
+  }
+
+  /** @param {Frame} frame @param {Turn} turn */
+  #showSnapshot(frame, turn) {
+    this.#begin(turn);
+    if (!turn.isStopped) turn._show(frame.content ?? '');
+    this.#emit('snapshot', frame, turn);
+    if (frame.finish_reason) this.#endTurn(turn, terminalFrame(frame));
+  }
+
+  /** @param {Frame} frame */
+  #receiveLogFrame(frame) {
+    const last = this.#offset ?? 0;
+    if (frame.offset <= last) return; // seen already
+    if ((frame.from_offset ?? frame.offset) !== last + 1) return this.#lost({ code: 'gap' }, 0);
+    this.#offset = frame.offset;
+    this.#snapshot = null;
+    const turn = this.#turn(frame.turn_id, frame.client_message_id);
+    if (turn.status !== 'running') this.#begin(turn);
+    if (frame.type === 'error' || (frame.type === 'assistant_message' && frame.is_final)) this.#endTurn(turn, frame);
+    else if (frame.type === 'assistant_message') this.#receiveToken(frame, turn);
+    else if (frame.type === 'user_message' || frame.type === 'notice') this.#emit(frame.type, frame, turn);
+    else this.#emit('event', frame, turn);
+  }
+
+  /** @param {Frame} frame @param {Turn} turn */
+  #receiveToken(frame, turn) {
+    if (turn.isStopped) return;
+    turn._show(turn.text + (frame.token ?? ''));
+    this.#emit('token', frame, turn);
+  }
+
+  /** @param {Frame} frame */
+  #receiveAccepted(frame) {
+    const turn = this.#unaccepted.get(frame.client_message_id);
+    if (turn) {
+      this.#accept(turn, frame.turn_id);
+      turn.status = frame.status === 'running' ? 'running' : 'queued';
+      turn.position = frame.position ?? null;
+      turn._isOver = frame.status === 'ended';
+    }
+    this.#emit('accepted', frame, turn ?? this.#turns.get(frame.turn_id) ?? null);
+    const snapshot = this.#snapshot;
+    if (turn && snapshot && snapshot.turn_id === turn.id) this.#showSnapshot(snapshot, turn);
+  }
+
+  /** @param {Frame} frame */
+  #receiveCancelAck(frame) {
+    const isLive = frame.status === 'cancelling' || frame.status === 'queued';
+    this.#cancels.delete(frame.turn_id);
+    if (frame.turn_id && isLive) this.#turn(frame.turn_id).isStopped = true;
+    const turn = this.#turns.get(frame.turn_id) ?? null;
+    if (turn && !isLive) turn._isOver = true;
+    this.#emit('cancel_ack', frame, turn);
+  }
+
+  /** @param {Frame} frame */
+  #receivePing(frame) {
+    if (frame.epoch !== this.#epoch || frame.offset > (this.#offset ?? -1)) return this.#lost({ code: 'gap' }, 0);
+    for (const turn of this.#unaccepted.values()) this.#sendTurn(turn);
+    for (const turn of this.#turns.values()) if (turn._isOver) this.#forget(turn);
+  }
+
+  /** @param {Frame} frame */
+  #receiveDisconnect(frame) {
+    this.#emit('disconnect', frame);
+    this.#disconnected(frame);
+  }
+
+  /** @param {Frame} frame */
+  #receiveRefusal(frame) {
+    const turn = this.#unaccepted.get(frame.client_message_id);
+    if (turn) this.#refuse(turn, frame.code, frame.content, frame);
+    else this.#emit('refused', frame, null);
+  }
+
+  // Turns.
+
+  /**
+   * The turn of that id; a new one if it is not known.
+   *
+   * @param {string} turnId
+   * @param {string} [clientMessageId]
+   */
+  #turn(turnId, clientMessageId = '') {
+    const known = this.#turns.get(turnId);
+    return known ?? this.#accept(this.#unaccepted.get(clientMessageId) ?? new Turn(this), turnId);
+  }
+
+  /** @param {Turn} turn @param {string} turnId */
+  #accept(turn, turnId) {
+    turn.id = turnId;
+    turn.status = 'queued';
+    this.#turns.set(turnId, turn);
+    if (turn.clientMessageId) this.#unaccepted.delete(turn.clientMessageId);
+    turn._message = null;
+    turn._accepted.resolve(turnId);
+    if (turn.isStopped) this.cancel(turnId);
+    return turn;
+  }
+
+  /** @param {Turn} turn */
+  #begin(turn) {
+    turn.status = 'running';
+    turn.position = null;
+    this.#activeId = turn.id;
+  }
+
+  /** @param {Turn} turn @param {Frame} frame its terminal frame */
+  #endTurn(turn, frame) {
+    const id = /** @type {string} */ (turn.id);
+    this.#turns.delete(id);
+    this.#cancels.delete(id);
+    if (this.#activeId === id) this.#activeId = null;
+    const error = frame.type === 'error' ? new GatewayError(frame) : null;
+    turn._end(error ? 'error' : (frame.finish_reason ?? 'stop'), error);
+    this.#emit(error ? 'error' : 'final', frame, turn);
+  }
+
+  /** Fail turns whose end lies in a part of the log that is gone. @param {string | null} keptTurnId */
+  #failMissedTurns(keptTurnId) {
+    const live = [keptTurnId, this.#welcome?.active?.turn_id, ...(this.#welcome?.queued ?? [])];
+    for (const turn of this.#turns.values()) if (!live.includes(turn.id)) this.#forget(turn);
+  }
+
+  /** @param {Turn} turn */
+  #forget(turn) {
+    if (turn.clientMessageId || turn.status === 'running') {
+      this.#fail(turn, 'replay_gap', 'The rest of this answer is no longer kept by the server. Ask again for a new one.');
+    } else this.#turns.delete(/** @type {string} */ (turn.id));
+  }
+
+  /** @param {Turn} turn @param {string} [code] @param {string} [content] */
+  #fail(turn, code, content) {
+    this.#endTurn(turn, { type: 'error', code, content, turn_id: turn.id });
+  }
+
+  /** @param {Turn} turn @param {string} [code] @param {string} [content] @param {Frame} [frame] */
+  #refuse(turn, code, content, frame) {
+    const refusal = frame ?? { type: 'error', code, content, client_message_id: turn.clientMessageId };
+    this.#unaccepted.delete(/** @type {string} */ (turn.clientMessageId));
+    turn._end('error', new GatewayError(refusal));
+    this.#emit('refused', refusal, turn);
+  }
+
+  #refuseTooLarge() {
+    for (const turn of this.#unaccepted.values()) {
+      if (turn._isSent) this.#refuse(turn, 'message_too_large', 'The message is too large.');
+    }
+  }
+
+  // Frames to the server.
+
+  /** @param {Turn} turn */
+  #sendTurn(turn) {
+    if (this.#state.state !== 'open') return;
+    const text = JSON.stringify(turn._message);
+    const maxBytes = this.#welcome?.max_message_bytes ?? Infinity;
+    if (new TextEncoder().encode(text).length > maxBytes) {
+      return this.#refuse(turn, 'message_too_large', `The message is too large: at most ${maxBytes} bytes are allowed.`);
+    }
+    turn._isSent = true;
+    this.#socket.send(text);
+  }
+
+  /** @param {Frame} frame */
+  #transmit(frame) {
+    if (this.#state.state === 'open') this.#socket.send(JSON.stringify(frame));
+  }
+
+  // Events.
+
+  /** @param {StateInfo} info */
+  #setState(info) {
+    this.#state = info;
+    this.#emit('state', info);
+  }
+
+  /** @param {string} kind @param {unknown[]} details */
+  #emit(kind, ...details) {
+    for (const handler of this.#handlers.get(kind) ?? []) {
+      try {
+        handler(...details);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error; // the page hears of it, the connection goes on
+        });
+      }
+    }
+  }
+}
+
+/** @param {ConnectOptions} options */
+function socketUrl({ url, base, sessionId, coalesce = true }) {
+  if (!url && !SESSION_ID.test(sessionId ?? '')) throw new TypeError('sessionId: 1 to 128 of A-Z a-z 0-9 . _ : ~ @ -');
+  const path = `${(base ?? '').replace(/\/$/, '')}/ws/${encodeURIComponent(sessionId ?? '')}/`;
+  const target = new URL(url ?? path, globalThis.location?.href);
+  target.protocol = target.protocol.replace('http', 'ws');
+  target.hash = '';
+  if (coalesce) target.searchParams.set('coalesce', '1');
+  return target.href;
+}
+
+/** @param {unknown} data @returns {Frame | null} `null`: not a frame, and so ignored */
+function parseFrame(data) {
+  try {
+    const frame = JSON.parse(/** @type {string} */ (data));
+    return typeof frame?.type === 'string' ? frame : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The terminal frame of the ended turn that a snapshot shows. @param {Frame} snapshot @returns {Frame} */
+function terminalFrame({ turn_id, finish_reason, error }) {
+  if (finish_reason === 'error') return { type: 'error', turn_id, ...error };
+  return { type: 'assistant_message', token: '', is_final: true, turn_id, finish_reason };
+}
+
+/** Full jitter: anything between 0 and a bound that doubles, so that clients do not come back all at once. @param {number} attempt */
+function backoffMs(attempt) {
+  return Math.random() * Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** Math.min(attempt, 10));
+}
+
+/** @param {string} text */
+function base64url(text) {
+  const bytes = new TextEncoder().encode(text);
+  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+}
+
+function deferred() {
+  /** @type {(value: any) => void} */
+  let resolve = () => {};
+  /** @type {(error: unknown) => void} */
+  let reject = () => {};
+  const promise = new Promise((onDone, onError) => {
+    resolve = onDone;
+    reject = onError;
+  });
+  promise.catch(() => {}); // nobody has to look
+  return { promise, resolve, reject };
+}
