@@ -91,6 +91,11 @@ class Process:
             self._process.wait()
             self._process = None
 
+    def poll(self) -> int | None:
+        """Give its exit code, or ``None`` while it runs."""
+        assert self._process is not None
+        return self._process.poll()
+
     def wait(self) -> int:
         """Wait for its end and give its exit code."""
         assert self._process is not None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from relay.cursor import Cursor
-from relay.exceptions import NotOwner, ReplayGap, StoreUnavailable
+from relay.exceptions import NotOwner, StoreUnavailable
 from relay.frames import Frame
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
@@ -27,7 +27,7 @@ from relay.layers.redis_ring import Ring
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_store import Store
 from relay.layers.redis_turns import RedisTurns
-from relay.layers.redis_values import snapshot, state
+from relay.layers.redis_values import gap, state
 from relay.layers.values import SessionState, new_id
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         store = self._store(session_id)
         reply = await store.read("read", session_id, self._now(), new_id(), after.epoch, str(after.offset), limit)
         if reply[0] is not None:
-            raise ReplayGap(snapshot(reply))
+            raise gap(reply)
         return decode_all(reply[1], after.offset)
 
     async def tail(self, session_id: str, after: Cursor) -> AsyncGenerator[list[Frame], None]:

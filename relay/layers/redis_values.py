@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from relay.exceptions import ReplayGap
 from relay.frames import Snapshot
 from relay.layers.redis_connection import Reply
 from relay.layers.redis_frames import decode, decode_all
 from relay.layers.values import SessionState
+
+
+class EpochDeleted(ReplayGap):
+    """A gap because somebody erased the session: who was watching it is told so."""
 
 
 def state(session_id: str, reply: Reply) -> SessionState:
@@ -25,9 +30,14 @@ def state(session_id: str, reply: Reply) -> SessionState:
     )
 
 
+def gap(reply: Reply) -> ReplayGap:
+    """Read the gap that ``read.lua`` reports."""
+    return EpochDeleted(snapshot(reply)) if reply[-1] else ReplayGap(snapshot(reply))
+
+
 def snapshot(reply: Reply) -> Snapshot:
     """Read the reply of ``read.lua`` where it reports a gap."""
-    reason, epoch, newest, turn_id, trimmed_text, ending, kept = reply
+    reason, epoch, newest, turn_id, trimmed_text, ending, kept, _ = reply
     reason = reason.decode()
     if not turn_id:
         return Snapshot(epoch.decode(), newest, reason)

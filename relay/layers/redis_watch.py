@@ -13,6 +13,7 @@ from typing import Final
 from relay.cursor import Cursor
 from relay.exceptions import RelayError, SessionDeleted
 from relay.frames import Frame
+from relay.layers.redis_values import EpochDeleted
 
 WINDOW_FRAMES: Final = 512  # kept for viewers that are a little behind; the others read the log
 TAIL_BATCH_FRAMES: Final = 256
@@ -90,7 +91,7 @@ class Watch:
 
     async def tail(self, after: Cursor, read: Read) -> AsyncGenerator[list[Frame], None]:
         """Give what follows a position, from the window or by ``read``, then what comes."""
-        life = self._lives
+        life, has_begun = self._lives, False
         while True:
             if self._failure is not None:
                 raise self._failure
@@ -99,7 +100,8 @@ class Watch:
             version = self._version
             batch = self._after(after)
             if batch is None:
-                batch = await self._read(after, read)
+                batch = await self._read_followed(after, read, has_begun=has_begun)
+                has_begun = True
                 if not batch and version == self._version:
                     self._settle(after)
             if batch:
@@ -107,6 +109,15 @@ class Watch:
                 yield batch
             elif version == self._version:
                 await self._wait()
+
+    async def _read_followed(self, after: Cursor, read: Read, *, has_begun: bool) -> list[Frame]:
+        """Read the log; a tail that has begun learns that the session was erased, also before it is announced."""
+        try:
+            return await self._read(after, read)
+        except EpochDeleted as exc:
+            if has_begun:
+                raise SessionDeleted from exc
+            raise
 
     def _after(self, cursor: Cursor) -> list[Frame] | None:
         """Give frames of the window; empty at its end, ``None`` where only the log knows."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -38,18 +37,13 @@ async def test_process_does_not_grow_others_are_served_and_the_client_ends_with_
             await stream(driver)  # now the log is as large as it gets
         before = resident_bytes(service.pid)
         async with RawSocket(service.port, "/ws/s/", buffer_bytes=65_536) as client:
-            slowest = 0.0
             for _ in range(TURNS):
                 answering = asyncio.create_task(stream(driver))
-                began_at = time.monotonic()
                 async with SocketClient(f"{service.ws_url}/ws/other/") as other:
                     assert await other.ask("hello") == "hello"
-                slowest = max(slowest, time.monotonic() - began_at)
                 await answering
             growth = resident_bytes(service.pid) - before
             while (frame := await client.frame()).opcode != CLOSE:
                 assert frame.opcode == PING or json.loads(frame.payload)["type"] == "assistant_message"
             assert frame.close[0] == 4508
-    print(f"grew by {growth} bytes; slowest answer of another {slowest:.3f} s")
     assert growth < 8 * MEGABYTE
-    assert slowest < 5  # on a machine that others use too; 0.1 s on one that is quiet

@@ -5,10 +5,9 @@ end
 if not exists() then
   return 0
 end
-local running = call('HGET', session, 'running')
-if running ~= '' then
-  call('SET', deleted, running, 'PX', WORK_TTL) -- its owner must not take this for a loss, and begin it anew
-end
+-- A running turn's owner must not take this for a loss and begin it anew; a viewer must not take it for a gap.
+local fields = call('HMGET', session, 'running', 'epoch')
+call('SET', deleted, fields[1] .. '\n' .. fields[2], 'PX', math.ceil(TTL * 1000))
 erase()
 call('SET', memo, 1, 'PX', MEMO_TTL)
 announce('!deleted\n')

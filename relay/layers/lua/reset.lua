@@ -1,6 +1,6 @@
 -- ARGV: 3 the new epoch, 4 turn id, 5 lease, 6 text so far, 7 the terminal frame, 8 subject. Gives frame, offset, epoch.
 local turn_id, lease = ARGV[4], ARGV[5]
-if call('GET', deleted) == turn_id then
+if string.match(call('GET', deleted) or '', '^(.-)\n') == turn_id then
   return 'lost'
 end
 open()
