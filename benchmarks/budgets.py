@@ -1,0 +1,151 @@
+"""What the gateway may cost. Each budget is a ratio within one run, so that it holds on any machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+DISTURBED = 0.05  # the share of waiting for the core above which figures are not to be trusted
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over the repetitions."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Spread | None:
+        """Summarise, if there is anything."""
+        finite = [value for value in values if math.isfinite(value)]
+        return cls(median(finite), min(finite), max(finite)) if finite else None
+
+
+class Results:
+    """The figures of one run of the benchmark, by scenario, system and repetition."""
+
+    def __init__(self, results: Mapping[str, Any]) -> None:
+        self.raw = results
+        self._figures: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
+        for run in results["runs"]:
+            if "figures" in run:
+                repetitions = self._figures.setdefault((run["scenario"], run["system"]), {})
+                repetitions[run["repetition"]] = run["figures"]
+
+    def spread(self, scenario: str, system: str, figure: str) -> Spread | None:
+        """Give a figure's median, least and most."""
+        repetitions = self._figures.get((scenario, system), {}).values()
+        return Spread.of([figures[figure] for figures in repetitions if figure in figures])
+
+    def ratio(self, scenario: str, system: str, peer: str, figure: str) -> Spread | None:
+        """Divide a system's figure by its peer's in the same repetition."""
+        own, others = self._figures.get((scenario, system), {}), self._figures.get((scenario, peer), {})
+        both = own.keys() & others.keys()
+        return Spread.of([own[key][figure] / others[key][figure] for key in both if others[key].get(figure)])
+
+    def systems(self, scenario: str) -> Iterator[str]:
+        """Name the systems that were measured in a scenario."""
+        return (system for name, system in self._figures if name == scenario)
+
+    def failures(self) -> Iterator[tuple[str, str, str]]:
+        """Name what was tried and failed: scenario, system, error."""
+        return ((run["scenario"], run["system"], run["error"]) for run in self.raw["runs"] if "error" in run)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A bound on a figure of a system, or on its ratio to a peer's.
+
+    Attributes:
+        aim: where it should get; ``None`` if the limit is good enough.
+        at_least: is ``limit`` a lower bound?
+    """
+
+    what: str
+    scenario: str
+    system: str
+    figure: str
+    limit: float
+    peer: str | None = None
+    aim: float | None = None
+    at_least: bool = False
+
+    def measured(self, results: Results) -> Spread | None:
+        """Give what it came to."""
+        if self.peer is None:
+            return results.spread(self.scenario, self.system, self.figure)
+        return results.ratio(self.scenario, self.system, self.peer, self.figure)
+
+    def is_met(self, value: float) -> bool:
+        """Is it within the budget?"""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def doubts(self, results: Results) -> list[str]:
+        """Say why the figure may not mean what it seems to."""
+        if self.figure == "lost":
+            return []
+        involved = [name for name in (self.system, self.peer) if name is not None]
+
+        def highest(figure: str) -> float:
+            spreads = [results.spread(self.scenario, name, figure) for name in involved]
+            return max((spread.median for spread in spreads if spread is not None), default=0.0)
+
+        disturbed = ["disturbed"] if highest("disturbed") > DISTURBED else []
+        return [*disturbed, "frames were lost"] if highest("lost") else disturbed
+
+    @property
+    def bound(self) -> str:
+        """The bound in words."""
+        unit = f" × {self.peer}" if self.peer else ""
+        aim = f" (aim: {self.aim:g})" if self.aim is not None else ""
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g}{unit}{aim}"
+
+
+def _cpu(system: str, peer: str, limit: float, aim: float | None = None) -> Budget:
+    return Budget("CPU a token frame", "paced", system, "cpu_us_per_frame", limit, peer, aim)
+
+
+def _each(systems: tuple[str, ...], *budgets: tuple[str, str, str, float, bool]) -> tuple[Budget, ...]:
+    return tuple(
+        Budget(what, scenario, system, figure, limit, at_least=at_least)
+        for what, scenario, figure, limit, at_least in budgets
+        for system in systems
+    )
+
+
+GATEWAYS = ("memory-serve", "memory-uvicorn", "redis-serve", "redis-uvicorn")
+
+BUDGETS = (
+    _cpu("memory-serve", "relay", 0.65),
+    _cpu("memory-uvicorn", "relay", 0.42),
+    _cpu("memory-uvicorn", "limit", 2.5, aim=2.0),
+    _cpu("redis-uvicorn", "relay", 0.85, aim=0.6),
+    _cpu("redis-uvicorn", "channels-redis", 0.35),
+    _cpu("redis-uvicorn-2", "relay", 1.2),
+    *(
+        Budget("added latency, 99th percentile", "paced", system, "p99_ms", 1.0, "relay")
+        for system in (*GATEWAYS, "redis-uvicorn-2")
+    ),
+    *(
+        Budget("memory of an idle socket", "idle", system, "memory_bytes_per_socket", 1.2, peer)
+        for system, peer in zip(GATEWAYS, ("echo-daphne", "echo-uvicorn") * 2, strict=True)
+    ),
+    *_each(
+        GATEWAYS,
+        ("growth of CPU a frame with open sockets", "crowd-of-sockets", "growth", 1.2, False),
+        ("growth of CPU a frame with kept sessions", "crowd-of-sessions", "growth", 1.2, False),
+        ("growth of CPU a frame with the answer's length", "long-answer", "growth", 1.2, False),
+        ("CPU a delivered frame, many viewers against one", "fan-out", "growth", 0.6, False),
+        ("handshakes a second among many sockets against none", "connect-storm", "handshakes_ratio", 0.9, True),
+        *(
+            (f"frames lost in {scenario}", scenario, "lost", 0, False)
+            for scenario in ("paced", "burst", "fan-out", "long-answer", "resume-storm", "mixed")
+        ),
+        ("memory peak of a resume storm against before it", "resume-storm", "memory_peak_ratio", 2.0, False),
+    ),
+)

@@ -1,0 +1,133 @@
+"""Processes of a measurement: on one core each, on a free port of loopback, ended by who started them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+_OUTPUT_CHARACTERS = 2_000
+NICENESS = -15
+_AUTOGROUP = Path("/proc/self/autogroup")
+_FOREIGN = ("GATEWAY__", "DJANGO_", "UVICORN_", "WEB_CONCURRENCY")  # settings of others, in our environment
+
+
+class Process:
+    """One process that listens on a port."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], port: int, output: Path) -> None:
+        self.port = port
+        self.pid = popen.pid
+        self._popen = popen
+        self._output = output
+
+    @classmethod
+    def start(
+        cls,
+        arguments: Sequence[str],
+        core: int,
+        *,
+        port: int,
+        env: Mapping[str, str] | None = None,
+        program: str = sys.executable,
+    ) -> Self:
+        """Start it on a core and wait until it listens.
+
+        Raises:
+            RuntimeError: it did not; the text holds what it printed.
+        """
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith(_FOREIGN)}
+        output = tempfile.NamedTemporaryFile(prefix="benchmark-", suffix=".log", delete=False)  # noqa: SIM115
+        with output:
+            popen = subprocess.Popen(
+                [program, *(argument.format(port=port) for argument in arguments)],
+                cwd=ROOT,
+                env={**inherited, **(env or {})},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=lambda: _settle(core),
+            )
+        process = cls(popen, port, Path(output.name))
+        try:
+            process._wait_until_it_listens()
+        except BaseException:
+            process.stop()
+            raise
+        return process
+
+    def output(self) -> str:
+        """Give the end of what it printed."""
+        return self._output.read_text(errors="replace")[-_OUTPUT_CHARACTERS:]
+
+    def stop(self) -> None:
+        """End it, gently if it goes."""
+        self._popen.terminate()
+        try:
+            self._popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+        self._output.unlink(missing_ok=True)
+
+    def _wait_until_it_listens(self) -> None:
+        give_up_at = time.monotonic() + START_SECONDS
+        while not _listens(self.port):
+            if self._popen.poll() is not None or time.monotonic() > give_up_at:
+                raise RuntimeError(f"{self._popen.args} did not start:\n{self.output()}")
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def settled_on(core: int) -> Iterator[None]:
+    """Keep this process on one core and, if we may, before those of others, for a time."""
+    before, priority = os.sched_getaffinity(0), _group_priority()
+    _settle(core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+        _set_group_priority(priority)
+
+
+def _settle(core: int) -> None:
+    """Settle for good. A server that has to wait for its core reads several tokens at once when it gets it, and looks
+    cheaper than it is; so it goes before others."""
+    os.sched_setaffinity(0, {core})
+    _set_group_priority(NICENESS)
+
+
+def _group_priority() -> int:
+    try:
+        return int(_AUTOGROUP.read_text().rpartition(" ")[2])
+    except (OSError, ValueError):
+        return 0
+
+
+def _set_group_priority(niceness: int) -> None:
+    """Where the kernel schedules by session (sched(7), autogroup), a process's own niceness counts only within it."""
+    with contextlib.suppress(OSError):
+        _AUTOGROUP.write_text(str(niceness))
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
