@@ -1,0 +1,187 @@
+"""What a session layer does while its store is away, and after."""
+
+import asyncio
+import signal
+
+import pytest
+from redis.asyncio import Redis
+
+from relay.cursor import Cursor
+from relay.exceptions import LeaseLost, ReplayGap, StoreUnavailable
+from relay.layers.bounds import Bounds
+from relay.layers.redis import RedisSessionLayer
+from tests.buffer.turns import S, cursor_at, enqueue, gap_at, log, say, start, stop, tailing
+from tests.faults.valkey import Valkey
+
+LEASE_SECONDS = 2.0
+
+
+@pytest.fixture
+def persistent():
+    with Valkey(persistent=True) as valkey:
+        yield valkey
+
+
+@pytest.fixture
+def volatile():
+    with Valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture
+async def open_layer():
+    layers = []
+
+    async def open_one(valkey):
+        layers.append(RedisSessionLayer([valkey.url], Bounds(lease_seconds=LEASE_SECONDS)))
+        await layers[-1].start()
+        return layers[-1]
+
+    yield open_one
+    for layer in layers:
+        await layer.close()
+
+
+async def watched_turn(layer, peer):
+    turn = await start(layer)
+    return turn, tailing(peer, await cursor_at(peer, 0))
+
+
+@pytest.mark.parametrize("kind", ["normal", "pubsub"])
+async def test_a_cut_connection_loses_and_doubles_nothing(volatile, open_layer, kind):
+    layer, peer = await open_layer(volatile), await open_layer(volatile)
+    turn, tail = await watched_turn(layer, peer)
+    async with tail as tail:
+        for i in range(20):
+            await say(layer, turn, str(i))
+            if i % 5 == 0:
+                volatile.command("CLIENT", "KILL", "TYPE", kind)
+        await stop(layer, turn)
+        await tail.has(22)
+        assert tail.offsets == list(range(1, 23))
+
+
+async def test_appends_wait_while_the_store_restarts_with_its_data(persistent, open_layer):
+    layer, peer = await open_layer(persistent), await open_layer(persistent)
+    turn, tail = await watched_turn(layer, peer)
+    async with tail as tail:
+        await say(layer, turn, "a")
+        persistent.kill()
+        waiting = asyncio.create_task(say(layer, turn, "b"))
+        await asyncio.to_thread(persistent.start)
+        assert await waiting == 3
+        await stop(layer, turn)
+        await tail.has(4)
+        assert tail.shown == ["user:hi", "token:a", "token:b", "final:stop"]
+
+
+async def test_a_store_that_comes_back_empty_is_noticed_and_reset(volatile, open_layer):
+    layer, peer = await open_layer(volatile), await open_layer(volatile)
+    turn, tail = await watched_turn(layer, peer)
+    async with tail as tail:
+        await say(layer, turn, "a")
+        await tail.has(2)
+        cursor = await cursor_at(peer, 2)
+        volatile.kill()
+        await asyncio.to_thread(volatile.start)
+        with pytest.raises(LeaseLost):
+            await say(layer, turn, "b")
+        await layer.reset(turn, "ab")
+        assert isinstance(await tail.raises(), ReplayGap)
+    snapshot = await gap_at(peer, cursor)
+    assert (snapshot.text, snapshot.reason) == ("ab", "epoch_changed")
+
+
+async def test_a_deleted_session_is_no_lost_one(volatile, open_layer):
+    layer = await open_layer(volatile)
+    turn = await start(layer)
+    await layer.delete(S)
+    with pytest.raises(LeaseLost):
+        await layer.reset(turn, "a")
+    assert await layer.find(S) is None
+
+
+async def test_a_freeze_shorter_than_the_lease_loses_and_doubles_nothing(volatile, open_layer):
+    layer, peer = await open_layer(volatile), await open_layer(volatile)
+    turn, tail = await watched_turn(layer, peer)
+    async with tail as tail:
+        volatile.signal(signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(1.3, volatile.signal, signal.SIGCONT)  # a call is given up after 1 s
+        for i in range(5):
+            await say(layer, turn, str(i))
+        await stop(layer, turn)
+        await tail.has(7)
+        assert tail.offsets == list(range(1, 8))
+
+
+async def test_beyond_the_lease_writers_and_viewers_are_told_and_everything_goes_on_after(persistent, open_layer):
+    layer, peer = await open_layer(persistent), await open_layer(persistent)
+    turn, tail = await watched_turn(layer, peer)
+    async with tail as tail:
+        await tail.has(1)
+        cursor = await cursor_at(peer, 1)
+        persistent.kill()
+        with pytest.raises(StoreUnavailable):
+            await say(layer, turn, "a")
+        assert isinstance(await tail.raises(), StoreUnavailable)
+        with pytest.raises(StoreUnavailable):
+            await enqueue(layer)
+        await asyncio.to_thread(persistent.start)
+        async with asyncio.timeout(10):
+            await stop(layer, turn)
+            async with tailing(peer, cursor) as back:
+                await back.has(1)
+                assert back.shown == ["final:stop"]
+
+
+async def test_a_lost_announcement_is_found_by_comparing_with_the_store(volatile, open_layer):
+    layer, deaf = await open_layer(volatile), await open_layer(volatile)
+    turn, tail = await watched_turn(layer, deaf)
+    async with tail as tail:
+        await tail.has(1)
+        store = deaf._store(S)
+        store._subscriber._on_message = lambda channel, data: None
+        await say(layer, turn, "a")
+        await store.compare()
+        await tail.has(2)
+
+
+async def test_scripts_that_the_store_has_forgotten_are_loaded_again(volatile, open_layer):
+    layer = await open_layer(volatile)
+    turn = await start(layer)
+    volatile.command("SCRIPT", "FLUSH")
+    assert await asyncio.gather(say(layer, turn, "a"), enqueue(layer)) is not None
+    assert (await log(layer))[-1] == "token:a"
+
+
+async def test_every_key_but_the_indexes_ends_by_itself(volatile, open_layer):
+    layer = await open_layer(volatile)
+    turn = await start(layer, client_message_id="one", subject="alice")
+    await layer.attach(S, "viewer", "alice")
+    await enqueue(layer, client_message_id="two")
+    await say(layer, turn, *["x" * 100_000] * 60)  # over the bytes: text of trimmed tokens
+    await layer.cancel(S)
+    await layer.clear_queue(S)
+    await stop(layer, turn)
+    async with Redis.from_url(volatile.url) as redis:
+        without = [key async for key in redis.scan_iter() if await redis.pttl(key) == -1]
+    assert set(without) <= {b"relay:w", b"relay:a", b"relay:e"}
+
+
+async def test_connections_stay_few_whatever_the_number_of_viewers(volatile, open_layer):
+    layer = await open_layer(volatile)
+    async with asyncio.timeout(20):
+        states = await asyncio.gather(*(layer.state(f"session-{i}") for i in range(200)))
+        tails = [layer.tail(state.session_id, _at(state)) for state in states for _ in range(3)]
+        waiting = [asyncio.ensure_future(anext(tail)) for tail in tails]
+        turns = []
+        for state in states:
+            turns.append(await start(layer, session_id=state.session_id))
+        assert all([(await batch)[0].offset == 1 for batch in waiting])
+        async with Redis.from_url(volatile.url) as redis:
+            assert len(await redis.client_list()) - 1 <= 3
+        await asyncio.gather(*(tail.aclose() for tail in tails))
+
+
+def _at(state):
+    return Cursor(state.epoch, state.newest)
