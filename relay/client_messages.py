@@ -32,12 +32,13 @@ class OnBusy(enum.Enum):
 class StartTurn(msgspec.Struct, frozen=True):
     """A ``user_message`` or a forwarded kind: start a turn.
 
-    ``message`` is what the client said, less ``on_busy`` and ``client_message_id``.
+    ``message`` is what the client said, less ``on_busy``, ``client_message_id`` and ``traceparent``.
     """
 
     message: dict[str, Any]
     client_message_id: str | None
     on_busy: OnBusy
+    traceparent: str | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ class _UserMessageFields(msgspec.Struct):
 class _ResumableFields(msgspec.Struct):
     client_message_id: Annotated[str, msgspec.Meta(pattern=CLIENT_MESSAGE_ID_PATTERN)] | None = None
     on_busy: OnBusy = OnBusy.ENQUEUE
+    traceparent: str | None = None
 
 
 def is_session_id(text: str) -> bool:
@@ -61,7 +63,12 @@ def is_session_id(text: str) -> bool:
 
 
 def parse_client_message(
-    text: str, *, forward_types: frozenset[str], max_message_bytes: int, resumable: bool
+    text: str,
+    *,
+    forward_types: frozenset[str],
+    max_message_bytes: int,
+    resumable: bool,
+    max_depth: int = MAX_NESTING,
 ) -> StartTurn | Cancel:
     """Read one text frame of a client.
 
@@ -70,6 +77,7 @@ def parse_client_message(
         forward_types: kinds beside ``user_message`` that start a turn and go to the agent whole.
         max_message_bytes: limit of the frame's UTF-8 bytes.
         resumable: does the client speak ``gateway.v1``? A plain client's fields beyond the plain ones are ignored.
+        max_depth: how deep objects and arrays may be nested in what goes to the agent.
 
     Raises:
         ClientMessageTooLarge: over the limit.
@@ -81,19 +89,19 @@ def parse_client_message(
         fields = json_text.decode(text)
         if not isinstance(fields, dict):
             raise ValueError("not an object")
-        return _parse_fields(fields, forward_types, resumable)
+        return _parse_fields(fields, forward_types, resumable, max_depth)
     except ValueError as exc:  # msgspec.ValidationError is one
         raise ClientMessageInvalid from exc
 
 
-def parse_turn(fields: dict[str, Any], *, forward_types: frozenset[str]) -> StartTurn:
+def parse_turn(fields: dict[str, Any], *, forward_types: frozenset[str], max_depth: int = MAX_NESTING) -> StartTurn:
     """Read what starts a turn from a message that is decoded already; all of ``gateway.v1`` may be in it.
 
     Raises:
         ClientMessageInvalid: not a known type with valid fields.
     """
     try:
-        message = _parse_fields(fields, forward_types, resumable=True)
+        message = _parse_fields(fields, forward_types, True, max_depth)
     except ValueError as exc:
         raise ClientMessageInvalid from exc
     if not isinstance(message, StartTurn):
@@ -101,21 +109,23 @@ def parse_turn(fields: dict[str, Any], *, forward_types: frozenset[str]) -> Star
     return message
 
 
-def _parse_fields(fields: dict[str, Any], forward_types: frozenset[str], resumable: bool) -> StartTurn | Cancel:
+def _parse_fields(
+    fields: dict[str, Any], forward_types: frozenset[str], resumable: bool, max_depth: int
+) -> StartTurn | Cancel:
     kind = fields.get("type")
     if kind == "cancel":
         return msgspec.convert(fields, Cancel) if resumable else Cancel()
     if kind == "user_message":
         message = {"type": kind, "content": msgspec.convert(fields, _UserMessageFields).content}
     elif isinstance(kind, str) and kind in forward_types:
-        own = ("client_message_id", "on_busy")
+        own = ("client_message_id", "on_busy", "traceparent")
         message = {name: value for name, value in fields.items() if name not in own}
-        if _is_deeper_than(MAX_NESTING, message):
+        if _is_deeper_than(max_depth, message):
             raise ValueError("nested too deeply")
     else:
         raise ValueError("unknown type")
     options = msgspec.convert(fields, _ResumableFields) if resumable else _ResumableFields()
-    return StartTurn(message, options.client_message_id, options.on_busy)
+    return StartTurn(message, options.client_message_id, options.on_busy, options.traceparent)
 
 
 def _is_deeper_than(levels: int, value: Any) -> bool:

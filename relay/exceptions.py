@@ -70,6 +70,43 @@ class RateLimited(RelayError):
     temporary = True
     sentence = "Too many messages at once. Wait a moment, then send it again."
 
+    def __init__(self, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyConnections(RateLimited):
+    """A client, or a session, has as many lines open as it may."""
+
+    sentence = "Too many connections are open. Close one, or connect again later."
+
+    def __init__(self) -> None:
+        super().__init__(10.0)  # connections do not end as fast as messages are answered
+
+
+# Who may not, and what ends a connection that was open.
+
+
+class Unauthorized(RelayError):
+    """What a client shows is missing, wrong, used or expired."""
+
+    code = "unauthorized"
+    sentence = "Your access is missing, not valid, or has expired. Sign in again."
+
+
+class Forbidden(RelayError):
+    """It is known who the client is, and it may not."""
+
+    code = "forbidden"
+    sentence = "You may not open this conversation."
+
+
+class Idle(RelayError):
+    """Nothing was said on a socket for ``IDLE_TIMEOUT``."""
+
+    code = "idle"
+    sentence = "Nothing was said for a long time. Connect again when you need to."
+
 
 # What the session layer says no with.
 
@@ -105,10 +142,15 @@ class StoreUnavailable(RelayError):
     sentence = "The conversation cannot be stored at the moment. Send your message again shortly."
 
 
-class NotOwner(RelayError):
+class CredentialUncheckable(StoreUnavailable):
+    """Whether a credential is right cannot be told: what it is checked against is out of reach."""
+
+    sentence = "Your access cannot be checked at the moment. Connect again shortly."
+
+
+class NotOwner(Forbidden):
     """The session belongs to another subject."""
 
-    code = "forbidden"
     sentence = "This conversation belongs to somebody else."
 
 
@@ -152,6 +194,13 @@ class TooSlow(RelayError):
     sentence = "This connection is too slow for the answer. Connect again."
 
 
+class Kicked(RelayError):
+    """An operator sent the client away."""
+
+    code = "kicked"
+    sentence = "You were disconnected by an operator."
+
+
 # What ends a turn without an answer.
 
 
@@ -186,7 +235,10 @@ class UpstreamTimeout(UpstreamError):
     temporary = True
 
     def __init__(self, silence_seconds: float) -> None:
-        super().__init__(f"The agent was silent for {silence_seconds:g} seconds, so its answer was given up.")
+        super().__init__(
+            f"The agent was silent for {silence_seconds:g} seconds, so its answer was given up. "
+            "Send your message again."
+        )
 
 
 class UpstreamEof(UpstreamError):
@@ -195,7 +247,7 @@ class UpstreamEof(UpstreamError):
     code = "upstream_eof"
 
     def __init__(self) -> None:
-        super().__init__("The agent's answer broke off before its end.")
+        super().__init__("The agent's answer broke off before its end. Send your message again.")
 
 
 class UpstreamProtocol(UpstreamError):
@@ -208,7 +260,7 @@ class TurnTimeout(RelayError):
     """The turn took longer than ``TURN_TIMEOUT``."""
 
     code = "turn_timeout"
-    sentence = "The answer took too long and was stopped."
+    sentence = "The answer took too long and was stopped. Send your message again."
 
 
 class Interrupted(RelayError):
@@ -223,7 +275,7 @@ class BufferLost(RelayError):
     """The store forgot the log while the turn was running."""
 
     code = "buffer_lost"
-    sentence = "The conversation's store lost its data, so this answer could not be completed."
+    sentence = "The conversation's store lost its data, so this answer could not be completed. Send your message again."
 
 
 class ShuttingDown(RelayError):

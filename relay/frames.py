@@ -20,6 +20,7 @@ SnapshotReason = Literal["trimmed", "epoch_changed"]
 _TOKEN_HEAD: Final = '{"type":"assistant_message","token":"'
 _TOKEN_TAIL: Final = '","is_final":false}'
 _FINAL_BODY: Final = '{"type":"assistant_message","token":"","is_final":true}'
+_LOG_MEMBERS: Final = frozenset({"turn_id", "offset", "from_offset"})
 
 
 class FrameKind(enum.IntEnum):
@@ -31,6 +32,10 @@ class FrameKind(enum.IntEnum):
     NOTICE = 4
     FINAL = 5
     ERROR = 6
+
+
+# For each token: on Python 3.11 a function written in Python finds the member of an enum.
+_USER_MESSAGE, _TOKEN, _NOTICE, _FINAL = FrameKind.USER_MESSAGE, FrameKind.TOKEN, FrameKind.NOTICE, FrameKind.FINAL
 
 
 class CloseCode(enum.IntEnum):
@@ -60,6 +65,24 @@ COME_BACK: Final = frozenset(
 )
 
 
+_CLOSE_CODES: Final = {
+    "server_restart": CloseCode.SERVER_RESTART,
+    "idle": CloseCode.IDLE,
+    "rate_limited": CloseCode.RATE_LIMITED,
+    "store_unavailable": CloseCode.STORE_UNAVAILABLE,
+    "too_slow": CloseCode.TOO_SLOW,
+    "session_deleted": CloseCode.SESSION_DELETED,
+    "unauthorized": CloseCode.UNAUTHORIZED,
+    "forbidden": CloseCode.FORBIDDEN,
+    "kicked": CloseCode.FORBIDDEN,
+}
+
+
+def close_code(reason: RelayError) -> CloseCode:
+    """Give the close code that fits the reason of a leaving: PROTOCOL's table "Leaving"."""
+    return _CLOSE_CODES.get(reason.code, CloseCode.INTERNAL)
+
+
 class Frame(msgspec.Struct, gc=False):
     """One frame of a session's log.
 
@@ -80,12 +103,12 @@ class Frame(msgspec.Struct, gc=False):
     @property
     def is_terminal(self) -> bool:
         """Is this the frame that ends its turn?"""
-        return self.kind >= FrameKind.FINAL
+        return self.kind >= _FINAL
 
     @property
     def plain(self) -> str | None:
         """The text for a plain client; ``None`` for frames that only ``gateway.v1`` knows."""
-        if self.kind is FrameKind.USER_MESSAGE or self.kind is FrameKind.NOTICE:
+        if self.kind is _USER_MESSAGE or self.kind is _NOTICE:
             return None
         return self.body
 
@@ -98,7 +121,7 @@ class Frame(msgspec.Struct, gc=False):
     @property
     def token_text(self) -> str:
         """A token frame's text as it stands between the quotes of a JSON string; empty for other kinds."""
-        if self.kind is not FrameKind.TOKEN:
+        if self.kind is not _TOKEN:
             return ""
         return self.body[len(_TOKEN_HEAD) : -len(_TOKEN_TAIL)]
 
@@ -132,14 +155,16 @@ class Snapshot(msgspec.Struct, frozen=True):
         return f'{json_text.encode(head)[:-1]},"content":{content},{json_text.encode(tail)[1:]}'
 
 
-def user_message(turn_id: str, body: str) -> Frame:
-    """Make a turn's first frame; ``body`` is the client's message as one JSON object."""
-    return Frame(FrameKind.USER_MESSAGE, turn_id, body)
+def user_message(turn_id: str, body: str, offset: int = 0) -> Frame:
+    """Make a turn's first frame from the client's message, one JSON object; members of the log's names are left out."""
+    if any(f'"{name}":' in body for name in _LOG_MEMBERS):
+        body = json_text.encode(_without_log_members(json_text.decode(body)))
+    return Frame(_USER_MESSAGE, turn_id, body, "", offset)
 
 
 def token(turn_id: str, text: str) -> Frame:
     """Make the frame of one token, which may be empty."""
-    return Frame(FrameKind.TOKEN, turn_id, token_body(json_text.encode_string(text)))
+    return Frame(_TOKEN, turn_id, token_body(json_text.encode_string(text)))
 
 
 def token_body(token_text: str) -> str:
@@ -149,13 +174,17 @@ def token_body(token_text: str) -> str:
 
 def event(turn_id: str, fields: dict[str, Any]) -> Frame:
     """Make the frame that passes on another object of the agent (any JSON), less members that are the log's."""
-    kept = {name: value for name, value in fields.items() if name not in ("turn_id", "offset")}
-    return Frame(FrameKind.EVENT, turn_id, json_text.encode(kept))
+    return Frame(FrameKind.EVENT, turn_id, json_text.encode(_without_log_members(fields)))
 
 
 def notice(turn_id: str, code: str, content: str) -> Frame:
     """Make a frame that tells something and ends nothing."""
     return Frame(FrameKind.NOTICE, turn_id, json_text.encode({"type": "notice", "code": code, "content": content}))
+
+
+def operator_notice(content: str) -> str:
+    """Write an operator's words to every client: not in the log, without a ``turn_id``."""
+    return json_text.encode({"type": "notice", "code": "operator", "content": content})
 
 
 def final(turn_id: str, finish_reason: FinishReason = "stop") -> Frame:
@@ -201,6 +230,10 @@ def merged_tokens(run: list[Frame]) -> str:
     first, last = run[0], run[-1]
     body = token_body("".join(frame.token_text for frame in run))
     return f'{body[:-1]},"turn_id":"{last.turn_id}","from_offset":{first.offset},"offset":{last.offset}}}'
+
+
+def _without_log_members(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in _LOG_MEMBERS}
 
 
 def _error_members(reason: RelayError) -> dict[str, Any]:

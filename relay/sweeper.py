@@ -8,12 +8,13 @@ import random
 from typing import Final
 
 from relay.conf import conf
+from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.runner import Runner
 
 logger = logging.getLogger(__name__)
 
-SWEEP_SESSIONS: Final = 100  # a sweep; the rest waits for the next, or for another worker
+SWEEP_SESSIONS: Final = 1_000  # a sweep: what a worker that dies may leave; the rest waits for the next
 
 
 class Sweeper:
@@ -44,5 +45,7 @@ class Sweeper:
             await asyncio.sleep(conf.lease_seconds * random.uniform(0.25, 0.75))  # noqa: S311 - no secret
             try:
                 await self.sweep()
+            except StoreUnavailable:
+                logger.warning("the store is out of reach: sessions without a worker wait")
             except Exception:
                 logger.exception("a sweep failed; the next one follows")

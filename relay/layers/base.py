@@ -10,7 +10,7 @@ Cancelling a call (``asyncio``) leaves it done or not done, never half done: rep
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import ClassVar, Final
 
 from channels.layers import BaseChannelLayer
@@ -18,6 +18,7 @@ from channels.layers import BaseChannelLayer
 from relay.cursor import Cursor
 from relay.frames import Frame
 from relay.layers.values import Accepted, CancelAck, NewTurn, Rate, SessionState, Turn
+from relay.layers.waiters import Take
 
 EXTENSION: Final = "sessions"
 
@@ -27,6 +28,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     extensions: ClassVar[list[str]] = ["groups", "flush", EXTENSION]
     survives_process: ClassVar[bool] = True  # may another process go on where this one ended?
+    limits: Limits  # what is kept beside the sessions
 
     # Turns: from a client's message to its terminal frame.
 
@@ -61,8 +63,30 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
             The offset of the last of them.
 
         Raises:
-            LeaseLost: another worker has the session, or the session is gone.
+            LeaseLost: another worker has the session, the session is gone, or the store has lost appends that it had
+                confirmed.
             TurnCancelled: nothing was stored; call ``finish``.
+        """
+
+    @abc.abstractmethod
+    def begin_append(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
+        """Begin to append one frame, and wait for nothing, so that a token wakes no task.
+
+        What goes wrong with it is raised by the turn's next ``append`` or ``end_append``.
+
+        Args:
+            stored: is called once the frame is in the log, perhaps within this call.
+
+        Returns:
+            Whether it was begun; if not, nothing has happened, and ``append`` does it, or says why not.
+        """
+
+    @abc.abstractmethod
+    async def end_append(self, turn: Turn) -> None:
+        """Wait for the append that was begun, if one is under way.
+
+        Raises:
+            As ``append``.
         """
 
     @abc.abstractmethod
@@ -73,7 +97,8 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
             The terminal that is stored: of a cancelled turn ``cancelled``, whatever was asked.
 
         Raises:
-            LeaseLost: another worker has the session, or the session is gone.
+            LeaseLost: another worker has the session, the session is gone, or the store has lost appends that it had
+                confirmed: half an answer gets no end that makes it look whole.
         """
 
     @abc.abstractmethod
@@ -108,7 +133,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
             The terminal that is stored.
 
         Raises:
-            LeaseLost: another turn has begun since.
+            LeaseLost: another turn has begun since, another worker has this one, or the session was deleted.
         """
 
     @abc.abstractmethod
@@ -130,8 +155,11 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     @abc.abstractmethod
-    def tail(self, session_id: str, after: Cursor) -> AsyncGenerator[list[Frame], None]:
+    def tail(self, session_id: str, after: Cursor, take: Take | None = None) -> AsyncGenerator[list[Frame], None]:
         """Give what lies after a position, then what comes, in batches: never a hole, never a duplicate.
+
+        Args:
+            take: is offered what comes while the iterator waits; a frame that it takes is not given any more.
 
         Raises:
             ReplayGap: as in ``read``; begin again after the snapshot.
@@ -141,8 +169,11 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     # Sessions.
 
     @abc.abstractmethod
-    async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> None:
+    async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
         """Enter a viewer, or keep it entered: an entry lasts ``VIEWER_SECONDS`` after the last call.
+
+        Returns:
+            How many watch, this one counted.
 
         Raises:
             NotOwner: the session belongs to another subject; it belongs to the first that attached.
@@ -177,6 +208,20 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     async def start(self) -> None:
         """Connect; called once for each event loop, before anything else."""
+
+    async def check(self) -> None:
+        """See whether every store can be written to.
+
+        Raises:
+            StoreUnavailable: one cannot, or did not answer in time.
+        """
+
+    async def check_announcements(self) -> None:
+        """Announce something to this process itself, on the lines that tails listen on; return when it has arrived.
+
+        Raises:
+            StoreUnavailable: a store did not take it.
+        """
 
     async def close(self) -> None:
         """Let go of connections and tasks; what is stored stays."""

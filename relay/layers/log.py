@@ -9,6 +9,7 @@ from relay.cursor import Cursor
 from relay.exceptions import ReplayGap
 from relay.frames import Frame, FrameKind, Snapshot, SnapshotReason
 
+_TOKEN, _USER_MESSAGE = FrameKind.TOKEN, FrameKind.USER_MESSAGE  # see frames.py
 _COMPACT_FRAMES = 1_024  # trimmed places are given back when there are so many, and as many as are kept
 
 
@@ -36,18 +37,21 @@ class Log:
     def extend(self, frames: Iterable[Frame]) -> None:
         """Append frames, number them, and trim what is over the bounds."""
         for frame in frames:
-            kind = frame.kind
-            if kind is FrameKind.TOKEN:
-                pass  # most are, and it asks for nothing more
-            elif kind is FrameKind.USER_MESSAGE:
+            self.append(frame)
+
+    def append(self, frame: Frame) -> None:
+        """Append a frame, number it, and trim what is over the bounds."""
+        kind = frame.kind
+        if kind is not _TOKEN:  # most are, and ask for nothing more
+            if kind is _USER_MESSAGE:
                 self._begin_turn(frame.turn_id)
             elif frame.is_terminal:
                 self._terminal = frame
-            self.newest += 1
-            frame.offset = self.newest
-            self._frames.append(frame)
-            self._bytes += frame.size
-        while len(self._frames) - self._trimmed > self._max_frames or self._bytes > self._max_bytes:
+        self.newest += 1
+        frame.offset = self.newest
+        self._frames.append(frame)
+        self._bytes += frame.size
+        while self._bytes > self._max_bytes or len(self._frames) - self._trimmed > self._max_frames:
             self._trim_one()
 
     def restart_turn(self, turn_id: str, text: str) -> None:

@@ -26,9 +26,11 @@ from relay.frames import Frame
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
 from relay.layers.channels import MemoryChannels
+from relay.layers.limits import MemoryLimits
 from relay.layers.memory_session import MemorySession, TurnRecord
 from relay.layers.memory_shelves import Shelves
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, SessionState, Turn, agent_message
+from relay.layers.waiters import Take
 
 TAIL_BATCH_FRAMES = 256  # a viewer that is behind reads so many at once, then lets others run
 
@@ -46,6 +48,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         self.bounds = bounds or configured_bounds()
         self._clock = clock
         self._shelves = Shelves(self.bounds, clock)
+        self.limits = MemoryLimits(clock)
 
     # Turns.
 
@@ -94,13 +97,15 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             subject=record.subject,
             is_abandoned=record.is_abandoned,
             is_cancelled=record.is_cancelled,
+            waited_seconds=record.waited_seconds,
+            traceparent=record.traceparent,
             append_number=record.append_number,
+            epoch=session.log.epoch,
         )
 
     async def append(self, turn: Turn, frames: list[Frame]) -> int:
         session, record = self._owned(turn)
-        if turn.append_number > record.append_number:
-            raise LeaseLost  # the store has lost frames that it had confirmed
+        _refuse_if_behind(turn, record)
         if record.append_number == turn.append_number:
             if record.is_cancelled:
                 raise TurnCancelled
@@ -111,9 +116,28 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         self._shelves.lease(session, record)
         return record.append_end
 
+    def begin_append(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
+        session = self._shelves.known(turn.session_id)
+        record = session.running if session is not None else None
+        if session is None or record is None or record.lease_id != turn.lease_id or record.is_cancelled:
+            return False
+        if record.append_number != turn.append_number:
+            return False
+        session.write_one(frame)
+        record.append_number += 1
+        record.append_end = frame.offset
+        turn.append_number = record.append_number
+        self._shelves.lease(session, record)
+        stored()
+        return True
+
+    async def end_append(self, turn: Turn) -> None:
+        """See ``SessionLayer``: what is begun here has ended."""
+
     async def finish(self, turn: Turn, terminal: Frame) -> Frame:
         session, record = self._owned(turn, ended=True)
         if record.terminal is None:
+            _refuse_if_behind(turn, record)
             if record.is_cancelled:
                 terminal = frames_.final(turn.turn_id, "cancelled")
             session.end_turn(record, terminal)
@@ -181,7 +205,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
     async def read(self, session_id: str, after: Cursor, limit: int) -> list[Frame]:
         return self._shelves.open(session_id).log.after(after, limit)
 
-    async def tail(self, session_id: str, after: Cursor) -> AsyncGenerator[list[Frame], None]:
+    async def tail(self, session_id: str, after: Cursor, take: Take | None = None) -> AsyncGenerator[list[Frame], None]:
         session = self._shelves.open(session_id)
         loop = asyncio.get_running_loop()  # once: on Python 3.11 it costs a system call
         while True:
@@ -194,15 +218,16 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
                 after = Cursor(after.epoch, batch[-1].offset)
                 yield batch
             else:
-                await session.wait(loop)
+                after = Cursor(after.epoch, await session.waiters.wait(after.offset, take, loop))
 
     # Sessions.
 
-    async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> None:
+    async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
         session = self._shelves.open(session_id)
         session.admit(subject)
         session.viewers.enter(viewer)
         self._shelves.settle(session)
+        return len(session.viewers)
 
     async def detach(self, session_id: str, viewer: str) -> int:
         session = self._shelves.find(session_id)
@@ -249,6 +274,11 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         if record.status == "ended" and not ended:
             raise LeaseLost
         return session, record
+
+
+def _refuse_if_behind(turn: Turn, record: TurnRecord) -> None:
+    if turn.append_number > record.append_number:
+        raise LeaseLost  # the store has lost frames that it had confirmed
 
 
 def _cancel(records: Iterable[TurnRecord]) -> int:

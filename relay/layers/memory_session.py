@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from relay import frames
@@ -14,12 +14,13 @@ from relay.frames import Frame
 from relay.layers.bounds import Bounds
 from relay.layers.log import Log
 from relay.layers.values import Accepted, NewTurn, SessionState, Turn, TurnStatus, new_id
+from relay.layers.waiters import Waiters
 
 
 class TurnRecord:
     """What the layer knows of one turn."""
 
-    def __init__(self, new_turn: NewTurn) -> None:
+    def __init__(self, new_turn: NewTurn, queued_at: float) -> None:
         self.turn_id = new_turn.turn_id
         self.body = new_turn.body
         self.client_message_id = new_turn.client_message_id
@@ -28,6 +29,9 @@ class TurnRecord:
         self.status: TurnStatus = "queued"
         self.is_cancelled = False
         self.is_abandoned = False
+        self.traceparent = new_turn.traceparent
+        self.queued_at = queued_at
+        self.waited_seconds = 0.0
         self.lease_id = ""
         self.lease_expires_at = 0.0
         self.append_number = 0
@@ -82,10 +86,10 @@ class MemorySession:
     def __init__(self, session_id: str, bounds: Bounds, clock: Callable[[], float]) -> None:
         self.session_id = session_id
         self.touched_at = clock()
-        self.active_at = clock()
+        self.begun_at = self.active_at = clock()
         self.log = Log(new_id(), max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
         self.turns: OrderedDict[str, TurnRecord] = OrderedDict()
-        self.queue: deque[TurnRecord] = deque()
+        self.queue: list[TurnRecord] = []  # short; a deque holds 0.8 kB
         self.running: TurnRecord | None = None
         self.viewers = Viewers(bounds.viewer_seconds, clock)
         self.is_forgotten = False
@@ -94,7 +98,7 @@ class MemorySession:
         self._clock = clock
         self._owner: str | None = None
         self._named: dict[str, TurnRecord] = {}
-        self._waiters: list[asyncio.Future[None]] = []
+        self.waiters = Waiters()
 
     @property
     def unfinished(self) -> int:
@@ -116,9 +120,9 @@ class MemorySession:
         return self.running or (self.queue[0] if self.queue else None)
 
     def put_in_queue(self, new_turn: NewTurn) -> TurnRecord:
-        record = TurnRecord(new_turn)
+        record = TurnRecord(new_turn, self._clock())
         if new_turn.on_busy is OnBusy.INTERRUPT:
-            self.queue.appendleft(record)
+            self.queue.insert(0, record)
         else:
             self.queue.append(record)
         self.active_at = self._clock()
@@ -126,8 +130,9 @@ class MemorySession:
         return record
 
     def start_next(self, lease_id: str) -> TurnRecord:
-        record = self.queue.popleft()
+        record = self.queue.pop(0)
         record.status, record.lease_id = "running", lease_id
+        record.waited_seconds = self._clock() - record.queued_at
         self.running = record
         self.write([frames.user_message(record.turn_id, record.body)])
         return record
@@ -140,7 +145,7 @@ class MemorySession:
 
     def adopt(self, turn: Turn) -> TurnRecord:
         """Take in a running turn that the store has forgotten."""
-        record = TurnRecord(NewTurn(turn_id=turn.turn_id, body="", subject=turn.subject))
+        record = TurnRecord(NewTurn(turn_id=turn.turn_id, body="", subject=turn.subject), self._clock())
         record.status, record.lease_id = "running", turn.lease_id
         self._remember(record)
         return record
@@ -166,19 +171,21 @@ class MemorySession:
     # The log and who waits for it.
 
     def begin_epoch(self) -> None:
+        self.waiters.wake()  # their offsets are of the old one
         self.log = Log(new_id(), max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
 
     def write(self, new_frames: list[Frame]) -> None:
+        if len(new_frames) == 1:
+            self.write_one(new_frames[0])
+            return
         self.log.extend(new_frames)
         self.active_at = self._clock()
-        self.wake()
+        self.waiters.wake()
 
-    def wake(self) -> None:
-        _wake(self._waiters)
-
-    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait until something was written, or the session is gone."""
-        await _wait(self._waiters, loop)
+    def write_one(self, frame: Frame) -> None:
+        self.log.append(frame)
+        self.active_at = self._clock()
+        self.waiters.offer(frame)
 
     # The session.
 
@@ -203,15 +210,16 @@ class MemorySession:
             queued=tuple(record.turn_id for record in self.queue),
             viewers=len(self.viewers),
             idle_seconds=self._clock() - self.active_at,
+            age_seconds=self._clock() - self.begun_at,
         )
 
     def forget(self) -> None:
         self.is_forgotten = True
-        self.wake()
+        self.waiters.wake()
 
     def delete(self) -> None:
         self.is_deleted = True
-        self.wake()
+        self.waiters.wake()
         if self.running is not None:
             self.running.cancel()
 

@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from relay.cursor import Cursor
@@ -20,19 +19,23 @@ from relay.exceptions import NotOwner, StoreUnavailable
 from relay.frames import Frame
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
-from relay.layers.redis_channels import RedisChannels
-from relay.layers.redis_connection import Reply
+from relay.layers.redis_channels import RedisChannels, channel_host
 from relay.layers.redis_frames import decode_all
-from relay.layers.redis_ring import Ring
+from relay.layers.redis_limits import RedisLimits
+from relay.layers.redis_ring import Ring, store_name
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_store import Store
 from relay.layers.redis_turns import RedisTurns
 from relay.layers.redis_values import gap, state
+from relay.layers.redis_wire import Reply
 from relay.layers.values import SessionState, new_id
+from relay.layers.waiters import Take
+from relay.loops import running_loop
 
 logger = logging.getLogger(__name__)
 
 PREFIX: Final = "relay"
+CHECK_SECONDS: Final = 0.8  # a Kubernetes probe waits for one second
 
 
 class RedisSessionLayer(RedisTurns, SessionLayer):
@@ -62,9 +65,12 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         self._prefix = prefix
         self._clock = clock
         self._scripts = Scripts(self.bounds)
-        self._ring = Ring([urlsplit(url)._replace(query="").geturl().rpartition("@")[2] for url in urls])
+        self._ring = Ring([store_name(url) for url in urls])
         self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Store]] = WeakKeyDictionary()
-        self._channels = RedisChannels(hosts=self._urls, prefix=f"{prefix}.channels", **channels)
+        self.limits = RedisLimits(self)
+        self._channels = RedisChannels(
+            hosts=[channel_host(url) for url in urls], prefix=f"{prefix}.channels", **channels
+        )
 
     # The log.
 
@@ -75,21 +81,23 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             raise gap(reply)
         return decode_all(reply[1], after.offset)
 
-    async def tail(self, session_id: str, after: Cursor) -> AsyncGenerator[list[Frame], None]:
+    async def tail(self, session_id: str, after: Cursor, take: Take | None = None) -> AsyncGenerator[list[Frame], None]:
         async with (
             self._store(session_id).watch(session_id) as watch,
-            aclosing(watch.tail(after, partial(self.read, session_id))) as batches,
+            aclosing(watch.tail(after, partial(self.read, session_id), take)) as batches,
         ):
             async for batch in batches:
                 yield batch
 
     # Sessions.
 
-    async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> None:
+    async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
         owner = "" if subject is None else f"={subject}"
         reply = await self._store(session_id).write("attach", session_id, self._now(), new_id(), viewer, owner)
         if reply == b"forbidden":
             raise NotOwner
+        viewers: int = reply
+        return viewers
 
     async def detach(self, session_id: str, viewer: str) -> int:
         left: int = await self._store(session_id).write("detach", session_id, self._now(), viewer)
@@ -122,7 +130,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
 
     async def pending(self, limit: int) -> list[str]:
         pages = await asyncio.gather(
-            *(store.call("pending", ("w",), self._now(), limit) for store in self._here()), return_exceptions=True
+            *(self._pending(store, limit) for store in self._here()), return_exceptions=len(self._urls) > 1
         )
         names: list[str] = []
         for page in pages:
@@ -133,6 +141,15 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             else:
                 names += [name.decode() for name in page]
         return names[:limit]
+
+    async def _pending(self, store: Store, limit: int) -> list[bytes]:
+        """Ask one store; one that does not answer at once holds up the sessions of the others no longer."""
+        try:
+            async with asyncio.timeout(self.bounds.lease_seconds / 4):
+                names: list[bytes] = await store.call("pending", ("w",), self._now(), limit)
+        except TimeoutError as exc:
+            raise StoreUnavailable from exc
+        return names
 
     # Groups and channels.
 
@@ -177,6 +194,16 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         for store in self._here():
             store.start()
 
+    async def check(self) -> None:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await asyncio.gather(*(store.check() for store in self._here()))
+        except TimeoutError as exc:
+            raise StoreUnavailable from exc
+
+    async def check_announcements(self) -> None:
+        await asyncio.gather(*(store.check_announcements() for store in self._here()))
+
     async def close(self) -> None:
         for store in self._stores.pop(asyncio.get_running_loop(), []):
             await store.close()
@@ -188,7 +215,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
 
     def _here(self) -> list[Store]:
         """Give the stores, as this event loop uses them."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         stores = self._stores.get(loop)
         if stores is None:
             stores = [Store(url, self._prefix, self.bounds, self._scripts) for url in self._urls]

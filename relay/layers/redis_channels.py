@@ -10,14 +10,36 @@ import asyncio
 import logging
 import secrets
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
+from redis.asyncio.connection import parse_url
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisError
+
+from relay.layers.redis_sentinel import parse_sentinel_url
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS: Final = 10.0  # between looks at a quiet line
+IDLE_SECONDS: Final = 5.0  # a line is quiet for so long, then it is asked, then it is given up
+RETRY_SECONDS: Final = 1.0
 _ADDRESSEE: Final = "__asgi_channel__"
+
+
+def channel_host(url: str) -> str | dict[str, Any]:
+    """Name a store as ``channels_redis`` wants it: keywords of any type where sentinels know it."""
+    sentinel_url = parse_sentinel_url(url)
+    if sentinel_url is None:
+        return url
+    options: dict[str, Any] = dict(parse_url(sentinel_url.store_url))
+    known: dict[str, Any] = {name: options[name] for name in ("db", "username", "password") if name in options}
+    return {
+        "sentinels": list(sentinel_url.sentinels),
+        "master_name": sentinel_url.service,
+        "sentinel_kwargs": {"password": sentinel_url.password},
+        "ssl": urlsplit(url).scheme.startswith("rediss"),
+        **known,
+    }
 
 
 class RedisChannels(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_redis has no types
@@ -68,7 +90,7 @@ class ProcessChannels(RedisPubSubLoopLayer):  # type: ignore[misc]  # channels_r
             return received
         if self._subscribing is None:
             self.channels[self._process] = _Sorter(self)
-            self._subscribing = asyncio.create_task(self._get_shard(self._process).subscribe(self._process))
+            self._subscribing = asyncio.create_task(self._subscribe())
         queue = self.channels.setdefault(channel, _Queue(self._capacity))
         try:
             message: dict[str, Any] = self.channel_layer.deserialize(await queue.get())
@@ -76,6 +98,15 @@ class ProcessChannels(RedisPubSubLoopLayer):  # type: ignore[misc]  # channels_r
             self.channels.pop(channel, None)  # the socket ends
             raise
         return message
+
+    async def _subscribe(self) -> None:
+        while True:
+            try:
+                await self._get_shard(self._process).subscribe(self._process)
+            except (RedisError, OSError):
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def close(self) -> None:
         """Hang up."""
@@ -87,20 +118,40 @@ class ProcessChannels(RedisPubSubLoopLayer):  # type: ignore[misc]  # channels_r
 
 
 class _Shard(RedisSingleShardConnection):  # type: ignore[misc]  # channels_redis has no types
-    """A connection that takes an outage calmly: the original writes a stack trace each second."""
+    """A connection that takes an outage calmly, and notices when its line has died without a word.
+
+    The original writes a stack trace each second of an outage, and waits on a dead line for ever.
+    """
 
     async def _do_receiving(self) -> None:
+        is_asked = False  # whether it is still there
         while True:
             try:
-                if self._pubsub is not None and self._pubsub.subscribed:
-                    self._receive_message(
-                        await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=IDLE_SECONDS)
-                    )
+                if self._pubsub is None or not self._pubsub.subscribed:
+                    await asyncio.sleep(0.1)  # as the original: nothing tells of the first subscription
+                    continue
+                message = await self._pubsub.get_message(timeout=IDLE_SECONDS)
+                if message is not None:
+                    is_asked = False
+                    if message["type"] == "message":
+                        self._receive_message(message)
+                elif is_asked:
+                    is_asked = False
+                    await self._pubsub.connection.disconnect()  # the next look connects, and subscribes again
                 else:
-                    await asyncio.sleep(0.1)
+                    is_asked = True
+                    await self._pubsub.ping()
             except (RedisError, OSError) as exc:
+                is_asked = False
                 logger.debug("no connection for groups and channels: %s", type(exc).__name__)
-                await asyncio.sleep(1)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def flush(self) -> None:
+        """Hang up, on sentinels too: the original forgets them."""
+        pool = None if self._redis is None else self._redis.connection_pool
+        await super().flush()
+        if isinstance(pool, SentinelConnectionPool):
+            await pool.sentinel_manager.aclose()
 
 
 class _Queue(asyncio.Queue[bytes]):

@@ -10,13 +10,16 @@ import logging
 import random
 import time
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
+from relay import metrics
 from relay.exceptions import StoreUnavailable
-from relay.layers.redis_connection import OUTAGES, Argument, RedisConnection, Reply, pack
+from relay.histogram import Buckets
+from relay.layers.redis_connection import Argument, RedisConnection, is_unable, pack
 from relay.layers.redis_scripts import Scripts
+from relay.layers.redis_wire import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +28,28 @@ MAX_WAITING_CALLS: Final = 20_000  # more than a process can have in flight unle
 RETRY_SECONDS: Final = (0.02, 0.5)  # the first and the longest pause before an exchange is repeated
 
 
-class _Call:
-    __slots__ = ("command", "give_up_at", "result", "sha")
+class Promise(Protocol):
+    """Who gets a reply, or why there is none: a future, or what does with it what must be done at once."""
 
-    def __init__(self, command: bytes, sha: str, give_up_at: float, result: asyncio.Future[Reply]) -> None:
+    def done(self) -> bool:
+        """Has it got one, or does it want none any more?"""
+
+    def set_result(self, reply: Reply, /) -> None:
+        """Take the reply. Must not raise, nor wait."""
+
+    def set_exception(self, failure: Exception, /) -> None:
+        """Take what went wrong. Must not raise, nor wait."""
+
+
+class _Call:
+    __slots__ = ("asked_at", "command", "duration", "promise", "sha")
+
+    def __init__(self, command: bytes, sha: str, duration: Buckets, promise: Promise) -> None:
         self.command = command
         self.sha = sha
-        self.give_up_at = give_up_at
-        self.result = result
+        self.duration = duration
+        self.promise = promise
+        self.asked_at = time.monotonic()
 
 
 class GroupCommit:
@@ -55,11 +72,23 @@ class GroupCommit:
         Raises:
             StoreUnavailable: (when awaited) the store did not answer within ``patience_seconds``.
         """
+        result: asyncio.Future[Reply] = self._loop.create_future()
+        self.begin(result, name, keys, arguments)
+        return result
+
+    def begin(self, promise: Promise, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
+        """Call a script for somebody who does not wait.
+
+        Raises:
+            StoreUnavailable: too many calls wait already.
+        """
         if len(self._waiting) >= MAX_WAITING_CALLS:
             raise StoreUnavailable
         sha = self._scripts[name].sha
         command = pack("EVALSHA", sha, len(keys), *keys, *arguments)
-        return self._send(command, sha)
+        self._waiting.append(_Call(command, sha, metrics.STORE_CALLS.labels(name), promise))
+        if self._working is None:
+            self._working = self._loop.create_task(self._work(), name="group commit")
 
     async def close(self) -> None:
         """Hang up; calls that wait are refused."""
@@ -69,13 +98,6 @@ class GroupCommit:
         self._refuse(list(self._waiting))
         self._waiting.clear()
         await self._connection.close()
-
-    def _send(self, command: bytes, sha: str) -> asyncio.Future[Reply]:
-        result: asyncio.Future[Reply] = self._loop.create_future()
-        self._waiting.append(_Call(command, sha, time.monotonic() + self._patience_seconds, result))
-        if self._working is None:
-            self._working = self._loop.create_task(self._work(), name="group commit")
-        return result
 
     async def _work(self) -> None:
         pause_seconds = RETRY_SECONDS[0]
@@ -93,12 +115,13 @@ class GroupCommit:
                 pause_seconds = min(2 * pause_seconds, RETRY_SECONDS[1])
         finally:  # no await since the last look at _waiting, so no call is forgotten
             self._working = None
-            self._refuse(batch)
+            self._refuse([*batch, *self._waiting])
+            self._waiting.clear()
 
     def _next_batch(self) -> list[_Call]:
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_EXCHANGE_CALLS))]
-        return [call for call in batch if not call.result.done()]
+        return [call for call in batch if not call.promise.done()]
 
     async def _exchange(self, batch: list[_Call]) -> BaseException | None:
         """Send a batch once and hand out the replies. Returns what broke it off; what then has no reply is left."""
@@ -106,47 +129,56 @@ class GroupCommit:
         failure: BaseException | None = None
         try:
             await self._connection.exchange([call.command for call in batch], replies)
-        except OUTAGES as exc:
+        except (RedisError, OSError) as exc:
             failure = exc
         unknown: set[str] = set()
+        now = time.monotonic()
         for call, reply in zip(batch, replies, strict=False):
             if isinstance(reply, NoScriptError):
                 unknown.add(call.sha)
-            elif not call.result.done():
-                _settle(call.result, reply)
+            elif is_unable(reply):
+                failure = reply
+            elif not call.promise.done():
+                call.duration.observe(now - call.asked_at)
+                _settle(call.promise, reply)
         if failure is None and unknown:
             failure = await self._load(unknown)
-            self._waiting.extendleft(call for call in reversed(batch) if failure is None and not call.result.done())
+            self._waiting.extendleft(call for call in reversed(batch) if failure is None and not call.promise.done())
         return failure
 
     async def _load(self, shas: set[str]) -> BaseException | None:
         texts = [self._scripts.with_sha(sha).text for sha in sorted(shas)]
+        replies: list[Reply] = []
         try:
-            await self._connection.exchange([pack("SCRIPT", "LOAD", text) for text in texts], [])
-        except OUTAGES as exc:
+            await self._connection.exchange([pack("SCRIPT", "LOAD", text) for text in texts], replies)
+        except (RedisError, OSError) as exc:
             return exc
-        return None
+        return next((reply for reply in replies if isinstance(reply, RedisError)), None)
 
     def _put_back(self, batch: list[_Call], failure: BaseException) -> None:
-        now = time.monotonic()
-        left = [call for call in (*batch, *self._waiting) if not call.result.done()]
-        late = [call for call in left if call.give_up_at <= now]
+        too_old = time.monotonic() - self._patience_seconds
+        repeated = [call for call in batch if not call.promise.done()]
+        left = [*repeated, *self._waiting]
+        late = [call for call in left if call.asked_at <= too_old]
         self._refuse(late, failure)
-        self._waiting = deque(call for call in left if call.give_up_at > now)
+        self._waiting = deque(call for call in left if call.asked_at > too_old)
+        metrics.STORE_REPEATS.inc(len(repeated))
         if late:
             logger.warning("the store does not answer (%s): %d calls given up", type(failure).__name__, len(late))
 
     @staticmethod
     def _refuse(calls: list[_Call], cause: BaseException | None = None) -> None:
         for call in calls:
-            if not call.result.done():
+            if not call.promise.done():
+                metrics.STORE_ERRORS.labels("unavailable").inc()
                 error = StoreUnavailable()
                 error.__cause__ = cause
-                call.result.set_exception(error)
+                call.promise.set_exception(error)
 
 
-def _settle(result: asyncio.Future[Reply], reply: Reply) -> None:
+def _settle(promise: Promise, reply: Reply) -> None:
     if isinstance(reply, Exception):
-        result.set_exception(reply)
+        metrics.STORE_ERRORS.labels("refused").inc()
+        promise.set_exception(reply)
     else:
-        result.set_result(reply)
+        promise.set_result(reply)

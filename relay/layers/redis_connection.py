@@ -6,8 +6,8 @@ Nothing here repeats a command: who sent it knows whether it may be repeated, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
 
 import hiredis
 from redis import exceptions
@@ -15,20 +15,28 @@ from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from relay.layers.redis_sentinel import Sentinels, parse_sentinel_url
+from relay.layers.redis_wire import Reply, Wire
+
 # A reply that says the store cannot serve now, or is not the one to ask: connect anew, and repeat.
-OUTAGES: Final = (
+_OUTAGES: Final = (
     exceptions.ConnectionError,  # among them LOADING and a refused login of a server that has just begun
-    exceptions.TimeoutError,
     exceptions.ReadOnlyError,
     exceptions.MasterDownError,
     exceptions.TryAgainError,
     exceptions.ClusterDownError,
-    OSError,
-    TimeoutError,
 )
 
+_UNABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # no disk, no replicas, somebody's endless script
+
 Argument = str | bytes | int | float
-Reply = Any  # what a script returns: bytes, numbers, None, lists of these; the caller knows which
+
+
+def is_unable(reply: Reply) -> bool:
+    """Does the store say that it cannot do this now, as opposed to never? The connection is as good as before."""
+    if isinstance(reply, exceptions.OutOfMemoryError):
+        return True
+    return isinstance(reply, exceptions.ResponseError) and str(reply).partition(" ")[0] in _UNABLE_CODES
 
 
 def pack(*words: Argument) -> bytes:
@@ -41,7 +49,10 @@ class RedisConnection:
     """A connection that is opened when it is first needed, and again after ``close``."""
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
-        options: dict[str, Any] = dict(parse_url(url))  # options of any type, for redis-py alone
+        sentinel_url = parse_sentinel_url(url)
+        self._sentinels = Sentinels(sentinel_url) if sentinel_url is not None else None
+        store_url = url if sentinel_url is None else sentinel_url.store_url
+        options: dict[str, Any] = dict(parse_url(store_url))  # options of any type, for redis-py alone
         connection_class: type[AbstractConnection] = options.pop("connection_class", Connection)
         # Our own limit spans a whole exchange; redis-py's would cost a timer for each reply.
         options |= {
@@ -54,50 +65,73 @@ class RedisConnection:
         }
         self._timeout_seconds = timeout_seconds
         self._connection: AbstractConnection = connection_class(**options)
+        self._wire: Wire | None = None
 
     @property
     def is_open(self) -> bool:
         """Was it opened, and not closed since?"""
-        return bool(self._connection.is_connected)
+        return self._wire is not None
 
     async def open(self) -> None:
         """Connect, if need be, within the time limit."""
-        if not self._connection.is_connected:
+        if self._wire is None:
             async with asyncio.timeout(self._timeout_seconds):
+                if self._sentinels is not None:
+                    address = await self._sentinels.primary()
+                    self._connection.host, self._connection.port = address  # type: ignore[attr-defined]  # no socket file
                 await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it so
+                if self._sentinels is not None:
+                    await self._refuse_replica()
+            self._wire = Wire(cast(Any, self._connection)._writer.transport)  # redis-py hides it
+
+    async def _refuse_replica(self) -> None:
+        """A sentinel may not know yet, as its documentation warns: the server itself knows what it is."""
+        await self._connection.send_packed_command([pack("ROLE")], check_health=False)
+        role = await self._connection.read_response()
+        if role[0] != b"master":
+            raise exceptions.ConnectionError("the server is no primary any more")
 
     async def exchange(self, commands: Sequence[bytes], replies: list[Reply]) -> None:
         """Send commands and collect a reply for each, errors of single ones among them.
 
         What was read before a failure stays in ``replies``; the connection is closed then.
+
+        Raises:
+            RedisError, OSError: there is no connection, it broke, or the store cannot serve.
         """
         try:
-            await self.open()
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._connection.send_packed_command(commands, check_health=False)
-                while len(replies) < len(commands):
-                    replies.append(await self._reply())
+            wire = self._wire or await self._opened()
+            wire.write(b"".join(commands))
+            try:
+                await wire.collect(len(commands), replies, self._timeout_seconds)
+            finally:
+                _raise_outage(replies)
         except BaseException:
             await self.close()
             raise
 
     async def send(self, command: bytes) -> None:
-        """Send one command whose reply comes by ``receive``."""
-        async with asyncio.timeout(self._timeout_seconds):
-            await self._connection.send_packed_command([command], check_health=False)
+        """Send one command whose reply goes to ``hand_to``."""
+        (await self._opened()).write(command)
 
-    async def receive(self) -> Reply:
-        """Wait for the next reply or message."""
-        return await self._connection.read_response()
+    async def hand_to(self, on_reply: Callable[[Reply], None]) -> None:
+        """Hand over each reply or message as it comes, until the line breaks: then raise why."""
+        await (await self._opened()).hand_to(on_reply)
 
     async def close(self) -> None:
         """Hang up without a word."""
+        self._wire = None
         await self._connection.disconnect(nowait=True)
 
-    async def _reply(self) -> Reply:
-        try:
-            return await self._connection.read_response()
-        except exceptions.ResponseError as exc:
-            if isinstance(exc, OUTAGES):
-                raise
-            return exc
+    async def _opened(self) -> Wire:
+        await self.open()
+        assert self._wire is not None  # noqa: S101 - an invariant of `open`
+        return self._wire
+
+
+def _raise_outage(replies: list[Reply]) -> None:
+    """Raise the first reply that says that the store cannot serve; it and what follows is no reply."""
+    for place, reply in enumerate(replies):
+        if isinstance(reply, _OUTAGES):
+            del replies[place:]
+            raise reply

@@ -16,13 +16,14 @@ TOKEN_BYTES: Final = len(frames.token_body(""))  # what a token frame has around
 SEPARATOR: Final = b"\x1e"
 
 _KINDS: Final = {str(kind.value): kind for kind in FrameKind}
-_TOKEN: Final = str(FrameKind.TOKEN.value)
+_TOKEN: Final = FrameKind.TOKEN  # see frames.py
+_TOKEN_DIGIT: Final = str(_TOKEN.value)
 
 
 def encode(frame: Frame) -> str:
     """Write a frame without its offset."""
-    if frame.kind is FrameKind.TOKEN:
-        return f"{_TOKEN}{frame.turn_id}\n{frame.token_text}"
+    if frame.kind is _TOKEN:
+        return f"{_TOKEN_DIGIT}{frame.turn_id}\n{frame.token_text}"
     return f"{frame.kind.value}{frame.turn_id}\n{frame.members}\n{frame.body}"
 
 
@@ -30,9 +31,11 @@ def decode(data: bytes, offset: int) -> Frame:
     """Read a frame that is kept at ``offset``."""
     head, _, text = data.decode().partition("\n")
     kind = _KINDS[head[0]]
-    if kind is FrameKind.TOKEN:
+    if kind is _TOKEN:
         return Frame(kind, head[1:], frames.token_body(text), "", offset)
     members, _, body = text.partition("\n")
+    if kind is FrameKind.USER_MESSAGE:
+        return frames.user_message(head[1:], body, offset)
     return Frame(kind, head[1:], body, members, offset)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from relay.layers.base import Limits
-from relay.layers.redis import RedisSessionLayer
 from relay.layers.values import Rate, new_id
+
+if TYPE_CHECKING:
+    from relay.layers.redis import RedisSessionLayer
 
 
 class RedisLimits(Limits):

@@ -17,7 +17,8 @@ WORK_TTL_SECONDS: Final = 86_400.0  # a session with a running or queued turn wa
 MEMO_SECONDS: Final = 60.0  # a call is not repeated after so long
 
 _FOLDER: Final = Path(__file__).parent / "lua"
-_STANDALONE: Final = ("page", "pending", "position", "take", "use_once")  # they know nothing of sessions
+# They know nothing of sessions.
+_STANDALONE: Final = ("announce", "check", "page", "pending", "position", "take", "use_once")
 
 
 class Script(msgspec.Struct, frozen=True):

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Final
 
+from relay import metrics
 from relay.exceptions import StoreUnavailable
 from relay.frames import Frame
 from relay.layers.bounds import Bounds
-from relay.layers.redis_commit import GroupCommit
-from relay.layers.redis_connection import Argument, Reply
+from relay.layers.redis_commit import GroupCommit, Promise
+from relay.layers.redis_connection import Argument
 from relay.layers.redis_frames import SEPARATOR, decode_all
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_subscriber import Subscriber
 from relay.layers.redis_watch import Watch
+from relay.layers.redis_wire import Reply
+from relay.layers.values import new_id
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +39,19 @@ class Store:
         self._bounds = bounds
         self._watches: dict[str, Watch] = {}
         self._comparing: asyncio.Task[None] | None = None
+        self._probe_channel = f"{prefix}:probe:{new_id()}"
+        self._probe = b""
+        self._probe_arrived = asyncio.Event()
         limits = {"timeout_seconds": bounds.lease_seconds / 2, "patience_seconds": bounds.lease_seconds}
         self._writes = GroupCommit(url, scripts, **limits)
         self._reads = GroupCommit(url, scripts, **limits)
         self._subscriber = Subscriber(url, on_message=self._on_message, on_line=self._on_line, **limits)
-        self.keys = lru_cache(4096)(self._keys)
+        self._indexes = {part: f"{prefix}:{part}" for part in _INDEXES}
+        self.keys = lru_cache(512)(self._keys)  # more than can say something in the same second
 
     def _keys(self, session_id: str) -> tuple[str, ...]:
         """Name a session's keys, in the order in which the scripts know them."""
-        return tuple(
-            f"{self.prefix}:{part}" if part in _INDEXES else f"{self.prefix}:{part}:{session_id}" for part in _PARTS
-        )
+        return tuple(self._indexes.get(part) or f"{self.prefix}:{part}:{session_id}" for part in _PARTS)
 
     # Calls.
 
@@ -61,9 +64,9 @@ class Store:
             keys = (*keys[:-1], f"{keys[-1]}:{call_id}")
         return self._writes.call(name, keys, (now, session_id, *arguments))
 
-    def append(self, session_id: str, now: str, *arguments: Argument) -> asyncio.Future[Reply]:
+    def append(self, promise: Promise, session_id: str, now: str, *arguments: Argument) -> None:
         """Call ``append``, which needs few keys."""
-        return self._writes.call("append", self.keys(session_id)[:5], (now, session_id, *arguments))
+        self._writes.begin(promise, "append", self.keys(session_id)[:5], (now, session_id, *arguments))
 
     def read(self, name: str, session_id: str, now: str, *arguments: Argument) -> asyncio.Future[Reply]:
         """Call a session's script on the connection for reads."""
@@ -73,28 +76,56 @@ class Store:
         """Call a script that is not about one session; names of keys are given without the prefix."""
         return self._reads.call(name, tuple(f"{self.prefix}:{key}" for key in keys), arguments)
 
+    def check(self) -> asyncio.Future[Reply]:
+        """Write something, as every turn does."""
+        return self._writes.call("check", (f"{self.prefix}:check",), ())
+
+    async def check_announcements(self) -> None:
+        """Announce something to ourselves, on the line of every session's announcements; return when it has come."""
+        self._subscriber.add(self._probe_channel)
+        await self._subscriber.confirmed(self._probe_channel)
+        self._probe = new_id().encode()
+        self._probe_arrived.clear()
+        await self._writes.call("announce", (self._probe_channel,), (self._probe,))
+        await self._probe_arrived.wait()
+
     # Watching.
 
-    @asynccontextmanager
-    async def watch(self, session_id: str) -> AsyncGenerator[Watch, None]:
-        """Follow a session's announcements: from here on none is missed, unless the line breaks.
+    def watch(self, session_id: str) -> Following:
+        """Follow a session's announcements: within the block none is missed, unless the line breaks.
 
         Raises:
-            StoreUnavailable: the store did not answer in time.
+            StoreUnavailable: (when entered) the store did not answer in time.
         """
+        return Following(self, session_id)
+
+    async def follow(self, session_id: str) -> Watch:
+        """Do what ``watch`` does, until ``leave``."""
         watch = self._watches.get(session_id)
         if watch is None:
-            watch = self._watches[session_id] = Watch(session_id, self._bounds.max_frames)
-        confirmed = self._subscriber.add(self.keys(session_id)[4])
+            watch = self._watches[session_id] = self._new_watch(session_id)
+        channel = self.keys(session_id)[4]
         watch.users += 1
         try:
-            if not confirmed.is_set():
-                await self._wait_confirmed(confirmed)
-            yield watch
-        finally:
-            watch.users -= 1
-            if not watch.users:
-                asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, watch)
+            self._subscriber.add(channel)
+            async with asyncio.timeout(self._bounds.lease_seconds):
+                await self._subscriber.confirmed(channel)
+        except BaseException as exc:
+            self.leave(watch)
+            if isinstance(exc, TimeoutError):
+                raise StoreUnavailable from exc
+            raise
+        return watch
+
+    def leave(self, watch: Watch) -> None:
+        """Follow no more. The watch is kept for a moment: who reloads a page is back at once."""
+        watch.users -= 1
+        if not watch.users:
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, watch)
+
+    def watched(self, session_id: str) -> Watch | None:
+        """Give the watch of a session that somebody follows here, or did a moment ago."""
+        return self._watches.get(session_id)
 
     def feed(self, session_id: str, epoch: bytes, after: int, frames: list[Frame]) -> None:
         """Give frames that the store has confirmed to those who watch here, without the way round."""
@@ -116,12 +147,8 @@ class Store:
         if self._comparing is None:
             self._comparing = asyncio.create_task(self._compare_for_ever(), name="compare with the store")
 
-    async def _wait_confirmed(self, confirmed: asyncio.Event) -> None:
-        try:
-            async with asyncio.timeout(self._bounds.lease_seconds):
-                await confirmed.wait()
-        except TimeoutError as exc:
-            raise StoreUnavailable from exc
+    def _new_watch(self, session_id: str) -> Watch:
+        return Watch(session_id, max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
 
     def _drop(self, watch: Watch) -> None:
         if not watch.users and self._watches.get(watch.session_id) is watch:
@@ -133,7 +160,11 @@ class Store:
     def _on_message(self, channel: str, data: bytes) -> None:
         watch = self._watches.get(channel.removeprefix(f"{self.prefix}:c:"))
         if watch is None:
+            if channel == self._probe_channel and data == self._probe:  # not an older one, come late
+                self._probe_arrived.set()
             return
+        if watch.appends and not data.startswith(b"!"):
+            return  # see `Append`
         head, _, rest = data.partition(b"\n")
         if not head.startswith(b"!"):
             _feed(watch, head.decode(), rest)
@@ -176,8 +207,26 @@ class Store:
             if position is not watch.position or position is None:
                 continue  # it has moved meanwhile: it is not deaf
             if epoch is None or (epoch.decode(), int(newest)) != (position.epoch, position.offset):
+                metrics.GAPS.labels("comparison").inc()
                 logger.info("session %s: an announcement was lost", watch.session_id)
                 watch.lose_position()
+
+
+class Following:
+    """A session's watch in use. (A generator would hold 0.4 kB more for each open socket.)"""
+
+    __slots__ = ("_session_id", "_store", "_watch")
+
+    def __init__(self, store: Store, session_id: str) -> None:
+        self._store = store
+        self._session_id = session_id
+
+    async def __aenter__(self) -> Watch:
+        self._watch = await self._store.follow(self._session_id)
+        return self._watch
+
+    async def __aexit__(self, *_: object) -> None:
+        self._store.leave(self._watch)
 
 
 def _feed(watch: Watch, epoch: str, rest: bytes) -> None:

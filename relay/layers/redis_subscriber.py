@@ -11,7 +11,9 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from relay.layers.redis_connection import OUTAGES, RedisConnection, Reply, pack
+from relay import metrics
+from relay.layers.redis_connection import RedisConnection, pack
+from relay.layers.redis_wire import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -42,28 +44,33 @@ class Subscriber:
         self._on_message = on_message
         self._on_line = on_line
         self._connection = RedisConnection(url, timeout_seconds=timeout_seconds)
-        self._channels: dict[str, asyncio.Event] = {}  # set: the store has confirmed it
+        self._channels: dict[str, asyncio.Future[None] | None] = {}  # None: the store has confirmed it
         self._outbox: list[tuple[str, str]] = []
         self._heard_at = 0.0
         self._is_caught_up = False
+        self._early: list[str] = []  # confirmed before all were
         self._listening: asyncio.Task[None] | None = None
-        self._talking: asyncio.Task[None] | None = None
         self._has_news = asyncio.Event()
 
-    def add(self, channel: str) -> asyncio.Event:
-        """Subscribe. Returns what is set when the store has confirmed it."""
-        confirmed = self._channels.get(channel)
-        if confirmed is None:
-            confirmed = self._channels[channel] = asyncio.Event()
+    def add(self, channel: str) -> None:
+        """Subscribe."""
+        if channel not in self._channels:
+            self._channels[channel] = asyncio.get_running_loop().create_future()
             self._tell("SUBSCRIBE", channel)
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name="subscriber")
-        return confirmed
 
     def remove(self, channel: str) -> None:
-        """Unsubscribe."""
-        if self._channels.pop(channel, None) is not None:
+        """Unsubscribe; who waits for the channel waits in vain."""
+        if channel in self._channels:
+            del self._channels[channel]
             self._tell("UNSUBSCRIBE", channel)
+
+    async def confirmed(self, channel: str) -> None:
+        """Wait until the store has confirmed a channel that was added."""
+        confirmed = self._channels[channel]
+        if confirmed is not None:
+            await asyncio.shield(confirmed)  # others wait for it too
 
     async def close(self) -> None:
         """Hang up."""
@@ -77,64 +84,82 @@ class Subscriber:
         self._has_news.set()
 
     async def _listen(self) -> None:
-        pause_seconds, lost_at = RECONNECT_SECONDS[0], time.monotonic()
+        self._heard_at = time.monotonic()
+        pause_seconds = RECONNECT_SECONDS[0]
         while True:
             try:
                 await self._connection.open()
+                self._heard_at, pause_seconds = time.monotonic(), RECONNECT_SECONDS[0]
                 self._subscribe_again()
-                lost_at, pause_seconds = await self._follow(), RECONNECT_SECONDS[0]
-            except (RedisError, *OUTAGES) as exc:
+                await self._follow()
+            except (RedisError, OSError) as exc:
                 logger.debug("no subscriber connection: %s", type(exc).__name__)
+            except Exception:
+                logger.exception("what was announced could not be taken in; every watched session is read again")
+            metrics.LINES_LOST.inc()
             await self._connection.close()
-            for confirmed in self._channels.values():
-                confirmed.clear()
-            if time.monotonic() - lost_at > self._patience_seconds:
+            self._unconfirm_all()
+            if time.monotonic() - self._heard_at > self._patience_seconds:
                 self._on_line(False)
             await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause_seconds = min(2 * pause_seconds, RECONNECT_SECONDS[1])
 
+    def _unconfirm_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._channels = {channel: known or loop.create_future() for channel, known in self._channels.items()}
+
+    def _confirm(self, channel: str) -> None:
+        confirmed = self._channels.get(channel)
+        if confirmed is not None:
+            self._channels[channel] = None
+            confirmed.set_result(None)
+
     def _subscribe_again(self) -> None:
-        self._is_caught_up = False
+        self._is_caught_up, self._early = False, []
         self._outbox = [("SUBSCRIBE", channel) for channel in self._channels]
         self._has_news.set()
 
-    async def _follow(self) -> float:
-        """Talk and listen until the line breaks. Returns when the store was last heard."""
-        self._heard_at = time.monotonic()
-        talking = asyncio.create_task(self._talk())
-        hearing = asyncio.create_task(self._hear())
+    async def _follow(self) -> None:
+        """Talk and listen until the line breaks, or nothing is heard any more."""
+        tasks = [asyncio.create_task(self._talk()), asyncio.create_task(self._hear())]
         try:
-            await asyncio.wait([talking, hearing], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            talking.cancel()
-            hearing.cancel()
-            await asyncio.gather(talking, hearing, return_exceptions=True)
-        return self._heard_at
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
 
     async def _talk(self) -> None:
-        """Send subscriptions as they come, and a ping now and then; return when nothing is heard any more."""
-        while True:
+        """Send subscriptions as they come, and a ping now and then; return when the store does not answer."""
+        while time.monotonic() - self._heard_at <= self._timeout_seconds:
+            commands = []
             try:
                 async with asyncio.timeout(self._timeout_seconds / 2):
                     await self._has_news.wait()
+                commands = self._news()
             except TimeoutError:
-                if time.monotonic() - self._heard_at > self._timeout_seconds:
-                    return
-                await self._connection.send(_PING)
-                continue
-            self._has_news.clear()
-            outbox, self._outbox = self._outbox, []
-            for verb in ("SUBSCRIBE", "UNSUBSCRIBE"):
-                wanted = verb == "SUBSCRIBE"
-                names = {channel for _, channel in outbox if (channel in self._channels) is wanted}
-                if names:
-                    await self._connection.send(pack(verb, *names))
-            if not self._is_caught_up:
-                await self._connection.send(_PING)
+                pass  # quiet: is it there?
+            if not commands or not self._is_caught_up:
+                commands.append(_PING)
+            for command in commands:
+                await self._connection.send(command)
+
+    def _news(self) -> list[bytes]:
+        """Write what was asked for since the last time, as it stands now."""
+        self._has_news.clear()
+        outbox, self._outbox = self._outbox, []
+        commands = []
+        for verb in ("SUBSCRIBE", "UNSUBSCRIBE"):
+            wanted = verb == "SUBSCRIBE"
+            names = {channel for _, channel in outbox if (channel in self._channels) is wanted}
+            if names:
+                commands.append(pack(verb, *names))
+        return commands
 
     async def _hear(self) -> None:
-        while True:
-            self._take(await self._connection.receive())
+        await self._connection.hand_to(self._take)
 
     def _take(self, message: Reply) -> None:
         self._heard_at = time.monotonic()
@@ -142,9 +167,13 @@ class Subscriber:
         if kind == b"message":
             self._on_message(message[1].decode(), message[2])
         elif kind == b"subscribe":
-            confirmed = self._channels.get(message[1].decode())
-            if confirmed is not None:
-                confirmed.set()
+            channel = message[1].decode()
+            if self._is_caught_up:
+                self._confirm(channel)
+            else:
+                self._early.append(channel)
         elif kind == b"pong" and not self._is_caught_up:
             self._is_caught_up = True  # it was sent behind the subscriptions
-            self._on_line(True)
+            self._on_line(True)  # first: who begins to wait now has missed nothing
+            for channel in self._early:
+                self._confirm(channel)

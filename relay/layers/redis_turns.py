@@ -5,31 +5,17 @@ from __future__ import annotations
 import abc
 import asyncio
 import hashlib
-from typing import Final
+from collections.abc import Callable
 
 from relay import frames as frames_
-from relay.exceptions import (
-    BufferLost,
-    IdempotencyConflict,
-    LeaseLost,
-    QueueFull,
-    RelayError,
-    SessionBusy,
-    TurnCancelled,
-)
+from relay.exceptions import BufferLost, StoreUnavailable
 from relay.frames import Frame, FrameKind
-from relay.layers.redis_connection import Reply
+from relay.layers.redis_append import Append
 from relay.layers.redis_frames import decode, encode
+from relay.layers.redis_replies import accept
 from relay.layers.redis_store import Store
+from relay.layers.redis_wire import Reply
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, Turn, agent_message, new_id
-
-_REFUSALS: Final[dict[bytes, type[RelayError]]] = {
-    b"lost": LeaseLost,
-    b"cancelled": TurnCancelled,
-    b"conflict": IdempotencyConflict,
-    b"busy": SessionBusy,
-    b"full": QueueFull,
-}
 
 
 class RedisTurns(abc.ABC):
@@ -42,7 +28,7 @@ class RedisTurns(abc.ABC):
     def _now(self) -> str: ...
 
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
-        turn_id, position, status, duplicate = _accept(
+        turn_id, position, status, duplicate = accept(
             await self._store(session_id).write(
                 "enqueue",
                 session_id,
@@ -55,6 +41,7 @@ class RedisTurns(abc.ABC):
                 new_turn.on_busy.value,
                 "" if new_turn.subject is None else f"={new_turn.subject}",
                 int(new_turn.is_detached),
+                new_turn.traceparent or "",
             )
         )
         return Accepted(turn_id.decode(), position if position >= 0 else None, status.decode(), bool(duplicate))
@@ -64,7 +51,7 @@ class RedisTurns(abc.ABC):
         reply = await store.write("claim", session_id, self._now(), claim_id, FrameKind.USER_MESSAGE.value)
         if reply is None:
             return None
-        turn_id, body, subject, abandoned, cancelled, append_number, first, epoch = reply
+        turn_id, body, subject, abandoned, cancelled, append_number, first, epoch, waited, trace = reply
         turn = Turn(
             session_id=session_id,
             turn_id=turn_id.decode(),
@@ -73,7 +60,10 @@ class RedisTurns(abc.ABC):
             subject=subject[1:].decode() if subject else None,
             is_abandoned=abandoned == b"1",
             is_cancelled=cancelled == b"1",
+            waited_seconds=float(waited),
+            traceparent=trace.decode() or None,
             append_number=append_number,
+            epoch=epoch.decode(),
         )
         if first:
             frame = frames_.user_message(turn.turn_id, body.decode())
@@ -82,38 +72,46 @@ class RedisTurns(abc.ABC):
         return turn
 
     async def append(self, turn: Turn, frames: list[Frame]) -> int:
-        store = self._store(turn.session_id)
-        number = turn.append_number
-        reply = await store.append(
-            turn.session_id, self._now(), turn.turn_id, turn.lease_id, number, *map(encode, frames)
-        )
-        turn.append_number, end, epoch = _accept(reply)
-        if turn.append_number == number + 1:
-            after = end - len(frames)
-            for offset, frame in enumerate(frames, after + 1):
-                frame.offset = offset
-            store.feed(turn.session_id, epoch, after, frames)
-        return int(end)
+        await self.end_append(turn)
+        return await Append(self._store(turn.session_id), turn, frames, self._now()).wait()
+
+    def begin_append(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
+        if turn.appending is not None:
+            return False
+        try:
+            turn.appending = Append(self._store(turn.session_id), turn, [frame], self._now(), stored)
+        except StoreUnavailable:
+            return False
+        return True
+
+    async def end_append(self, turn: Turn) -> None:
+        appending, turn.appending = turn.appending, None
+        if appending is not None:
+            await appending.wait()
 
     async def finish(self, turn: Turn, terminal: Frame) -> Frame:
         store = self._store(turn.session_id)
         cancelled = encode(frames_.final(turn.turn_id, "cancelled"))
         reply = await store.write(
-            "finish", turn.session_id, self._now(), turn.turn_id, turn.lease_id, encode(terminal), cancelled
+            "finish",
+            turn.session_id,
+            self._now(),
+            turn.turn_id,
+            turn.lease_id,
+            turn.append_number,
+            encode(terminal),
+            cancelled,
         )
-        return _stored(store, turn.session_id, _accept(reply))
+        return _stored(store, turn.session_id, accept(reply))
 
     async def renew(self, turn: Turn) -> None:
-        _accept(await self._look(turn, extend=True))
+        accept(await self._look(turn, extend=True))
 
     async def wait_cancelled(self, turn: Turn) -> None:
         async with self._store(turn.session_id).watch(turn.session_id) as watch:
-            waiter = watch.cancel_waiter(turn.turn_id)
-            try:
+            with watch.cancel_waiter(turn.turn_id) as waiter:
                 if await self._look(turn, extend=False) == b"held":
                     await waiter
-            finally:
-                waiter.cancel()
 
     async def cancel(self, session_id: str, turn_id: str | None = None) -> CancelAck:
         store = self._store(session_id)
@@ -138,8 +136,9 @@ class RedisTurns(abc.ABC):
             text,
             encode(frames_.error(turn.turn_id, BufferLost())),
             "" if turn.subject is None else f"={turn.subject}",
+            turn.epoch,
         )
-        return _stored(store, turn.session_id, _accept(reply))
+        return _stored(store, turn.session_id, accept(reply))
 
     def _look(self, turn: Turn, *, extend: bool) -> asyncio.Future[Reply]:
         store = self._store(turn.session_id)
@@ -148,13 +147,6 @@ class RedisTurns(abc.ABC):
     async def _cancel_many(self, session_id: str, which: str) -> int:
         store = self._store(session_id)
         return int(await store.write("cancel_many", session_id, self._now(), which, call_id=new_id()))
-
-
-def _accept(reply: Reply) -> Reply:
-    """Give a reply back, unless it is a refusal."""
-    if isinstance(reply, bytes) and reply in _REFUSALS:
-        raise _REFUSALS[reply]
-    return reply
 
 
 def _stored(store: Store, session_id: str, reply: Reply) -> Frame:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from relay.exceptions import ReplayGap
 from relay.frames import Snapshot
-from relay.layers.redis_connection import Reply
 from relay.layers.redis_frames import decode, decode_all
+from relay.layers.redis_wire import Reply
 from relay.layers.values import SessionState
 
 
@@ -15,7 +15,7 @@ class EpochDeleted(ReplayGap):
 
 def state(session_id: str, reply: Reply) -> SessionState:
     """Read the reply of ``state.lua``."""
-    epoch, oldest, newest, running, active_after, cancelled, queued, viewers, idle_seconds = reply
+    epoch, oldest, newest, running, active_after, cancelled, queued, viewers, idle_seconds, age_seconds = reply
     return SessionState(
         session_id=session_id,
         epoch=epoch.decode(),
@@ -27,6 +27,7 @@ def state(session_id: str, reply: Reply) -> SessionState:
         queued=tuple(turn_id.decode() for turn_id in queued),
         viewers=viewers,
         idle_seconds=max(float(idle_seconds), 0.0),
+        age_seconds=max(float(age_seconds), 0.0),
     )
 
 

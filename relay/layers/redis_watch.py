@@ -7,38 +7,43 @@ a lost line the position is unknown, and every tail goes back to reading the log
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from relay import metrics
 from relay.cursor import Cursor
 from relay.exceptions import RelayError, SessionDeleted
 from relay.frames import Frame
+from relay.layers.redis_replay import PAGE_FRAMES, Read, Replay
 from relay.layers.redis_values import EpochDeleted
+from relay.layers.waiters import Take, Waiters
 
 WINDOW_FRAMES: Final = 512  # kept for viewers that are a little behind; the others read the log
-TAIL_BATCH_FRAMES: Final = 256
-
-Read = Callable[[Cursor, int], Awaitable[list[Frame]]]
 
 
 class Watch:
     """The tails of one session, and those who wait for a turn's cancel.
 
-    ``users`` counts who needs it; it is kept for a while after the last has left.
+    ``users`` counts who needs it; it is kept for a while after the last has left. ``appends`` counts the appends of
+    this process that are under way.
     """
 
-    def __init__(self, session_id: str, max_frames: int) -> None:
+    def __init__(self, session_id: str, *, max_frames: int, max_bytes: int) -> None:
         self.session_id = session_id
         self.users = 0
+        self.appends = 0
         self.position: Cursor | None = None  # of the newest frame that is known; ``None``: unknown
         self._max_frames = min(WINDOW_FRAMES, max_frames)
+        self._max_bytes = max_bytes
         self._window: list[Frame] = []
-        self._version = 0
+        self._window_bytes = 0
+        self._version = 0  # of what was heard: counts the news
         self._lives = 0  # how often it was erased
         self._failure: RelayError | None = None
-        self._waiters: list[asyncio.Future[None]] = []
-        self._cancel_waiters: dict[str, list[asyncio.Future[None]]] = {}
-        self._reads: dict[Cursor, asyncio.Task[list[Frame]]] = {}
+        self._waiters = Waiters()
+        self._cancel_waiters: dict[asyncio.Future[None], str] = {}  # the turn that each is for
+        self._replay = Replay(max_bytes)
         self._loop = asyncio.get_running_loop()
 
     # What comes.
@@ -49,17 +54,26 @@ class Watch:
         position = self.position
         if position is not None and position.epoch == epoch:
             if end <= position.offset:
+                metrics.DUPLICATES.inc()
                 return
             if after <= position.offset:
-                self._extend(epoch, frames[position.offset - after :])
+                news = frames[position.offset - after :] if after < position.offset else frames
+                self._extend(epoch, news)
+                if len(news) == 1:
+                    self._waiters.offer(news[0])
+                else:
+                    self._waiters.wake()
                 return
-        self._window = []  # a hole: the tails read what is missing, and go on here
+            metrics.GAPS.labels("offset").inc()
+        self._forget_window()  # a hole: the tails read what is missing, and go on here
         self._extend(epoch, frames)
+        self._waiters.wake()
 
     def lose_position(self) -> None:
         """Forget what was known: every tail reads the log."""
         self.position = None
-        self._window = []
+        self._forget_window()
+        self._replay.forget()
         self._wake()
 
     def fail(self, failure: RelayError | None) -> None:
@@ -76,20 +90,23 @@ class Watch:
 
     def cancelled(self, turn_id: str | None) -> None:
         """Wake who waits for a turn's cancel; ``None``: all, because something may have been missed."""
-        names = list(self._cancel_waiters) if turn_id is None else [turn_id]
-        for name in names:
-            _wake(self._cancel_waiters.pop(name, []))
+        for waiter, name in self._cancel_waiters.items():
+            if turn_id in (None, name) and not waiter.done():
+                waiter.set_result(None)
 
     # Who waits.
 
-    def cancel_waiter(self, turn_id: str) -> asyncio.Future[None]:
-        """Give what is done when a turn may have been cancelled; cancel it to wait no longer."""
+    @contextmanager
+    def cancel_waiter(self, turn_id: str) -> Iterator[asyncio.Future[None]]:
+        """Give what is done when a turn may have been cancelled, from here on."""
         waiter: asyncio.Future[None] = self._loop.create_future()
-        waiters = [other for other in self._cancel_waiters.get(turn_id, []) if not other.done()]
-        self._cancel_waiters[turn_id] = [*waiters, waiter]
-        return waiter
+        self._cancel_waiters[waiter] = turn_id
+        try:
+            yield waiter
+        finally:
+            del self._cancel_waiters[waiter]
 
-    async def tail(self, after: Cursor, read: Read) -> AsyncGenerator[list[Frame], None]:
+    async def tail(self, after: Cursor, read: Read, take: Take | None = None) -> AsyncGenerator[list[Frame], None]:
         """Give what follows a position, from the window or by ``read``, then what comes."""
         life, has_begun = self._lives, False
         while True:
@@ -100,20 +117,23 @@ class Watch:
             version = self._version
             batch = self._after(after)
             if batch is None:
-                batch = await self._read_followed(after, read, has_begun=has_begun)
+                batch = await self._read_followed(after, read, version, has_begun=has_begun)
                 has_begun = True
-                if not batch and version == self._version:
+                if batch:
+                    self._precede(after.epoch, batch)
+                elif version == self._version:
                     self._settle(after)
             if batch:
                 after = Cursor(after.epoch, batch[-1].offset)
                 yield batch
             elif version == self._version:
-                await self._wait()
+                after = Cursor(after.epoch, await self._waiters.wait(after.offset, take, self._loop))
 
-    async def _read_followed(self, after: Cursor, read: Read, *, has_begun: bool) -> list[Frame]:
+    async def _read_followed(self, after: Cursor, read: Read, version: int, *, has_begun: bool) -> list[Frame]:
         """Read the log; a tail that has begun learns that the session was erased, also before it is announced."""
         try:
-            return await self._read(after, read)
+            is_current = self.position is not None and self.position.epoch == after.epoch
+            return await self._replay.page(after, read, version, is_current=is_current)
         except EpochDeleted as exc:
             if has_begun:
                 raise SessionDeleted from exc
@@ -127,50 +147,40 @@ class Watch:
         begin = len(self._window) - (position.offset - cursor.offset)
         if begin < max(0, len(self._window) - self._max_frames) or begin > len(self._window):
             return None  # also where the log itself would report a gap
-        return self._window[begin : begin + TAIL_BATCH_FRAMES]
+        return self._window[begin : begin + PAGE_FRAMES]
 
     def _settle(self, newest: Cursor) -> None:
         """Know the position again, from a read that gave nothing more."""
         if self.position is None:
             self.position = newest
 
-    async def _read(self, after: Cursor, read: Read) -> list[Frame]:
-        """Read the log, once for all tails that are at the same position."""
-        reading = self._reads.get(after)
-        if reading is None:
-            reading = self._reads[after] = self._loop.create_task(self._read_once(after, read))
-        return await asyncio.shield(reading)
-
-    async def _read_once(self, after: Cursor, read: Read) -> list[Frame]:
-        try:
-            return await read(after, TAIL_BATCH_FRAMES)
-        finally:
-            del self._reads[after]
+    def _precede(self, epoch: str, frames: list[Frame]) -> None:
+        """Put frames of the log before the window, where they adjoin it: whoever comes next needs not read them."""
+        position, length = self.position, len(self._window)
+        if position is None or position.epoch != epoch or frames[-1].offset != position.offset - length:
+            return
+        if length + len(frames) <= self._max_frames:
+            self._window[:0] = frames
+            self._window_bytes += sum(frame.size for frame in frames)
 
     def _extend(self, epoch: str, frames: list[Frame]) -> None:
         self._window.extend(frames)
-        if len(self._window) > 2 * self._max_frames:  # seldom, because it moves what stays
-            del self._window[: -self._max_frames]
+        self._window_bytes += sum(frame.size for frame in frames)
+        if len(self._window) > 2 * self._max_frames or self._window_bytes > self._max_bytes:
+            self._trim()
         self.position = Cursor(epoch, frames[-1].offset)
-        self._wake()
+        self._version += 1
+
+    def _forget_window(self) -> None:
+        self._window, self._window_bytes = [], 0
+
+    def _trim(self) -> None:
+        """Keep the newest frames: seldom, because it moves what stays."""
+        del self._window[: -self._max_frames]
+        self._window_bytes = sum(frame.size for frame in self._window)
+        while self._window_bytes > self._max_bytes / 2 and self._window:
+            self._window_bytes -= self._window.pop(0).size
 
     def _wake(self) -> None:
         self._version += 1
-        waiters, self._waiters = self._waiters, []
-        _wake(waiters)
-
-    async def _wait(self) -> None:
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-            raise
-
-
-def _wake(waiters: list[asyncio.Future[None]]) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
+        self._waiters.wake()

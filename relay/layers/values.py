@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 import secrets
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from relay import json_text
 from relay.client_messages import OnBusy, StartTurn
+from relay.trace_context import traceparent
 
 TurnStatus = Literal["queued", "running", "ended"]
 
@@ -32,6 +33,7 @@ class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
         client_message_id: the client's own name for it; ``None`` if it gave none.
         subject: who sent it; ``None`` if nobody was authenticated.
         is_detached: may it run on when nobody watches, whatever ``ON_DISCONNECT`` says? (Started by REST.)
+        traceparent: the client's trace context, valid; ``None`` if it has none.
     """
 
     turn_id: str
@@ -40,6 +42,7 @@ class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
     on_busy: OnBusy = OnBusy.ENQUEUE
     subject: str | None = None
     is_detached: bool = False
+    traceparent: str | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -54,6 +57,13 @@ class Accepted(msgspec.Struct, frozen=True):
     duplicate: bool
 
 
+class Appending(Protocol):
+    """An append that is under way, or has failed."""
+
+    async def wait(self) -> int:
+        """Wait for its end. Returns the offset of the last frame, or raises what ``append`` raises."""
+
+
 class Turn(msgspec.Struct):
     """A turn in the hands of the worker that holds its lease.
 
@@ -62,8 +72,12 @@ class Turn(msgspec.Struct):
         message: what goes to the agent: the client's message, less ``client_message_id``. Any JSON.
         is_abandoned: its former worker died: it is to be ended, never run again.
         is_cancelled: it was cancelled before it was claimed.
+        waited_seconds: from its acceptance to its first claim.
+        traceparent: the trace context that goes to the agent: the client's or, with tracing, that of the turn's span.
         append_number: how many appends the layer has confirmed. A repeated append shows the same number, which is
             how the layer knows it; only the layer counts it up.
+        epoch: of the log in which it began; tells a store that is behind from one that came back empty.
+        appending: an append that was begun and not waited for; the layer's own.
     """
 
     session_id: str
@@ -73,7 +87,11 @@ class Turn(msgspec.Struct):
     subject: str | None = None
     is_abandoned: bool = False
     is_cancelled: bool = False
+    waited_seconds: float = 0.0
+    traceparent: str | None = None
     append_number: int = 0
+    epoch: str = ""
+    appending: Appending | None = None
 
 
 class CancelAck(msgspec.Struct, frozen=True):
@@ -94,6 +112,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
         queued: turn ids, in the order in which they will run.
         viewers: how many watch.
         idle_seconds: since the last frame or message.
+        age_seconds: since it was begun.
     """
 
     session_id: str
@@ -106,6 +125,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     queued: tuple[str, ...]
     viewers: int
     idle_seconds: float
+    age_seconds: float
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -120,8 +140,13 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def new_turn(message: StartTurn, *, subject: str | None = None, is_detached: bool = False) -> NewTurn:
-    """Make a client's message ready for the queue, under a new turn id."""
+def new_turn(
+    message: StartTurn, *, subject: str | None = None, is_detached: bool = False, shown_traceparent: str | None = None
+) -> NewTurn:
+    """Make a client's message ready for the queue, under a new turn id.
+
+    ``shown_traceparent``: that of the request or handshake that it came with; the message's own goes before it.
+    """
     body = message.message
     if message.client_message_id is not None:
         body = {**body, "client_message_id": message.client_message_id}
@@ -132,6 +157,7 @@ def new_turn(message: StartTurn, *, subject: str | None = None, is_detached: boo
         on_busy=message.on_busy,
         subject=subject,
         is_detached=is_detached,
+        traceparent=traceparent(message.traceparent) or traceparent(shown_traceparent),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from relay.layers.bounds import Bounds
 from tests.buffer.redis_store import MEMORY_ONLY_CASES, MEMORY_ONLY_MODULES
 from tests.buffer.stores import STORES
+from tests.buffer.turns import LEASE_SECONDS
 
 
 def pytest_collection_modifyitems(config, items):
@@ -35,7 +36,7 @@ async def store(request):
 
 @pytest.fixture
 async def layer(store):
-    return await store.layer(Bounds())
+    return await store.layer(Bounds(lease_seconds=LEASE_SECONDS))
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from relay.layers.base import Limits, SessionLayer
 from relay.layers.bounds import Bounds
 from relay.layers.redis import RedisSessionLayer
-from relay.layers.redis_limits import RedisLimits
 from relay.layers.values import new_id
 from tests.buffer.clock import Clock
+from tests.buffer.turns import S
 from tests.faults.valkey import Valkey
 
 # Cases of the one-process layer alone: Redis keeps no count of sessions, its channels are those of channels_redis,
@@ -59,8 +59,7 @@ class RedisStore:
         return await self._open(self._layers[-1].bounds)
 
     async def limits(self) -> Limits:
-        await self.layer(Bounds())
-        return RedisLimits(self._layers[-1])
+        return (await self.layer(Bounds())).limits
 
     async def _open(self, bounds: Bounds, **channels: Any) -> RedisSessionLayer:
         layer = RedisSessionLayer([server_url()], bounds, prefix=self._prefix, clock=self.clock, **channels)
@@ -71,6 +70,17 @@ class RedisStore:
     async def advance(self, seconds: float) -> None:
         """Let time pass for the store and for every layer on it."""
         self.clock.now += seconds
+
+    async def deafen(self) -> None:
+        """Lose what is announced to the newest layer from now on, without a trace."""
+        subscriber = self._layers[-1]._store(S)._subscriber
+        subscriber._on_message = lambda channel, data: None
+
+    async def compare(self) -> None:
+        """Let the newest layer hear again, and compare with the store as it does now and then."""
+        store = self._layers[-1]._store(S)
+        store._subscriber._on_message = store._on_message
+        await store.compare()
 
     async def forget(self, session_id: str) -> None:
         """Lose a session, as a store without persistence does when it restarts."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from relay.layers.base import Limits, SessionLayer
 from relay.layers.bounds import Bounds
-from relay.layers.limits import MemoryLimits
 from relay.layers.memory import MemorySessionLayer
 from tests.buffer.clock import Clock
 from tests.buffer.redis_store import RedisStore
@@ -31,11 +30,17 @@ class MemoryStore:
         return self._layer
 
     async def limits(self) -> Limits:
-        return MemoryLimits(self.clock)
+        return (await self.layer(Bounds())).limits
 
     async def advance(self, seconds: float) -> None:
         """Let time pass for the store and for every layer on it."""
         self.clock.now += seconds
+
+    async def deafen(self) -> None:
+        """Nothing: in one process nothing is announced."""
+
+    async def compare(self) -> None:
+        """Nothing, for the same reason."""
 
     async def forget(self, session_id: str) -> None:
         """Lose a session, as a store without persistence does when it restarts."""

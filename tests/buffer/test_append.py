@@ -1,10 +1,26 @@
 """``append``: frames get the next offsets, once, however often the call is repeated."""
 
+import asyncio
+import copy
+
 import pytest
 
 from relay import frames
 from relay.exceptions import LeaseLost, TurnCancelled
-from tests.buffer.turns import S, append_twice, log, same_frames, say, start, stop, tokens, whole_log
+from tests.buffer.turns import (
+    S,
+    append_twice,
+    claim,
+    cursor_at,
+    log,
+    same_frames,
+    say,
+    start,
+    stop,
+    tailing,
+    tokens,
+    whole_log,
+)
 
 
 async def test_append_numbers_frames_on_from_the_user_message(layer):
@@ -88,6 +104,94 @@ async def test_append_beyond_what_the_store_knows_is_refused(layer):
     with pytest.raises(LeaseLost):
         await say(layer, turn, "c")
     assert await log(layer) == ["user:hi", "token:a"]
+
+
+class TestBegun:
+    """``begin_append``: a frame is on its way, and nobody waits for it."""
+
+    @pytest.fixture
+    async def turn(self, layer):
+        return await start(layer)
+
+    @pytest.fixture
+    def stored(self):
+        """Moments at which the log was said to hold one frame more."""
+        return []
+
+    @pytest.fixture
+    def begin(self, layer, turn, stored):
+        """Begin to append a token."""
+        return lambda text: layer.begin_append(turn, *tokens(turn, text), lambda: stored.append(text))
+
+    async def test_it_is_stored_once_and_said_to_be(self, layer, turn, begin, stored):
+        assert begin("a")
+        await layer.end_append(turn)
+        assert stored == ["a"]
+        assert turn.append_number == 1
+        assert await log(layer) == ["user:hi", "token:a"]
+
+    async def test_it_is_shown_to_who_watches_without_anybody_waiting(self, layer, begin):
+        async with tailing(layer, await cursor_at(layer, 1), takes=True) as tail:
+            assert begin("a")
+            await tail.has(1)
+            assert begin("b")
+            await tail.has(2)
+        assert tail.shown == ["token:a", "token:b"]
+        assert tail.offsets == [2, 3]
+
+    async def test_repeated_under_the_same_number_it_is_stored_once(self, layer, turn, begin):
+        again = copy.copy(turn)
+        assert begin("a")
+        await layer.end_append(turn)
+        if layer.begin_append(again, *tokens(again, "a"), lambda: None):
+            await layer.end_append(again)
+        else:
+            await say(layer, again, "a")
+        assert again.append_number == turn.append_number == 1
+        assert await log(layer) == ["user:hi", "token:a"]
+
+    async def test_what_comes_meanwhile_follows(self, layer, turn, begin, stored):
+        assert begin("a")
+        if not begin("b"):  # one is under way
+            await say(layer, turn, "b")
+        await say(layer, turn, "c")
+        assert begin("d")
+        await stop(layer, turn)
+        assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c", "token:d", "final:stop"]
+        assert stored[0] == "a"
+
+    async def test_of_a_cancelled_turn_it_is_not_stored_and_the_next_call_says_why(self, layer, turn, begin, stored):
+        await layer.cancel(S)
+        if begin("a"):
+            with pytest.raises(TurnCancelled):
+                await layer.end_append(turn)
+        with pytest.raises(TurnCancelled):
+            await say(layer, turn, "b")
+        assert not stored
+        assert await log(layer) == ["user:hi"]
+
+    async def test_under_a_lost_lease_it_is_not_stored_and_the_next_call_says_why(
+        self, layer, store, turn, begin, stored
+    ):
+        await store.advance(1_000)
+        await claim(layer)
+        if begin("a"):
+            with pytest.raises(LeaseLost):
+                await say(layer, turn, "b")
+        with pytest.raises(LeaseLost):
+            await say(layer, turn, "c")
+        assert not stored
+        assert await log(layer) == ["user:hi"]
+
+    async def test_after_one_that_failed_none_is_begun(self, layer, turn, begin):
+        await layer.cancel(S)
+        while begin("a"):
+            await asyncio.sleep(0)
+        assert await log(layer) == ["user:hi"]
+
+    async def test_ending_what_was_not_begun_is_nothing(self, layer, turn):
+        await layer.end_append(turn)
+        assert await say(layer, turn, "a") == 2
 
 
 async def test_turns_number_their_appends_by_themselves(layer):

@@ -4,6 +4,7 @@ Steps are counted, not timed: calls of Python and of C functions, by the interpr
 process counts the commands that go out to it instead; here both are the same.
 """
 
+import gc
 import sys
 
 import pytest
@@ -23,12 +24,14 @@ async def steps(call):
         nonlocal count
         count += event in ("call", "c_call")
 
+    gc.disable()  # what it collects is not the call's doing
     before = sys.getprofile()
     sys.setprofile(hook)
     try:
         result = await call
     finally:
         sys.setprofile(before)
+        gc.enable()
     return count, result
 
 

@@ -9,6 +9,7 @@ from relay.exceptions import LeaseLost, TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
 from tests.buffer.turns import (
+    LEASE_SECONDS,
     S,
     answer,
     append_twice,
@@ -22,8 +23,6 @@ from tests.buffer.turns import (
     stop,
     tokens,
 )
-
-LEASE_SECONDS = 5.0
 
 
 @pytest.fixture

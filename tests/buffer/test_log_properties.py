@@ -20,7 +20,7 @@ from relay.layers.values import new_id
 from tests.buffer.stores import STORES
 from tests.buffer.turns import LIMIT_SECONDS, S, claim, enqueue, stop, tokens
 
-QUICK = settings(max_examples=120, deadline=None)
+QUICK = settings(max_examples=120)
 
 
 class Screen:

@@ -3,9 +3,7 @@
 import pytest
 
 from relay.layers.bounds import Bounds
-from tests.buffer.turns import answer, claim, enqueue, interrupted, say, start, stop
-
-LEASE_SECONDS = 5.0
+from tests.buffer.turns import LEASE_SECONDS, answer, claim, enqueue, interrupted, say, start, stop
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 
+from relay import json_text
 from relay.client_messages import OnBusy
+from relay.cursor import Cursor
 from relay.exceptions import IdempotencyConflict, QueueFull, SessionBusy, StoreUnavailable
 from relay.layers.bounds import Bounds
-from relay.layers.values import Accepted, CancelAck, CancelStatus
+from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, new_id
 from tests.buffer.turns import S, answer, claim, enqueue, log, message, run_queue, start, stop
 
 REJECT, INTERRUPT = OnBusy.REJECT, OnBusy.INTERRUPT
@@ -174,6 +176,16 @@ async def test_the_agent_never_sees_the_client_message_id(layer):
     assert turn.message == {"type": "user_message", "content": "hi"}
 
 
+async def test_the_agent_sees_a_turn_id_of_the_clients_and_the_log_shows_its_own(layer):
+    rating = {"type": "rate", "turn_id": "another", "offset": 7, "from_offset": [1]}
+    new = NewTurn(turn_id=new_id(), body=json_text.encode(rating))
+    await layer.enqueue(S, new)
+    turn = await claim(layer)
+    assert turn.message == rating
+    shown = await layer.read(S, Cursor(turn.epoch, 0), 10)
+    assert [frame.v1 for frame in shown] == [f'{{"type":"rate","turn_id":"{new.turn_id}","offset":1}}']
+
+
 # Full and busy.
 
 
@@ -298,3 +310,24 @@ async def test_a_store_full_of_work_takes_no_session_more(store):
 
 async def test_a_message_of_an_unknown_session_is_unknown_to_cancel(layer):
     assert await layer.cancel("never seen", "turn") == CancelAck("turn", CancelStatus.UNKNOWN)
+
+
+async def test_a_claim_tells_how_long_the_turn_has_waited(layer, store):
+    await enqueue(layer)
+    await store.advance(7)
+    claimed = await claim(layer, claim_id="claim")
+    assert claimed.waited_seconds == pytest.approx(7)
+    await store.advance(1)
+    assert (await claim(layer, claim_id="claim")).waited_seconds == pytest.approx(7)  # the call was repeated
+
+
+async def test_a_claim_gives_the_trace_context_that_came_with_the_message(layer):
+    shown = f"00-{'a' * 32}-{'b' * 16}-01"
+    await enqueue(layer, traceparent=shown)
+    assert (await claim(layer, claim_id="claim")).traceparent == shown
+    assert (await claim(layer, claim_id="claim")).traceparent == shown  # the call was repeated
+
+
+async def test_a_message_without_a_trace_context_has_none(layer):
+    await enqueue(layer)
+    assert (await claim(layer)).traceparent is None

@@ -19,9 +19,9 @@ async def viewers(layer):
 
 
 async def test_attach_counts_each_viewer_once(layer, peer):
-    await layer.attach(S, "one")
-    await layer.attach(S, "one")
-    await peer.attach(S, "two")
+    assert await layer.attach(S, "one") == 1
+    assert await layer.attach(S, "one") == 1
+    assert await peer.attach(S, "two") == 2
     assert await viewers(layer) == 2
 
 
@@ -208,6 +208,14 @@ async def test_idle_seconds_count_from_the_last_frame_or_message(store, layer):
     await stop(layer, turn)
     await store.advance(2)
     assert await idle() == 2
+
+
+async def test_age_counts_from_the_begin_of_the_session_whatever_is_said(store, layer):
+    await layer.state(S)
+    await store.advance(10)
+    await enqueue(layer)
+    await store.advance(5)
+    assert (await layer.state(S)).age_seconds == 15
 
 
 async def test_idle_seconds_do_not_stand_still_because_somebody_watches(store, layer):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 
 import pytest
 
@@ -10,6 +11,7 @@ from relay.exceptions import ReplayGap, SessionDeleted
 from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
 from tests.buffer.turns import (
+    LIMIT_SECONDS,
     S,
     answer,
     append_twice,
@@ -63,6 +65,23 @@ async def test_tail_of_a_long_log_is_whole(layer):
         await say(layer, turn, "end")
         await tail.has(1_002)
         assert tail.offsets == list(range(1, 1_003))
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_what_is_appended_while_a_viewer_takes_what_is_there_is_seen_once(layer, peer, ends):
+    """It has been given what is there, and has not come back for what comes."""
+    turn = await start(layer)
+    seen = []
+    async with contextlib.aclosing(peer.tail(S, await cursor_at(peer, 0))) as batches:
+        for text in "abc":
+            seen += await anext(batches)
+            await say(layer, turn, text)
+        if ends:
+            await stop(layer, turn)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while len(seen) < 4 + ends:
+                seen += await anext(batches)
+    assert seen == await whole_log(layer)
 
 
 async def test_every_viewer_sees_the_same_offsets(layer, peer):
@@ -182,3 +201,68 @@ async def test_a_viewer_of_a_session_that_is_forgotten_is_told_of_the_gap(store,
         error = await tail.raises()
     assert isinstance(error, ReplayGap)
     assert (error.snapshot.turn_id, error.snapshot.offset) == (None, 0)
+
+
+# Frames that are taken in the call that appends them.
+
+
+async def settled(layer):
+    """Let a tail that has something to do come to its wait: a call of the store, then a few turns of the loop."""
+    await layer.state(S)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_waiting_tail_offers_what_comes_alone_and_gives_the_rest(layer):
+    turn = await start(layer)
+    async with tailing(layer, await cursor_at(layer, 0), takes=True) as tail:
+        await tail.has(1)
+        await settled(layer)
+        await say(layer, turn, "a")
+        await say(layer, turn, "b")
+        assert tail.taken == [2, 3], "each in the call that appended it"
+        await say(layer, turn, "c", "d")
+        await tail.has(5)
+        assert tail.taken == [2, 3], "what comes together is not offered"
+        await settled(layer)
+        await stop(layer, turn)
+        assert tail.taken == [2, 3, 6]
+        assert tail.offsets == [1, 2, 3, 4, 5, 6]
+
+
+async def test_what_a_taker_refuses_is_given_once_and_in_order(layer, peer):
+    turn = await start(layer)
+    moods = itertools.cycle([True, False, True, True, False, False])
+    async with (
+        tailing(layer, await cursor_at(layer, 0), takes=lambda: next(moods)) as tail,
+        tailing(peer, await cursor_at(layer, 0), takes=lambda: next(moods)) as other,
+    ):
+        for number in range(100):
+            await say(layer, turn, str(number))
+            if number % 3:
+                await settled(layer)
+        await stop(layer, turn)
+        for each in (tail, other):
+            await each.has(102)
+            assert each.offsets == list(range(1, 103))
+            assert 0 < len(each.taken) < 102
+
+
+async def test_nothing_is_offered_to_a_tail_that_was_cancelled(layer):
+    turn = await start(layer)
+    async with tailing(layer, await cursor_at(layer, 1), takes=True) as tail:
+        await settled(layer)
+        tail.cancel()
+        await say(layer, turn, "a")
+        assert tail.taken == []
+
+
+async def test_a_new_epoch_is_not_taken_for_the_old_one(store, layer):
+    """The first frame of an epoch follows the place where the viewer of an empty log waits, but not in its epoch."""
+    turn = await start(layer)
+    await store.forget(S)
+    async with tailing(layer, await cursor_at(layer, 0), takes=True) as tail:
+        await settled(layer)
+        await layer.reset(turn, "so far")
+        assert isinstance(await tail.raises(), ReplayGap)
+        assert tail.taken == []

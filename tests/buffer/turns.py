@@ -13,7 +13,8 @@ from relay.exceptions import Interrupted, ReplayGap
 from relay.frames import FrameKind
 from relay.layers.values import NewTurn, new_id
 
-LIMIT_SECONDS = 5  # of every wait; a test that needs so long has failed
+LIMIT_SECONDS = 20  # of every wait; a test that needs so long has failed
+LEASE_SECONDS = 60.0  # by the injected clock; by the real one, how long a call waits for a store that stands still
 S = "session"
 
 
@@ -134,17 +135,24 @@ async def append_twice(layer, turn, appended):
 
 
 class Tail:
-    """A viewer: collects what a tail gives, until told to stop."""
+    """A viewer: collects what a tail gives, until told to stop.
 
-    def __init__(self, layer, after, session_id=S):
+    With ``takes`` it also takes frames that it is offered; a function says each time whether it does. ``taken`` are
+    their offsets.
+    """
+
+    def __init__(self, layer, after, session_id=S, *, takes=False):
         self.frames = []
+        self.taken = []
+        self._takes = takes if callable(takes) else lambda: True
+        self._take = self._taking if takes else None
         self.error = None
         self._changed = asyncio.Event()
         self._task = asyncio.create_task(self._follow(layer, session_id, after))
 
     async def _follow(self, layer, session_id, after):
         try:
-            async with contextlib.aclosing(layer.tail(session_id, after)) as batches:
+            async with contextlib.aclosing(layer.tail(session_id, after, self._take)) as batches:
                 async for batch in batches:
                     self.frames += batch
                     self._changed.set()
@@ -152,6 +160,14 @@ class Tail:
             self.error = exc
         finally:
             self._changed.set()
+
+    def _taking(self, frame):
+        if not self._takes():
+            return False
+        self.frames.append(frame)
+        self.taken.append(frame.offset)
+        self._changed.set()
+        return True
 
     @property
     def shown(self):
@@ -178,15 +194,18 @@ class Tail:
         await self.until(lambda: self._task.done())
         return self.error
 
-    async def close(self):
+    def cancel(self):
         self._task.cancel()
+
+    async def close(self):
+        self.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
 
 @contextlib.asynccontextmanager
-async def tailing(layer, after, session_id=S):
-    tail = Tail(layer, after, session_id)
+async def tailing(layer, after, session_id=S, *, takes=False):
+    tail = Tail(layer, after, session_id, takes=takes)
     try:
         yield tail
     finally:

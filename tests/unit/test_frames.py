@@ -26,6 +26,13 @@ def at(frame, offset):
             '{"type":"user_message","content":"hi","client_message_id":"one","turn_id":"T","offset":7}',
         ),
         (
+            frames.user_message(
+                "T", '{"type":"rate","turn_id":"X","of":{"offset":1},"offset":99,"\\"from_offset\\":":2}'
+            ),
+            None,
+            '{"type":"rate","of":{"offset":1},"\\"from_offset\\":":2,"turn_id":"T","offset":7}',
+        ),
+        (
             frames.token("T", "a"),
             '{"type":"assistant_message","token":"a","is_final":false}',
             '{"type":"assistant_message","token":"a","is_final":false,"turn_id":"T","offset":7}',
@@ -41,7 +48,9 @@ def at(frame, offset):
             '{"type":"assistant_message","token":"\\"\\\\\\n\\ud83d","is_final":false,"turn_id":"T","offset":7}',
         ),
         (
-            frames.event("T", {"type": "tool_call", "args": {"turn_id": 1}, "turn_id": "X", "offset": 99}),
+            frames.event(
+                "T", {"type": "tool_call", "args": {"turn_id": 1}, "turn_id": "X", "offset": 99, "from_offset": 9}
+            ),
             '{"type":"tool_call","args":{"turn_id":1}}',
             '{"type":"tool_call","args":{"turn_id":1},"turn_id":"T","offset":7}',
         ),
@@ -77,7 +86,7 @@ def at(frame, offset):
             ),
         ),
     ],
-    ids=["user", "token", "empty", "escapes", "event", "notice", "final", "reason", "temporary", "error"],
+    ids=["user", "forwarded", "token", "empty", "escapes", "event", "notice", "final", "reason", "temporary", "error"],
 )
 def test_a_frame_of_the_log_in_both_dialects(frame, plain, v1):
     assert frame.plain == plain

@@ -1,4 +1,4 @@
--- ARGV: 3 epoch of a new session, 4 viewer, 5 subject (empty: none).
+-- ARGV: 3 epoch of a new session, 4 viewer, 5 subject (empty: none). Gives how many watch.
 open()
 if ARGV[5] ~= '' then
   local owner = call('HGET', session, 'owner')
@@ -10,4 +10,4 @@ if ARGV[5] ~= '' then
 end
 call('ZADD', viewers, now + VIEWER, ARGV[4])
 settle()
-return 'attached'
+return count_viewers()

@@ -1,5 +1,6 @@
 -- ARGV: 3 claim id, 4 the kind of a user_message frame.
--- Gives turn id, body, subject, abandoned, cancelled, append number, offset of the first frame (0: no new one), epoch.
+-- Gives turn id, body, subject, abandoned, cancelled, append number, offset of the first frame (0: no new one), epoch,
+-- seconds in the queue, traceparent.
 local claim_id = ARGV[3]
 if not exists() then
   return false
@@ -8,6 +9,9 @@ local fields = call('HMGET', session, 'running', 'lease', 'until', 'epoch', 'new
 local turn_id, first = fields[1], 0
 local turn
 if turn_id == '' then
+  if fields[2] == claim_id then
+    return false -- a late repetition: this claim's turn is over
+  end
   turn_id = call('LPOP', queue)
   if not turn_id then
     call('ZREM', work, session_id)
@@ -15,6 +19,7 @@ if turn_id == '' then
   end
   turn = turn_named(turn_id)
   turn.status = 'running'
+  turn.waited = now - (turn.queued_at or now)
   keep(turn_id, turn)
   begin_turn(turn_id, fields[5])
   local newest, bytes = write(fields[4], tonumber(fields[5]), tonumber(fields[6]), turn_id,
@@ -35,4 +40,5 @@ end
 hold()
 settle()
 local known = call('HMGET', session, 'abandoned', 'cancelled', 'number')
-return {turn_id, turn.body, turn.subject, known[1], known[2], tonumber(known[3]), first, fields[4]}
+return {turn_id, turn.body, turn.subject, known[1], known[2], tonumber(known[3]), first, fields[4],
+  tostring(turn.waited or 0), turn.traceparent or ''}

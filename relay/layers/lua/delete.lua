@@ -5,10 +5,12 @@ end
 if not exists() then
   return 0
 end
--- A running turn's owner must not take this for a loss and begin it anew; a viewer must not take it for a gap.
-local fields = call('HMGET', session, 'running', 'epoch')
-call('SET', deleted, fields[1] .. '\n' .. fields[2], 'PX', math.ceil(TTL * 1000))
-erase()
+local epoch = call('HGET', session, 'epoch')
+erase() -- first: a full store lets nothing be written before something is taken out
+-- The owner of a running turn must not take this for a loss and begin it anew; a viewer must not take it for a gap.
+call('ZADD', deleted, now, epoch)
+call('ZREMRANGEBYSCORE', deleted, '-inf', now - TTL)
+call('PEXPIRE', deleted, math.ceil(TTL * 1000))
 call('SET', memo, 1, 'PX', MEMO_TTL)
 announce('!deleted\n')
 return 1

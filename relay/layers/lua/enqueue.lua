@@ -1,4 +1,5 @@
--- ARGV: 4 turn id, 5 body, 6 client_message_id, 7 digest, 8 on_busy, 9 subject (one character before it), 10 detached.
+-- ARGV: 4 turn id, 5 body, 6 client_message_id, 7 digest, 8 on_busy, 9 subject (one character before it), 10 detached,
+-- 11 traceparent.
 -- Gives turn id, position (-1: none), status, duplicate.
 local turn_id, name, on_busy = ARGV[4], ARGV[6], ARGV[8]
 
@@ -39,7 +40,8 @@ if on_busy == 'interrupt' and running ~= '' then
   cancel_turn(running, turn_named(running))
 end
 local turn = {status = 'queued', body = ARGV[5], name = name, digest = ARGV[7], subject = ARGV[9],
-  detached = ARGV[10] == '1', cancelled = false}
+  detached = ARGV[10] == '1', cancelled = false, queued_at = now,
+  traceparent = ARGV[11]}
 keep(turn_id, turn)
 call(on_busy == 'interrupt' and 'LPUSH' or 'RPUSH', queue, turn_id)
 if name ~= '' then

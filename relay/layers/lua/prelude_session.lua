@@ -43,7 +43,7 @@ end
 local function open()
   if not exists() then
     call('HSET', session, 'epoch', ARGV[3], 'newest', 0, 'bytes', 0, 'running', '', 'turn', '', 'turn_after', 0,
-      'cancelled', '0', 'active', now, 'owner', '', 'terminal', '')
+      'cancelled', '0', 'begun', now, 'active', now, 'owner', '', 'terminal', '')
     settle()
     announce('!epoch\n' .. ARGV[3])
   end
@@ -90,7 +90,7 @@ end
 local function end_turn(turn_id, turn, lease, frame)
   local fields = call('HMGET', session, 'epoch', 'newest', 'bytes')
   local newest, bytes = write(fields[1], tonumber(fields[2]), tonumber(fields[3]), turn_id, {frame})
-  call('HSET', session, 'newest', newest, 'bytes', bytes, 'running', '', 'cancelled', '0', 'active', now,
+  call('HSET', session, 'newest', newest, 'bytes', bytes, 'running', '', 'cancelled', '0', 'begun', now, 'active', now,
     'terminal', newest .. '\n' .. frame)
   turn.status, turn.lease, turn.terminal, turn.offset, turn.body = 'ended', lease, frame, newest, ''
   keep(turn_id, turn)

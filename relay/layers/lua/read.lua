@@ -11,8 +11,8 @@ elseif offset < oldest - 1 then
 end
 if reason then
   local kept = call('LRANGE', log, math.max(0, tonumber(fields[4]) - oldest + 1), -1)
-  local was_deleted = ARGV[4] ~= '' and string.match(call('GET', deleted) or '', '\n(.*)$') == ARGV[4]
-  return {reason, fields[1], newest, fields[3], call('GET', text) or '', fields[5], kept, was_deleted and 1 or 0}
+  local was_deleted = call('ZSCORE', deleted, ARGV[4]) and 1 or 0
+  return {reason, fields[1], newest, fields[3], call('GET', text) or '', fields[5], kept, was_deleted}
 end
 if limit < 1 then
   return {false, {}}

@@ -1,10 +1,12 @@
--- ARGV: 3 the new epoch, 4 turn id, 5 lease, 6 text so far, 7 the terminal frame, 8 subject. Gives frame, offset, epoch.
+-- ARGV: 3 the new epoch, 4 turn id, 5 lease, 6 text so far, 7 the terminal frame, 8 subject,
+-- 9 the epoch in which the turn began. Gives frame, offset, epoch.
 local turn_id, lease = ARGV[4], ARGV[5]
-if string.match(call('GET', deleted) or '', '^(.-)\n') == turn_id then
+if call('ZSCORE', deleted, ARGV[9]) then
   return 'lost'
 end
 open()
-local fields = call('HMGET', session, 'running', 'lease', 'newest')
+local fields = call('HMGET', session, 'running', 'lease', 'newest', 'epoch')
+local is_behind = fields[4] == ARGV[9] -- the same life of the log, but it has forgotten what came last
 local turn = turn_named(turn_id)
 if turn and turn.status == 'ended' then
   if turn.lease ~= lease then
@@ -12,13 +14,15 @@ if turn and turn.status == 'ended' then
   end
   return {turn.terminal, turn.offset, false}
 end
-if (fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease)) or (turn and turn.status == 'queued') then
+if fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease) then
   return 'lost'
 end
-if not turn and tonumber(fields[3]) > 0 then
+if not turn and tonumber(fields[3]) > 0 and not is_behind then
   return 'lost' -- another turn has been written since
 end
-if not turn then
+if turn then
+  call('LREM', queue, 1, turn_id) -- it has begun, even where that was forgotten
+else
   turn = {name = '', digest = '', subject = ARGV[8], detached = false, cancelled = false}
   keep(turn_id, turn)
   remember(turn_id)

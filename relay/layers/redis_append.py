@@ -1,0 +1,96 @@
+"""One append to a store, from the call to its reply; nobody needs to wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from relay.frames import Frame
+from relay.layers.redis_frames import encode
+from relay.layers.redis_replies import accept
+from relay.layers.redis_store import Store
+from relay.layers.redis_wire import Reply
+from relay.layers.values import Turn
+
+
+class Append:
+    """A promise for the group commit. What it brings is done in the call that reads the reply, so no task is woken.
+
+    Meanwhile what is announced of the session is not read: it is this append, whose reply says the same, unless the
+    append is refused or gets no reply; then whoever watches here reads the log.
+    """
+
+    def __init__(
+        self, store: Store, turn: Turn, frames: list[Frame], now: str, stored: Callable[[], None] | None = None
+    ) -> None:
+        self._store = store
+        self._turn = turn
+        self._frames = frames
+        self._stored = stored
+        self._number = turn.append_number
+        self._end = 0
+        self._is_done = False
+        self._failure: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        store.append(self, turn.session_id, now, turn.turn_id, turn.lease_id, self._number, *map(encode, frames))
+        self._watch = store.watched(turn.session_id)
+        if self._watch is not None:
+            self._watch.appends += 1
+
+    async def wait(self) -> int:
+        """Wait for the reply. Returns the offset of the last frame.
+
+        Raises:
+            RelayError: it was refused, or the store did not answer in time.
+        """
+        if not self._is_done:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._failure is not None:
+            raise self._failure
+        return self._end
+
+    # What the group commit asks and tells, as of a future.
+
+    def done(self) -> bool:
+        """Is there a reply already?"""
+        return self._is_done
+
+    def set_result(self, reply: Reply) -> None:
+        """Take the reply: number the frames and show them to who watches here; or keep the refusal."""
+        self._release(is_stored=isinstance(reply, list))
+        try:
+            self._take_in(accept(reply))
+        except Exception as exc:  # a refusal; or a bug of ours, which is the turn's trouble and not the commit's
+            self._failure = exc
+        self._wake()
+
+    def set_exception(self, failure: Exception) -> None:
+        """Take note that there will be no reply."""
+        self._release(is_stored=False)
+        self._failure = failure
+        self._wake()
+
+    def _release(self, *, is_stored: bool) -> None:
+        if self._watch is not None:
+            self._watch.appends -= 1
+            if not is_stored:
+                self._watch.lose_position()
+
+    def _take_in(self, reply: Reply) -> None:
+        turn, frames = self._turn, self._frames
+        turn.append_number, self._end, epoch = reply
+        if turn.append_number == self._number + 1:
+            after = self._end - len(frames)
+            for offset, frame in enumerate(frames, after + 1):
+                frame.offset = offset
+            self._store.feed(turn.session_id, epoch, after, frames)
+        if turn.appending is self:
+            turn.appending = None
+        if self._stored is not None:
+            self._stored()
+
+    def _wake(self) -> None:
+        self._is_done = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,27 @@
+"""What a script's reply says: a value, or a refusal by its name. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from relay.exceptions import IdempotencyConflict, LeaseLost, QueueFull, RelayError, SessionBusy, TurnCancelled
+from relay.layers.redis_wire import Reply
+
+_REFUSALS: Final[dict[bytes, type[RelayError]]] = {
+    b"lost": LeaseLost,
+    b"cancelled": TurnCancelled,
+    b"conflict": IdempotencyConflict,
+    b"busy": SessionBusy,
+    b"full": QueueFull,
+}
+
+
+def accept(reply: Reply) -> Reply:
+    """Give a reply back, unless it is a refusal.
+
+    Raises:
+        RelayError: what the script refuses.
+    """
+    if isinstance(reply, bytes) and reply in _REFUSALS:
+        raise _REFUSALS[reply]
+    return reply

@@ -1,0 +1,39 @@
+"""How long a client is kept waiting for the store, and what goes on when it waits no longer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Final, TypeVar
+
+from relay.exceptions import StoreUnavailable
+
+T = TypeVar("T")
+
+STORE_SECONDS: Final = 2.0  # PROTOCOL: a message that is not stored by then is refused; so is a socket
+
+
+async def in_time(call: Awaitable[T]) -> T:
+    """Wait for a call of the session layer as long as a client may be kept waiting.
+
+    Raises:
+        StoreUnavailable: it was not done in time. Whether it will be is not known.
+    """
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            return await call
+    except TimeoutError as exc:
+        raise StoreUnavailable from exc
+
+
+async def seen_through(call: Coroutine[Any, Any, T]) -> T:
+    """Wait for what must not be left half done: Django cancels the view of a client that goes away.
+
+    A wait that is cancelled ends only when the call has.
+    """
+    doing = asyncio.create_task(call)
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
