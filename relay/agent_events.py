@@ -13,6 +13,7 @@ from relay.exceptions import UpstreamError, UpstreamProtocol
 from relay.frames import Frame
 
 DONE: Final = "[DONE]"  # how OpenAI's streams end
+MAX_REASON_CHARACTERS: Final = 100  # a session remembers the ends of its last 1,000 turns
 
 # The gateway's own types: from an agent they would deceive a client.
 RESERVED_TYPES: Final = frozenset(
@@ -40,12 +41,14 @@ class AgentEvents:
 
     Attributes:
         is_over: has the terminal frame been given?
-        late: how many events came after it, and were dropped.
+        tokens: how many tokens were given; empty ones do not count.
+        late: how many events came after the terminal frame, and were dropped.
         skipped: how many were not passed on, by cause.
     """
 
     def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
         self.is_over = False
+        self.tokens = 0
         self.late = 0
         self.skipped = {"malformed": 0, "reserved": 0}
         self._turn_id = turn_id
@@ -73,15 +76,33 @@ class AgentEvents:
                 self._other(data, made)
         return made
 
+    def take_lone_token(self, data: str, take: Callable[[Frame], bool]) -> bool:
+        """Hand over the frame of an event that is a token and nothing else. If it is not, or is not taken, nothing
+        has happened, and ``frames`` does it."""
+        size = len(data) if data.isascii() else len(data.encode("utf-8", "surrogatepass"))
+        if self.is_over or size > self._bytes_left:
+            return False
+        try:
+            message = _assistant_message.decode(data)
+        except (ValueError, RecursionError):
+            return False
+        if not message.token or message.is_final or not take(frames.token(self._turn_id, message.token)):
+            return False
+        self._bytes_left -= size
+        self.tokens += 1
+        return True
+
     def _assistant_message(self, message: _AssistantMessage, made: list[Frame]) -> None:
         text = message.token
         if isinstance(text, msgspec.UnsetType):
             if not message.is_final:
                 raise ValueError("a token is missing")
         elif text or not message.is_final:
+            self.tokens += text != ""
             made.append(frames.token(self._turn_id, text))
         if message.is_final:
-            self._end(frames.final(self._turn_id, message.finish_reason or "stop"), made)
+            reason = (message.finish_reason or "stop")[:MAX_REASON_CHARACTERS]
+            self._end(frames.final(self._turn_id, reason), made)
 
     def _other(self, data: str, made: list[Frame]) -> None:
         if data.strip() == DONE:

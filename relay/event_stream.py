@@ -79,15 +79,9 @@ class EventStreamDecoder:
             EventTooLarge: the event being received is above the limit. The stream is of no use then: every
                 later call raises it again.
         """
-        if self._between_events:
-            lines = chunk.splitlines()
-            if len(lines) == 2 and not lines[1] and chunk[-1] == _LF:
-                line = lines[0]
-                if line[:6] == b"data: " and len(line) <= self._max_event_bytes:
-                    return [Event(line[6:].decode("utf-8", "replace"), "", self.last_event_id)]
-        return self._feed(chunk)
-
-    def _feed(self, chunk: bytes) -> list[Event]:
+        data = self.lone_data(chunk)
+        if data is not None:
+            return [Event(data, "", self.last_event_id)]
         if self._failed:
             raise EventTooLarge(self._max_event_bytes)
         if self._at_start:
@@ -100,6 +94,18 @@ class EventStreamDecoder:
             self._take_lines(chunk, events)
         self._between_events = not (self._at_start or self._after_cr or self._event_bytes or self._line)
         return events
+
+    def lone_data(self, chunk: bytes) -> str | None:
+        """Give the data of a chunk that is one whole event of one line, and nothing else; ``None`` if it is not.
+
+        Such a chunk, which most are, needs not be fed: the decoder is afterwards what it was before.
+        """
+        if not self._between_events or chunk[:6] != b"data: ":
+            return None
+        lines = chunk.splitlines()
+        if len(lines) != 2 or lines[1] or chunk[-1] != _LF or len(lines[0]) > self._max_event_bytes:
+            return None
+        return lines[0][6:].decode("utf-8", "replace")
 
     def _without_byte_order_mark(self, chunk: bytes) -> bytes:
         chunk = bytes(self._line) + chunk

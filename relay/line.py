@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from autobahn.exception import Disconnected
@@ -23,11 +25,12 @@ class Line:
         send: ASGI's ``send``; it takes events of any shape, hence ``Any``.
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    def __init__(self, send: Callable[[dict[str, Any]], Coroutine[Any, Any, None]]) -> None:
         self._send = send
         self._sending = 0
         self._moved_at = time.monotonic()
         self._is_closed = False
+        self._finishing: asyncio.Task[None] | None = None
 
     @property
     def quiet_seconds(self) -> float:
@@ -51,12 +54,52 @@ class Line:
             self._moved_at = time.monotonic()
         self._sending += 1
         try:
+            if self._finishing is not None:
+                await asyncio.wait([self._finishing])
             await self._send({"type": "websocket.send", "text": text})
             self._moved_at = time.monotonic()
         except (OSError, Disconnected) as exc:  # uvicorn's way and daphne's
             raise ClientGone from exc
         finally:
             self._sending -= 1
+
+    def send_now(self, text: str) -> bool:
+        """Send one frame within this call. Returns whether it was taken; if not, ``send`` tells why.
+
+        The server's ``send`` is a coroutine that seldom waits: it runs here up to its end or its first wait, so that
+        a frame costs no task. Only for the rest, once the client does not keep up, one is made.
+        """
+        if self._sending or self._is_closed:
+            return False
+        sending = self._send({"type": "websocket.send", "text": text})
+        try:
+            awaited = sending.send(None)
+        except StopIteration:
+            self._moved_at = time.monotonic()
+            return True
+        except Exception:
+            return False
+        self._sending += 1
+        self._moved_at = time.monotonic()
+        self._finishing = asyncio.create_task(self._finish(sending, awaited))
+        return True
+
+    async def _finish(self, sending: Coroutine[Any, Any, None], awaited: Any) -> None:
+        try:
+            await _rest_of(sending, awaited)
+            self._moved_at = time.monotonic()
+        except (OSError, Disconnected):
+            pass  # the next one to send is told
+        finally:
+            self._sending -= 1
+            self._finishing = None
+
+    async def stop(self) -> None:
+        """Send nothing more, also not what the client has kept waiting."""
+        self._is_closed = True
+        if self._finishing is not None:
+            self._finishing.cancel()
+            await asyncio.wait([self._finishing])
 
     async def close(self, code: CloseCode) -> None:
         """Close the socket, once; a client that has left already is no error."""
@@ -65,3 +108,13 @@ class Line:
         self._is_closed = True
         with contextlib.suppress(OSError, Disconnected):  # it was faster
             await self._send({"type": "websocket.close", "code": int(code)})
+
+
+@types.coroutine
+def _rest_of(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that has run up to where it awaits a future."""
+    try:
+        yield awaited
+        yield from coroutine
+    finally:
+        coroutine.close()

@@ -64,7 +64,7 @@ ERRORS = {
     "big-event 66000": ("upstream_protocol", "too large", ""),
     "endless-line": ("upstream_protocol", "too large", ""),
     "big-answer 1100": ("upstream_protocol", "too long", None),
-    "status 204": ("upstream_protocol", "HTTP", ""),  # with a body, which HTTP forbids
+    "status 204": ("upstream_protocol", "event stream", ""),  # with a body, which HTTP forbids
     "not-http": ("upstream_protocol", "HTTP", ""),
     "endless-headers": ("upstream_protocol", "HTTP", ""),
 }

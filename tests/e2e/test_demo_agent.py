@@ -474,7 +474,7 @@ class AgentProcess:
         return self
 
     def __exit__(self, *exc_info):
-        self.process.kill()
+        self.process.terminate()
         self.process.communicate()
 
     def wait_for_log(self, text):

@@ -8,7 +8,8 @@ In a test::
         await agent.wait_disconnected(1)
 
 As its own process, ``python -m tests.scripted_agent --port 8001``; the message's content is the script then (see
-``scripts.py``). ``GET /requests`` tells what it was asked, and how many clients left within an answer.
+``scripts.py``). ``GET /requests`` tells what it was asked, and how many clients left within an answer;
+``GET /open/<gate>`` lets answers go on that wait at a gate.
 """
 
 from tests.scripted_agent.server import PATH, Request, ScriptedAgent

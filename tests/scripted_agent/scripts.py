@@ -4,6 +4,9 @@ One at least for each row of PROTOCOL.md's table "The agent's side". ``script:st
 content plays ``status`` with one word and one option; see ``SCRIPTS`` for the names.
 """
 
+import asyncio
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from tests.scripted_agent.steps import (
@@ -32,6 +35,8 @@ from tests.scripted_agent.steps import (
 
 PREFIX = "script:"
 
+_gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
 
 def echo(content: str) -> Iterator[Step]:
     """Repeat what was said, word by word: joined, the tokens are the text."""
@@ -43,6 +48,11 @@ def echo(content: str) -> Iterator[Step]:
     yield Final()
 
 
+def open_gate(name: str) -> None:
+    """Let the answers go on that wait at this gate, and those that come to it later."""
+    _gates[name].set()
+
+
 def script_for(content: str) -> Iterable[Step]:
     """The script that a message asks for; without ``script:`` it is echoed."""
     if not content.startswith(PREFIX):
@@ -52,7 +62,7 @@ def script_for(content: str) -> Iterable[Step]:
         words = [word for word in rest if "=" not in word]
         options = dict(word.split("=", 1) for word in rest if "=" in word)
         steps = SCRIPTS[name](words, options)
-        return steps if name in _ENDLESS else list(steps)  # a list: what is wrong with the words shows here
+        return steps if name in _LAZY else list(steps)  # a list: what is wrong with the words shows here
     except (KeyError, ValueError, IndexError) as exc:
         return [Status(400, body=f"{content!r} is no script: {exc!r}".encode())]
 
@@ -70,15 +80,33 @@ def _paced(options: Options, steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def _tokens(words: list[str], options: Options) -> Iterator[Step]:
-    """``tokens <n> [delay=<seconds>]``: an empty one, then ``0 `` ``1 `` …"""
+    """``tokens <n> [delay=<seconds>] [gate=<name>]``: an empty one, then ``0 `` ``1 `` …; half of them at the gate."""
+    numbers = range(int(words[0]))
     yield Token("")
-    yield from _paced(options, (Token(f"{number} ") for number in range(int(words[0]))))
+    yield from _paced(options, (Token(f"{number} ") for number in numbers[: len(numbers) // 2]))
+    if "gate" in options:
+        yield Wait(_gates[options["gate"]])
+    yield from _paced(options, (Token(f"{number} ") for number in numbers[len(numbers) // 2 :]))
     yield Final(options.get("finish"))
+
+
+def _burst(words: list[str], options: Options) -> Iterator[Step]:
+    """``burst <n>``: ``0 `` ``1 `` …, all of them at once."""
+    yield Send(b"".join(event_bytes(token_value(f"{number} ")) for number in range(int(words[0]))))
+    yield Final()
 
 
 def _distinct(words: list[str], options: Options) -> Iterator[Step]:
     """``distinct <n> <prefix> [delay=<seconds>]``: ``<prefix>-0 `` ``<prefix>-1 `` …, nothing else."""
     yield from _paced(options, (Token(f"{words[1]}-{number} ") for number in range(int(words[0]))))
+    yield Final()
+
+
+def _stamps(words: list[str], options: Options) -> Iterator[Step]:
+    """``stamps <n> delay=<seconds>``: the moment at which each token is sent, in nanoseconds, sixteen digits."""
+    for _ in range(int(words[0])):
+        yield Wait(float(options["delay"]))
+        yield Token(f"{time.monotonic_ns():016d}")
     yield Final()
 
 
@@ -178,7 +206,7 @@ FIXED: dict[str, list[Step]] = {
     "eof": [Token("a "), Token("b")],
     "eof-in-event": [Token("a "), Send(event_bytes(final_value()).removesuffix(b"\n"))],
     "break": [Token("a "), Break()],
-    "bad-chunk": [Token("a "), Wait(0.2), BadChunk(), Stall()],  # apart, or the parser drops both
+    "bad-chunk": [Token("a "), BadChunk(), Stall()],
     "bad-first-chunk": [
         Raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n"),
         Stall(),
@@ -201,7 +229,9 @@ FIXED: dict[str, list[Step]] = {
 SCRIPTS: dict[str, Made] = {
     **{name: (lambda words, options, steps=steps: steps) for name, steps in FIXED.items()},
     "tokens": _tokens,
+    "burst": _burst,
     "distinct": _distinct,
+    "stamps": _stamps,
     "status": _status,
     "error": lambda words, options: [Token("a "), Event({"type": "error", "content": " ".join(words)})],
     "content-type": lambda words, options: [ContentType(" ".join(words)), Token("a "), Final()],
@@ -212,4 +242,4 @@ SCRIPTS: dict[str, Made] = {
     "big-answer": _big_answer,
     "endless-line": _endless_line,
 }
-_ENDLESS = frozenset({"endless-line"})
+_LAZY = frozenset({"endless-line", "stamps"})

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tests.scripted_agent.response import Response
-from tests.scripted_agent.scripts import script_for
+from tests.scripted_agent.scripts import open_gate, script_for
 from tests.scripted_agent.steps import Status, Step, Steps
 
 PATH = "/agent/message/stream"
-LIMIT_SECONDS = 10
+LIMIT_SECONDS = 20
 MAX_REQUEST_HEAD_BYTES = 1024 * 1024
 
 
@@ -184,6 +184,9 @@ class ScriptedAgent:
             asked = [{"path": r.path, "headers": r.headers, "json": r.json} for r in self.requests]
             body = json.dumps({"requests": asked, "disconnects": len(self.disconnects)}).encode()
             return Status(200, {"Content-Type": "application/json"}, body)
+        if path.startswith("/open/"):
+            open_gate(path.removeprefix("/open/"))
+            return Status(200)
         return Status(200 if path == "/health" else 404, body=b"the scripted agent")
 
 

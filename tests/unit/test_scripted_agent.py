@@ -5,7 +5,6 @@ import contextlib
 import json
 import re
 import sys
-import time
 
 import httpx
 import pytest
@@ -35,7 +34,7 @@ from tests.scripted_agent import (
 )
 from tests.scripted_agent.scripts import FIXED, SCRIPTS
 
-LIMIT_SECONDS = 10
+LIMIT_SECONDS = 20
 
 
 def message(content):
@@ -162,7 +161,15 @@ async def test_wrong_script_is_refused_with_words(content):
 
 
 ARGUMENTS = {"tokens": "2", "distinct": "2 s1", "status": "500", "content-type": "text/html", "finish": "length"}
-ARGUMENTS |= {"wait": "0.001", "split": "3", "big-event": "10", "big-answer": "2", "error": "no"}
+ARGUMENTS |= {
+    "wait": "0.001",
+    "split": "3",
+    "big-event": "10",
+    "big-answer": "2",
+    "error": "no",
+    "burst": "2",
+    "stamps": "2 delay=0",
+}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -332,15 +339,13 @@ async def test_close_when_reused_takes_the_next_request_and_answers_nothing():
         assert (await ask(agent)).status_code == 200
 
 
-async def test_client_that_leaves_is_noticed_within_milliseconds():
+async def test_client_that_leaves_is_noticed_though_nothing_is_sent_to_it():
     async with ScriptedAgent() as agent:
         agent.script = [Token("a"), Stall()]
         async with connection(agent, "bye") as (reader, writer):
             await reader.readuntil(b'"a"')
-            left_at = time.monotonic()
             writer.close()
             assert [request.content for request in await agent.wait_disconnected(1)] == ["bye"]
-            assert time.monotonic() - left_at < 0.5
 
 
 async def test_client_that_leaves_after_the_answer_is_no_disconnect():
@@ -383,7 +388,7 @@ async def test_failing_script_fails_the_test():
 
 async def test_other_paths_are_recorded_but_not_answered():
     async with ScriptedAgent() as agent:
-        async with httpx.AsyncClient(base_url=agent.url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=agent.url, trust_env=False, timeout=LIMIT_SECONDS) as client:
             assert (await client.get("/health")).status_code == 200
             assert (await client.post("/elsewhere", json=message("hi"))).status_code == 404
         assert [request.path for request in agent.requests] == ["/elsewhere"]
@@ -396,7 +401,7 @@ async def test_process_says_where_it_listens_plays_scripts_and_tells_its_request
         async with asyncio.timeout(LIMIT_SECONDS):
             line = (await process.stdout.readline()).decode()
         url = re.search(r"http://\S+", line).group()
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=LIMIT_SECONDS) as client:
             response = await client.post(PATH, json=message("script:tokens 2"))
             assert text_of(events_of(response.content)) == "0 1 "
             told = (await client.get("/requests")).json()

@@ -1,0 +1,101 @@
+"""The outgoing side of a socket, before a server that takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from relay.frames import CloseCode
+from relay.line import ClientGone, Line
+
+
+class Server:
+    """ASGI's ``send``: takes texts while it is open, holds them back while it is not."""
+
+    def __init__(self):
+        self.sent = []
+        self.error = None
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+
+    async def send(self, event):
+        await self.is_open.wait()
+        if self.error is not None:
+            raise self.error
+        self.sent.append(event.get("text", event["type"]))
+
+
+@pytest.fixture
+async def server():
+    return Server()
+
+
+@pytest.fixture
+async def line(server):
+    return Line(server.send)
+
+
+async def test_text_is_with_the_server_when_send_now_returns(server, line):
+    assert line.send_now("a")
+    assert line.send_now("b")
+    assert server.sent == ["a", "b"]
+    assert not line.stuck_seconds
+
+
+async def test_text_that_the_server_holds_back_arrives_once_and_before_the_next(server, line):
+    server.is_open.clear()
+    assert line.send_now("a"), "it is taken, though it waits"
+    assert line.stuck_seconds
+    assert not line.send_now("b"), "one waits already"
+    sending = asyncio.create_task(line.send("b"))
+    await asyncio.sleep(0)
+    server.is_open.set()
+    async with asyncio.timeout(20):
+        await sending
+    assert server.sent == ["a", "b"]
+    assert line.send_now("c")
+    assert server.sent == ["a", "b", "c"]
+
+
+async def test_client_that_has_gone_is_told_by_send(server, line):
+    server.error = OSError("gone")
+    assert not line.send_now("a")
+    with pytest.raises(ClientGone):
+        await line.send("a")
+
+
+async def test_client_that_goes_while_a_text_waits_is_told_to_the_next(server, line):
+    server.is_open.clear()
+    assert line.send_now("a")
+    server.error = OSError("gone")
+    server.is_open.set()
+    with pytest.raises(ClientGone):
+        await line.send("b")
+    assert server.sent == []
+
+
+async def test_nothing_is_sent_after_close_or_stop(server, line):
+    await line.close(CloseCode.INTERNAL)
+    assert not line.send_now("a")
+    assert server.sent == ["websocket.close"]
+
+
+async def test_stop_gives_up_what_waits(server, line):
+    server.is_open.clear()
+    assert line.send_now("a")
+    await asyncio.sleep(0)
+    await line.stop()
+    server.is_open.set()
+    await asyncio.sleep(0)
+    assert server.sent == []
+    assert not line.send_now("b")
+
+
+async def test_nothing_follows_the_close_and_there_is_one(server, line):
+    await line.close(CloseCode.SERVER_RESTART)
+    await line.close(CloseCode.INTERNAL)
+    with pytest.raises(ClientGone):
+        await line.send("a")
+    assert not line.send_now("a")
+    assert server.sent == ["websocket.close"]
