@@ -1,23 +1,46 @@
 # `make run` to try it, `make test` to test it. Everything goes into .venv; nothing else is installed by these but
-# what the browser tests need (Chromium), and that only if it is missing.
+# what tests need beside Python (Chromium, nginx), and that only if it is missing.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 TESTS ?= tests
+WORKERS ?= auto
 
-.PHONY: help run test check bench format pins clean
+.PHONY: help run cluster test test-servers coverage image-test soak check bench format pins clean
 
 help:  ## Show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/installed  ## Start the demo agent and the gateway, and say which page to open
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python scripts/run.py
 
+cluster: $(VENV)/installed-dev  ## Start two gateways, Valkey, a balancer and the demo agent
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python -m scripts.cluster
+
 test: $(VENV)/installed-dev  ## Install what the tests need and run them all
 	@scripts/install-browser.sh
-	$(BIN)/python -m pytest $(TESTS)
+	@scripts/install-postgresql.sh
+	@scripts/install-deploy-tools.sh
+	$(BIN)/python $(UNDER) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+test-servers: $(VENV)/installed-dev  ## Run the suites of the whole gateway under the servers that test leaves out
+	TEST_SERVERS=runserver,daphne $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/e2e
+	TEST_SERVERS=runserver,uvicorn $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/faults
+
+coverage: $(VENV)/installed-dev  ## Run all tests, and tell which lines and branches of relay/ they leave out
+	@$(BIN)/coverage erase
+	-@$(MAKE) --no-print-directory test UNDER="-m coverage run"  # a test whose time runs out here still ran
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+soak: $(VENV)/installed-dev  ## Break everything for some minutes while people talk (SOAK_SEED, SOAK_TURNS)
+	$(BIN)/python -m pytest -m soak -s tests
+
+image-test:  ## Take the Dockerfile's steps without Docker, and use what comes out
+	$(PYTHON) scripts/try_image.py
 
 check: $(VENV)/installed-dev  ## Look at format, lint, types and migrations without running anything
 	$(BIN)/ruff format --check .
@@ -26,6 +49,7 @@ check: $(VENV)/installed-dev  ## Look at format, lint, types and migrations with
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: $(VENV)/installed-dev  ## Measure the gateway beside its peers, and write docs/benchmarks.md
+	$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python -m benchmarks run
 	$(BIN)/python -m benchmarks report
 
@@ -39,6 +63,8 @@ pins: $(VENV)/installed-dev  ## Compile requirements*.txt from pyproject.toml
 		pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
 		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
+		--group tracing -c requirements-dev.txt -o requirements-tracing.txt
 
 clean:  ## Remove .venv and what tests leave
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

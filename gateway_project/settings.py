@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import environ
 from corsheaders.defaults import default_headers
 from django.core.management.utils import get_random_secret_key
 
-from relay.conf import PREFIX, Conf
+from relay.conf import Conf, read_texts
+from relay.database import database
+from relay.logs import logging_settings
 from relay.origins import origin_pattern
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 environ.Env.read_env(BASE_DIR / ".env")  # the environment wins over the file
 
-GATEWAY: dict[str, str] = {
-    name.removeprefix(PREFIX): value for name, value in environ.Env.ENVIRON.items() if name.startswith(PREFIX)
-}
+GATEWAY: dict[str, str] = read_texts(environ.Env.ENVIRON)
 _conf = Conf(lambda: GATEWAY).without_problems()  # a system check names the wrong ones
 
 SECRET_KEY = _conf.secret_key or get_random_secret_key()
@@ -40,9 +41,11 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "corsheaders.middleware.CorsMiddleware",  # first: a preflight shows no key, and a page may read a 401
+    "relay.middleware.request_context",  # first: every line that follows carries its names
+    "corsheaders.middleware.CorsMiddleware",  # before the key: a preflight shows no key, and a page may read a 401
     "relay.middleware.internal_auth",
     "django.middleware.security.SecurityMiddleware",
+    "relay.middleware.content_security_policy",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "relay.middleware.CommonMiddleware",
@@ -55,8 +58,26 @@ MIDDLEWARE = [
 CORS_URLS_REGEX = r"\A/api/v1/"
 CORS_ALLOW_ALL_ORIGINS = DEBUG
 CORS_ALLOWED_ORIGIN_REGEXES = [origin_pattern(origin) for origin in _conf.allowed_origins]
+CORS_ALLOW_CREDENTIALS = bool(_conf.allowed_origins) and _conf.ws_auth == "session" and not DEBUG  # its cookie
 CORS_ALLOW_HEADERS = (*default_headers, "x-internal-auth", "idempotency-key", "last-event-id", "cache-control")
 CORS_EXPOSE_HEADERS = ("retry-after",)
+
+# Cookies over TLS only, and browsers come back over TLS only. A redirect is the proxy's business, and whether the
+# domain's other hosts have TLS is not ours to promise: Django's checks for these stay silent.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _conf.https
+SECURE_HSTS_SECONDS = 31_536_000 if _conf.https else 0
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021", *_conf.silenced_checks]
+
+# Nothing that is not in a file of ours runs, so text that a page shows by mistake as markup does nothing.
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
+SECURE_REFERRER_POLICY = "same-origin"  # addresses of pages may name sessions
 
 # A REST message may be as large as one over a socket; Django's own limit is 2.5 MB.
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(2_621_440, _conf.max_message_bytes)
@@ -86,7 +107,7 @@ CHANNEL_LAYERS = {
     )
 }
 
-DATABASES = {"default": environ.Env.db_url_config(_conf.database_url)}
+DATABASES = {"default": database(_conf.database_url)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 STATIC_URL = "static/"
@@ -97,16 +118,4 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Third-party loggers stay at WARNING whatever LOG_LEVEL says: theirs would show addresses and frames.
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        "relay": {"level": _conf.log_level},
-        "django": {"handlers": [], "level": "WARNING", "propagate": True},
-        "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-    },
-}
+LOGGING = logging_settings(_conf.log_level, is_terminal=sys.stderr.isatty())

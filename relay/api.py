@@ -5,20 +5,18 @@ Bodies are read by the parser that reads sockets' frames, so a message means the
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 import math
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
+import pydantic
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
-from django.http.request import UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver
 from django.views.decorators.csrf import csrf_exempt
@@ -26,7 +24,8 @@ from ninja import NinjaAPI, Query
 from ninja.errors import ValidationError
 from ninja.security import APIKeyHeader
 
-from relay import frames, json_text, lifecycle, schemas, views
+from relay import lifecycle, logs, report, schemas, tickets, views
+from relay.api_json import body_of, json_response, read_body, read_object, refusal
 from relay.auth import has_internal_key
 from relay.client_messages import StartTurn, parse_turn
 from relay.conf import conf
@@ -34,32 +33,23 @@ from relay.cursor import Cursor, Resume, resume
 from relay.events import session_events
 from relay.exceptions import (
     ClientMessageInvalid,
-    ClientMessageTooLarge,
+    Forbidden,
     ParameterInvalid,
     RelayError,
     ReplayGap,
     ShuttingDown,
-    StoreUnavailable,
+    Unauthorized,
 )
 from relay.layers.values import SessionState, new_turn
-from relay.viewers import welcome_fields
-
-T = TypeVar("T")
+from relay.operator_api import router as operators
+from relay.patience import in_time
+from relay.rates import take_message
+from relay.viewers import listed_fields, welcome_fields
 
 logger = logging.getLogger(__name__)
 
-STORE_SECONDS: Final = 2.0  # PROTOCOL: a message that is not stored by then is refused
 DEFAULT_LIMIT: Final = 256
 MAX_LIMIT: Final = 1_000
-STATUSES: Final = {
-    "bad_request": 400,
-    "forbidden": 403,
-    "message_too_large": 413,
-    "rate_limited": 429,
-    "store_unavailable": 503,
-    "shutting_down": 503,
-    "internal": 500,
-}  # every other refusal: 409
 DESCRIPTION: Final = "Sessions, their turns and their logs. What the frames mean stands in docs/protocol.md."
 
 
@@ -80,6 +70,7 @@ api = NinjaAPI(
     docs_url="/docs" if settings.DEBUG else None,
     urls_namespace="api",
 )
+api.add_router("", operators)
 SESSION: Final = "/sessions/{session_id:session_id}"
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
@@ -93,18 +84,13 @@ def api_urls() -> tuple[list[URLPattern | URLResolver], str, str]:
     return list(patterns), app_name, namespace
 
 
-def _body_of(model: type[schemas.Model]) -> dict[str, Any]:
-    """Describe a body that we read ourselves, for OpenAPI (any JSON)."""
-    return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
-
-
 # Turns.
 
 
 @api.post(
     f"{SESSION}/messages",
     response={202: schemas.AcceptedFields, (400, 409, 413, 429, 503): schemas.Refusal},
-    openapi_extra=_body_of(schemas.Message),
+    openapi_extra=body_of(schemas.Message),
 )
 async def send_message(request: HttpRequest, session_id: str) -> HttpResponse:
     """Start a turn, which runs to its end whoever watches. `Idempotency-Key` is the same as `client_message_id`."""
@@ -113,26 +99,32 @@ async def send_message(request: HttpRequest, session_id: str) -> HttpResponse:
         gateway = await lifecycle.current()
         if gateway.is_draining:
             raise ShuttingDown
-        accepted = await _stored(gateway.layer.enqueue(session_id, new_turn(message, is_detached=True)))
+        await in_time(take_message(gateway.layer.limits, session_id))
+        shown = request.headers.get("traceparent")
+        new = new_turn(message, is_detached=True, shown_traceparent=shown)
+        accepted = await in_time(gateway.layer.enqueue(session_id, new))
     except RelayError as exc:
-        return _refusal(exc, message.client_message_id)
+        report.message_refused(exc)
+        return refusal(exc, message.client_message_id)
+    report.message_accepted(session_id, accepted)
     gateway.runner.wake(session_id)
-    return _json({"client_message_id": message.client_message_id, **msgspec.structs.asdict(accepted)}, status=202)
+    fields = {"client_message_id": message.client_message_id, **msgspec.structs.asdict(accepted)}
+    return json_response(fields, status=202)
 
 
 @api.post(
     f"{SESSION}/cancel",
     response={200: schemas.CancelAckFields, (400, 413, 503): schemas.Refusal},
-    openapi_extra=_body_of(schemas.CancelFields),
+    openapi_extra=body_of(schemas.CancelFields),
 )
 async def cancel(request: HttpRequest, session_id: str) -> HttpResponse:
     """Stop a turn; without `turn_id` the one in flight, else the queue's head."""
-    fields = _read_object(request) if _read_body(request) else {}
+    fields = read_object(request) if read_body(request) else {}
     turn_id = fields.get("turn_id")
     if turn_id is not None and not isinstance(turn_id, str):
         raise ClientMessageInvalid
     gateway = await lifecycle.current()
-    return _json(msgspec.structs.asdict(await _stored(gateway.layer.cancel(session_id, turn_id))))
+    return json_response(msgspec.structs.asdict(await in_time(gateway.layer.cancel(session_id, turn_id))))
 
 
 # Sessions.
@@ -142,21 +134,22 @@ async def cancel(request: HttpRequest, session_id: str) -> HttpResponse:
 async def list_sessions(request: HttpRequest, cursor: str = "", limit: Limit = DEFAULT_LIMIT) -> HttpResponse:
     """List the live sessions, a page a call: `next` is the cursor of the next page, null on the last."""
     gateway = await lifecycle.current()
-    found, after = await _stored(gateway.layer.active(_read_page_cursor(cursor), limit))
-    return _json({"sessions": [_listed(state) for state in found], "next": _page_cursor(after) if after else None})
+    found, after = await in_time(gateway.layer.active(_read_page_cursor(cursor), limit))
+    following = _page_cursor(after) if after else None
+    return json_response({"sessions": [listed_fields(state) for state in found], "next": following})
 
 
 @api.get(SESSION, response={200: schemas.SessionInfo, 404: schemas.Detail, 503: schemas.Refusal})
 async def describe_session(request: HttpRequest, session_id: str) -> HttpResponse:
     """Describe a session, as `welcome` would to a client without a cursor."""
-    return _json(_info(await _found(session_id)))
+    return json_response(_info(await _found(session_id)))
 
 
 @api.delete(SESSION, response={204: None, 404: schemas.Detail, 503: schemas.Refusal})
 async def delete_session(request: HttpRequest, session_id: str) -> HttpResponse:
-    """Erase a session: its turns end, its viewers are told, its log is gone."""
+    """Erase a session and its transcripts: its turns end, its viewers are told, its log is gone."""
     gateway = await lifecycle.current()
-    if not await _stored(gateway.layer.delete(session_id)):
+    if not await in_time(gateway.control.delete(session_id)):
         raise Http404
     return HttpResponse(status=204)
 
@@ -180,7 +173,7 @@ async def read_frames(
     start = _resume(state, epoch, offset)
     layer = (await lifecycle.current()).layer
     try:
-        found = await _stored(layer.read(session_id, start, limit))
+        found = await in_time(layer.read(session_id, start, limit))
     except ReplayGap as gap:
         epoch, members = gap.snapshot.epoch, f'"snapshot":{gap.snapshot.v1}'
     else:
@@ -190,51 +183,60 @@ async def read_frames(
 
 @api.get(
     f"{SESSION}/events",
-    response={200: str, 204: None, 404: schemas.Detail},
+    auth=None,  # the policy's business; it also takes the key
+    response={200: str, 204: None, (401, 403, 404): schemas.Detail, 503: schemas.Refusal},
     openapi_extra={"responses": {200: {"description": "The log", "content": {"text/event-stream": {}}}}},
 )
 async def watch_events(
     request: HttpRequest, session_id: str, last_event_id: str = "", coalesce: str = ""
 ) -> HttpResponseBase:
     """Stream the log as server-sent events; the header `Last-Event-ID`, or else `last_event_id`, is the cursor."""
-    return await session_events(request, session_id)
+    try:
+        return await session_events(request, session_id)
+    except Unauthorized:
+        return views.unauthorized()
+    except Forbidden as exc:
+        return views.permission_denied(request, exc)
+
+
+# Tickets.
+
+
+@api.post(
+    "/tickets",
+    response={201: schemas.IssuedTicket, (400, 413): schemas.Refusal},
+    openapi_extra=body_of(schemas.TicketWish),
+)
+async def issue_ticket(request: HttpRequest) -> HttpResponse:
+    """Issue a ticket for one session, for a browser that is to open it: good once, and for a short time."""
+    wish = _read_ticket_wish(request)
+    lifetime_seconds = wish.expires_in or math.ceil(conf.ticket_seconds)
+    ticket = tickets.issue(wish.session_id, wish.subject, lifetime_seconds)
+    response = json_response({"ticket": ticket, "expires_in": lifetime_seconds}, status=201)
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 # What comes in.
 
 
-def _read_body(request: HttpRequest) -> bytes:
-    limit = conf.max_message_bytes
-    try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > limit or len(request.body) > limit:
-            raise ClientMessageTooLarge(limit)
-    except RequestDataTooBig as exc:
-        raise ClientMessageTooLarge(limit) from exc
-    except (ValueError, UnreadablePostError) as exc:
-        raise ClientMessageInvalid from exc
-    return request.body
-
-
-def _read_object(request: HttpRequest) -> dict[str, Any]:
-    """Read the body: an object of any JSON."""
-    try:
-        fields = json_text.decode(_read_body(request))
-    except ValueError as exc:
-        raise ClientMessageInvalid from exc
-    if not isinstance(fields, dict):
-        raise ClientMessageInvalid
-    return fields
-
-
 def _read_message(request: HttpRequest) -> StartTurn:
-    fields = {"type": "user_message", **_read_object(request)}
+    fields = {"type": "user_message", **read_object(request)}
     key = request.headers.get("Idempotency-Key")
     if key is not None:
         key = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key  # a structured field is quoted
         if fields.get("client_message_id") not in (None, key):
             raise ClientMessageInvalid
         fields["client_message_id"] = key
-    return parse_turn(fields, forward_types=frozenset(conf.forward_types))
+    return parse_turn(fields, forward_types=frozenset(conf.forward_types), max_depth=conf.max_json_depth)
+
+
+def _read_ticket_wish(request: HttpRequest) -> schemas.TicketWish:
+    try:
+        return schemas.TicketWish.model_validate(read_object(request))
+    except pydantic.ValidationError as exc:
+        problems = [f"{error['loc'][0]}: {error['msg']}" for error in exc.errors()]
+        raise ParameterInvalid(f"{'; '.join(problems)}.") from exc
 
 
 def _read_page_cursor(text: str) -> str:
@@ -248,39 +250,14 @@ def _page_cursor(after: str) -> str:
     return base64.urlsafe_b64encode(after.encode()).decode()
 
 
-async def _stored(call: Awaitable[T]) -> T:
-    """Wait for the store as long as PROTOCOL allows."""
-    try:
-        async with asyncio.timeout(STORE_SECONDS):
-            return await call
-    except TimeoutError as exc:
-        raise StoreUnavailable from exc
-
-
 async def _found(session_id: str) -> SessionState:
-    state = await _stored((await lifecycle.current()).layer.find(session_id))
+    state = await in_time((await lifecycle.current()).layer.find(session_id))
     if state is None:
         raise Http404
     return state
 
 
 # What goes out.
-
-
-def _json(fields: dict[str, object], status: int = 200) -> HttpResponse:
-    return HttpResponse(json_text.encode(fields), status=status, content_type="application/json")
-
-
-def _refusal(reason: RelayError, client_message_id: str | None = None) -> HttpResponse:
-    """Answer with the error frame and the status that fits it."""
-    response = HttpResponse(
-        frames.v1_refusal(reason, client_message_id),
-        status=STATUSES.get(reason.code, 409),
-        content_type="application/json",
-    )
-    if reason.temporary:
-        response["Retry-After"] = str(math.ceil(reason.retry_after_seconds))
-    return response
 
 
 def _resume(state: SessionState, epoch: str = "", offset: str = "") -> Cursor:
@@ -300,23 +277,17 @@ def _info(state: SessionState) -> dict[str, object]:
     return fields
 
 
-def _listed(state: SessionState) -> dict[str, object]:
-    info = _info(state)
-    shown = {name: info[name] for name in ("session_id", "epoch", "offset", "active", "queued")}
-    return {**shown, "viewers": state.viewers, "idle_seconds": round(state.idle_seconds, 3)}
-
-
 # Errors.
 
 
 @api.exception_handler(RelayError)
 def _on_refusal(request: HttpRequest, exc: RelayError) -> HttpResponse:
-    return _refusal(exc)
+    return refusal(exc)
 
 
 @api.exception_handler(ValidationError)
 def _on_invalid_parameter(request: HttpRequest, exc: ValidationError) -> HttpResponse:
-    return _refusal(ParameterInvalid("; ".join(f"{error['loc'][-1]}: {error['msg']}" for error in exc.errors)))
+    return refusal(ParameterInvalid("; ".join(f"{error['loc'][-1]}: {error['msg']}" for error in exc.errors)))
 
 
 @api.exception_handler(Http404)
@@ -327,18 +298,20 @@ def _on_not_found(request: HttpRequest, exc: Http404) -> HttpResponse:
 @api.exception_handler(Exception)
 def _on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:
     logger.error("%s %s failed", request.method, request.path_info, exc_info=exc)
-    return _refusal(RelayError())
+    return refusal(RelayError())
 
 
 View = Callable[..., Awaitable[HttpResponseBase]]
 
 
 def _json_only(view: View) -> View:
-    """Say in JSON, too, that a path does not have a method."""
+    """Say in JSON, too, that a path does not have a method; name the session in the log."""
 
     @csrf_exempt
     @wraps(view)
     async def respond(request: HttpRequest, **parameters: object) -> HttpResponseBase:
+        if (session_id := parameters.get("session_id")) is not None:
+            logs.bind(session_id=str(session_id))
         response = await view(request, **parameters)
         return views.method_not_allowed(response["Allow"]) if response.status_code == 405 else response
 

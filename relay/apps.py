@@ -8,10 +8,18 @@ reactor.install()  # before daphne's app does it, with another event loop
 
 
 class RelayConfig(AppConfig):
-    """Registers the system checks."""
+    """Registers the system checks, and keeps tickets out of the logs of other servers."""
 
     name = "relay"
+    verbose_name = "Gateway"
 
     def ready(self) -> None:
         """Import what registers itself."""
-        from relay import checks  # noqa: F401 - registers
+        from django.contrib import admin
+
+        from relay import checks, deploy_checks  # noqa: F401 - they register
+        from relay.access_logs import hide_query_strings
+        from relay.login import LimitedLoginForm
+
+        admin.site.login_form = LimitedLoginForm
+        hide_query_strings()

@@ -32,6 +32,7 @@ V1_OUT: Final = (
     schemas.CancelAck,
     schemas.Refusal,
     schemas.Ping,
+    schemas.OperatorNotice,
     schemas.Disconnect,
 )
 

@@ -1,16 +1,26 @@
-"""Who may open what over HTTP: the internal key."""
+"""Who may open what: the internal key, and before a line to a session the policy."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from typing import Final
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
 from relay.conf import conf
+from relay.exceptions import CredentialUncheckable, RelayError
+from relay.policies import Handshake, Identity, Policy
+from relay.policies.handshake import parse_query
+from relay.rates import client_network
 
 HEADER: Final = b"x-internal-auth"
+ADMIT_SECONDS: Final = 4.0  # daphne answers a handshake itself after 5
+
+logger = logging.getLogger(__name__)
 
 
 def has_internal_key(request: HttpRequest) -> bool:
@@ -18,9 +28,12 @@ def has_internal_key(request: HttpRequest) -> bool:
 
     Read from the ASGI scope: in ``request.META`` a header spelt with underscores looks the same.
     """
-    if not isinstance(request, ASGIRequest):
-        return False
-    shown = [value for name, value in request.scope["headers"] if name.lower() == HEADER]
+    return isinstance(request, ASGIRequest) and shows_internal_key(request.scope["headers"])
+
+
+def shows_internal_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Is there one header ``X-Internal-Auth``, with one of the internal keys?"""
+    shown = [value for name, value in headers if name.lower() == HEADER]
     return len(shown) == 1 and is_internal_key(shown[0])
 
 
@@ -28,3 +41,42 @@ def is_internal_key(shown: bytes) -> bool:
     """Compare in constant time with every key, so that the time tells nothing about any."""
     matches = [hmac.compare_digest(shown, key.encode()) for key in conf.internal_api_keys]
     return bool(shown) and any(matches)
+
+
+def read_handshake(scope: Mapping[str, Any], session_id: str, *, has_cursor: bool) -> Handshake:
+    """Read what a client shows from the ASGI scope of its socket or request (hence ``Any``)."""
+    client = scope.get("client")
+    return Handshake(
+        session_id=session_id,
+        headers=tuple(scope["headers"]),
+        query=parse_query(scope["query_string"]),
+        subprotocols=tuple(scope.get("subprotocols", ())),
+        address=str(client[0]) if client else "",
+        is_socket=scope["type"] == "websocket",
+        has_cursor=has_cursor,
+    )
+
+
+def limited_network(handshake: Handshake) -> str:
+    """Give what a client's limits count by; empty for a service, which is trusted, and where it is not known."""
+    return "" if shows_internal_key(handshake.headers) else client_network(handshake.address)
+
+
+async def admit(handshake: Handshake, policy: Policy) -> Identity:
+    """Say who opens a line to a session: a service that holds the key, or whom the policy admits.
+
+    Raises:
+        Unauthorized, Forbidden, StoreUnavailable: as ``Policy.admit``. A policy that fails admits nobody.
+    """
+    if shows_internal_key(handshake.headers):
+        return Identity()
+    try:
+        async with asyncio.timeout(ADMIT_SECONDS):
+            return await policy.admit(handshake)
+    except RelayError:
+        raise
+    except TimeoutError as exc:
+        raise CredentialUncheckable from exc
+    except Exception as exc:
+        logger.exception("the policy failed")
+        raise CredentialUncheckable from exc

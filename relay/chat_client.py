@@ -18,7 +18,7 @@ from relay.layers.values import new_id
 
 SUBPROTOCOL: Final = Subprotocol("gateway.v1")
 FIRST_DELAY_SECONDS: Final = 0.5
-MAX_DELAY_SECONDS: Final = 15.0
+MAX_DELAY_SECONDS: Final = 5.0  # somebody sits before it
 CONNECT_SECONDS: Final = 20.0
 SILENT_HEARTBEATS: Final = 2.5  # so many heartbeats without a frame: the line is dead
 COME_BACK_CODES: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429, 4503, 4508})

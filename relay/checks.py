@@ -13,12 +13,18 @@ from django.core.checks import CheckMessage, Error, Warning, register, run_check
 from relay.agent_events import RESERVED_TYPES
 from relay.conf import PREFIX, conf
 from relay.layers.base import EXTENSION, SessionLayer
+from relay.policies import policy_class
+from relay.tracing import EXPORTERS, is_installed, wanted_exporter
 
 WRONG_SETTING = "relay.E001"
 NO_SESSION_LAYER = "relay.E002"
 BUFFER_TOO_SMALL = "relay.E003"
 RESERVED_TYPE = "relay.E004"
+NO_POLICY = "relay.E005"
+NO_JWKS_URL = "relay.E006"
 UNKNOWN_SETTING = "relay.W001"
+SECRET_NOT_SHARED = "relay.W002"
+NO_TRACING = "relay.W003"
 
 
 @register("relay")
@@ -81,9 +87,57 @@ def check_sizes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     return found
 
 
+@register("relay")
+def check_policy(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse a policy that could not admit anybody. (``kwargs`` are Django's.)"""
+    if any(True for _ in conf.problems()):
+        return []
+    found: list[CheckMessage] = []
+    try:
+        policy_class(conf.ws_auth)
+    except (ImportError, TypeError):
+        found.append(
+            Error(
+                f"{PREFIX}WS_AUTH names no policy.",
+                hint="Give open, ticket, session, jwt, or the dotted path of a subclass of relay.policies.Policy.",
+                id=NO_POLICY,
+            )
+        )
+    if conf.ws_auth == "jwt" and not conf.jwks_url:
+        found.append(
+            Error(
+                f"{PREFIX}WS_AUTH=jwt needs {PREFIX}JWKS_URL.",
+                hint="It is the address of your identity provider's public keys, often …/.well-known/jwks.json.",
+                id=NO_JWKS_URL,
+            )
+        )
+    if conf.ws_auth in ("ticket", "session") and conf.redis_urls and not conf.secret_key:
+        found.append(
+            Warning(
+                f"{PREFIX}SECRET_KEY is empty, so each process has one of its own.",
+                hint="Tickets and logins that one worker gives are wrong for the others: set the same key for all.",
+                id=SECRET_NOT_SHARED,
+            )
+        )
+    return found
+
+
+@register("relay")
+def check_tracing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Say so if the environment asks for traces that there will not be. (``kwargs`` are Django's.)"""
+    exporter = wanted_exporter()
+    if exporter not in EXPORTERS:
+        words = f"OTEL_TRACES_EXPORTER must be one of {', '.join(EXPORTERS)}; there is no tracing now."
+        return [Warning(words, hint="otlp sends to OTEL_EXPORTER_OTLP_ENDPOINT, over HTTP.", id=NO_TRACING)]
+    if exporter != "none" and not is_installed():
+        words = "The environment asks for traces, but OpenTelemetry is not installed; there is no tracing now."
+        return [Warning(words, hint="pip install -r requirements-tracing.txt", id=NO_TRACING)]
+    return []
+
+
 def stop_on_errors() -> None:
     """Run the system checks as ``manage.py`` would; an error ends the process with words, not with a traceback."""
-    errors = [message for message in run_checks() if message.is_serious()]
+    errors = [message for message in run_checks() if message.is_serious() and not message.is_silenced()]
     if errors:
         lines = "\n".join(str(error) for error in errors)
         sys.exit(f"The gateway does not start:\n{lines}")

@@ -6,20 +6,26 @@ A wrong text stops the start with a system check that names it (``relay.checks``
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, overload
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from relay.client_messages import MAX_NESTING
 from relay.origins import parse_origin
 
 T = TypeVar("T")
 
 PREFIX = "GATEWAY__"
+FILE_SUFFIX = "_FILE"  # GATEWAY__SECRET_KEY_FILE names a file that holds the text: Docker's and Kubernetes' secrets
+MAX_SECONDS = 1_000_000_000  # three decades; a store refuses what its clock cannot count
+MAX_COUNT = 1_000_000_000_000
 
 TrustedProxies = int | tuple[IPv4Network | IPv6Network, ...]  # how many stand before the gateway, or where they are
 
@@ -91,13 +97,46 @@ def names() -> Parser[tuple[str, ...]]:
 
 def http_url() -> Parser[str]:
     def read(raw: str) -> str:
-        parts = urlsplit(raw)
-        if parts.scheme not in ("http", "https") or not parts.hostname or set(raw) & set("?# "):
-            raise ValueError
-        parts.port  # noqa: B018 - raises if it is not a number
+        _check_http_url(raw, forbidden="?# ")
         return raw.rstrip("/")
 
     return Parser("an address that begins with http:// or https://, without query", read)
+
+
+def document_url() -> Parser[str]:
+    def read(raw: str) -> str:
+        if raw:
+            _check_http_url(raw, forbidden="# ")
+        return raw
+
+    return Parser("an address that begins with http:// or https://", read)
+
+
+def _check_http_url(raw: str, forbidden: str) -> None:
+    parts = urlsplit(raw)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or set(raw) & set(forbidden)
+        or not raw.isprintable()
+    ):
+        raise ValueError
+    parts.hostname.encode("idna")  # raises at what cannot be looked up, such as an empty label
+    parts.port  # noqa: B018 - raises if it is not a number
+
+
+def policy() -> Parser[str]:
+    """Read the name of a policy, or a dotted path; whether there is one at that path is a check's business."""
+    words = ("open", "ticket", "session", "jwt")
+
+    def read(raw: str) -> str:
+        if raw.lower() in words:
+            return raw.lower()
+        if "." not in raw or not all(part.isidentifier() for part in raw.split(".")):
+            raise ValueError
+        return raw
+
+    return Parser(f"one of {', '.join(words)}, or the dotted path of a class", read)
 
 
 def origins() -> Parser[tuple[str, ...]]:
@@ -109,12 +148,21 @@ def origins() -> Parser[tuple[str, ...]]:
 
 def redis_urls() -> Parser[tuple[str, ...]]:
     def read(raw: str) -> tuple[str, ...]:
-        urls = names().read(raw)
-        if not all(urlsplit(url).scheme in ("redis", "rediss", "unix") for url in urls):
-            raise ValueError
+        urls = tuple(url.strip() for url in re.split(r",\s*(?=[a-z+]+://)", raw) if url.strip())
+        for url in urls:
+            parts = urlsplit(url)
+            is_sentinel = parts.scheme in ("redis+sentinel", "rediss+sentinel")
+            if not is_sentinel and (parts.scheme not in ("redis", "rediss", "unix") or "," in url):
+                raise ValueError
+            if is_sentinel and not (parts.netloc.rpartition("@")[2] and parts.path.strip("/")):
+                raise ValueError
         return urls
 
-    return Parser("addresses that begin with redis://, rediss:// or unix://, separated by commas", read)
+    return Parser(
+        "addresses that begin with redis://, rediss:// or unix://, separated by commas,"
+        " or redis+sentinel://host:port,host:port/service",
+        read,
+    )
 
 
 def boolean() -> Parser[bool]:
@@ -132,20 +180,20 @@ def boolean() -> Parser[bool]:
 def seconds(least: float) -> Parser[float]:
     def read(raw: str) -> float:
         value = float(raw)
-        if not math.isfinite(value) or value < least:
+        if not least <= value <= MAX_SECONDS:  # not a number is neither
             raise ValueError
         return value
 
-    return Parser(f"a number of seconds, at least {least:g}", read)
+    return Parser(f"a number of seconds, at least {least:g} and at most {MAX_SECONDS:,}", read)
 
 
-def count(least: int, unit: str) -> Parser[int]:
+def count(least: int, unit: str, most: int = MAX_COUNT) -> Parser[int]:
     def read(raw: str) -> int:
-        if not raw.isascii() or not raw.isdigit() or int(raw) < least:
+        if not raw.isascii() or not raw.isdigit() or not least <= int(raw) <= most:
             raise ValueError
         return int(raw)
 
-    return Parser(f"a whole number of {unit}, at least {least:,}", read)
+    return Parser(f"a whole number of {unit}, at least {least:,} and at most {most:,}", read)
 
 
 def proxies() -> Parser[TrustedProxies]:
@@ -203,21 +251,41 @@ class Conf:
     heartbeat_seconds = Setting("HEARTBEAT_SECONDS", seconds(0.2), "20")
     drain_seconds = Setting("DRAIN_SECONDS", seconds(0), "20")
 
+    idle_timeout_seconds = Setting("IDLE_TIMEOUT", seconds(0), "86400")
+
+    # What one client may.
+    rate_limit = Setting("RATE_LIMIT", count(0, "messages a minute"), "300")
+    address_rate_limit = Setting("ADDRESS_RATE_LIMIT", count(0, "messages a minute"), "0")
+    max_sockets = Setting("MAX_SOCKETS", count(1, "connections"), "5000")
+    address_max_sockets = Setting("ADDRESS_MAX_SOCKETS", count(0, "connections"), "0")
+    max_json_depth = Setting("MAX_JSON_DEPTH", count(1, "levels", most=MAX_NESTING), str(MAX_NESTING))
+
     # Behaviour.
     on_disconnect = Setting("ON_DISCONNECT", choice("continue", "cancel"), "continue")
     forward_types = Setting("FORWARD_TYPES", names(), "")
     max_concurrent_turns = Setting("MAX_CONCURRENT_TURNS", count(1, "turns"), "1000")
+    transcripts = Setting("TRANSCRIPTS", boolean(), "true")
     chat_page = Setting("CHAT_PAGE", boolean(), "false")
     admin = Setting("ADMIN", boolean(), "false")
+    metrics_open = Setting("METRICS_OPEN", boolean(), "false")
 
     # Access.
+    ws_auth = Setting("WS_AUTH", policy(), "open")
+    ticket_seconds = Setting("TICKET_SECONDS", seconds(1), "60")
+    jwks_url = Setting("JWKS_URL", document_url(), "")
+    jwt_issuer = Setting("JWT_ISSUER", text(), "")
+    jwt_audience = Setting("JWT_AUDIENCE", text(), "")
+    jwt_leeway_seconds = Setting("JWT_LEEWAY", seconds(0), "10")
     allowed_origins = Setting("ALLOWED_ORIGINS", origins(), "")
+    allow_no_origin = Setting("ALLOW_NO_ORIGIN", boolean(), "true")
     trusted_proxies = Setting("TRUSTED_PROXIES", proxies(), "0")
 
     # Django's own. An empty SECRET_KEY is one made for this process.
     secret_key = Setting("SECRET_KEY", text(), "")
     debug = Setting("DEBUG", boolean(), "false")
     allowed_hosts = Setting("ALLOWED_HOSTS", names(), "*")
+    https = Setting("HTTPS", boolean(), "false")
+    silenced_checks = Setting("SILENCED_CHECKS", names(), "")
     database_url = Setting("DATABASE_URL", text(), "sqlite:///db.sqlite3")
 
     def settings(self) -> Iterator[Setting[Any]]:
@@ -226,6 +294,8 @@ class Conf:
 
     def problems(self) -> Iterator[SettingInvalid]:
         """Give what is wrong with the texts."""
+        for name in _file_names(self.texts):  # what is left of them could not be read
+            yield SettingInvalid(name, f"a file that can be read, and {name.removesuffix(FILE_SUFFIX)} must not be set")
         for setting in self.settings():
             try:
                 setting.__get__(self, type(self))
@@ -234,13 +304,37 @@ class Conf:
 
     def unknown_names(self) -> list[str]:
         """Name the texts that no setting reads: misspelt, most likely."""
-        return sorted(set(self.texts) - {setting.name for setting in self.settings()})
+        known = {setting.name for setting in self.settings()}
+        return sorted(set(self.texts) - known - set(_file_names(self.texts)))
 
     def without_problems(self) -> Conf:
         """Give a copy in which each wrong text is unset, so that Django can start far enough to name them."""
         wrong = {problem.name for problem in self.problems()}
         texts = {name: value for name, value in self.texts.items() if name not in wrong}
         return Conf(lambda: texts)
+
+
+def _file_names(texts: Mapping[str, str]) -> list[str]:
+    names = [f"{setting.name}{FILE_SUFFIX}" for setting in Conf(dict).settings()]
+    return [name for name in names if name in texts]
+
+
+def read_texts(environment: Mapping[str, str]) -> dict[str, str]:
+    """Collect the texts of an environment, without the prefix; those that are in files, from there.
+
+    A file that cannot be read, or stands beside a text, leaves its own name behind: ``Conf.problems`` names it.
+    """
+    texts = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
+    for file_name in _file_names(texts):
+        name = file_name.removesuffix(FILE_SUFFIX)
+        path = texts[file_name].strip()
+        if not path:
+            del texts[file_name]
+        elif not texts.get(name, "").strip():
+            with contextlib.suppress(OSError, UnicodeError):
+                texts[name] = Path(path).read_text()
+                del texts[file_name]
+    return texts
 
 
 conf = Conf(lambda: settings.GATEWAY)

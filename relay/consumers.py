@@ -7,22 +7,26 @@ Handlers return at once, because a consumer handles one message at a time: what 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import random
-from collections import deque
+import time
 from contextlib import aclosing
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from relay import frames, json_text, lifecycle, metrics
+from relay import frames, lifecycle, logs, metrics, report
+from relay.alarm import Alarm
+from relay.auth import admit, limited_network, read_handshake
 from relay.client_messages import Cancel, StartTurn, parse_client_message
 from relay.conf import conf
-from relay.cursor import query_cursor
+from relay.cursor import UNKNOWN
+from relay.dialects import dialect_of
 from relay.exceptions import (
     ClientMessageInvalid,
+    Idle,
     NotOwner,
     RateLimited,
     RelayError,
@@ -31,48 +35,67 @@ from relay.exceptions import (
     ShuttingDown,
     StoreUnavailable,
     TooSlow,
+    Unauthorized,
 )
 from relay.frames import CloseCode
+from relay.inbox import Inbox, Received
 from relay.layers.values import Accepted, CancelAck, new_id, new_turn
 from relay.line import ClientGone, Line
-from relay.viewers import PlainViewer, ResumableViewer
+from relay.patience import in_time
+from relay.policies import Handshake, Identity
+from relay.policies.handshake import parse_query
+from relay.rates import take_message
+from relay.seats import check_viewers
+from relay.viewers import Viewer
 
 logger = logging.getLogger(__name__)
 
-SUBPROTOCOL: Final = "gateway.v1"
-STORE_SECONDS: Final = 2.0  # PROTOCOL: a message that is not stored by then is refused
-MAX_INBOX: Final = 64  # messages of one socket that wait for the store; more are refused
 STUCK_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or means harm
 FAREWELL_SECONDS: Final = 1.0  # to take the last frame before the socket is closed
-COME_BACK_MS: Final = (500, 3_000)  # spread, so that clients that were sent away do not return all at once
 
 
-class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
-    """A client that speaks the plain protocol."""
-
-    dialect = "plain"
+class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+    """A client on one session, in the dialect that it asked for."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.session_id: str = scope["url_route"]["kwargs"]["session_id"]
+        self._dialect = dialect_of(scope["subprotocols"])
         self._viewer_id = new_id()
-        self._viewer: PlainViewer | ResumableViewer
+        self._viewer: Viewer
         self._watching: asyncio.Task[None] | None = None
-        self._inbox: deque[StartTurn | Cancel | RelayError] = deque()
-        self._reading_inbox: asyncio.Task[None] | None = None
-        self._heartbeat: asyncio.TimerHandle | None = None
-        self._beating: asyncio.Task[None] | None = None
         self._line = Line(send)
-        self._forward_types = frozenset(conf.forward_types)
-        self._max_message_bytes = conf.max_message_bytes
+        self._inbox = Inbox(self._handle)
+        self._heartbeat = Alarm(self._beat)
+        self._expiry: Alarm | None = None  # of the credential; most have none
+        self._identity = Identity()
+        self._network: str | None = None  # where its seat is counted; None: it has none
+        self._is_entered = False  # among the session's viewers
+        self._traceparent: str | None = None
+        self._active_at = time.monotonic()
+        self._seen = UNKNOWN  # where the viewer stood at the last heartbeat
+        self._is_leaving = False
+        self.scope = scope
+        self.base_send = send
         try:
-            await super().__call__(scope, receive, send)
+            await self._dispatch_all(receive)
         finally:  # also where the server cancels us without calling disconnect()
-            await self._end_tasks()
+            await self._end()
+
+    async def _dispatch_all(self, receive: Any) -> None:
+        """Handle what comes, until the socket is closed.
+
+        In the place of Channels' loop, which has a task for each message and another for a channel of the socket's
+        own: nobody sends to it, and both together hold 5 kB of every idle socket.
+        """
+        with contextlib.suppress(StopConsumer):
+            while True:
+                await self.dispatch(await receive())
+                await asyncio.sleep(0)  # what comes in a burst is handled as it comes, and not refused as a crowd
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the handler. Without the hop through a thread for old database connections: there are none here.
 
-        A type without a handler is ignored: it comes from a newer version, by way of the channel layer.
+        A type without a handler is ignored: it comes from a server that knows more of ASGI.
         """
         handler = getattr(self, get_handler_name(message), None)
         if handler is not None:
@@ -81,46 +104,83 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
     # The socket's life.
 
     async def connect(self) -> None:
+        query = parse_query(self.scope["query_string"])
+        handshake = read_handshake(self.scope, self.session_id, has_cursor=self._dialect.has_cursor(query))
+        logs.bind(session_id=self.session_id)
+        logs.bind_request(handshake.header("x-request-id"), handshake.header("traceparent"))
         self._gateway = await lifecycle.current()
         try:
             if self._gateway.is_draining:
                 raise ServerRestart
-            await self._gateway.layer.attach(self.session_id, self._viewer_id)
-            await self._accept()
-        except (NotOwner, StoreUnavailable, ServerRestart) as exc:
+            await self._take_seat(handshake)
+            self._viewer, welcome = await in_time(self._dialect.begin(self._gateway.layer, self.session_id, query))
+        except RelayError as exc:
+            metrics.SENT_AWAY.labels(exc.code).inc()
+            logger.info("a socket is turned away: %s", exc.code)
             await self._turn_away(exc)
+            await self._detach()
             return
+        await self.accept(subprotocol=self._dialect.subprotocol)  # what is said from here on is not missed
+        with contextlib.suppress(ClientGone):  # the server tells it to the consumer too
+            await self._say(welcome)
         self._gateway.watchers.add(self)
-        metrics.SOCKETS.labels(self.dialect).inc()
+        metrics.SOCKETS.labels(self._dialect.name).inc()
         self._watching = asyncio.create_task(self._watch(), name=f"watch {self.session_id}")
-        self._schedule_heartbeat(conf.heartbeat_seconds)
+        self._heartbeat.set(conf.heartbeat_seconds)
+        if self._identity.expires_at is not None:
+            self._expiry = Alarm(self._expire)
+            self._expiry.set(self._identity.expires_at - time.time())
         if self._gateway.is_draining:  # since the first look at it
             await self.send_away()  # type: ignore[unreachable]  # mypy does not know what happens in an await
 
-    async def disconnect(self, code: int) -> None:
-        """Nothing: ``__call__`` ends what the socket began, however it ends."""
+    async def _take_seat(self, handshake: Handshake) -> None:
+        """Enter the session, if the client may: by its address, by the policy, and by those that watch already."""
+        network = limited_network(handshake)
+        self._gateway.seats.take(network)
+        self._network = network
+        self._identity = await admit(handshake, self._gateway.policy)
+        self._traceparent = handshake.header("traceparent")
+        layer = self._gateway.layer
+        viewers = await in_time(layer.attach(self.session_id, self._viewer_id, self._identity.subject))
+        self._is_entered = True
+        check_viewers(viewers)
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        """End, once what was said before is done; ``__call__`` ends what the socket began, however it ends.
+
+        (Channels' own hops through a thread, too.)
+        """
+        await self._inbox.finish()
+        raise StopConsumer
+
+    async def _end(self) -> None:
+        """End what the socket began."""
+        await self._heartbeat.stop()
+        if self._expiry is not None:
+            await self._expiry.stop()
+        await self._inbox.stop()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._line.stop()
+        if self._network is not None:
+            self._gateway.seats.leave(self._network)
+        if self._watching is not None:
+            self._gateway.watchers.discard(self)
+            metrics.SOCKETS.labels(self._dialect.name).dec()
+        await self._detach()
+
+    async def _detach(self) -> None:
+        if not self._is_entered:
+            return
+        self._is_entered = False
         try:
-            if text_data is None:
-                raise ClientMessageInvalid
-            message = parse_client_message(
-                text_data,
-                forward_types=self._forward_types,
-                max_message_bytes=self._max_message_bytes,
-                resumable=self.dialect == SUBPROTOCOL,
-            )
-            if len(self._inbox) >= MAX_INBOX:
-                raise RateLimited
-            self._inbox.append(message)
-        except RelayError as exc:
-            self._inbox.append(exc)  # its answer comes in its turn
-        if len(self._inbox) > 2 * MAX_INBOX:
-            await self._leave(RateLimited(), CloseCode.RATE_LIMITED)
-        elif self._reading_inbox is None:
-            self._reading_inbox = asyncio.create_task(self._read_inbox())
+            if await self._gateway.layer.detach(self.session_id, self._viewer_id) == 0:
+                self._gateway.departures.last_viewer_left(self.session_id)
+        except StoreUnavailable:  # its entry lapses by itself
+            logger.warning("a viewer could not be taken out: the store is out of reach")
 
-    # What a drain asks for.
+    # What a drain or an operator asks for.
 
     def has_seen(self, offset: int) -> bool:
         """Was everything up to ``offset`` handed to the server, or has the client left?"""
@@ -128,202 +188,160 @@ class PlainConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels h
             return True
         return self._viewer.position.offset >= offset and not self._line.stuck_seconds
 
-    async def send_away(self) -> None:
-        """Say that the server restarts, and close."""
+    async def send_away(self, reason: RelayError | None = None) -> None:
+        """Say why, by default that the server restarts, and close, in mid-answer too."""
         if self._watching is not None:
             self._watching.cancel()  # nothing follows the farewell
-        await self._leave(ServerRestart(), CloseCode.SERVER_RESTART)
+        await self._leave(reason or ServerRestart())
 
-    # What differs between the dialects.
-
-    async def _accept(self) -> None:
-        """Take up position in the log first: what is said from now on must not be missed."""
-        self._viewer = viewer = PlainViewer(self._gateway.layer, self.session_id)
-        await viewer.begin()
-        await self.accept()
-
-    async def _turn_away(self, reason: RelayError) -> None:
-        await self.close()  # before accept: the handshake gets 403
-
-    async def _refuse(self, reason: RelayError, client_message_id: str | None = None) -> None:
-        await self._line.send(frames.plain_error(reason))
-
-    async def _tell_accepted(self, accepted: Accepted, client_message_id: str | None) -> None:
-        pass
-
-    async def _tell_cancelled(self, ack: CancelAck) -> None:
-        pass
-
-    async def _tell_leaving(self, reason: RelayError, close_code: CloseCode) -> None:
-        pass
-
-    async def _tell_position(self) -> None:
-        pass
+    async def tell(self, text: str) -> None:
+        """Send a frame that is not the log's, if the dialect has such; who takes nothing is not waited for."""
+        if self._dialect.is_resumable:
+            await self._say_briefly(text)
 
     # Frames out.
 
     async def _watch(self) -> None:
         try:
-            async with aclosing(self._viewer.batches()) as batches:
+            async with aclosing(self._viewer.batches(self._line.send_now)) as batches:
                 async for batch in batches:
                     for text in self._viewer.texts(batch):
                         await self._line.send(text)
         except ClientGone:
             return  # the server tells it to the consumer too
-        except SessionDeleted as exc:
-            await self._leave(exc, CloseCode.SESSION_DELETED)
-        except TooSlow as exc:
-            await self._leave(exc, CloseCode.TOO_SLOW)
-        except StoreUnavailable as exc:
-            await self._leave(exc, CloseCode.STORE_UNAVAILABLE)
+        except (SessionDeleted, TooSlow, StoreUnavailable) as exc:
+            await self._leave(exc)
         except Exception:
-            logger.exception("session %s: a viewer failed", self.session_id)
+            logger.exception("a viewer failed")
             await self._line.close(CloseCode.INTERNAL)
 
-    async def _leave(self, reason: RelayError, close_code: CloseCode) -> None:
-        """Send the client away, with words if its dialect has any and it takes them in time."""
-        try:
+    async def _turn_away(self, reason: RelayError) -> None:
+        """Refuse the handshake; or say why, if the dialect can: a browser could not tell a 403 from a lost line."""
+        if self._dialect.is_resumable:
+            await self.accept(subprotocol=self._dialect.subprotocol)
+            await self._say_farewell(reason)
+        else:
+            await self.close()  # before accept: 403
+
+    async def _leave(self, reason: RelayError) -> None:
+        """Send the client away."""
+        metrics.SENT_AWAY.labels(reason.code).inc()
+        logger.info("a socket is sent away: %s", reason.code, extra={"session_id": self.session_id})
+        if isinstance(reason, TooSlow):
+            metrics.SLOW_VIEWERS.labels("closed").inc()
+        await self._say_farewell(reason)
+
+    async def _say_farewell(self, reason: RelayError) -> None:
+        """Close, with words if the dialect has any and the client takes them in time."""
+        self._is_leaving = True
+        await self._say_briefly(self._dialect.farewell(reason))
+        await self._line.close(frames.close_code(reason))
+
+    async def _say(self, text: str | None) -> None:
+        if text is not None:
+            await self._line.send(text)
+
+    async def _say_briefly(self, text: str | None) -> None:
+        with contextlib.suppress(ClientGone, TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._tell_leaving(reason, close_code)
-        except (ClientGone, TimeoutError):
-            pass
-        await self._line.close(close_code)
+                await self._say(text)
 
     # Messages in.
 
-    async def _read_inbox(self) -> None:
-        try:
-            while self._inbox:
-                await self._handle(self._inbox.popleft())
-        except ClientGone:
-            self._inbox.clear()
-        finally:
-            self._reading_inbox = None
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self._watching is None or self._is_leaving:
+            return  # it was turned away, or is being sent away: it has nothing to say here
+        if not self._inbox.put(self._parsed(text_data)):
+            await self._leave(RateLimited())
 
-    async def _handle(self, message: StartTurn | Cancel | RelayError) -> None:
-        client_message_id = message.client_message_id if isinstance(message, StartTurn) else None
+    def _parsed(self, text: str | None) -> Received:
+        """Read a frame, or say why it is refused: the answer comes in its turn."""
         try:
-            async with asyncio.timeout(STORE_SECONDS):
-                answer = await self._store(message)
+            if text is None:
+                raise ClientMessageInvalid
+            message = parse_client_message(
+                text,
+                forward_types=frozenset(conf.forward_types),
+                max_message_bytes=conf.max_message_bytes,
+                resumable=self._dialect.is_resumable,
+                max_depth=conf.max_json_depth,
+            )
         except RelayError as exc:
-            await self._refuse(exc, client_message_id)
-        except TimeoutError:
-            await self._refuse(StoreUnavailable(), client_message_id)
+            return exc
+        self._active_at = time.monotonic()
+        return message
+
+    async def _handle(self, received: Received) -> None:
+        client_message_id = received.client_message_id if isinstance(received, StartTurn) else None
+        try:
+            answer = await in_time(self._store(received))
+        except RelayError as exc:
+            refusal = exc
         except Exception:
-            logger.exception("session %s: a message failed", self.session_id)
-            await self._refuse(RelayError(), client_message_id)
+            logger.exception("a message failed")
+            refusal = RelayError()
         else:
             if isinstance(answer, Accepted):
-                await self._tell_accepted(answer, client_message_id)
+                await self._say(self._dialect.accepted(answer, client_message_id))
             else:
-                await self._tell_cancelled(answer)
+                await self._say(self._dialect.cancelled(answer))
+            return
+        report.message_refused(refusal)
+        await self._say(self._dialect.refusal(refusal, client_message_id))
 
-    async def _store(self, message: StartTurn | Cancel | RelayError) -> Accepted | CancelAck:
+    async def _store(self, received: Received) -> Accepted | CancelAck:
         layer = self._gateway.layer
-        if isinstance(message, RelayError):
-            raise message
-        if isinstance(message, Cancel):
-            return await layer.cancel(self.session_id, message.turn_id)
+        if isinstance(received, RelayError):
+            raise received
+        if isinstance(received, Cancel):
+            return await layer.cancel(self.session_id, received.turn_id)
         if self._gateway.is_draining:
             raise ShuttingDown
-        accepted = await layer.enqueue(self.session_id, new_turn(message))
+        await take_message(layer.limits, self.session_id, self._network or "")
+        turn = new_turn(received, subject=self._identity.subject, shown_traceparent=self._traceparent)
+        accepted = await layer.enqueue(self.session_id, turn)
+        report.message_accepted(self.session_id, accepted)
         self._gateway.runner.wake(self.session_id)
         return accepted
 
-    # Signs of life.
-
-    def _schedule_heartbeat(self, seconds: float) -> None:
-        self._heartbeat = asyncio.get_running_loop().call_later(seconds, self._begin_heartbeat)
-
-    def _begin_heartbeat(self) -> None:
-        self._beating = asyncio.create_task(self._beat())
+    # Signs of life, and the end of a credential.
 
     async def _beat(self) -> None:
         """Keep the viewer entered, and tell a quiet line where it stands."""
         interval_seconds = conf.heartbeat_seconds
         try:
-            await self._gateway.layer.attach(self.session_id, self._viewer_id)
+            await self._gateway.layer.attach(self.session_id, self._viewer_id, self._identity.subject)
             if self._line.stuck_seconds >= STUCK_SECONDS:
-                await self._leave(TooSlow(), CloseCode.TOO_SLOW)
-            elif self._line.quiet_seconds >= interval_seconds:
+                await self._leave(TooSlow())
+            elif 0 < conf.idle_timeout_seconds <= self._idle_seconds():
+                await self.send_away(Idle())
+            elif self._line.quiet_seconds >= interval_seconds and self._dialect.is_resumable:
                 await self._tell_position()
         except ClientGone:
             return
+        except NotOwner as exc:  # the session was deleted, and is somebody else's now
+            await self.send_away(exc)
+            return
         except Exception as exc:  # an outage of the store: the next heartbeat tries again
-            logger.warning("session %s: a heartbeat failed: %s", self.session_id, type(exc).__name__)
+            logger.warning("a heartbeat failed: %s", type(exc).__name__)
         next_seconds = interval_seconds - self._line.quiet_seconds
-        self._schedule_heartbeat(next_seconds if next_seconds > 0 else interval_seconds)
-
-    async def _end_tasks(self) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
-        tasks = [task for task in (self._watching, self._reading_inbox, self._beating) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()  # a heartbeat may have set the next one
-        if self._watching is not None:
-            self._gateway.watchers.discard(self)
-            metrics.SOCKETS.labels(self.dialect).dec()
-            if await self._gateway.layer.detach(self.session_id, self._viewer_id) == 0:
-                self._gateway.departures.last_viewer_left(self.session_id)
-
-
-class ResumableConsumer(PlainConsumer):
-    """A client that speaks ``gateway.v1``."""
-
-    dialect = SUBPROTOCOL
-
-    async def _accept(self) -> None:
-        query = dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        epoch, offset = query_cursor(query)
-        coalesce = query.get("coalesce") == "1"
-        self._viewer = viewer = ResumableViewer(self._gateway.layer, self.session_id, coalesce=coalesce)
-        welcome = await viewer.begin(epoch=epoch, offset=offset)
-        await self.accept(subprotocol=SUBPROTOCOL)
-        await self._line.send(welcome)
-
-    async def _turn_away(self, reason: RelayError) -> None:
-        # A browser cannot tell a refused handshake from a lost line, so the reason comes as a frame.
-        await self.accept(subprotocol=SUBPROTOCOL)
-        await self._leave(reason, _TURNED_AWAY[type(reason)])
-
-    async def _refuse(self, reason: RelayError, client_message_id: str | None = None) -> None:
-        await self._line.send(frames.v1_refusal(reason, client_message_id))
-
-    async def _tell_accepted(self, accepted: Accepted, client_message_id: str | None) -> None:
-        await self._line.send(
-            json_text.encode(
-                {
-                    "type": "accepted",
-                    "client_message_id": client_message_id,
-                    "turn_id": accepted.turn_id,
-                    "position": accepted.position,
-                    "status": accepted.status,
-                    "duplicate": accepted.duplicate,
-                }
-            )
-        )
-
-    async def _tell_cancelled(self, ack: CancelAck) -> None:
-        await self._line.send(json_text.encode({"type": "cancel_ack", "turn_id": ack.turn_id, "status": ack.status}))
-
-    async def _tell_leaving(self, reason: RelayError, close_code: CloseCode) -> None:
-        delay_ms = random.randint(*COME_BACK_MS) if close_code in frames.COME_BACK else 0  # noqa: S311 - no secret
-        await self._line.send(frames.disconnect(reason, close_code, delay_ms=delay_ms))
+        self._heartbeat.set(next_seconds if next_seconds > 0 else interval_seconds)
 
     async def _tell_position(self) -> None:
         position = self._viewer.position
         state = await self._gateway.layer.state(self.session_id)
         if (state.epoch, state.newest) == (position.epoch, position.offset):
-            await self._line.send(
-                json_text.encode({"type": "ping", "epoch": position.epoch, "offset": position.offset})
-            )
+            await self._say(self._dialect.position(position))
 
+    def _idle_seconds(self) -> float:
+        """Say for how long neither side has said anything, as far as heartbeats have seen it."""
+        if self._viewer.position != self._seen:
+            self._seen, self._active_at = self._viewer.position, time.monotonic()
+        return time.monotonic() - self._active_at
 
-_TURNED_AWAY: Final = {
-    NotOwner: CloseCode.FORBIDDEN,
-    StoreUnavailable: CloseCode.STORE_UNAVAILABLE,
-    ServerRestart: CloseCode.SERVER_RESTART,
-}
+    async def _expire(self) -> None:
+        seconds_left = (self._identity.expires_at or 0.0) - time.time()
+        if seconds_left > 0 and self._expiry is not None:
+            self._expiry.set(seconds_left)
+        else:
+            await self.send_away(Unauthorized())

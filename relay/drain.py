@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Coroutine, Iterator
 from typing import Any, Final, Protocol
 
-from relay.exceptions import StoreUnavailable
+from relay.exceptions import RelayError, StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.layers.values import SessionState
 from relay.runner import Runner
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 SPREAD_SECONDS: Final = 0.005  # for each client: 200 a second, which the process that they come back to can take
 MAX_SPREAD: Final = 0.8  # of the drain time, however many they are
-LOOK_SECONDS: Final = 0.1  # between looks at a session that has work
+LOOK_SECONDS: Final = 0.1  # between looks at a session that has work, or more:
+LOOKS_A_SECOND: Final = 1_000  # at all sessions together
 SEEN_SECONDS: Final = 0.02  # between looks at a client that has not seen all of it
 LEAVE_SECONDS: Final = 2.0  # when the time is up: for the last frames and the farewell
 
@@ -35,8 +36,11 @@ class Watcher(Protocol):
     def has_seen(self, offset: int) -> bool:
         """Was everything up to ``offset`` handed to the server, or has the client left?"""
 
-    async def send_away(self) -> None:
-        """Say that the server restarts, and close."""
+    async def send_away(self, reason: RelayError | None = None) -> None:
+        """Say why, by default that the server restarts, and close."""
+
+    async def tell(self, text: str) -> None:
+        """Send a frame that is not the log's, if the client's dialect has such."""
 
 
 class Drain:
@@ -46,6 +50,7 @@ class Drain:
         self._layer = layer
         self._runner = runner
         self._watchers = watchers
+        self._look_seconds = LOOK_SECONDS
         self._is_work_over = asyncio.Event()
 
     async def run(self, seconds: float, hurry: asyncio.Event) -> None:
@@ -68,6 +73,7 @@ class Drain:
         sessions: defaultdict[str, list[Watcher]] = defaultdict(list)
         for watcher in self._watchers:
             sessions[watcher.session_id].append(watcher)
+        self._look_seconds = max(LOOK_SECONDS, len(sessions) / LOOKS_A_SECOND)
         spread_seconds = min(len(self._watchers) * SPREAD_SECONDS, seconds * MAX_SPREAD)
         for session_id, watchers in sessions.items():
             delay_seconds = random.uniform(0, spread_seconds)  # noqa: S311 - no secret
@@ -91,7 +97,7 @@ class Drain:
                 return state.newest
             if hurry.is_set() and self._is_work_over.is_set():
                 return state.newest if state is not None else 0
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._look_seconds)
 
     def _has_work(self, state: SessionState) -> bool:
         if state.active_turn_id is not None:

@@ -13,22 +13,27 @@ import contextlib
 import logging
 import random
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 from asgiref.sync import SyncToAsync
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from relay import frames, json_text, lifecycle, metrics
+from relay.auth import admit, has_internal_key, limited_network, read_handshake
 from relay.conf import conf
+from relay.entrance import is_origin_allowed
 from relay.event_stream import encode_comment, encode_event
-from relay.exceptions import NotOwner, RelayError, ServerRestart, SessionDeleted, StoreUnavailable, TooSlow
+from relay.exceptions import Forbidden, NotOwner, RateLimited, RelayError, ServerRestart, SessionDeleted, Unauthorized
 from relay.frames import CloseCode, Frame, Snapshot
 from relay.layers.values import new_id
 from relay.lifecycle import Gateway
+from relay.policies import Identity
+from relay.seats import check_viewers
 from relay.viewers import ResumableViewer, runs
 
 T = TypeVar("T")
@@ -36,29 +41,49 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 CLOSED_ID: Final = "closed"
+FROM_THE_BEGIN: Final = ":0"
 RETRY_MS: Final = (1_000, 4_000)  # spread, so that clients that lost their line do not return all at once
 CHUNK_BYTES: Final = 65_536  # of a viewer that is behind; a slow one holds one chunk, not a whole batch
 LEAVE_SECONDS: Final = 2.0
 STUCK_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or means harm
 MAX_DELETED_EPOCHS: Final = 10_000
 
-_CLOSE_CODES: Final = {
-    SessionDeleted: CloseCode.SESSION_DELETED,
-    NotOwner: CloseCode.FORBIDDEN,
-    StoreUnavailable: CloseCode.STORE_UNAVAILABLE,
-    TooSlow: CloseCode.TOO_SLOW,
-    ServerRestart: CloseCode.SERVER_RESTART,
-}
 _deleted_epochs: OrderedDict[str, None] = OrderedDict()
 
 
 async def session_events(request: HttpRequest, session_id: str) -> HttpResponseBase:
-    """Stream a session's log; ``Last-Event-ID``, or else ``?last_event_id=``, is the cursor."""
+    """Stream a session's log; ``Last-Event-ID``, or else ``?last_event_id=``, is the cursor.
+
+    Raises:
+        Unauthorized, Forbidden, StoreUnavailable: what the policy says no with.
+    """
     last_event_id = request.headers.get("Last-Event-ID") or request.GET.get("last_event_id", "")
     epoch, offset = _cursor(last_event_id)
-    if last_event_id == CLOSED_ID or epoch in _deleted_epochs:
+    if last_event_id == CLOSED_ID:
         return HttpResponse(status=204)
-    stream = EventStream(session_id, epoch, offset, is_coalescing=request.GET.get("coalesce") == "1")
+    assert isinstance(request, ASGIRequest)  # noqa: S101 - there is no other way in
+    if not (is_origin_allowed(request.scope) or has_internal_key(request)):
+        raise Forbidden
+    handshake = read_handshake(request.scope, session_id, has_cursor=bool(last_event_id))
+    identity = await admit(handshake, (await lifecycle.current()).policy)
+    if epoch in _deleted_epochs:
+        return HttpResponse(status=204)
+    is_coalescing = request.GET.get("coalesce") == "1"
+    cursor = {"epoch": epoch, "offset": offset}
+    network = limited_network(handshake)
+    stream = EventStream(session_id, cursor, identity, network, is_coalescing=is_coalescing)
+    return EventStreamResponse(stream.chunks())
+
+
+def operator_events(request: HttpRequest, session_id: str, *, seconds: float) -> HttpResponseBase:
+    """Stream all of a session's log to an operator whom the admin has let in; for so long, then it is asked again."""
+    last_event_id = request.headers.get("Last-Event-ID", FROM_THE_BEGIN)
+    if last_event_id == CLOSED_ID:
+        return HttpResponse(status=204)
+    epoch, offset = _cursor(last_event_id)
+    identity = Identity(expires_at=time.time() + seconds)
+    cursor = {"epoch": epoch, "offset": offset}
+    stream = EventStream(session_id, cursor, identity, network="", is_coalescing=True)  # none: it is trusted
     return EventStreamResponse(stream.chunks())
 
 
@@ -81,15 +106,21 @@ class EventStreamResponse(StreamingHttpResponse):
 class EventStream:
     """One viewer over HTTP, from its ``welcome`` to the end of its line."""
 
-    def __init__(self, session_id: str, epoch: str, offset: str, *, is_coalescing: bool) -> None:
+    def __init__(
+        self, session_id: str, cursor: dict[str, str], identity: Identity, network: str, *, is_coalescing: bool
+    ) -> None:
         self.session_id = session_id
-        self._cursor = {"epoch": epoch, "offset": offset}
+        self._cursor = cursor
+        self._identity = identity
+        self._network = network
         self._is_coalescing = is_coalescing
         self._viewer_id = new_id()
         self._interval_seconds = conf.heartbeat_seconds
         self._sent_at = self._beat_at = 0.0
         self._seen_offset = 0
-        self._leaving = asyncio.Event()
+        self._called = asyncio.Event()  # there is something to tell, or to leave for
+        self._told: deque[str] = deque()
+        self._leaving: RelayError | None = None
         self._left = asyncio.Event()
         self._gateway: Gateway
         self._viewer: ResumableViewer
@@ -98,9 +129,14 @@ class EventStream:
         """Was everything up to ``offset`` handed to the server?"""
         return self._seen_offset >= offset
 
-    async def send_away(self) -> None:
-        """Say that the server restarts, and end; a client that takes nothing is not waited for."""
-        self._leaving.set()
+    async def tell(self, text: str) -> None:
+        """Send a frame that is not the log's."""
+        self._told.append(text)
+        self._called.set()
+
+    async def send_away(self, reason: RelayError | None = None) -> None:
+        """Say why, by default that the server restarts, and end; a client that takes nothing is not waited for."""
+        self._leave(reason or ServerRestart())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._left.wait()
@@ -112,21 +148,28 @@ class EventStream:
             self._viewer = ResumableViewer(self._gateway.layer, self.session_id)
             if self._gateway.is_draining:
                 raise ServerRestart
-            await self._gateway.layer.attach(self.session_id, self._viewer_id)
-            try:
-                self._enter()
-                async with aclosing(self._watch()) as chunks:
+            with self._gateway.seats.taken(self._network):
+                async with aclosing(self._attached()) as chunks:
                     async for chunk in chunks:
                         yield chunk
-            finally:
-                await self._detach()
         except RelayError as exc:
-            logger.info("session %s: an event stream ends: %s", self.session_id, exc.code)
+            logger.info("an event stream ends: %s", exc.code)
             yield self._farewell(exc)
         except Exception:
-            logger.exception("session %s: an event stream failed", self.session_id)
+            logger.exception("an event stream failed")
         finally:
             self._left.set()
+
+    async def _attached(self) -> AsyncGenerator[bytes, None]:
+        viewers = await self._gateway.layer.attach(self.session_id, self._viewer_id, self._identity.subject)
+        try:
+            self._enter()
+            check_viewers(viewers)
+            async with aclosing(self._watch()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            await self._detach()
 
     async def _watch(self) -> AsyncGenerator[bytes, None]:
         yield self._welcome(await self._viewer.begin(**self._cursor))
@@ -135,7 +178,7 @@ class EventStream:
         self._beat_at = self._sent_at + self._interval_seconds
         async with (
             aclosing(self._viewer.batches()) as batches,
-            aclosing(_with_pauses(batches, self._pause_seconds, self._leaving)) as batches_and_pauses,
+            aclosing(_with_pauses(batches, self._pause_seconds, self._called)) as batches_and_pauses,
         ):
             async for batch in batches_and_pauses:
                 if batch is not None:
@@ -143,9 +186,15 @@ class EventStream:
                         yield chunk
                     self._sent_at = time.monotonic()
                     self._seen_offset = self._viewer.position.offset
+                if self._has_expired():
+                    raise Unauthorized
+                self._called.clear()
+                while self._told:
+                    yield encode_event(self._told.popleft())
+                if self._leaving is not None:
+                    raise self._leaving
                 if time.monotonic() >= self._beat_at and await self._beat():
                     yield encode_comment()
-        raise ServerRestart
 
     # What is sent.
 
@@ -170,8 +219,13 @@ class EventStream:
 
     def _farewell(self, reason: RelayError) -> bytes:
         """Say why the stream ends; a reason that nobody thought of is one to come back from."""
-        close_code = _CLOSE_CODES.get(type(reason), CloseCode.SERVER_RESTART)
+        close_code = frames.close_code(reason)
+        if close_code is CloseCode.INTERNAL:
+            close_code = CloseCode.SERVER_RESTART
+        metrics.SENT_AWAY.labels(reason.code).inc()
         delay_ms = random.randint(*RETRY_MS)  # noqa: S311 - no secret
+        if isinstance(reason, RateLimited):
+            delay_ms += round(1000 * reason.retry_after_seconds)
         if close_code in frames.COME_BACK:
             return encode_event(frames.disconnect(reason, close_code, delay_ms=delay_ms), retry_milliseconds=delay_ms)
         if isinstance(reason, SessionDeleted) and self._viewer.position.epoch:
@@ -181,14 +235,22 @@ class EventStream:
     # Signs of life.
 
     def _pause_seconds(self) -> float:
-        return max(self._beat_at - time.monotonic(), 0.05)
+        seconds = self._beat_at - time.monotonic()
+        if self._identity.expires_at is not None:
+            seconds = min(seconds, self._identity.expires_at - time.time())
+        return max(seconds, 0.05)
+
+    def _has_expired(self) -> bool:
+        return self._identity.expires_at is not None and self._identity.expires_at <= time.time()
 
     async def _beat(self) -> bool:
         """Keep the viewer entered. Returns whether the line was quiet for a whole interval."""
         try:
-            await self._gateway.layer.attach(self.session_id, self._viewer_id)
+            await self._gateway.layer.attach(self.session_id, self._viewer_id, self._identity.subject)
+        except NotOwner:  # the session was deleted, and is somebody else's now
+            raise
         except Exception as exc:  # an outage of the store: the next heartbeat tries again
-            logger.warning("session %s: a heartbeat failed: %s", self.session_id, type(exc).__name__)
+            logger.warning("a heartbeat failed: %s", type(exc).__name__)
         now = time.monotonic()
         is_quiet = now - self._sent_at >= self._interval_seconds
         if is_quiet:
@@ -200,7 +262,11 @@ class EventStream:
         self._gateway.watchers.add(self)
         metrics.EVENT_STREAMS.inc()
         if self._gateway.is_draining:  # since the first look at it
-            self._leaving.set()
+            self._leave(ServerRestart())
+
+    def _leave(self, reason: RelayError) -> None:
+        self._leaving = reason
+        self._called.set()
 
     async def _detach(self) -> None:
         self._gateway.watchers.discard(self)
@@ -209,7 +275,7 @@ class EventStream:
             if await self._gateway.layer.detach(self.session_id, self._viewer_id) == 0:
                 self._gateway.departures.last_viewer_left(self.session_id)
         except Exception as exc:  # its entry lapses by itself
-            logger.warning("session %s: a viewer could not leave: %s", self.session_id, type(exc).__name__)
+            logger.warning("a viewer could not leave: %s", type(exc).__name__)
 
 
 def _cursor(last_event_id: str) -> tuple[str, str]:
@@ -237,31 +303,39 @@ def _leave_if_stuck() -> Iterator[None]:
     """End the response if its client takes nothing; only the server's flow control can tell."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - an async generator runs in a task
-    timer = asyncio.get_running_loop().call_later(STUCK_SECONDS, task.cancel)
+    timer = asyncio.get_running_loop().call_later(STUCK_SECONDS, _cut, task)
     try:
         yield
     finally:
         timer.cancel()
 
 
+def _cut(task: asyncio.Task[Any]) -> None:
+    metrics.SLOW_VIEWERS.labels("cut").inc()
+    task.cancel()
+
+
 async def _with_pauses(
-    items: AsyncGenerator[T, None], pause_seconds: Callable[[], float], stop: asyncio.Event
+    items: AsyncGenerator[T, None], pause_seconds: Callable[[], float], called: asyncio.Event
 ) -> AsyncGenerator[T | None, None]:
-    """Give what comes until ``stop``, and ``None`` when nothing came for so long; no item is lost by that."""
-    stopping = asyncio.ensure_future(stop.wait())
+    """Give what comes, and ``None`` when nothing came for so long or while ``called`` is set; no item is lost."""
+    calling: asyncio.Future[Any] | None = None
     upcoming: asyncio.Future[T] | None = None
     try:
-        while not stopping.done():
+        while True:
             upcoming = upcoming or asyncio.ensure_future(anext(items))
-            either: list[asyncio.Future[Any]] = [upcoming, stopping]
+            calling = calling or asyncio.ensure_future(called.wait())
+            either: list[asyncio.Future[Any]] = [upcoming, calling]
             await asyncio.wait(either, timeout=pause_seconds(), return_when=asyncio.FIRST_COMPLETED)
+            if calling.done():
+                calling = None
             if upcoming.done():
                 arrived, upcoming = upcoming, None
                 yield arrived.result()
             else:
                 yield None
     finally:
-        unfinished: list[asyncio.Future[Any]] = [stopping, *([upcoming] if upcoming is not None else [])]
+        unfinished = [future for future in (calling, upcoming) if future is not None]
         for future in unfinished:
             future.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)

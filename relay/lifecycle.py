@@ -13,13 +13,21 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
+from relay import metrics
 from relay.agent import AgentClient
 from relay.conf import conf
+from relay.control import Control
 from relay.departures import Departures
 from relay.drain import Drain, Watcher
 from relay.layers.base import SessionLayer
+from relay.policies import make_policy
+from relay.pulse import Pulse
+from relay.readiness import Readiness
 from relay.runner import Runner
+from relay.seats import Seats
 from relay.sweeper import Sweeper
+from relay.tracing import tracing
+from relay.transcripts import FLUSH_SECONDS, Transcripts
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +37,29 @@ class Gateway:
 
     def __init__(self) -> None:
         self.layer = session_layer()
+        self.policy = make_policy(conf.ws_auth, self.layer.limits)
         self.agent = AgentClient()
-        self.runner = Runner(self.layer, self.agent)
+        self.transcripts = Transcripts()
+        self.tracing = tracing()
+        self.runner = Runner(self.layer, self.agent, self.transcripts, self.tracing)
         self.sweeper = Sweeper(self.layer, self.runner)
         self.departures = Departures(self.layer)
+        self.pulse = Pulse()
+        self.readiness = Readiness(self.layer)
         self.watchers: set[Watcher] = set()
+        self.seats = Seats()
+        self.control = Control(self.layer, self.watchers, self.transcripts)
         self.is_draining = False
 
     async def start(self) -> None:
         """Connect the layer and begin to sweep."""
         await self.layer.start()
+        self.transcripts.start()
+        self.control.start()
         self.sweeper.start()
+        self.pulse.start()
+        metrics.BUILD.info({"version": conf.version, "layer": type(self.layer).__name__})
+        metrics.DRAINING.set(0)
         logger.info(
             "gateway %s with %s: log %d frames, %d characters, %g s; message %d bytes; queue %d; turns %d; drain %g s",
             conf.version,
@@ -56,14 +76,21 @@ class Gateway:
     async def drain(self, hurry: asyncio.Event) -> None:
         """Take nothing new, let turns finish, send clients away; ``hurry`` is set when there is no more time."""
         self.is_draining = True
+        metrics.DRAINING.set(1)
         await self.sweeper.stop()
         await Drain(self.layer, self.runner, self.watchers).run(conf.drain_seconds, hurry)
+        await self.transcripts.flush(FLUSH_SECONDS)
 
     async def stop(self) -> None:
         """End the running turns, then let go of everything."""
+        await self.readiness.stop()
+        await self.pulse.stop()
         await self.sweeper.stop()
         await self.departures.stop()
+        await self.control.stop()
         await self.runner.stop()
+        await self.transcripts.stop()
+        await self.tracing.stop()
         await self.agent.close()
         await self.layer.close()
 

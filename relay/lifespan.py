@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from relay import lifecycle
+from relay import garbage, lifecycle
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +15,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     try:
         await lifecycle.current()
+        garbage.settle()
     except Exception:
         logger.exception("the gateway could not start")
         await send({"type": "lifespan.startup.failed", "message": "The gateway could not start; its log says why."})

@@ -1,48 +1,85 @@
-"""Django middleware: ``X-Internal-Auth`` before everything, and the Host check where it belongs."""
+"""Django middleware: names for the log, ``X-Internal-Auth`` before everything, and the Host check where it belongs."""
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponseBase
 from django.middleware import common
-from django.utils.decorators import sync_and_async_middleware
+from django.utils.decorators import async_only_middleware
 
+from relay import logs
 from relay.auth import has_internal_key
 from relay.conf import conf
+from relay.views import bad_request, unauthorized
+
+logger = logging.getLogger(__name__)
 
 # A probe knows neither a key nor the right Host.
 PROBES: Final = frozenset({"/health", "/ready"})
+METRICS: Final = "/metrics"
+ANY_HOST: Final = PROBES | {METRICS}  # Prometheus goes to addresses, which change
+CSP: Final = "Content-Security-Policy"
+REQUEST_ID: Final = "X-Request-ID"
 API_DOCS: Final = frozenset({"/api/v1/docs", "/api/v1/openapi.json"})  # a browser cannot show the key
 
-Respond = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+EVENTS: Final = re.compile(r"/api/v1/sessions/[^/]+/events")
+
+Respond = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
-@sync_and_async_middleware
+@async_only_middleware
+def request_context(get_response: Respond) -> Respond:
+    """Name the request in every line of the log, and tell its client the name: ``X-Request-ID``."""
+
+    async def respond(request: HttpRequest) -> HttpResponseBase:
+        name = logs.bind_request(request.headers.get(REQUEST_ID), request.headers.get("traceparent"))
+        response = await get_response(request)
+        response[REQUEST_ID] = name
+        return response
+
+    return respond
+
+
+@async_only_middleware
 def internal_auth(get_response: Respond) -> Respond:
     """Answer 401 to every request without the right key, but for the probes and the pages that are switched on."""
 
-    async def respond_async(request: HttpRequest) -> HttpResponseBase:
-        if not _may_pass(request):
-            return _unauthorized()
-        return await get_response(request)  # type: ignore[misc, no-any-return]  # the async one
+    async def respond(request: HttpRequest) -> HttpResponseBase:
+        return await get_response(request) if _may_pass(request) else unauthorized()
 
-    def respond(request: HttpRequest) -> HttpResponseBase:
-        if not _may_pass(request):
-            return _unauthorized()
-        return get_response(request)  # type: ignore[return-value]  # the sync one
+    return respond
 
-    return respond_async if iscoroutinefunction(get_response) else respond
+
+@async_only_middleware
+def content_security_policy(get_response: Respond) -> Respond:
+    """Tell browsers what a page of ours may load: ``SECURE_CSP``, written as in Django 6, which has this built in."""
+    policy = "; ".join(" ".join([directive, *sources]) for directive, sources in settings.SECURE_CSP.items())
+
+    async def respond(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        response[CSP] = policy
+        return response
+
+    return respond
 
 
 class CommonMiddleware(common.CommonMiddleware):
-    """Django's own, which checks the Host, but not of a probe."""
+    """Django's own, which checks the Host, but not where addresses are asked and not names."""
 
     def process_request(self, request: HttpRequest) -> HttpResponseBase | None:  # type: ignore[override]  # wider
-        return None if request.path_info in PROBES else super().process_request(request)
+        if request.path_info in ANY_HOST:
+            return None
+        try:
+            return super().process_request(request)
+        except DisallowedHost as exc:  # Django would log a traceback for each
+            logger.info("a request named a Host that is not allowed")
+            return bad_request(request, exc)
 
 
 def is_open(path: str) -> bool:
@@ -51,16 +88,18 @@ def is_open(path: str) -> bool:
         return True
     has_chat_page, has_admin = conf.chat_page or settings.DEBUG, conf.admin or settings.DEBUG
     return (
-        (has_chat_page and path == "/")
+        (conf.metrics_open and path == METRICS)
+        or (has_chat_page and path == "/")
         or (settings.DEBUG and path in API_DOCS)
         or (has_admin and (path == "/admin" or path.startswith("/admin/")))
         or ((has_chat_page or has_admin) and path.startswith(settings.STATIC_URL))
     )
 
 
+def is_for_policy(request: HttpRequest) -> bool:
+    """Is it the log as server-sent events? Its view asks the policy."""
+    return request.method == "GET" and EVENTS.fullmatch(request.path_info) is not None
+
+
 def _may_pass(request: HttpRequest) -> bool:
-    return is_open(request.path_info) or has_internal_key(request)
-
-
-def _unauthorized() -> JsonResponse:
-    return JsonResponse({"detail": "unauthorized"}, status=401)
+    return is_open(request.path_info) or is_for_policy(request) or has_internal_key(request)

@@ -6,6 +6,7 @@ An origin is scheme, host and port (RFC 6454 §4); browsers send it in lower cas
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -29,6 +30,24 @@ def parse_origin(text: str) -> str:
         raise ValueError("not a host")
     is_default = port is None or port == _DEFAULT_PORTS[parts.scheme]
     return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{port}"
+
+
+def is_listed(origin: str, allowed: Iterable[str]) -> bool:
+    """Is this one of the allowed origins?"""
+    return any(re.fullmatch(origin_pattern(one), origin) for one in allowed)
+
+
+def is_own(origin: str, host: str, *, is_secure: bool) -> bool:
+    """Is this the origin of pages that the gateway itself serves under ``host`` (the header)?
+
+    Over TLS it must begin with ``https``. Without, it may be either: a proxy that ends TLS does not always say so.
+    """
+    try:
+        parsed = parse_origin(origin)
+        schemes = ("https",) if is_secure else ("https", "http")
+        return parsed in [parse_origin(f"{scheme}://{host}") for scheme in schemes]
+    except ValueError:
+        return False
 
 
 def origin_pattern(origin: str) -> str:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
+from contextvars import Context
+from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
-from relay import frames, metrics
+from structlog.contextvars import bound_contextvars
+
+from relay import frames, logs, metrics
 from relay.agent import AgentClient, Answer
 from relay.conf import conf
+from relay.cursor import UNKNOWN
 from relay.exceptions import (
     Interrupted,
     LeaseLost,
     RelayError,
+    ReplayGap,
     ShuttingDown,
     StoreUnavailable,
     TurnCancelled,
@@ -25,20 +30,28 @@ from relay.exceptions import (
 from relay.frames import Frame
 from relay.layers.base import SessionLayer
 from relay.layers.values import Turn, new_id
+from relay.report import Report
+from relay.trace_context import trace_id
+from relay.tracing import Tracing
+from relay.transcript_rows import ended_turn
+from relay.transcripts import Transcripts
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-OUTAGE_PAUSE_SECONDS: Final = 0.5  # between attempts to store an end; each waits for LEASE_SECONDS by itself
+FRAMES_A_PASS: Final = 32  # what the slowest kind of viewer, an event stream, takes in one pass of the loop
+OUTAGE_PAUSE_SECONDS: Final = 0.5  # between attempts at what must be done; each waits for LEASE_SECONDS by itself
 
 
 class Runner:
     """The turns that this process runs: a task for each session that has work."""
 
-    def __init__(self, layer: SessionLayer, agent: AgentClient) -> None:
+    def __init__(self, layer: SessionLayer, agent: AgentClient, transcripts: Transcripts, tracing: Tracing) -> None:
         self._layer = layer
         self._agent = agent
+        self._transcripts = transcripts
+        self._tracing = tracing
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: set[str] = set()
         self._is_draining = False
@@ -48,7 +61,9 @@ class Runner:
         """See to a session that may have work: run it until there is none, or another worker has it."""
         self._woken.add(session_id)
         if session_id not in self._tasks:
-            self._tasks[session_id] = asyncio.create_task(self._run_session(session_id), name=f"session {session_id}")
+            # In a context of its own: the lines of its turns do not carry the name of the request that woke it.
+            running, name = self._run_session(session_id), f"session {session_id}"
+            self._tasks[session_id] = asyncio.create_task(running, name=name, context=Context())
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Let the turns here finish, until ``hurry`` is set; then ``stop``.
@@ -76,14 +91,13 @@ class Runner:
             await self._end_queued()
 
     async def _run_session(self, session_id: str) -> None:
+        logs.bind(session_id=session_id)
         try:
             while session_id in self._woken:
                 self._woken.discard(session_id)
                 await self._run_turns(session_id)
-        except StoreUnavailable:
-            logger.warning("session %s: the store is out of reach; the sweeper will try again", session_id)
         except Exception:
-            logger.exception("session %s: the runner failed; the sweeper will try again", session_id)
+            logger.exception("the runner failed; the sweeper will try again")
         finally:  # no await since the last look at _woken, so no wake is lost
             del self._tasks[session_id]
             self._woken.discard(session_id)
@@ -91,97 +105,125 @@ class Runner:
     async def _end_queued(self) -> None:
         for session_id in await self._layer.pending(conf.max_sessions):
             while (turn := await self._layer.claim(session_id, new_id())) is not None:
-                await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown()))
-                metrics.TURNS.labels(ShuttingDown.code).inc()
+                with bound_contextvars(session_id=session_id, turn_id=turn.turn_id):
+                    report = Report(turn)
+                    self._end(report, await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown())))
 
     async def _run_turns(self, session_id: str) -> None:
         while True:
             async with self._slots:
                 if self._is_draining and self._layer.survives_process:
                     return
-                turn = await self._layer.claim(session_id, new_id())
+                # By one name until there is an answer: what is claimed already is nobody else's.
+                turn = await _until_done(partial(self._layer.claim, session_id, new_id()))
                 if turn is None:
                     return
-                await self._run_turn(turn)
+                report = Report(turn)
+                with (
+                    metrics.TURNS_RUNNING.track_inprogress(),
+                    self._tracing.span(report),
+                    bound_contextvars(**_names(turn)),
+                ):
+                    await self._run_turn(turn, report)
 
-    async def _run_turn(self, turn: Turn) -> None:
-        started_at = time.monotonic()
-        said: list[str] = []
+    async def _run_turn(self, turn: Turn, report: Report) -> None:
         try:
-            terminal = await self._finish(turn, said)
+            self._end(report, await self._finish(turn, report))
         except LeaseLost:
-            metrics.LEASES_LOST.inc()
-            logger.warning("turn %s: another worker has taken it over", turn.turn_id)
-            return
+            report.lose()
         except asyncio.CancelledError:
-            with suppress(StoreUnavailable):  # it runs out of its lease then, and is ended by another worker
-                await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown()))
-            metrics.TURNS.labels(ShuttingDown.code).inc()
+            with suppress(StoreUnavailable, LeaseLost):  # then it is, or will be, ended by another worker
+                self._end(report, await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown())))
             raise
-        reason = _reason(terminal)
-        metrics.TURNS.labels(reason).inc()
-        logger.info("turn %s ended: %s, %.3f s", turn.turn_id, reason, time.monotonic() - started_at)
 
-    async def _finish(self, turn: Turn, said: list[str]) -> Frame:
+    def _end(self, report: Report, terminal: Frame) -> None:
+        report.end(terminal)
+        if self._transcripts.is_on:
+            self._transcripts.keep(ended_turn(report))
+
+    async def _finish(self, turn: Turn, report: Report) -> Frame:
         """Run the turn and store its end, however long the store is out of reach."""
         try:
-            terminal = await self._terminal(turn, said)
-            return await self._until_stored(lambda: self._layer.finish(turn, terminal))
+            terminal = await self._terminal(turn, report)
+            return await _until_done(partial(self._layer.finish, turn, terminal))
         except LeaseLost:
             if not self._layer.survives_process:
                 raise
         # Refused if another worker has the turn; else the store has lost it.
-        return await self._until_stored(lambda: self._layer.reset(turn, "".join(said)))
+        return await _until_done(partial(self._layer.reset, turn, "".join(report.said)))
 
-    async def _until_stored(self, call: Callable[[], Coroutine[Any, Any, Frame]]) -> Frame:
-        """Repeat a call through an outage: each attempt waits, and stores once."""
-        while True:
-            try:
-                return await call()
-            except StoreUnavailable:
-                logger.warning("the store is out of reach: the end of a turn waits")
-                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
-
-    async def _terminal(self, turn: Turn, said: list[str]) -> Frame:
+    async def _terminal(self, turn: Turn, report: Report) -> Frame:
         """Run the turn and give its terminal frame, in every case but a lost lease."""
         try:
             if turn.is_abandoned:
+                await self._recall(turn, report)
                 raise Interrupted
             if turn.is_cancelled:
                 raise TurnCancelled
-            return await self._answer(turn, said)
+            return await self._answer(turn, report)
         except LeaseLost:
             raise
         except TurnCancelled:
             return frames.final(turn.turn_id, "cancelled")
         except RelayError as exc:
-            logger.info("turn %s: %s (%s)", turn.turn_id, exc.code, type(exc.__cause__).__name__)
+            cause = f" ({type(exc.__cause__).__name__})" if exc.__cause__ else ""
+            logger.info("the turn fails: %s%s", exc.code, cause)
             return frames.error(turn.turn_id, exc)
         except Exception:
-            logger.exception("turn %s: a bug of ours", turn.turn_id)
+            logger.exception("a bug of ours")
             return frames.error(turn.turn_id, RelayError())
 
-    async def _answer(self, turn: Turn, said: list[str]) -> Frame:
+    async def _recall(self, turn: Turn, report: Report) -> None:
+        """Read for the transcript what the turn has said in another worker's hands; what is not at hand is left out."""
+        if not self._transcripts.is_on:
+            return
+        try:
+            await self._layer.read(turn.session_id, UNKNOWN, 1)
+        except ReplayGap as gap:  # always, after a position that is in no log
+            if gap.snapshot.turn_id == turn.turn_id and gap.snapshot.text:
+                report.said = [gap.snapshot.text]
+        except StoreUnavailable:
+            logger.info("turn %s: the store is out of reach, so its transcript is without text", turn.turn_id)
+
+    async def _answer(self, turn: Turn, report: Report) -> Frame:
         answer = self._agent.ask(turn)
         try:
             async with asyncio.timeout(conf.turn_timeout_seconds):
-                return await _race(self._relay(turn, answer, said), self._guard(turn), answer.watch_silence())
+                return await _race(self._relay(turn, answer, report), self._guard(turn), answer.watch_silence())
         except TimeoutError as exc:
             raise TurnTimeout from exc
 
-    async def _relay(self, turn: Turn, answer: Answer, said: list[str]) -> Frame:
-        """Store the answer as it comes; ``said`` collects its text, for a store that loses its own."""
-        async with aclosing(answer.batches()) as batches:
+    async def _relay(self, turn: Turn, answer: Answer, report: Report) -> Frame:
+        """Store the answer as it comes; the report collects its text: for transcripts, and lest the store lose it."""
+        is_collecting = self._layer.survives_process or self._transcripts.is_on
+        async with aclosing(answer.batches(self._taker(turn, report, is_collecting=is_collecting))) as batches:
             async for batch in batches:
-                if self._layer.survives_process:
-                    said.extend(frame.token_text for frame in batch)
+                if is_collecting:
+                    report.said.extend(frame.token_text for frame in batch)
                 if not batch[-1].is_terminal:
                     await self._layer.append(turn, batch)
+                    report.appended(answer.tokens)
+                    await _let_viewers_come_up(len(batch))
                     continue
                 if len(batch) > 1:
                     await self._layer.append(turn, batch[:-1])
+                    report.appended(answer.tokens)
+                await self._layer.end_append(turn)  # no answer is whole without its last token
                 return batch[-1]
         raise UpstreamEof
+
+    def _taker(self, turn: Turn, report: Report, *, is_collecting: bool) -> Callable[[Frame], bool]:
+        """Make what begins to store a lone token in the call that reads it."""
+        begin_append = self._layer.begin_append
+
+        def take(frame: Frame) -> bool:
+            if not begin_append(turn, frame, report.appended_one):
+                return False
+            if is_collecting:
+                report.said.append(frame.token_text)
+            return True
+
+        return take
 
     async def _guard(self, turn: Turn) -> NoReturn:
         """Keep the lease while the agent is silent, and notice a cancel at once."""
@@ -192,6 +234,22 @@ class Runner:
             except TimeoutError:
                 pass  # time to renew
             await self._layer.renew(turn)
+
+
+def _names(turn: Turn) -> dict[str, str]:
+    """Give what every line of a turn carries in the log."""
+    names = {"turn_id": turn.turn_id}
+    return names if turn.traceparent is None else {**names, "trace_id": trace_id(turn.traceparent)}
+
+
+async def _until_done(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Repeat a call of the layer through an outage: each attempt waits, and it is done once."""
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable:
+            logger.warning("the store is out of reach: a turn's begin or end waits")
+            await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
 
 async def _race(*contenders: Coroutine[Any, Any, T]) -> T:
@@ -210,8 +268,10 @@ async def _race(*contenders: Coroutine[Any, Any, T]) -> T:
     return winner.result()
 
 
-def _reason(terminal: Frame) -> str:
-    """Name how a turn ended, with few values: a metric's label."""
-    if terminal.kind is frames.FrameKind.ERROR:
-        return frames.error_code(terminal)
-    return "cancelled" if terminal.members == '"finish_reason":"cancelled"' else "answered"
+async def _let_viewers_come_up(frames_ahead: int) -> None:
+    """Give the loop to who watches here, before more is read: an agent may be faster than all that is done with it.
+
+    Only the loop's turn is given up, nobody is waited for: a client that does not read delays nothing.
+    """
+    for _ in range(frames_ahead // FRAMES_A_PASS):
+        await asyncio.sleep(0)

@@ -5,19 +5,31 @@ Tests check true frames against these models, so a description that is not true 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from relay.agent_events import RESERVED_TYPES
-from relay.client_messages import CLIENT_MESSAGE_ID_PATTERN
+from relay.client_messages import CLIENT_MESSAGE_ID_PATTERN, is_session_id
 from relay.layers.values import CancelStatus, TurnStatus
+from relay.policies.handshake import is_subject
 
 GATEWAYS_TYPES: Final = (
     "assistant_message",
     "error",
     *sorted(RESERVED_TYPES),
 )  # of an agent's own event, none of these
+
+
+def _checked(is_valid: Callable[[str], bool]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not is_valid(text):
+            raise ValueError
+        return text
+
+    return check
+
 
 Epoch = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}$", description="Names one life of the log.")]
 Offset = Annotated[int, Field(ge=0, description="A frame's place in its log: 1, 2, 3 and so on.")]
@@ -31,6 +43,14 @@ ClientMessageId = Annotated[
     str | None,
     # JSON Schema knows no \Z; its $ is the very end, as Python's \Z.
     Field(pattern=CLIENT_MESSAGE_ID_PATTERN.replace(r"\Z", "$"), description="The client's own name for its message."),
+]
+SessionId = Annotated[
+    str, AfterValidator(_checked(is_session_id)), Field(description="1 to 128 of A-Z a-z 0-9 . _ : ~ @ -")
+]
+Subject = Annotated[
+    str,
+    AfterValidator(_checked(is_subject)),
+    Field(description="Whom the ticket makes its holder: 1 to 255 printable ASCII characters."),
 ]
 
 
@@ -102,6 +122,14 @@ class Notice(LogFrame):
 
 
 # What only one connection gets.
+
+
+class OperatorNotice(Model):
+    """An operator's words, in no log."""
+
+    type: Literal["notice"]
+    code: Literal["operator"]
+    content: Words
 
 
 class Active(Model):
@@ -221,6 +249,7 @@ class Message(Model):
     type: str = "user_message"
     client_message_id: ClientMessageId = None
     on_busy: Literal["enqueue", "reject", "interrupt"] = "enqueue"
+    traceparent: Annotated[str | None, Field(description="W3C trace context; the agent gets it as a header.")] = None
 
 
 class ClientUserMessage(Message):
@@ -293,6 +322,7 @@ class ListedSession(Model):
     queued: list[TurnId]
     viewers: Annotated[int, Field(ge=0)]
     idle_seconds: Annotated[float, Field(description="Since the last frame or message.")]
+    age_seconds: Annotated[float, Field(description="Since the session was begun.")]
 
 
 class SessionPage(Model):
@@ -300,6 +330,31 @@ class SessionPage(Model):
 
     sessions: list[ListedSession]
     next: str | None
+
+
+class ClearedQueue(Model):
+    """What became of a queue."""
+
+    cancelled: Annotated[int, Field(ge=0, description="Turns that will end without being run.")]
+
+
+class DisconnectedViewers(Model):
+    """Who is being sent away."""
+
+    viewers: Annotated[int, Field(ge=0, description="How many watched.")]
+
+
+class OperatorWords(Model):
+    """Shows words to everybody, or to those who watch one session."""
+
+    content: Words
+    session_id: str | None = None
+
+
+class DrainWish(Model):
+    """Ends a process in order, or all of them."""
+
+    everywhere: bool = False
 
 
 class FramePage(Model):
@@ -314,6 +369,23 @@ class SnapshotPage(Model):
 
     epoch: Epoch
     snapshot: Snapshot
+
+
+class TicketWish(Model):
+    """Asks for a ticket."""
+
+    session_id: SessionId
+    subject: Subject | None = None
+    expires_in: Annotated[
+        int | None, Field(strict=True, ge=1, le=86_400, description="Seconds; absent: GATEWAY__TICKET_SECONDS.")
+    ] = None
+
+
+class IssuedTicket(Model):
+    """A ticket: hand it to the browser that is to open the session."""
+
+    ticket: str
+    expires_in: Annotated[int, Field(description="Seconds.")]
 
 
 class Detail(Model):

@@ -26,6 +26,7 @@ register_converter(SessionIdConverter, "session_id")
 urlpatterns = [
     path("health", views.health, name="health"),
     path("ready", views.ready, name="ready"),
+    path("metrics", views.metrics, name="metrics"),
     path("api/v1/", api_urls()),
     path("", views.chat_page, name="chat"),
 ]

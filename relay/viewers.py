@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from itertools import groupby
 
-from relay import frames, json_text
+from relay import frames, json_text, metrics
 from relay.conf import conf
 from relay.cursor import UNKNOWN, Cursor, Resume, resume
 from relay.exceptions import ReplayGap, TooSlow
@@ -14,8 +16,15 @@ from relay.frames import Frame, FrameKind, Snapshot
 from relay.layers.base import SessionLayer
 from relay.layers.values import SessionState
 
+logger = logging.getLogger(__name__)
 
-class Viewer:
+Show = Callable[[str], bool]
+"""Shows a text at once and says so, or says no; it never raises, and never waits."""
+
+_RESUMES = {None: "new", True: "recovered", False: "gap"}
+
+
+class Viewer(ABC):
     """Sees one session's log in order: every frame once, or a snapshot where some are gone.
 
     ``position`` is where the viewer stands: the last frame that it was given.
@@ -25,22 +34,65 @@ class Viewer:
         self.position = UNKNOWN
         self._layer = layer
         self._session_id = session_id
+        self._show: Show = _show_nothing
 
-    async def batches(self) -> AsyncGenerator[list[Frame] | Snapshot, None]:
+    async def batches(self, show: Show | None = None) -> AsyncGenerator[list[Frame] | Snapshot, None]:
         """Give the frames after ``position``, and a snapshot wherever some are gone.
+
+        Args:
+            show: is offered the text of a frame that comes alone while the iterator waits; a text that it takes is
+                not given any more.
 
         Raises:
             SessionDeleted: the session was erased.
         """
+        take = None
+        if show is not None:
+            self._show, take = show, self._take
+        has_begun = False
         while True:
             try:
-                async with aclosing(self._layer.tail(self._session_id, self.position)) as tail:
+                async with aclosing(self._layer.tail(self._session_id, self.position, take)) as tail:
                     async for batch in tail:
+                        if batch[0].offset != self.position.offset + 1:
+                            self._report_disorder(batch)
                         self.position = Cursor(self.position.epoch, batch[-1].offset)
+                        has_begun = True
                         yield batch
             except ReplayGap as gap:
+                if has_begun and gap.snapshot.reason == "trimmed":
+                    metrics.SLOW_VIEWERS.labels("snapshot").inc()
                 self.position = Cursor(gap.snapshot.epoch, gap.snapshot.offset)
                 yield gap.snapshot
+
+    @abstractmethod
+    def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
+        """Write a batch in this viewer's dialect, one text at a time: a slow viewer holds one, not all.
+
+        Raises:
+            TooSlow: frames that this viewer has not seen are gone, and its dialect has no words for that.
+        """
+
+    @abstractmethod
+    def text(self, frame: Frame) -> str | None:
+        """Write a frame in this viewer's dialect; ``None`` if it does not know such frames."""
+
+    def _take(self, frame: Frame) -> bool:
+        """Show a frame in the call that appends it, if that can be done at once."""
+        try:
+            text = self.text(frame)
+            if text is not None and not self._show(text):
+                return False
+        except Exception:  # not the appending turn's trouble: whoever iterates meets it again
+            return False
+        self.position = Cursor(self.position.epoch, frame.offset)
+        return True
+
+    def _report_disorder(self, batch: list[Frame]) -> None:
+        """Tell of what must never happen; the client sees it by the offsets, and comes back."""
+        kind = "hole" if batch[0].offset > self.position.offset else "duplicate"
+        metrics.DISORDER.labels(kind).inc()
+        logger.error("session %s: a %s in what a viewer sees", self._session_id, kind)
 
 
 class PlainViewer(Viewer):
@@ -54,15 +106,16 @@ class PlainViewer(Viewer):
         self.position = Cursor(state.epoch, state.active_after)
 
     def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
-        """Write a batch in this viewer's dialect.
-
-        Raises:
-            TooSlow: frames that this viewer has not seen are gone.
-        """
+        """See ``Viewer``."""
         is_first, self._has_begun = not self._has_begun, True
         if isinstance(batch, Snapshot):
             return _plain_snapshot(batch, is_first)
         return (text for frame in batch if (text := frame.plain) is not None)
+
+    def text(self, frame: Frame) -> str | None:
+        """See ``Viewer``."""
+        self._has_begun = True
+        return frame.plain
 
 
 class ResumableViewer(Viewer):
@@ -87,15 +140,24 @@ class ResumableViewer(Viewer):
             live_after=state.active_after,
         )
         self.position = start.after
+        metrics.RESUMES.labels(_RESUMES[start.recovered]).inc()
         return json_text.encode(welcome_fields(state, start))
 
     def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
-        """Write a batch in this viewer's dialect, one text at a time: a slow viewer holds one, not all."""
+        """See ``Viewer``."""
         if isinstance(batch, Snapshot):
             return [batch.v1]
         if self._coalesce and len(batch) > 1:
             return (frames.merged_tokens(run) for run in runs(batch))
         return (frame.v1 for frame in batch)
+
+    def text(self, frame: Frame) -> str | None:
+        """See ``Viewer``."""
+        return frame.v1
+
+
+def _show_nothing(text: str) -> bool:
+    return False
 
 
 def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
@@ -115,6 +177,17 @@ def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
         "active": {"turn_id": state.active_turn_id, "status": status} if state.active_turn_id else None,
         "queued": list(state.queued),
     }
+
+
+def listed_fields(state: SessionState) -> dict[str, object]:
+    """Describe a session in a list."""
+    live = resume(
+        "", "", log_epoch=state.epoch, oldest=state.oldest, newest=state.newest, live_after=state.active_after
+    )
+    fields = welcome_fields(state, live)
+    shown = {name: fields[name] for name in ("session_id", "epoch", "offset", "active", "queued")}
+    seconds = {"idle_seconds": round(state.idle_seconds, 3), "age_seconds": round(state.age_seconds, 3)}
+    return {**shown, "viewers": state.viewers, **seconds}
 
 
 def _plain_snapshot(snapshot: Snapshot, is_first: bool) -> list[str]:

@@ -1,14 +1,18 @@
-"""Plain HTTP: health and the chat page. (Whether they may be seen is the middleware's business.)"""
+"""Plain HTTP: health, readiness, metrics and the chat page. (Whether they may be seen is the middleware's business.)"""
 
 from __future__ import annotations
 
+import msgspec
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 
 from relay import lifecycle
 from relay.conf import conf
+from relay.readiness import Check
 
 _READING = frozenset({"GET", "HEAD"})
 
@@ -23,13 +27,27 @@ async def health(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 async def ready(request: HttpRequest) -> HttpResponse:
-    """Say whether new clients may be sent here: not to a process that is about to end."""
+    """Say whether new clients may be sent here, check by check."""
     if request.method not in _READING:
         return method_not_allowed()
     gateway = await lifecycle.current()
-    if gateway.is_draining:
-        return JsonResponse({"status": "draining"}, status=503)
-    return JsonResponse({"status": "ready"})
+    is_staying = not gateway.is_draining
+    draining = Check(is_staying, "no" if is_staying else "The process is about to end.")
+    checks = {**await gateway.readiness.checks(), "draining": draining}
+    is_ready = all(check.ok for check in checks.values())
+    status = "ready" if is_ready else "draining" if gateway.is_draining else "unready"
+    shown = {name: msgspec.structs.asdict(check) for name, check in checks.items()}
+    return JsonResponse({"status": status, "checks": shown}, status=200 if is_ready else 503)
+
+
+@csrf_exempt
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """Give this process' metrics, as Prometheus' text or, by ``Accept``, as OpenMetrics."""
+    if request.method not in _READING:
+        return method_not_allowed()
+    await (await lifecycle.current()).readiness.checks()  # so that they are fresh where nobody asks for /ready
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return HttpResponse(encode(REGISTRY), content_type=content_type)
 
 
 async def chat_page(request: HttpRequest) -> HttpResponse:
@@ -49,6 +67,11 @@ def method_not_allowed(allowed: str = "GET, HEAD") -> JsonResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
     """Answer 400, also to a wrong Host; the reason stays in the log."""
     return JsonResponse({"detail": "bad request"}, status=400)
+
+
+def unauthorized() -> JsonResponse:
+    """Answer 401: the key, or what the policy wants, is missing or wrong."""
+    return JsonResponse({"detail": "unauthorized"}, status=401)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> JsonResponse:

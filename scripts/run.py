@@ -36,6 +36,8 @@ def main() -> int:
             print(f"\n  Open http://{HOST}:{port}/ and say something. Ctrl-C stops everything.\n", flush=True)
         while all(process.poll() is None for process in processes):
             time.sleep(0.2)
+        ended = "The demo agent" if brings_agent and processes[0].poll() is not None else "The gateway"
+        print(f"\n  {ended} has ended, so everything stops. What it said stands above.\n", flush=True)
         return 1
     except KeyboardInterrupt:
         return 0

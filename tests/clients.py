@@ -10,6 +10,8 @@ from typing import Any, Self
 from channels.testing import WebsocketCommunicator
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests import log_search
+
 LIMIT_SECONDS = 20
 V1 = "gateway.v1"
 
@@ -31,6 +33,7 @@ class Client(abc.ABC):
         await self.send_text(json.dumps(frame))
 
     async def say(self, content: str, **fields: Any) -> None:
+        log_search.look_for(content)
         await self.send({"type": "user_message", "content": content, **fields})
 
     async def cancel(self, **fields: Any) -> None:
@@ -58,7 +61,9 @@ class Client(abc.ABC):
         """The text of the next whole answer; an error fails the test."""
         frames = await self.turn()
         assert frames[-1].get("is_final"), frames[-1]
-        return text_of(frames)
+        text = text_of(frames)
+        log_search.look_for(text)
+        return text
 
     async def ask(self, content: str, **fields: Any) -> str:
         await self.say(content, **fields)
@@ -77,7 +82,16 @@ class SocketClient(Client):
     """A client on a real socket, by the independent ``websockets`` library."""
 
     def __init__(self, url: str, subprotocols: list[str] | None = None, **options: Any) -> None:
-        self._connecting = connect(url, subprotocols=subprotocols, max_size=None, proxy=None, **options)
+        # No bound on what waits to be read: at one it reads no more, and its close waits ten seconds for the answer.
+        self._connecting = connect(
+            url,
+            subprotocols=subprotocols,
+            max_size=None,
+            max_queue=None,
+            proxy=None,
+            open_timeout=LIMIT_SECONDS,
+            **options,
+        )
         self.connection: ClientConnection
 
     async def __aenter__(self) -> Self:

@@ -2,11 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import os
+import signal
+from collections.abc import Generator, Iterator
 
+import coverage
+import hypothesis
 import pytest
+import structlog
 
-from tests import processes
+from tests import log_search, processes
+
+# As in CI, so at home: a machine that stands still for a moment is no slow test.
+hypothesis.settings.register_profile(
+    "patient",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start know Ctrl-C: a job in a shell's background, and its children, ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a skipped test fails: what it would have shown has not been seen."""
+    report = yield
+    if report.skipped and os.environ.get("CI"):
+        report.outcome = "failed"
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _searched_log() -> Iterator[None]:
+    handler = log_search.SearchHandler()
+    logging.getLogger().addHandler(handler)
+    yield
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def _unbound_log() -> None:
+    """Django's test client leaves the names of its last request bound in the thread of the tests."""
+    structlog.contextvars.clear_contextvars()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A log that holds a key, a ticket, a prompt or an answer fails the run. What was measured is kept.
+
+    (pytest-xdist kills a worker that does not end at once, and coverage.py writes as a process ends.)
+    """
+    if log_search.found:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if (measuring := coverage.Coverage.current()) is not None:
+        measuring.save()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what was found, and where."""
+    for line in log_search.found:
+        terminalreporter.write_line(f"IN A LOG  {line}", red=True)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +88,6 @@ def scripted_agent() -> Iterator[processes.Process]:
 
 @pytest.fixture
 def gateway(demo_agent: processes.Process) -> Iterator[processes.Process]:
-    """A gateway under daphne before the demo agent, with the chat page; it may be killed and restarted."""
-    with processes.gateway("daphne", demo_agent.http_url, CHAT_PAGE="true", HEARTBEAT_SECONDS="1") as gateway:
+    """A gateway before the demo agent, with the chat page; it may be killed and restarted."""
+    with processes.gateway("serve", demo_agent.http_url, CHAT_PAGE="true", HEARTBEAT_SECONDS="1") as gateway:
         yield gateway

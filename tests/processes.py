@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,12 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
+from scripts.ports import free_port
+from tests import log_search
+
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "test-internal-key"
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 SERVERS = {
@@ -32,22 +34,27 @@ AGENTS = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def servers_under_test(*default: str) -> list[str]:
+    """Which servers a suite runs against: those that the variable TEST_SERVERS names, or else its own default."""
+    return os.environ["TEST_SERVERS"].split(",") if os.environ.get("TEST_SERVERS") else list(default)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Our own environment without the gateway's settings, and with these variables."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY__")}
+    inherited.pop("DJANGO_SETTINGS_MODULE", None)
+    return {**inherited, "PYTHONUNBUFFERED": "1", **variables}
 
 
 class Process:
     """One Python process that listens on a port; its output is kept in a file."""
 
-    def __init__(self, arguments: list[str], health: str = "/health", **env: str) -> None:
+    def __init__(self, arguments: list[str], health: str = "/health", *, fds: tuple[int, ...] = (), **env: str) -> None:
         self.port = free_port()
+        self._fds = fds
         self._arguments = [argument.format(port=self.port) for argument in arguments]
         self._health = health
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY__")}
-        inherited.pop("DJANGO_SETTINGS_MODULE", None)
-        self._env = {**inherited, "PYTHONUNBUFFERED": "1", **env}
+        self._env = environment(**env)
         self._output = tempfile.NamedTemporaryFile("w+", suffix=".log", delete=True)  # noqa: SIM115 - closed in stop
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -70,13 +77,19 @@ class Process:
 
     def start(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, *self._arguments], cwd=ROOT, env=self._env, stdout=self._output, stderr=self._output
+            [sys.executable, *self._arguments],
+            cwd=ROOT,
+            env=self._env,
+            stdout=self._output,
+            stderr=self._output,
+            pass_fds=self._fds,
         )
         give_up_at = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > give_up_at:
                 output = self.output()
                 self.stop()
+                self._output.close()
                 raise RuntimeError(f"{self._arguments} did not start:\n{output}")
             time.sleep(0.05)
         return self
@@ -90,6 +103,11 @@ class Process:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    @property
+    def is_running(self) -> bool:
+        """Was it started, and has not ended?"""
+        return self._process is not None and self._process.poll() is None
 
     def poll(self) -> int | None:
         """Give its exit code, or ``None`` while it runs."""
@@ -132,13 +150,14 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        log_search.search(self.output(), " ".join(self._arguments))
         with contextlib.suppress(OSError):
             self._output.close()
 
 
 def gateway(server: str, agent_url: str, **settings: str) -> Process:
-    """A gateway under ``daphne``, ``uvicorn`` or ``runserver``; ``settings`` without the prefix."""
-    env = {"INTERNAL_API_KEY": KEY, "AGENT_URL": agent_url, **settings}
+    """A gateway under one of ``SERVERS``; ``settings`` without the prefix."""
+    env = {"INTERNAL_API_KEY": KEY, "AGENT_URL": agent_url, "TRANSCRIPTS": "false", **settings}
     return Process(SERVERS[server], **{f"GATEWAY__{name}": value for name, value in env.items()})
 
 

@@ -2,7 +2,7 @@
 
 from gateway_project.settings import *  # noqa: F403
 
-GATEWAY = {"INTERNAL_API_KEY": "test-internal-key", "LOG_LEVEL": "DEBUG"}
+GATEWAY = {"INTERNAL_API_KEY": "test-internal-key", "LOG_LEVEL": "DEBUG", "TRANSCRIPTS": "false"}
 SECRET_KEY = "only-for-tests"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -11,7 +11,7 @@ from relay import events, lifecycle
 from relay.exceptions import NotOwner, SessionDeleted
 from relay.viewers import ResumableViewer
 from tests.api.test_v1 import CURSORS
-from tests.clients import text_of
+from tests.clients import LIMIT_SECONDS
 from tests.http_clients import API
 from tests.scripted_agent import Final, Stall, Token, Wait
 
@@ -90,25 +90,6 @@ async def test_header_wins_over_the_query(http, ended):
         assert (await stream.frame())["after"] == 18
 
 
-async def test_line_cut_after_any_frame_is_resumed_without_loss(http, v1, agent):
-    """Also before the first frame and after the last; each id of the stream is a place to go on from."""
-    agent.script = [Token(""), *(Token(f"{number} ") for number in range(4)), Final()]
-    async with v1() as browser:
-        await browser.ask("x")
-        wanted = 7
-    for cut in range(wanted + 1):
-        seen: list[dict[str, Any]] = []
-        async with http.events(**{"Last-Event-ID": ":0"}) as stream:
-            await stream.entry()
-            seen += [await stream.frame() for _ in range(cut)]
-            last_event_id = stream.last_event_id
-        async with http.events(**{"Last-Event-ID": last_event_id}) as stream:
-            assert (await stream.frame())["recovered"] is True
-            seen += [await stream.frame() for _ in range(wanted - cut)]
-        assert [frame["offset"] for frame in seen] == list(range(1, wanted + 1))
-        assert text_of(seen) == "0 1 2 3 "
-
-
 async def test_coalesced_tokens_carry_their_range_and_the_last_offset_as_cursor(http, ended):
     async with http.events(query="coalesce=1", **{"Last-Event-ID": f"{ended}:4"}) as stream:
         await stream.entry()
@@ -146,7 +127,9 @@ async def test_heartbeat_is_a_comment_and_keeps_the_viewer_entered(http, configu
         await stream.entry()
         for _ in range(5):  # longer than an entry lasts
             assert (await stream.entry()).comment == ""
-        assert await viewers() == 1
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while await viewers() != 1:  # it lapses if all stands still for long; the next heartbeat heals that
+                assert (await stream.entry()).comment == ""
 
 
 async def test_heartbeat_between_frames_loses_none(http, v1, agent, configure):
@@ -203,7 +186,7 @@ async def test_last_viewers_leaving_cancels_if_so_set(http, v1, agent, configure
         assert [(await stream.frame())["type"] for _ in range(3)][-1] == "assistant_message"
         if not leaving:
             return
-    await agent.wait_disconnected(1, timeout_seconds=2)
+    await agent.wait_disconnected(1)
 
 
 # Leaving on purpose.
@@ -263,6 +246,19 @@ async def test_draining_gateway_sends_away_with_the_cursor_kept(http, v1, agent)
         assert await stream.rest() == b""
 
 
+async def test_viewer_of_a_session_that_is_somebody_elses_now_is_sent_away_for_good(http, configure, monkeypatch):
+    async def attach(*_: object) -> int:
+        raise NotOwner
+
+    configure(HEARTBEAT_SECONDS="0.2")
+    async with http.events() as stream:
+        await stream.frame_of("welcome")
+        monkeypatch.setattr((await lifecycle.current()).layer, "attach", attach)
+        frame = await stream.frame_of("disconnect")
+        assert (frame["code"], frame["reconnect"]) == ("forbidden", False)
+        assert await stream.rest() == b""
+
+
 async def test_client_that_takes_nothing_does_not_hold_up_a_drain(http, monkeypatch):
     monkeypatch.setattr(events, "LEAVE_SECONDS", 0.05)
     async with http.open("GET", f"{API}/s/events", is_reading=False):
@@ -273,8 +269,9 @@ async def test_client_that_takes_nothing_does_not_hold_up_a_drain(http, monkeypa
 async def test_client_that_comes_while_draining_is_sent_away(http, monkeypatch, since):
     gateway = await lifecycle.current()
 
-    async def attach(*_: object) -> None:
+    async def attach(*_: object) -> int:
         gateway.is_draining = True
+        return 1
 
     gateway.is_draining = since == "before"
     monkeypatch.setattr(gateway.layer, "attach", attach)

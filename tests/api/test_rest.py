@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from relay import api, lifecycle, schemas
+from relay import lifecycle, patience, schemas
 from tests.api.test_v1 import CURSORS
 from tests.http_clients import API
 from tests.scripted_agent import Final, Stall, Token, Wait
@@ -169,7 +169,7 @@ async def test_store_without_room_is_503(http, v1, agent, configure):
 
 
 async def test_frozen_store_is_503(http, monkeypatch):
-    monkeypatch.setattr(api, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "STORE_SECONDS", 0.05)
     monkeypatch.setattr((await lifecycle.current()).layer, "enqueue", _never)
     answer = await post(http, client_message_id="m")
     assert (answer.status, answer.json()["code"]) == (503, "store_unavailable")
@@ -359,6 +359,11 @@ async def test_openapi_describes_every_path(http):
         "/api/v1/sessions/{session_id}/cancel": ["post"],
         "/api/v1/sessions/{session_id}/frames": ["get"],
         "/api/v1/sessions/{session_id}/events": ["get"],
+        "/api/v1/tickets": ["post"],
+        "/api/v1/sessions/{session_id}/queue": ["delete"],
+        "/api/v1/sessions/{session_id}/viewers": ["delete"],
+        "/api/v1/notice": ["post"],
+        "/api/v1/drain": ["post"],
     }
     body = described["paths"]["/api/v1/sessions/{session_id}/messages"]["post"]["requestBody"]
     assert body["content"]["application/json"]["schema"]["required"] == ["content"]

@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from relay import consumers, frames, lifecycle
+from relay import consumers, frames, inbox, lifecycle, patience
 from relay.exceptions import StoreUnavailable
+from tests.clients import LIMIT_SECONDS, V1
 from tests.scripted_agent import Final, Stall, Token
 
 
@@ -30,7 +31,7 @@ async def hang(*args: object) -> None:
 
 
 async def test_message_that_cannot_be_stored_in_time_is_refused(v1, layer, monkeypatch):
-    monkeypatch.setattr(consumers, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "STORE_SECONDS", 0.05)
     async with v1() as browser:
         await browser.frame()
         layer.enqueue = hang
@@ -69,7 +70,7 @@ async def test_refusals_keep_the_order_of_the_messages(v1, layer):
 
 async def test_flood_is_refused_in_words_then_sent_away(v1, layer, monkeypatch):
     """The store is slow and the client keeps sending: a bounded number waits, a bounded number is refused."""
-    monkeypatch.setattr(consumers, "MAX_INBOX", 2)
+    monkeypatch.setattr(inbox, "MAX_WAITING", 2)
     async with v1() as browser:
         await browser.frame()
         layer.enqueue = hang
@@ -105,6 +106,26 @@ async def test_viewer_of_a_store_that_is_gone_is_sent_away_with_its_cursor(v1, p
         assert await old.close_code() == 4503
 
 
+async def test_a_client_that_is_turned_away_late_is_no_viewer(v1, layer):
+    layer.state = failing(StoreUnavailable())
+    async with v1() as browser:
+        assert (await browser.frame())["code"] == "store_unavailable"
+        del layer.state
+    assert (await layer.state("s")).viewers == 0
+
+
+async def test_a_client_that_leaves_before_it_is_let_in_is_no_viewer(application, layer):
+    async def send(event: dict) -> None:
+        raise OSError("gone")
+
+    scope = {"type": "websocket", "path": "/ws/s/", "query_string": b"", "headers": [], "subprotocols": []}
+    inbox: asyncio.Queue[dict] = asyncio.Queue()
+    inbox.put_nowait({"type": "websocket.connect"})
+    with pytest.raises(OSError, match="gone"):  # the server's own: it knows
+        await application(scope, inbox.get, send)
+    assert (await layer.state("s")).viewers == 0
+
+
 async def test_plain_viewer_that_the_log_has_overtaken_is_closed_4508(plain, v1, agent, configure):
     """A burst larger than the log comes in one read: what was trimmed cannot be told in the plain dialect."""
     configure(BUFFER_SIZE="16")
@@ -133,6 +154,38 @@ async def test_heartbeat_that_fails_is_tried_again(v1, layer, configure, caplog)
         assert (await browser.frame())["type"] == "ping"
 
 
+@pytest.mark.parametrize("since", ["before", "meanwhile"])
+async def test_client_that_comes_while_draining_is_sent_away(v1, layer, since):
+    gateway = await lifecycle.current()
+
+    async def attach(*_: object) -> int:
+        gateway.is_draining = True
+        return 1
+
+    gateway.is_draining = since == "before"
+    layer.attach = attach
+    async with v1() as browser:
+        assert (await browser.frame_of("disconnect"))["code"] == "server_restart"
+        assert await browser.close_code() == 1012
+
+
+async def test_client_that_is_found_gone_at_a_heartbeat_is_left_in_peace(application, layer, configure, caplog):
+    configure(HEARTBEAT_SECONDS="0.2")
+    inbox: asyncio.Queue[dict] = asyncio.Queue()
+
+    async def send(event: dict) -> None:
+        if '"ping"' in event.get("text", ""):
+            inbox.put_nowait({"type": "websocket.disconnect", "code": 1006})
+            raise BrokenPipeError
+
+    scope = {"type": "websocket", "path": "/ws/s/", "query_string": b"", "headers": [], "subprotocols": [V1]}
+    inbox.put_nowait({"type": "websocket.connect"})
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await application(scope, inbox.get, send)
+    assert (await layer.state("s")).viewers == 0
+    assert "heartbeat" not in caplog.text
+
+
 async def test_client_that_takes_nothing_is_sent_away(application, layer, agent, configure, monkeypatch):
     """``send`` waits for ever, as a server with flow control lets it."""
     configure(HEARTBEAT_SECONDS="0.2")
@@ -152,7 +205,7 @@ async def test_client_that_takes_nothing_is_sent_away(application, layer, agent,
     scope = {"type": "websocket", "path": "/ws/s/", "query_string": b"", "headers": [], "subprotocols": []}
     inbox.put_nowait({"type": "websocket.connect"})
     inbox.put_nowait({"type": "websocket.receive", "text": '{"type":"user_message","content":"x"}'})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_SECONDS):
         await application(scope, inbox.get, send)
         assert await closed == 4508
     assert (await layer.state("s")).viewers == 0
@@ -170,22 +223,49 @@ async def test_client_that_has_gone_costs_no_traceback(application, layer, error
     scope = {"type": "websocket", "path": "/ws/s/", "query_string": b"", "headers": [], "subprotocols": []}
     inbox.put_nowait({"type": "websocket.connect"})
     inbox.put_nowait({"type": "websocket.receive", "text": "nonsense"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_SECONDS):
         await application(scope, inbox.get, send)
     assert "Traceback" not in caplog.text
 
 
-async def test_unknown_message_of_the_channel_layer_is_ignored(plain, application):
-    """A newer version sends a type that this one does not know: the socket stays."""
-    channels = []
-    layer = lifecycle.session_layer()
-    new_channel = layer.new_channel
+async def test_what_was_said_right_before_the_end_is_done(v1, layer, agent):
+    """The store is slow, and its client gone before it has answered: a message, then Stop for the one before."""
+    agent.script = [Token("a"), Stall()]
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+    enqueue = layer.enqueue
 
-    async def remembered() -> str:
-        channels.append(await new_channel())
-        return channels[-1]
+    async def slow_enqueue(*args: object) -> object:
+        asked.set()
+        await may_answer.wait()
+        return await enqueue(*args)
 
-    layer.new_channel = remembered
+    async with v1() as other:
+        await other.say("first")
+        await other.frame_of("assistant_message")
+        layer.enqueue = slow_enqueue
+        async with asyncio.timeout(LIMIT_SECONDS):
+            async with v1() as browser:
+                await browser.say("second", client_message_id="m")
+                await browser.cancel()
+                await asked.wait()
+                leaving = asyncio.create_task(browser.communicator.disconnect(timeout=LIMIT_SECONDS))
+                await asyncio.sleep(0)
+                may_answer.set()
+                await leaving
+        assert (await other.turn())[-1]["finish_reason"] == "cancelled"
+        assert (await other.frame_of("user_message"))["content"] == "second"
+
+
+async def test_store_that_does_not_answer_keeps_no_client_that_left(v1, layer, monkeypatch):
+    monkeypatch.setattr(inbox, "FINISH_SECONDS", 0.01)
+    async with v1() as browser:
+        layer.enqueue = hang
+        await browser.say("x")
+    assert (await layer.state("s")).viewers == 0
+
+
+async def test_message_of_a_type_that_is_unknown_is_ignored(plain):
+    """A newer server sends what this version does not know: the socket stays."""
     async with plain() as browser:
-        await layer.send(channels[0], {"type": "from.the.future"})
+        await browser.communicator.send_input({"type": "from.the.future"})
         assert await browser.ask("hello") == "hello"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 
 import pytest
 
-from relay import lifecycle
+from relay import lifecycle, runner
+from relay.agent import AgentClient
+from relay.exceptions import StoreUnavailable, UpstreamProtocol
+from relay.frames import FrameKind
 from relay.layers.memory import MemorySessionLayer
-from tests.scripted_agent import Final, Stall, Token, Wait
+from relay.layers.values import Turn
+from tests.clients import LIMIT_SECONDS
+from tests.scripted_agent import Final, Send, Stall, Token, Wait
 
 
 async def test_bug_of_ours_ends_the_turn_in_words_and_is_logged(plain, agent, monkeypatch, caplog):
@@ -32,7 +38,7 @@ async def test_turn_over_its_time_ends_with_words(v1, agent, configure):
     async with v1() as browser:
         await browser.say("x")
         assert (await browser.turn())[-1]["code"] == "turn_timeout"
-        await agent.wait_disconnected(1)
+        await agent.wait_disconnected(len(agent.requests))  # none, if all stood still before the agent was asked
 
 
 async def test_shutdown_ends_running_turns_with_words(v1, agent):
@@ -46,6 +52,49 @@ async def test_shutdown_ends_running_turns_with_words(v1, agent):
     await agent.wait_disconnected(1)
 
 
+async def test_answer_whose_last_token_was_not_stored_does_not_look_whole(v1, agent, monkeypatch):
+    """Its store was away when the token came, and for too long; it is back for the end."""
+    layer = (await lifecycle.current()).layer
+    begin_append, go_on, is_lost = layer.begin_append, asyncio.Event(), asyncio.Event()
+    agent.script = [Token("a"), Wait(go_on), Token("lost"), Wait(is_lost), Final()]
+
+    def lose(turn, frame, stored):
+        if not go_on.is_set():
+            return begin_append(turn, frame, stored)
+        is_lost.set()
+        return True
+
+    async def tell(turn):
+        if is_lost.is_set():
+            raise StoreUnavailable
+
+    monkeypatch.setattr(layer, "begin_append", lose)
+    monkeypatch.setattr(layer, "end_append", tell)
+    async with v1() as browser:
+        await browser.say("x")
+        assert (await browser.frame_of("assistant_message"))["token"] == "a"
+        go_on.set()
+        assert (await browser.frame())["code"] == "store_unavailable"
+
+
+async def test_a_turn_whose_claim_got_no_answer_runs_all_the_same(v1, application, monkeypatch):
+    """The store has noted the claim and is gone: nobody else may run the turn, and to end it would be a pity."""
+    monkeypatch.setattr(runner, "OUTAGE_PAUSE_SECONDS", 0.0)
+    layer = (await lifecycle.current()).layer
+    claim, answers = layer.claim, [StoreUnavailable(), None]
+
+    async def claim_without_answer(session_id, claim_id):
+        turn, failure = await claim(session_id, claim_id), answers.pop(0)
+        if failure is not None:
+            raise failure
+        layer.claim = claim
+        return turn
+
+    layer.claim = claim_without_answer
+    async with v1() as browser:
+        assert await browser.ask("hello") == "hello"
+
+
 async def test_lost_lease_writes_nothing_more(v1, agent, application):
     """Another worker takes the turn over while ours is paused: its end is the only one."""
     go_on = asyncio.Event()
@@ -57,7 +106,7 @@ async def test_lost_lease_writes_nothing_more(v1, agent, application):
         assert isinstance(layer, MemorySessionLayer)
         layer._shelves.find("s").running.lease_expires_at = 0.0
         gateway = await lifecycle.current()
-        other = type(gateway.runner)(layer, gateway.agent)
+        other = type(gateway.runner)(layer, gateway.agent, gateway.transcripts, gateway.tracing)
         other.wake("s")
         error = await browser.frame_of("error")
         assert error["code"] == "interrupted"
@@ -81,6 +130,65 @@ async def test_sweeper_ends_an_abandoned_turn_and_goes_on_with_the_queue(v1, age
         assert (await browser.frame_of("error"))["code"] == "interrupted"
         assert await browser.answer() == "next"
     assert [request.content for request in agent.requests] == ["next"]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable(), ZeroDivisionError("a bug")])
+async def test_sweeper_runs_what_could_not_be_begun_and_outlives_a_sweep_that_fails(v1, configure, monkeypatch, error):
+    configure(LEASE_SECONDS="0.5")
+    async with v1() as browser:
+        layer = (await lifecycle.current()).layer
+        failures = {"claim": asyncio.Event(), "pending": asyncio.Event()}
+
+        def fail_once(name: str) -> None:
+            async def call(*args: object) -> None:
+                monkeypatch.delattr(layer, name)
+                failures[name].set()
+                raise error
+
+            monkeypatch.setattr(layer, name, call, raising=False)
+
+        for name in failures:
+            fail_once(name)
+        assert await browser.ask("hello") == "hello"
+        assert all(failure.is_set() for failure in failures.values())
+
+
+async def test_agent_that_sends_nothing_but_padding_is_stopped(v1, agent, configure):
+    configure(MAX_TURN_BYTES="1024", MAX_EVENT_BYTES="1024")
+    agent.script = [Token("a"), *[Send(b":" + b"x" * 500 + b"\n\n")] * 20, Stall()]
+    async with v1() as browser:
+        await browser.say("x")
+        error = await browser.frame_of("error")
+        assert (error["code"], error["content"]) == ("upstream_protocol", "The agent's answer is too long.")
+        await agent.wait_disconnected(1)
+
+
+TOKEN_EVENT = b'data: {"type":"assistant_message","token":"a","is_final":false}\n\n'
+FINAL_EVENT = b'data: {"type":"assistant_message","token":"","is_final":true}\n\n'
+LARGE_EVENT = b"data: " + b"x" * 2_000 + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kinds", "error"),
+    [
+        (TOKEN_EVENT + FINAL_EVENT + TOKEN_EVENT, [FrameKind.TOKEN, FrameKind.FINAL], None),
+        (TOKEN_EVENT + FINAL_EVENT + LARGE_EVENT, [FrameKind.TOKEN, FrameKind.FINAL], None),
+        (TOKEN_EVENT + LARGE_EVENT + FINAL_EVENT, [FrameKind.TOKEN], UpstreamProtocol),
+    ],
+    ids=["more", "too-large-behind", "too-large-before"],
+)
+async def test_answer_gives_what_stands_before_its_end_and_nothing_behind(agent, configure, sent, kinds, error):
+    configure(MAX_EVENT_BYTES="1024")
+    agent.script = [Send(sent), Stall()]
+    client, given = AgentClient(), []
+    turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"})
+    async with asyncio.timeout(LIMIT_SECONDS):
+        with pytest.raises(error) if error else nullcontext():
+            async for batch in client.ask(turn).batches():
+                given += [frame.kind for frame in batch]
+        assert given == kinds
+        await agent.wait_disconnected(1)
+        await client.close()
 
 
 async def test_turns_over_the_bound_wait_for_a_place(plain, agent, configure):

@@ -15,16 +15,15 @@ from tests.clients import V1, SocketClient
 Open = Callable[..., SocketClient]
 
 
-@pytest.fixture(scope="module", params=["daphne", "uvicorn"])
+@pytest.fixture(scope="module", params=processes.servers_under_test("serve", "uvicorn"))
 def server(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture(scope="module")
 def service(server: str, scripted_agent: processes.Process) -> Iterator[processes.Process]:
-    """A gateway with short times before the scripted agent."""
+    """A gateway with small limits before the scripted agent."""
     settings = {
-        "REQUEST_TIMEOUT": "1",
         "MAX_EVENT_BYTES": "65536",
         "MAX_TURN_BYTES": "1000000",
         "HEARTBEAT_SECONDS": "0.5",

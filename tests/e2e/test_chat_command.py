@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Self
 
 import pytest
 
 from tests import processes
+from tests.http_clients import API
 
 LIMIT_SECONDS = 30.0
 
@@ -30,13 +34,14 @@ class Terminal:
         )
         os.close(slave)
         os.set_blocking(self._master, False)
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a read may end within a character
         self.shown = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        self.process.terminate()
         self.process.wait()
         os.close(self._master)
 
@@ -52,7 +57,7 @@ class Terminal:
         while text not in self.shown:
             assert time.monotonic() < give_up_at, f"{text!r} did not appear: {self.shown!r}"
             try:
-                self.shown += os.read(self._master, 65_536).decode(errors="replace")
+                self.shown += self._decoder.decode(os.read(self._master, 65_536))
             except BlockingIOError:
                 time.sleep(0.01)
             except OSError:
@@ -65,7 +70,7 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def service(scripted_agent: processes.Process) -> Iterator[processes.Process]:
-    with processes.gateway("daphne", scripted_agent.http_url, HEARTBEAT_SECONDS="1") as gateway:
+    with processes.gateway("serve", scripted_agent.http_url) as gateway:
         yield gateway
 
 
@@ -94,9 +99,32 @@ def test_ctrl_c_stops_the_answer_and_then_quits(service):
         assert terminal.wait_ended() == 0
 
 
+def test_message_that_waited_stands_above_its_answer(service, scripted_agent):
+    with Terminal("--url", service.ws_url, "--session", "chat-5") as terminal:
+        terminal.wait_for("Connected.")
+        terminal.type("script:tokens 100 gate=chat-5\n")
+        terminal.wait_for("3 4 5 ")
+        terminal.type("meanwhile\n")
+        wait_for_queued(service, "chat-5")
+        urllib.request.urlopen(f"{scripted_agent.http_url}/open/chat-5").close()
+        terminal.wait_for("99 \r\n> \r> meanwhile\r\nmeanwhile\r\n> ")
+
+
+def wait_for_queued(service, session_id):
+    """Wait until a message waits for the answer in flight."""
+    url, headers = f"{service.http_url}{API}/{session_id}", {"X-Internal-Auth": processes.KEY}
+    give_up_at = time.monotonic() + LIMIT_SECONDS
+    while True:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as response:
+            if json.load(response)["queued"]:
+                return
+        assert time.monotonic() < give_up_at, "no message waits"
+        time.sleep(0.02)
+
+
 def test_lost_gateway_is_come_back_to(scripted_agent):
     with (
-        processes.gateway("daphne", scripted_agent.http_url) as gateway,
+        processes.gateway("serve", scripted_agent.http_url) as gateway,
         Terminal("--url", gateway.http_url, "--session", "chat-3") as terminal,
     ):
         terminal.wait_for("Connected.")
@@ -108,7 +136,7 @@ def test_lost_gateway_is_come_back_to(scripted_agent):
         gateway.start()
         terminal.wait_for("[connected again]")
         terminal.wait_for("the gateway has forgotten this conversation")
-        terminal.wait_for("said while away\r\n> ")
+        terminal.wait_for("\r> said while away\r\nsaid while away\r\n> ")
 
 
 def test_session_is_gone_on_with(service):
@@ -126,7 +154,7 @@ def test_error_is_shown_in_words_and_the_next_message_works(service):
     with Terminal("--url", service.ws_url) as terminal:
         terminal.wait_for("Connected.")
         terminal.type("script:break\n")
-        terminal.wait_for("broke off before its end.]\r\n> ")
+        terminal.wait_for("broke off before its end. Send your message again.]\r\n> ")
         terminal.type("next\n")
         terminal.wait_for("next\r\nnext\r\n> ")
 

@@ -39,7 +39,7 @@ async def viewers(http: httpx.AsyncClient, session_id: str) -> int:
 
 
 async def wait_for_viewers(http: httpx.AsyncClient, session_id: str, wanted: int) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(LIMIT_SECONDS):
         while await viewers(http, session_id) != wanted:
             await asyncio.sleep(0.01)
 

@@ -86,6 +86,7 @@ def test_wrong_host_is_a_clean_400_but_for_health(server, scripted_agent):
         for host in ("evil.example", "chat.example.evil", "a b"):
             assert ask(gateway, "/x", headers=[("Host", host), key]) == (400, {"detail": "bad request"})
             assert ask(gateway, "/health", headers=[("Host", host)])[0] == 200
+            assert ask(gateway, "/metrics", headers=[("Host", host), key])[0] == 200
         assert ask(gateway, "/x", headers=[("Host", "chat.example"), key]) == NOT_FOUND
 
 

@@ -56,16 +56,6 @@ async def test_restart_of_the_process_begins_a_new_epoch_and_says_so(server, scr
             assert await browser.ask("next works") == "next works"
 
 
-async def test_slow_reader_ends_up_with_the_whole_text_and_delays_nobody(v1, plain, server):
-    session_id = f"slow-{server}"
-    async with v1(session_id, "coalesce=1", max_queue=1) as slow, plain(session_id) as fast:
-        await fast.say("script:big-answer 900")
-        whole = await fast.answer()
-        assert len(whole) == 900_000
-        frames = await slow.turn()
-        assert text_of(frames) == whole
-
-
 async def test_stop_from_another_tab_reaches_the_agent(v1, server, scripted_agent):
     async with v1(f"stop-{server}") as one, v1(f"stop-{server}") as two:
         await one.say("script:stall")

@@ -6,15 +6,20 @@ from django.core.checks import Error, Warning, run_checks
 from relay.agent_events import RESERVED_TYPES
 from relay.checks import (
     BUFFER_TOO_SMALL,
+    NO_JWKS_URL,
+    NO_POLICY,
     NO_SESSION_LAYER,
     RESERVED_TYPE,
+    SECRET_NOT_SHARED,
     UNKNOWN_SETTING,
     WRONG_SETTING,
+    check_policy,
     check_session_layer,
     check_settings,
     check_sizes,
     stop_on_errors,
 )
+from relay.policies import POLICIES
 
 DJANGOS_LAYER = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
@@ -111,6 +116,39 @@ def test_a_type_of_the_protocol_itself_cannot_be_forwarded(gateway, name):
 def test_other_types_can(gateway):
     gateway(FORWARD_TYPES="tool_result,hitl_decision,switch_agent")
     assert check_sizes(None) == []
+
+
+@pytest.mark.parametrize("name", ["nowhere.Policy", "relay.policies.Missing", "relay.auth.admit", "relay.conf.Conf"])
+def test_a_policy_that_is_none_is_an_error(gateway, name):
+    gateway(WS_AUTH=name)
+    (error,) = check_policy(None)
+    assert (error.id, "GATEWAY__WS_AUTH" in error.msg) == (NO_POLICY, True)
+
+
+@pytest.mark.parametrize("name", [*POLICIES, "relay.policies.open.OpenPolicy"])
+def test_the_policies_there_are_pass(gateway, name):
+    gateway(WS_AUTH=name, JWKS_URL="https://idp.example/keys")
+    assert check_policy(None) == []
+
+
+def test_tokens_need_an_address_of_keys(gateway):
+    gateway(WS_AUTH="jwt")
+    (error,) = check_policy(None)
+    assert (error.id, "GATEWAY__JWKS_URL" in error.msg) == (NO_JWKS_URL, True)
+
+
+@pytest.mark.parametrize("name", ["ticket", "session"])
+def test_workers_that_share_sessions_must_share_the_secret_key(gateway, name):
+    gateway(WS_AUTH=name, REDIS_URL="redis://localhost")
+    (warning,) = check_policy(None)
+    assert (warning.id, "GATEWAY__SECRET_KEY" in warning.msg) == (SECRET_NOT_SHARED, True)
+    gateway(WS_AUTH=name, REDIS_URL="redis://localhost", SECRET_KEY="x")
+    assert check_policy(None) == []
+
+
+def test_the_policy_is_not_looked_at_while_a_setting_is_wrong(gateway):
+    gateway(WS_AUTH="none")
+    assert check_policy(None) == []
 
 
 def test_an_error_stops_the_start_with_words(gateway):

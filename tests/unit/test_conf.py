@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.conf import Conf, SettingInvalid
+from relay.conf import Conf, SettingInvalid, read_texts
 
 
 def conf(**texts):
@@ -48,7 +48,17 @@ def test_the_five_that_deployments_have_keep_their_defaults():
         ("CHAT_PAGE", "chat_page", "on", True),
         ("ADMIN", "admin", "0", False),
         ("ADMIN", "admin", "NO", False),
+        ("WS_AUTH", "ws_auth", "Ticket", "ticket"),
+        ("WS_AUTH", "ws_auth", "my_package.HousePolicy", "my_package.HousePolicy"),
+        ("JWKS_URL", "jwks_url", "https://idp.example/keys?v=2", "https://idp.example/keys?v=2"),
         ("ALLOWED_HOSTS", "allowed_hosts", "a.example,b.example", ("a.example", "b.example")),
+        ("REDIS_URL", "redis_urls", "redis://a, rediss://b/1", ("redis://a", "rediss://b/1")),
+        (
+            "REDIS_URL",
+            "redis_urls",
+            "redis+sentinel://a:1,b:2/s/0,redis+sentinel://c/s",
+            ("redis+sentinel://a:1,b:2/s/0", "redis+sentinel://c/s"),
+        ),
     ],
 )
 def test_a_text_and_its_value(name, attribute, text, value):
@@ -57,12 +67,18 @@ def test_a_text_and_its_value(name, attribute, text, value):
 
 
 def wrong_texts():
-    number = ["five", "nan", "inf", "-1", "1,5", "5s", "0x10"]
-    whole = ["five", "-1", "+5", "1.5", "1_000", "1e3", "٥"]
+    number = ["five", "nan", "inf", "-1", "1,5", "5s", "0x10", "1000000001", "1e300"]
+    whole = ["five", "-1", "+5", "1.5", "1_000", "1e3", "٥", "1000000000001", 5_000 * "9"]
     boolean = ["maybe", "2", "truee"]
     return {
         "INTERNAL_API_KEY": ["", " ", "a,,b", "a,", "ké", "a\nb"],
-        "REDIS_URL": ["localhost:6379", "http://localhost:6379", "redis://a,b"],
+        "REDIS_URL": [
+            "localhost:6379",
+            "http://localhost:6379",
+            "redis://a,b",
+            "redis+sentinel://a:1,b:2",
+            "redis+sentinel:///service",
+        ],
         "AGENT_URL": [
             "localhost:8001",
             "ftp://a",
@@ -75,6 +91,8 @@ def wrong_texts():
             "http://a#",
             "http://[::1",
             "http://a b",
+            "http://a\nb",
+            "http://a..b",
             "//a",
         ],
         "REQUEST_TIMEOUT": [*number, "0", "0.09"],
@@ -93,11 +111,25 @@ def wrong_texts():
         "ON_DISCONNECT": ["stop", "cancelled"],
         "MAX_CONCURRENT_TURNS": [*whole, "0"],
         "DRAIN_SECONDS": number,
+        "IDLE_TIMEOUT": number,
+        "RATE_LIMIT": whole,
+        "ADDRESS_RATE_LIMIT": whole,
+        "MAX_SOCKETS": [*whole, "0"],
+        "ADDRESS_MAX_SOCKETS": whole,
+        "MAX_JSON_DEPTH": [*whole, "0", "101"],
+        "WS_AUTH": ["none", "a b.c", ".x", "a..b"],
+        "TICKET_SECONDS": [*number, "0.9"],
+        "JWKS_URL": ["idp.example/jwks.json", "ftp://a", "https://a#x", "https://a b"],
+        "JWT_LEEWAY": number,
+        "ALLOW_NO_ORIGIN": boolean,
         "ALLOWED_ORIGINS": ["chat.example", "https://", "https://a/path", "*", "https://a,b"],
         "TRUSTED_PROXIES": ["many", "-1", "10.0.0.1/8", "10.0.0.300", "10.0.0.1,"],
+        "TRANSCRIPTS": boolean,
         "CHAT_PAGE": boolean,
         "ADMIN": boolean,
+        "METRICS_OPEN": boolean,
         "DEBUG": boolean,
+        "HTTPS": boolean,
     }
 
 
@@ -114,7 +146,16 @@ def test_a_wrong_text_is_not_repeated_because_it_may_be_secret():
 
 
 def test_every_setting_that_can_be_wrong_has_its_wrong_texts_above():
-    any_text = {"VERSION", "FORWARD_TYPES", "SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL"}
+    any_text = {
+        "VERSION",
+        "JWT_ISSUER",
+        "JWT_AUDIENCE",
+        "FORWARD_TYPES",
+        "SECRET_KEY",
+        "ALLOWED_HOSTS",
+        "SILENCED_CHECKS",
+        "DATABASE_URL",
+    }
     assert {setting.name for setting in conf().settings()} == any_text | set(wrong_texts())
 
 
@@ -141,6 +182,40 @@ def test_without_problems_only_the_wrong_texts_are_unset():
     mended = conf(MAX_QUEUE="many", BUFFER_SIZE="100").without_problems()
     assert (mended.max_queue, mended.buffer_frames) == (16, 100)
     assert list(mended.problems()) == []
+
+
+class TestFiles:
+    def test_any_text_may_be_in_a_file_as_secrets_are(self, tmp_path):
+        secret = tmp_path / "secret"
+        secret.write_text("old, new\n")
+        texts = read_texts({"GATEWAY__INTERNAL_API_KEY_FILE": str(secret), "GATEWAY__ADMIN": "true", "PATH": "/bin"})
+        assert texts == {"INTERNAL_API_KEY": "old, new\n", "ADMIN": "true"}
+        assert conf(**texts).internal_api_keys == ("old", "new")
+
+    def test_a_text_that_is_empty_gives_way_to_the_file_and_an_empty_path_to_the_text(self, tmp_path):
+        (tmp_path / "secret").write_text("s")
+        environment = {"GATEWAY__SECRET_KEY": "", "GATEWAY__SECRET_KEY_FILE": str(tmp_path / "secret")}
+        assert read_texts(environment) == {"SECRET_KEY": "s"}
+        assert read_texts({"GATEWAY__SECRET_KEY": "s", "GATEWAY__SECRET_KEY_FILE": ""}) == {"SECRET_KEY": "s"}
+
+    def test_a_file_that_cannot_be_read_is_named_and_its_path_is_not(self, tmp_path):
+        (tmp_path / "bytes").write_bytes(b"\xff")
+        for path in (tmp_path / "none", tmp_path, tmp_path / "bytes"):
+            found = conf(**read_texts({"GATEWAY__DATABASE_URL_FILE": str(path)}))
+            (problem,) = found.problems()
+            assert str(problem).startswith("GATEWAY__DATABASE_URL_FILE must be a file")
+            assert str(path) not in str(problem)
+            assert found.unknown_names() == []
+            assert list(found.without_problems().problems()) == []
+
+    def test_a_text_and_a_file_for_it_are_one_too_many(self, tmp_path):
+        (tmp_path / "secret").write_text("s")
+        environment = {"GATEWAY__SECRET_KEY": "t", "GATEWAY__SECRET_KEY_FILE": str(tmp_path / "secret")}
+        (problem,) = conf(**read_texts(environment)).problems()
+        assert problem.name == "SECRET_KEY_FILE"
+
+    def test_a_file_for_a_setting_that_is_none_is_unknown(self):
+        assert conf(**read_texts({"GATEWAY__SECRET_KEE_FILE": "/x"})).unknown_names() == ["SECRET_KEE_FILE"]
 
 
 def test_no_two_settings_have_one_name():

@@ -54,6 +54,14 @@ def test_example_of_what_a_plain_client_gets_is_described(text):
     assert is_described(text, asyncapi.PLAIN_OUT)
 
 
+def test_frames_of_the_readme_are_those_of_the_plain_protocol():
+    readme = (ROOT / "README.md").read_text()
+    said, *told = "".join(re.findall(r"^```json\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)).splitlines()
+    parse_client_message(said, forward_types=frozenset(), max_message_bytes=1_024, resumable=False)
+    assert told
+    assert all(is_described(text, asyncapi.PLAIN_OUT) for text in told)
+
+
 @pytest.mark.parametrize(("kind", "models"), [("v1-in", asyncapi.V1_IN), ("plain-in", asyncapi.PLAIN_IN)])
 def test_examples_of_what_clients_say_are_understood(kind, models):
     assert examples(kind)
@@ -98,6 +106,7 @@ ERROR = frames.error("t", exceptions.Interrupted())
         Snapshot("e", 0, "epoch_changed").v1,
         Snapshot("e", 3, "trimmed", "t", "text").v1,
         Snapshot("e", 3, "trimmed", "t", "text", ERROR).v1,
+        frames.operator_notice("words"),
         frames.v1_refusal(exceptions.QueueFull(), "m"),
         frames.v1_refusal(exceptions.ClientMessageInvalid()),
         frames.disconnect(exceptions.ServerRestart(), CloseCode.SERVER_RESTART, delay_ms=7),

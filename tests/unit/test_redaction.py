@@ -103,6 +103,11 @@ def test_any_text_becomes_one_short_line(text, secrets):
 @pytest.mark.parametrize("begin", ["", "\n at ", "["])
 def test_hostile_text_takes_no_time(begin, piece):
     """The search goes over the text in one go: a few milliseconds, where backtracking took seconds to hours."""
-    before = time.process_time()
-    redact(begin + piece * (1_000_000 // len(piece)))
-    assert time.process_time() - before < 0.5
+    text = begin + piece * (1_000_000 // len(piece))
+
+    def taken_seconds():
+        before = time.process_time()
+        redact(text)
+        return time.process_time() - before
+
+    assert any(taken_seconds() < 0.5 for _ in range(3))  # what stops the machine stops it once

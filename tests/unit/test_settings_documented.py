@@ -31,7 +31,8 @@ def test_pins_are_those_of_pyproject():
     wanted_for_tests = {line for line in [*groups["dev"], *groups["bench"]] if isinstance(line, str)}
     assert wanted <= pins("requirements.txt")
     assert wanted | wanted_for_tests <= pins("requirements-dev.txt")
-    assert pins("requirements.txt") <= pins("requirements-dev.txt")
+    assert set(groups["tracing"]) <= pins("requirements-tracing.txt")
+    assert pins("requirements.txt") | pins("requirements-tracing.txt") <= pins("requirements-dev.txt")
 
 
 def pins(name: str) -> set[str]:

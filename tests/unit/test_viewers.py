@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from relay import frames
+from relay import frames, metrics
 from relay.exceptions import TooSlow
 from relay.frames import Snapshot
 from relay.layers.bounds import Bounds
@@ -299,3 +299,22 @@ async def test_a_snapshot_in_either_dialect_is_told_apart_from_frames():
     _, screen = await resumable(layer, epoch="other", offset="5")
     async with screen, aclosing(screen.viewer.batches()) as again:
         assert isinstance(await anext(again), Snapshot)
+
+
+@pytest.mark.parametrize(("offset", "kind"), [(3, "hole"), (1, "duplicate")])
+async def test_a_log_in_disorder_is_reported_and_shown_as_it_is(monkeypatch, caplog, offset, kind):
+    layer = opened()
+
+    async def tail(*_: object):
+        for place, text in ((1, "a"), (offset, "b")):
+            frame = frames.token("t", text)
+            frame.offset = place
+            yield [frame]
+
+    monkeypatch.setattr(layer, "tail", tail)
+    before = metrics.DISORDER.labels(kind)._value.get()
+    async with await plain(layer) as screen:
+        assert await screen.next() == [token("a")]
+        assert await screen.next() == [token("b")]
+    assert metrics.DISORDER.labels(kind)._value.get() == before + 1
+    assert f"session {S}: a {kind} in what a viewer sees" in caplog.text

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from relay.chat_client import ChatClient, Closed, Frame
 from relay.client_messages import is_session_id
 from relay.layers.values import new_id
+from relay.management.terminal import printable
 
 HELP = """\
 Talk to the agent in this terminal, through a gateway that is running. Ctrl-C stops an answer; pressed again, or when
@@ -22,8 +23,6 @@ no answer is running, it quits, and so does Ctrl-D. A lost line comes back by it
 """
 PROMPT: Final = "> "
 ENDINGS: Final = {"stop": "", "cancelled": " [stopped]", "length": " [the answer reached its length limit]"}
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # an answer must not steer the terminal
-_SURROGATE_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 class Command(BaseCommand):
@@ -55,12 +54,13 @@ class Chat:
     def __init__(self, client: ChatClient, session_id: str) -> None:
         self._client = client
         self._session_id = session_id
-        self._own: set[str] = set()  # messages that were typed here: they stand on the screen already
+        self._own: set[str] = set()  # messages that were typed here
         self._active: str | None = None
         self._is_connected = False
         self._is_lost = False
         self._is_stopping = False
         self._is_input_over = False
+        self._is_prompting = False  # nothing has been typed since the prompt
         self._open: set[str | None] = set()  # turns that were asked for here, by message or turn, and have not ended
         self._half = ""  # of an emoji that the agent cut in two
         self._typed = bytearray()
@@ -105,6 +105,7 @@ class Chat:
         self._typed = bytearray(rest)
         for line in lines:
             if content := line.decode(errors="replace").strip():
+                self._is_prompting = False
                 self._do(self._say(content))
             elif data and self._active is None:
                 self._write(PROMPT)
@@ -163,13 +164,13 @@ class Chat:
             case {"type": "assistant_message"}:
                 self._end_turn(frame["turn_id"], ENDINGS.get(frame["finish_reason"], ""))
             case {"type": "error", "turn_id": turn_id}:
-                self._end_turn(turn_id, f"\n[{_clean(frame['content'])}]")
+                self._end_turn(turn_id, f"\n[{printable(frame['content'])}]")
             case {"type": "error"}:
-                self._end_turn(frame.get("client_message_id"), f"[{_clean(frame['content'])}]")
+                self._end_turn(frame.get("client_message_id"), f"[{printable(frame['content'])}]")
             case {"type": "snapshot"}:
                 self._on_snapshot(frame)
             case {"type": "notice"}:
-                self._write(f"\n[{_clean(frame['content'])}]\n")
+                self._write(f"\n[{printable(frame['content'])}]\n")
 
     def _on_welcome(self, welcome: Frame) -> None:
         if not self._is_connected:
@@ -188,12 +189,13 @@ class Chat:
     def _begin_turn(self, frame: Frame) -> None:
         client_message_id = frame.get("client_message_id")
         self._active, self._half, self._is_stopping = frame["turn_id"], "", False
-        if client_message_id in self._own:
+        is_own = client_message_id in self._own
+        if is_own:
             self._own.discard(client_message_id)
             self._open.discard(client_message_id)
             self._open.add(frame["turn_id"])
-        else:
-            self._write(f"\r{PROMPT}{_clean(frame['content'])}\n")
+        if self._is_prompting or not is_own:  # else it stands on the line above, as it was typed
+            self._write(f"\r{PROMPT}{printable(frame['content'])}\n")
 
     def _end_turn(self, name: str | None, words: str) -> None:
         self._open.discard(name)
@@ -221,14 +223,9 @@ class Chat:
         """Make a token fit for the screen; half a character waits for the other half."""
         text = self._half + text
         self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        return _clean(text[: len(text) - len(self._half)])
+        return printable(text[: len(text) - len(self._half)])
 
     def _write(self, text: str) -> None:
+        self._is_prompting = text.endswith(PROMPT)
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-def _clean(text: str) -> str:
-    joined = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
-    encoding = sys.stdout.encoding or "utf-8"
-    return _CONTROL.sub("", joined).encode(encoding, "replace").decode(encoding)

@@ -1,0 +1,59 @@
+"""Which pages may open a line: the Host that a client names, and the Origin that its browser tells.
+
+Django checks neither for sockets, and browsers let any page open one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from relay.auth import shows_internal_key
+from relay.conf import conf
+from relay.origins import is_listed, is_own
+
+# These policies look at what a page shows on purpose. Others may look at cookies, which a browser shows unasked.
+POLICIES_WITHOUT_COOKIES: Final = frozenset({"open", "ticket", "jwt"})
+
+Scope = Mapping[str, Any]  # ASGI's: what is in it depends on its type
+
+
+def may_open_socket(scope: Scope) -> bool:
+    """May a socket be opened under this Host and from this page, whoever asks?"""
+    if not _is_host_allowed(scope):
+        return False
+    if not _headers(scope, b"origin"):
+        return conf.allow_no_origin or shows_internal_key(scope["headers"])
+    return is_origin_allowed(scope)
+
+
+def is_origin_allowed(scope: Scope) -> bool:
+    """May pages of the Origin that is named, if one is, open a line?"""
+    origins = _headers(scope, b"origin")
+    if not origins:
+        return True
+    if len(origins) > 1:
+        return False
+    may_be_any = settings.DEBUG or (not conf.allowed_origins and conf.ws_auth in POLICIES_WITHOUT_COOKIES)
+    return may_be_any or is_listed(origins[0], conf.allowed_origins) or _is_own(origins[0], scope)
+
+
+def _is_own(origin: str, scope: Scope) -> bool:
+    hosts = _headers(scope, b"host")
+    return len(hosts) == 1 and is_own(origin, hosts[0], is_secure=scope.get("scheme") in ("wss", "https"))
+
+
+def _is_host_allowed(scope: Scope) -> bool:
+    hosts = _headers(scope, b"host")
+    allowed = list(settings.ALLOWED_HOSTS)
+    if len(hosts) != 1:
+        return not hosts and "*" in allowed
+    domain, _ = split_domain_port(hosts[0])
+    return bool(domain) and validate_host(domain, allowed)
+
+
+def _headers(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for shown, value in scope["headers"] if shown.lower() == name]

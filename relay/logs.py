@@ -1,0 +1,108 @@
+"""How log lines look: for people on a terminal, JSON otherwise; and the names that every line of a context carries.
+
+Code logs with the standard library; what belongs to a line beside its words goes into ``extra``. No line holds a
+prompt, an answer, a key or a ticket: only names, numbers and words of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from structlog.types import EventDict, Processor
+
+from relay.trace_context import trace_id, traceparent
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_PLAIN: Final = (str, int, float, bool, type(None))
+_LEFT_BY_OTHERS: Final = frozenset({"message", "asctime"})  # another handler's formatter leaves them in the record
+
+
+def _plain_only(logger: Any, method: str, line: EventDict) -> EventDict:
+    """Leave out objects: Django adds a request, whose text shows the query, to some of its lines."""
+    return {
+        name: value
+        for name, value in line.items()
+        if (isinstance(value, _PLAIN) and name not in _LEFT_BY_OTHERS) or name == "exc_info"
+    }
+
+
+_COMMON: Final[list[Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso"),
+    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+    _plain_only,
+]
+
+
+def logging_settings(level: str, *, is_terminal: bool) -> dict[str, Any]:
+    """Give Django's ``LOGGING`` (a ``dictConfig``, hence ``Any``); ``level`` is that of the gateway's own loggers.
+
+    Third-party loggers stay at WARNING whatever it says: theirs would show addresses and frames.
+    """
+    return {
+        "version": 1,
+        "filters": {"news": {"()": "django.utils.log.CallbackFilter", "callback": _is_news}},
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": "relay.logs.formatter", "is_terminal": is_terminal}},
+        "handlers": {"stderr": {"class": "relay.log_handler.PatientHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+        "loggers": {
+            "relay": {"level": level},
+            "django": {"handlers": [], "level": "WARNING", "propagate": True},
+            "django.request": {"filters": ["news"]},
+            "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        },
+    }
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Is a line of Django's about an answer worth its place? 503 is said on purpose, each second to who asks /ready."""
+    return getattr(record, "status_code", None) != HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def formatter(*, is_terminal: bool) -> logging.Formatter:
+    """Make the formatter of log lines."""
+    look = _for_people() if is_terminal else _for_programs()
+    return structlog.stdlib.ProcessorFormatter(processors=[*_COMMON, *look])
+
+
+def bind(**names: str) -> None:
+    """Let every line of this task, and of those that it starts from now on, carry some names."""
+    structlog.contextvars.bind_contextvars(**names)
+
+
+def bind_request(shown_id: str | None, shown_traceparent: str | None) -> str:
+    """Bind the names of a request or a handshake, and give its id.
+
+    Args:
+        shown_id: what a proxy or the client has shown as ``X-Request-ID``; an unfit one is replaced.
+        shown_traceparent: its trace context, if it has one.
+    """
+    name = request_id(shown_id)
+    context = traceparent(shown_traceparent)
+    bind(request_id=name, **({} if context is None else {"trace_id": trace_id(context)}))
+    return name
+
+
+def request_id(shown: str | None) -> str:
+    """Give the id that a request has shown, if it is fit for a log line, or a new one."""
+    return shown if shown is not None and _REQUEST_ID.fullmatch(shown) else secrets.token_hex(8)
+
+
+def _for_people() -> list[Processor]:
+    # Not rich's tracebacks, which show the values of variables: prompts among them.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(exception_formatter=plain, pad_event_to=40)]
+
+
+def _for_programs() -> list[Processor]:
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=json.dumps)]

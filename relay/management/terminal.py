@@ -1,0 +1,30 @@
+"""Text for a terminal."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Final
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # an answer must not steer the terminal
+_SURROGATE_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Make somebody else's words fit for the screen: halves of characters joined, control characters left out."""
+    joined = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return _CONTROL.sub("", joined).encode(encoding, "replace").decode(encoding)
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: ``1 session``, ``2 sessions``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Write a time as a person says it: ``12 s``, ``3 min``, ``2 h``, ``5 d``."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

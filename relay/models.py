@@ -1,0 +1,62 @@
+"""What outlives a session's log: the turns that have ended. And what the admin calls a session that lives."""
+
+from __future__ import annotations
+
+from django.db import models
+
+MAX_SUBJECT_CHARACTERS = 255
+
+
+class Turn(models.Model):
+    """An ended turn: what was asked, what was answered, how it went. Written once, by ``relay.transcripts``.
+
+    ``started_at``, ``tokens`` and the times are unknown (null) of a turn whose worker died.
+    """
+
+    turn_id = models.CharField("turn", max_length=64, unique=True)
+    session_id = models.CharField("session", max_length=128)
+    subject = models.CharField(
+        "user", max_length=MAX_SUBJECT_CHARACTERS, blank=True, help_text="Who asked; empty if nobody logged in."
+    )
+    message = models.TextField(help_text="Its content; of a forwarded kind the whole message as JSON.")
+    answer = models.TextField(blank=True, help_text="As far as it came.")
+    reason = models.CharField(
+        "end", max_length=32, help_text="How it ended: answered, cancelled, or the code of its error."
+    )
+    tokens = models.PositiveIntegerField(null=True, help_text="Frames of text.")
+    first_token_seconds = models.FloatField("first token (s)", null=True, help_text="Seconds to the first text.")
+    duration_seconds = models.FloatField("duration (s)", null=True, help_text="Seconds from start to end.")
+    worker = models.CharField(max_length=128, help_text="The process that ended it: host and process id.")
+    started_at = models.DateTimeField("started", null=True)
+    ended_at = models.DateTimeField("ended")
+
+    class Meta:
+        """Indexes for what people ask: the newest, one session's, one user's, one kind of end; the last hour."""
+
+        ordering = ("-ended_at", "-id")
+        default_permissions = ("view",)
+        indexes = (
+            models.Index(fields=["ended_at", "reason", "first_token_seconds"], name="turn_by_time"),
+            models.Index(fields=["session_id", "ended_at"], name="turn_by_session"),
+            models.Index(fields=["subject", "ended_at"], name="turn_by_subject"),
+            models.Index(fields=["reason", "ended_at"], name="turn_by_reason"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.session_id}, {self.ended_at:%Y-%m-%d %H:%M:%S}: {self.reason}"
+
+
+class LiveSession(models.Model):
+    """A session of the session layer, as the admin names it: for permissions and for its history. There is no table."""
+
+    session_id = models.CharField("session", max_length=128, primary_key=True)
+
+    class Meta:
+        """To see and to act are separate permissions."""
+
+        managed = False
+        default_permissions = ("view",)
+        permissions = (("act_on_livesession", "Can stop, clear, disconnect, delete and notify live sessions"),)
+
+    def __str__(self) -> str:
+        return self.session_id

@@ -1,0 +1,39 @@
+"""Who may open a line to a session: one policy a file, chosen by ``GATEWAY__WS_AUTH``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.utils.module_loading import import_string
+
+from relay.layers.base import Limits
+from relay.policies.base import Policy
+from relay.policies.handshake import Handshake, Identity
+
+__all__ = ["COOKIE_POLICY", "POLICIES", "Handshake", "Identity", "Policy", "make_policy", "policy_class"]
+
+COOKIE_POLICY: Final = "session"  # the one that browsers answer to without being asked
+POLICIES: Final = {
+    "open": "relay.policies.open.OpenPolicy",
+    "ticket": "relay.policies.ticket.TicketPolicy",
+    COOKIE_POLICY: "relay.policies.session.SessionPolicy",
+    "jwt": "relay.policies.jwt.JwtPolicy",
+}
+
+
+def policy_class(name: str) -> type[Policy]:
+    """Find the policy of a name or dotted path.
+
+    Raises:
+        ImportError: there is nothing at the dotted path.
+        TypeError: what is there is no policy.
+    """
+    found = import_string(POLICIES.get(name, name))
+    if not (isinstance(found, type) and issubclass(found, Policy)):
+        raise TypeError(f"{name} is no subclass of relay.policies.Policy")
+    return found
+
+
+def make_policy(name: str, limits: Limits) -> Policy:
+    """Make the policy of a name or dotted path."""
+    return policy_class(name)(limits)

@@ -1,0 +1,36 @@
+"""The base class of socket policies: who may watch a session and speak in it."""
+
+from __future__ import annotations
+
+import abc
+
+from relay.layers.base import Limits
+from relay.policies.handshake import Handshake, Identity
+
+
+class Policy(abc.ABC):
+    """Decides about every connect and every resume, over WebSocket and as server-sent events.
+
+    ``GATEWAY__WS_AUTH`` names one: ``open``, ``ticket``, ``session``, ``jwt``, or the dotted path of a class of your
+    own. There is one object for each event loop. Who shows an internal key in ``X-Internal-Auth`` is not asked.
+
+    Attributes:
+        limits: shared by all workers; for things that may be used once, and for rates.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+
+    @abc.abstractmethod
+    async def admit(self, handshake: Handshake) -> Identity:
+        """Say who the client is, if it may open a line to ``handshake.session_id``.
+
+        Must not block the event loop, and must not log what the client shows. The session belongs to the first
+        subject that opens it; the gateway sees to that.
+
+        Raises:
+            Unauthorized: what it shows is missing, wrong, used or expired. Plain sockets get 403, ``gateway.v1`` a
+                ``disconnect`` and 4401, server-sent events 401.
+            Forbidden: it is known who it is, and it may not: 403, 4403, 403.
+            StoreUnavailable: it cannot be told at the moment: 403, 4503, 503.
+        """

@@ -1,0 +1,108 @@
+"""What a client shows when it opens a line to a session. Pure."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from django.http.cookie import parse_cookie
+
+TICKET_SUBPROTOCOL: Final = "gateway.ticket."  # and the credential in base64url: browsers can show no header
+TICKET_PARAMETER: Final = "ticket"
+MAX_CREDENTIAL_LENGTH: Final = 8_192  # more than any issuer writes; what is longer is not looked at
+_SUBJECT: Final = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
+
+
+class Handshake(msgspec.Struct, frozen=True, kw_only=True):
+    """One wish to watch a session, over a socket or as server-sent events; the same for a first time and a return.
+
+    Attributes:
+        session_id: the session that is wanted.
+        headers: as they came: lower-case names, every header of a kind.
+        query: the parameters of the address; the last of a kind.
+        subprotocols: what a socket offers; empty for server-sent events.
+        address: the client's, as far as the proxies that are trusted tell; empty if it is not known.
+        is_socket: a WebSocket, or server-sent events?
+        has_cursor: does the client come back to where it was?
+    """
+
+    session_id: str
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    query: Mapping[str, str] = {}
+    subprotocols: Sequence[str] = ()
+    address: str = ""
+    is_socket: bool = True
+    has_cursor: bool = False
+
+    def header(self, name: str) -> str | None:
+        """Give a header's value; ``None`` if it is missing, or there more than once."""
+        values = [value for shown, value in self.headers if shown.lower() == name.encode()]
+        return values[0].decode("latin-1") if len(values) == 1 else None
+
+    @property
+    def credential(self) -> str | None:
+        """The ticket or token that is shown: as a bearer token (RFC 6750 §2.1), subprotocol, or ``?ticket=``.
+
+        ``None`` if none is, or more than one: what is meant must not be guessed.
+        """
+        shown = [*self._bearer(), *self._from_subprotocols(), self.query.get(TICKET_PARAMETER, "")]
+        shown = [credential for credential in shown if credential]
+        if len(shown) != 1 or len(shown[0]) > MAX_CREDENTIAL_LENGTH:
+            return None
+        return shown[0]
+
+    def cookie(self, name: str) -> str | None:
+        """Give a cookie's value; ``None`` if it is missing."""
+        return parse_cookie(self.header("cookie") or "").get(name)
+
+    def _bearer(self) -> list[str]:
+        scheme, _, token = (self.header("authorization") or "").partition(" ")
+        return [token.strip()] if scheme.lower() == "bearer" else []
+
+    def _from_subprotocols(self) -> list[str]:
+        offered = [name for name in self.subprotocols if name.startswith(TICKET_SUBPROTOCOL)]
+        return [_decoded(name.removeprefix(TICKET_SUBPROTOCOL)) for name in offered]
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who a client is.
+
+    Attributes:
+        subject: the person or service that owns the session, as the agent reads it in ``X-Subject``; ``None``:
+            nobody in particular.
+        expires_at: Unix time in seconds at which a live line ends; ``None``: it does not.
+    """
+
+    subject: str | None = None
+    expires_at: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse (``ValueError``) a subject that could not stand in a header."""
+        if self.subject is not None and not is_subject(self.subject):
+            raise ValueError("a subject is 1 to 255 printable ASCII characters, without spaces around them")
+
+
+def is_subject(text: str) -> bool:
+    """May this text name a subject?"""
+    return _SUBJECT.fullmatch(text) is not None
+
+
+def parse_query(query_string: bytes) -> dict[str, str]:
+    """Read the parameters of an address; the last of a kind counts, except of tickets: two are none."""
+    pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    query = dict(pairs)
+    if sum(name == TICKET_PARAMETER for name, _ in pairs) > 1:
+        query[TICKET_PARAMETER] = ""
+    return query
+
+
+def _decoded(text: str) -> str:
+    """Read base64url without padding (RFC 4648 §5); what is none gives a text that no policy takes."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:  # binascii.Error and UnicodeError are such
+        return "-"

@@ -1,0 +1,34 @@
+"""Measures how late the event loop is: what blocks it delays every token of every session."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from relay import metrics
+
+INTERVAL_SECONDS: Final = 0.5
+
+
+class Pulse:
+    """Beats at an interval, and observes by how much each beat is late."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._task = asyncio.create_task(self._beat(), name="pulse")
+
+    async def stop(self) -> None:
+        """Beat no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due_at = loop.time() + INTERVAL_SECONDS
+            await asyncio.sleep(INTERVAL_SECONDS)
+            metrics.LOOP_LAG.observe(max(loop.time() - due_at, 0.0))

@@ -1,0 +1,62 @@
+"""How often one client may do what costs: across all workers, by session, address and name."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+from relay import metrics
+from relay.conf import conf
+from relay.exceptions import RateLimited
+from relay.layers.base import Limits
+from relay.layers.values import Rate
+
+LOGINS_OF_ADDRESS: Final = Rate(10, 300)  # a person who mistypes has enough; a list of passwords takes years
+LOGINS_OF_NAME: Final = Rate(30, 3_600)  # from however many addresses; it also locks out, so it is wider
+
+
+async def take_message(limits: Limits, session_id: str, network: str = "") -> None:
+    """Count a message that is to start a turn.
+
+    Args:
+        network: of the client, as ``auth.limited_network`` gives it; empty: only the session's messages count.
+
+    Raises:
+        RateLimited: there were too many; it says when the next may come.
+        StoreUnavailable: that cannot be told at the moment.
+    """
+    if conf.rate_limit:
+        await _take(limits, "session_messages", f"messages:session:{session_id}", Rate(conf.rate_limit, 60))
+    if network and conf.address_rate_limit:
+        await _take(limits, "address_messages", f"messages:address:{network}", Rate(conf.address_rate_limit, 60))
+
+
+async def take_login(limits: Limits, address: str, name: str) -> None:
+    """Count an attempt to log in, whether it succeeds or not.
+
+    Raises:
+        RateLimited: there were too many.
+        StoreUnavailable: that cannot be told at the moment.
+    """
+    await _take(limits, "login", f"login:address:{client_network(address)}", LOGINS_OF_ADDRESS)
+    await _take(limits, "login", f"login:name:{name.casefold()}", LOGINS_OF_NAME)
+
+
+async def _take(limits: Limits, what: str, key: str, rate: Rate) -> None:
+    wait_seconds = await limits.take(key, rate)
+    if wait_seconds:
+        metrics.RATE_LIMITED.labels(what).inc()
+        raise RateLimited(wait_seconds)
+
+
+def client_network(address: str) -> str:
+    """Give what one client may be: its address, or of IPv6 the /64 that it may choose its addresses from."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,112 @@
+"""Whether answers can flow through this process: what ``/ready`` says, check by check.
+
+However often it is asked, each check is made once a second at most, and never twice at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from relay import metrics
+from relay.conf import conf
+from relay.exceptions import StoreUnavailable
+from relay.layers.base import SessionLayer
+
+logger = logging.getLogger(__name__)
+
+CACHE_SECONDS: Final = 1.0
+LIMIT_SECONDS: Final = 0.9  # a Kubernetes probe waits for one second
+_PORTS: Final = {"http": 80, "https": 443}
+_TROUBLES: Final = {
+    "store": "The store takes no writes.",
+    "announcements": "What is announced through the store does not arrive here.",
+    "agent": "The agent takes no connections.",
+}
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One check's result; ``detail`` is fit for everybody's eyes."""
+
+    ok: bool
+    detail: str
+
+
+class Readiness:
+    """The checks of one process."""
+
+    def __init__(self, layer: SessionLayer) -> None:
+        self._probes: dict[str, Callable[[], Awaitable[None]]] = {
+            "store": layer.check,
+            "announcements": layer.check_announcements,
+            "agent": reach_agent,
+        }
+        self._checks: dict[str, Check] = {}
+        self._checked_at = float("-inf")
+        self._checking: asyncio.Task[None] | None = None
+
+    async def checks(self) -> dict[str, Check]:
+        """Give each check's result, at most ``CACHE_SECONDS`` old; within ``LIMIT_SECONDS``, and never an error."""
+        if time.monotonic() - self._checked_at >= CACHE_SECONDS:
+            if self._checking is None:
+                self._checking = asyncio.create_task(self._check(), name="readiness")
+            await asyncio.shield(self._checking)
+        return self._checks
+
+    async def stop(self) -> None:
+        """Check no more."""
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.gather(self._checking, return_exceptions=True)
+
+    async def _check(self) -> None:
+        try:
+            results = await asyncio.gather(*(_made(name, probe) for name, probe in self._probes.items()))
+            checks = dict(zip(self._probes, results, strict=True))
+            self._tell(checks)
+            self._checks, self._checked_at = checks, time.monotonic()
+        finally:
+            self._checking = None
+
+    def _tell(self, checks: dict[str, Check]) -> None:
+        """Show the results in the metrics; log what has changed."""
+        for name, check in checks.items():
+            metrics.READY.labels(name).set(check.ok)
+            was_ok = self._checks[name].ok if name in self._checks else True
+            if check.ok != was_ok:
+                logger.log(
+                    logging.INFO if check.ok else logging.WARNING,
+                    "ready again: %s" if check.ok else "not ready: %s",
+                    name,
+                    extra={"detail": check.detail},
+                )
+
+
+async def reach_agent() -> None:
+    """Open a connection to the agent, and close it.
+
+    Raises:
+        OSError: it takes none.
+    """
+    url = urlsplit(conf.agent_url)
+    _, writer = await asyncio.open_connection(url.hostname, url.port or _PORTS[url.scheme])
+    writer.close()
+
+
+async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
+    began_at = time.monotonic()
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await probe()
+    except (TimeoutError, StoreUnavailable, OSError) as exc:
+        return Check(ok=False, detail=f"{_TROUBLES[name]} ({type(exc).__name__})")
+    except Exception:
+        logger.exception("a check failed: %s", name)
+        return Check(ok=False, detail=_TROUBLES[name])
+    return Check(ok=True, detail=f"{(time.monotonic() - began_at) * 1000:.1f} ms")

@@ -1,0 +1,111 @@
+"""What is told of messages and turns: metrics, and one line in the log each.
+
+While a turn runs only plain numbers are counted up; nothing here does more for a token.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import msgspec
+
+from relay import frames, metrics
+from relay.exceptions import RelayError
+from relay.frames import Frame
+from relay.layers.values import Accepted, Turn
+
+logger = logging.getLogger(__name__)
+
+
+def message_accepted(session_id: str, accepted: Accepted) -> None:
+    """Tell of a message that is stored."""
+    metrics.MESSAGES.labels("duplicate" if accepted.duplicate else "accepted").inc()
+    if not accepted.duplicate:
+        metrics.QUEUE_DEPTH.observe(accepted.position or 0)
+    logger.debug("a message was accepted", extra={"session_id": session_id, **msgspec.structs.asdict(accepted)})
+
+
+def message_refused(reason: RelayError) -> None:
+    """Tell of a message, or a wish to stop, that was not taken."""
+    metrics.MESSAGES.labels(reason.code).inc()
+    logger.debug("a message was refused: %s", reason.code)
+
+
+class Report:
+    """One turn, from its claim to its end.
+
+    Attributes:
+        turn: which.
+        said: the texts of its tokens, as they stand between the quotes of JSON strings; kept for transcripts, and
+            where the store may lose its own.
+        tokens: how many tokens are in the log; empty ones do not count.
+        first_token_seconds: from the claim to the first of them; ``None`` before it.
+        duration_seconds: from the claim to the end; 0 before it.
+        reason: how it ended: ``answered``, ``cancelled``, or an error's code; empty before it.
+    """
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.said: list[str] = []
+        self.tokens = 0
+        self.first_token_seconds: float | None = None
+        self.duration_seconds = 0.0
+        self.reason = ""
+        self._intervals = metrics.TOKEN_INTERVAL.labels("")  # at hand: every token passes here
+        self._began_at = self._appended_at = time.monotonic()
+        if turn.is_abandoned:
+            metrics.TURNS_REAPED.inc()
+        else:
+            metrics.QUEUE_WAIT.observe(turn.waited_seconds)
+
+    def appended_one(self) -> None:
+        """Note that the log holds one more token of the turn."""
+        self.appended(self.tokens + 1)
+
+    def appended(self, tokens: int) -> None:
+        """Note that the log now holds so many tokens of the turn."""
+        if tokens == self.tokens:
+            return
+        now = time.monotonic()
+        if self.tokens:
+            self._intervals.observe(now - self._appended_at)
+        else:
+            self.first_token_seconds = now - self._began_at
+        self.tokens = tokens
+        self._appended_at = now
+
+    def lose(self) -> None:
+        """Note that the turn does not end here."""
+        metrics.LEASES_LOST.inc()
+        logger.warning("turn lost: another worker has taken it over, or its session is gone")
+
+    def end(self, terminal: Frame) -> None:
+        """Count the turn, and write its line."""
+        self.reason = _reason(terminal)
+        self.duration_seconds = time.monotonic() - self._began_at
+        metrics.TURNS.labels(self.reason).inc()
+        metrics.TURN_DURATION.observe(self.duration_seconds)
+        metrics.TOKENS.inc(self.tokens)
+        if self.first_token_seconds is not None:
+            metrics.FIRST_TOKEN.observe(self.first_token_seconds)
+        first_token_seconds = self.first_token_seconds
+        logger.log(
+            logging.WARNING if terminal.kind is frames.FrameKind.ERROR else logging.INFO,
+            "turn ended: %s",
+            self.reason,
+            extra={
+                "reason": self.reason,
+                "tokens": self.tokens,
+                "waited_seconds": round(self.turn.waited_seconds, 4),
+                "first_token_seconds": None if first_token_seconds is None else round(first_token_seconds, 4),
+                "duration_seconds": round(self.duration_seconds, 4),
+            },
+        )
+
+
+def _reason(terminal: Frame) -> str:
+    """Name how a turn ended, with few values: a metric's label."""
+    if terminal.kind is frames.FrameKind.ERROR:
+        return frames.error_code(terminal)
+    return "cancelled" if terminal.members == '"finish_reason":"cancelled"' else "answered"

@@ -1,0 +1,108 @@
+"""Ended turns as rows of the database. What reads or writes it blocks: it belongs into a thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from django.db import DatabaseError, connection
+
+from relay import json_text
+from relay.models import MAX_SUBJECT_CHARACTERS, Turn
+from relay.report import Report
+
+WORKER: Final = f"{socket.gethostname()}:{os.getpid()}"
+
+
+class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runner hands over at a turn's end.
+
+    Attributes:
+        message: the client's message, as it went to the agent. Any JSON.
+        answer: as it stands between the quotes of a JSON string.
+        reason: ``answered``, ``cancelled``, or the code of the error.
+        tokens, started_at, duration_seconds: ``None`` if the worker that ran the turn died.
+    """
+
+    turn_id: str
+    session_id: str
+    subject: str | None
+    message: dict[str, Any]
+    answer: str
+    reason: str
+    tokens: int | None
+    first_token_seconds: float | None
+    duration_seconds: float | None
+    started_at: datetime | None
+    ended_at: datetime
+
+
+def ended_turn(report: Report) -> EndedTurn:
+    """Sum up a turn that has just ended. Blocks for nothing."""
+    turn, ended_at, was_run_here = report.turn, datetime.now(UTC), not report.turn.is_abandoned
+    return EndedTurn(
+        turn_id=turn.turn_id,
+        session_id=turn.session_id,
+        subject=turn.subject,
+        message=turn.message,
+        answer="".join(report.said),
+        reason=report.reason,
+        tokens=report.tokens if was_run_here else None,
+        first_token_seconds=report.first_token_seconds,
+        duration_seconds=report.duration_seconds if was_run_here else None,
+        started_at=ended_at - timedelta(seconds=report.duration_seconds) if was_run_here else None,
+        ended_at=ended_at,
+    )
+
+
+def write(turns: list[EndedTurn]) -> None:
+    """Write turns in one transaction; one that is there already stays as it is.
+
+    Raises:
+        DatabaseError: nothing was written.
+    """
+    Turn.objects.bulk_create([Turn(**_row(turn)) for turn in turns], ignore_conflicts=True)
+
+
+def erase(session_id: str, before: datetime) -> int:
+    """Erase what is kept of a session's turns that had ended by then. Returns how many there were.
+
+    Raises:
+        DatabaseError: nothing was erased.
+    """
+    try:
+        return Turn.objects.filter(session_id=session_id, ended_at__lte=before).delete()[0]
+    except DatabaseError:
+        connection.close()
+        if has_table():
+            raise
+        return 0  # nothing was ever kept
+
+
+def has_table() -> bool:
+    """Is the database migrated? One that cannot be asked counts as if it were."""
+    try:
+        return Turn._meta.db_table in connection.introspection.table_names()
+    except DatabaseError:
+        connection.close()
+        return True
+
+
+def _row(turn: EndedTurn) -> dict[str, Any]:
+    message = turn.message
+    is_words = message.get("type") == "user_message" and isinstance(message.get("content"), str)
+    return {
+        **msgspec.structs.asdict(turn),
+        "subject": _clean(turn.subject or "")[:MAX_SUBJECT_CHARACTERS],
+        "message": _clean(message["content"] if is_words else json_text.encode(message)),
+        "answer": _clean(json_text.decode(f'"{turn.answer}"')),
+        "worker": WORKER,
+    }
+
+
+def _clean(text: str) -> str:
+    """Join halves of characters, and replace what no database takes: lone halves and the null character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")

@@ -1,0 +1,203 @@
+"""Ended turns on their way into the database, by a thread of their own: whatever the database does, no turn waits.
+
+The runner hands over one value at a turn's end and goes on. What waits is bounded. A slow database gets larger
+batches; what it does not take after some attempts is given up, counted and logged, with one line for a row of
+failures. The thread is a daemon, so a database that never answers does not keep the process from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby
+from types import NoneType
+from typing import Final, NamedTuple
+
+from django.db import DatabaseError, connection
+
+from relay import metrics, transcript_rows
+from relay.conf import conf
+from relay.exceptions import StoreUnavailable
+from relay.transcript_rows import EndedTurn
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING_TURNS: Final = 10_000  # a hundred a second for more than a minute and a half
+MAX_WAITING_CHARACTERS: Final = 64_000_000  # of their answers together
+MAX_BATCH: Final = 200  # turns in one transaction
+RETRY_SECONDS: Final = (0.2, 1.0, 3.0)  # before each further attempt to write a batch
+FLUSH_SECONDS: Final = 3.0  # at the end of a drain
+LAST_SECONDS: Final = 1.0  # at the end of the process, for what came since
+
+
+class _Errand(NamedTuple):
+    """Something else for the thread to do, in its turn."""
+
+    do: Callable[[], int]
+    done: concurrent.futures.Future[int]
+
+
+_Job = EndedTurn | _Errand | None  # None: the end
+
+
+class Transcripts:
+    """The writer of one event loop's ended turns. Without ``TRANSCRIPTS`` it never touches the database."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[_Job] = deque()
+        self._turns = 0  # waiting, or being written
+        self._characters = 0  # of their answers
+        self._changed = threading.Condition()  # guards the three above
+        self._thread: threading.Thread | None = None
+        self._is_full = False
+        self._is_failing = False
+
+    @property
+    def is_on(self) -> bool:
+        """Are transcripts kept?"""
+        return self._thread is not None
+
+    def start(self) -> None:
+        """Begin to write, if the settings say so."""
+        if conf.transcripts and not self.is_on:
+            self._thread = threading.Thread(target=self._work, name="transcripts", daemon=True)
+            self._thread.start()
+
+    def keep(self, turn: EndedTurn) -> None:
+        """Take an ended turn. Never waits, never fails; what there is no room for is counted."""
+        if not self.is_on:
+            return
+        size = len(turn.answer)
+        with self._changed:
+            is_full = self._turns >= MAX_WAITING_TURNS or self._characters + size > MAX_WAITING_CHARACTERS
+            if not is_full:
+                self._turns += 1
+                self._characters += size
+                self._jobs.append(turn)
+                self._changed.notify()
+        if is_full:
+            metrics.TRANSCRIPTS_DROPPED.labels("full").inc()
+            if not self._is_full:
+                logger.error("transcripts are lost: the database is too slow, and no more of them can wait for it")
+        self._is_full = is_full
+
+    async def erase(self, session_id: str) -> int:
+        """Erase a session's transcripts, also those that wait to be written. Returns how many there were.
+
+        Raises:
+            StoreUnavailable: the database could not be asked; do it again.
+        """
+        try:
+            return await self._ask(partial(transcript_rows.erase, session_id, datetime.now(UTC)))
+        except DatabaseError as exc:
+            logger.error("session %s: its transcripts could not be erased: %s", session_id, type(exc).__name__)
+            raise StoreUnavailable from exc
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until all that was handed over is written or given up, for so long at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ask(lambda: 0)
+        except TimeoutError:
+            logger.error("the database is too slow: %d transcripts were not written in time", self._turns)
+
+    async def stop(self) -> None:
+        """Write what there is, for a moment, and end."""
+        await self.flush(LAST_SECONDS)
+        self._put(None)
+        self._thread = None
+
+    async def _ask(self, do: Callable[[], int]) -> int:
+        """Have the thread do something, in its turn; it is done also if nobody waits for it any more."""
+        if not self.is_on:
+            return 0
+        errand = _Errand(do, concurrent.futures.Future())
+        self._put(errand)
+        return await asyncio.shield(asyncio.wrap_future(errand.done))
+
+    def _put(self, job: _Job) -> None:
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify()
+
+    # What follows runs in the thread.
+
+    def _work(self) -> None:
+        try:
+            _warn_without_table()
+            while True:
+                for kind, run in groupby(self._take(), key=type):
+                    if kind is NoneType:
+                        return
+                    self._do(list(run))
+        finally:
+            connection.close()
+
+    def _take(self) -> list[_Job]:
+        """Wait for jobs, and take all that there are."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs)
+            jobs = list(self._jobs)
+            self._jobs.clear()
+        return jobs
+
+    def _do(self, run: Sequence[_Job]) -> None:
+        """Do jobs of one kind."""
+        for errand in (job for job in run if isinstance(job, _Errand)):
+            _run(errand)
+        turns = [job for job in run if isinstance(job, EndedTurn)]
+        for begin in range(0, len(turns), MAX_BATCH):
+            self._write(turns[begin : begin + MAX_BATCH])
+
+    def _write(self, batch: list[EndedTurn]) -> None:
+        """Write turns, with some patience, and make room for others."""
+        try:
+            _write_patiently(batch)
+        except Exception as exc:
+            metrics.TRANSCRIPTS_DROPPED.labels("failed").inc(len(batch))
+            if not self._is_failing:
+                logger.error("transcripts are lost: the database cannot be written to: %s", type(exc).__name__)
+            self._is_failing = True
+        else:
+            metrics.TRANSCRIPTS_WRITTEN.inc(len(batch))
+            if self._is_failing:
+                logger.info("transcripts are written again")
+            self._is_failing = False
+        with self._changed:
+            self._turns -= len(batch)
+            self._characters -= sum(len(turn.answer) for turn in batch)
+
+
+def _write_patiently(batch: list[EndedTurn]) -> None:
+    for pause_seconds in RETRY_SECONDS:
+        try:
+            return transcript_rows.write(batch)
+        except DatabaseError:
+            connection.close()  # the next attempt opens another
+            if not transcript_rows.has_table():
+                raise
+        time.sleep(pause_seconds)
+    return transcript_rows.write(batch)
+
+
+def _run(errand: _Errand) -> None:
+    try:
+        errand.done.set_result(errand.do())
+    except Exception as exc:
+        connection.close()
+        errand.done.set_exception(exc)
+
+
+def _warn_without_table() -> None:
+    if not transcript_rows.has_table():
+        logger.warning(
+            "transcripts are not kept: the database has no tables yet. Run: python manage.py migrate "
+            "(or set GATEWAY__TRANSCRIPTS=false)"
+        )

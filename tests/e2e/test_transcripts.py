@@ -1,0 +1,86 @@
+"""Transcripts as real gateways write them: at once, at their end, and in the place of one that died."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+
+from tests import processes
+from tests.clients import V1, SocketClient, text_of
+from tests.databases import new_database
+from tests.faults.valkey import Valkey
+
+LIMIT_SECONDS = 30
+QUERY = "SELECT reason, message, answer, tokens FROM relay_turn WHERE session_id = 's' ORDER BY id"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path, django_db_blocker):
+    with django_db_blocker.unblock():
+        return new_database(request.param, tmp_path)
+
+
+def rows(database):
+    if database.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as connection:
+            return connection.execute(QUERY).fetchall()
+    with psycopg.connect(database) as connection:
+        return connection.execute(QUERY).fetchall()
+
+
+async def rows_of(database, count):
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while len(found := await asyncio.to_thread(rows, database)) < count:
+            await asyncio.sleep(0.05)
+    return found
+
+
+def gateway(agent, database, **settings):
+    return processes.gateway("serve", agent.http_url, DATABASE_URL=database, TRANSCRIPTS="true", **settings)
+
+
+def open_socket(service):
+    return SocketClient(f"{service.ws_url}/ws/s/", [V1])
+
+
+async def test_turns_that_end_with_the_process_are_written(scripted_agent, database):
+    with gateway(scripted_agent, database, DRAIN_SECONDS="1") as service:
+        async with open_socket(service) as browser:
+            await browser.ask("first")
+            await browser.say("script:stall")
+            await browser.frame_of("assistant_message")
+            assert await asyncio.to_thread(service.stop) == 0
+    assert rows(database) == [
+        ("answered", "first", "first", 1),
+        ("shutting_down", "script:stall", "a ", 1),
+    ]
+
+
+async def test_turn_of_a_killed_worker_is_written_by_another_with_its_text(scripted_agent, database):
+    with ExitStack() as stack:
+        settings = {"REDIS_URL": stack.enter_context(Valkey()).url, "LEASE_SECONDS": "3"}
+        runner, other = (stack.enter_context(gateway(scripted_agent, database, **settings)) for _ in range(2))
+        async with open_socket(other) as watching, open_socket(runner) as asking:
+            await asking.say("script:tokens 500 delay=0.02")
+            seen = []
+            while len(text_of(seen)) < 10:
+                seen.append(await watching.frame())
+            runner.kill()
+            seen += await watching.turn()
+        [(reason, message, answer, tokens)] = await rows_of(database, 1)
+    assert (reason, message, tokens) == ("interrupted", "script:tokens 500 delay=0.02", None)
+    assert answer == text_of(seen)
+
+
+async def test_gateway_before_its_database_is_migrated_answers_and_says_what_to_do(scripted_agent, tmp_path):
+    with gateway(scripted_agent, f"sqlite:///{tmp_path}/new.sqlite3") as service:
+        async with open_socket(service) as browser:
+            assert await browser.ask("hello") == "hello"
+        async with asyncio.timeout(LIMIT_SECONDS):  # it is the writer's word, which the answer does not wait for
+            while "manage.py migrate" not in service.output():
+                await asyncio.sleep(0.05)

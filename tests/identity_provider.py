@@ -1,0 +1,66 @@
+"""An identity provider: a real HTTP server with a set of public keys, and the tokens that go with them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import time
+from typing import Any, Self
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+ISSUER, AUDIENCE = "https://idp.example", "gateway"
+
+
+@functools.cache
+def _keys() -> dict[str, Any]:
+    return {
+        "rsa": rsa.generate_private_key(public_exponent=65_537, key_size=2_048),
+        "ec": ec.generate_private_key(ec.SECP256R1()),
+        "new": ec.generate_private_key(ec.SECP256R1()),
+    }
+
+
+class IdentityProvider:
+    """``keys`` are the private ones by their id, ``published`` names those in the set, ``status`` is the answer's."""
+
+    def __init__(self) -> None:
+        self.keys = _keys()
+        self.published = ["rsa", "ec"]
+        self.status = 200
+        self.fetches = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/keys"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    def token(self, key_id: str = "ec", seconds: float = 60, **claims: Any) -> str:
+        """A token; a claim that is ``None`` is left out."""
+        now = time.time()
+        all_claims = {"sub": "ada", "iss": ISSUER, "aud": AUDIENCE, "exp": now + seconds, "iat": now, **claims}
+        kept = {name: value for name, value in all_claims.items() if value is not None}
+        algorithm = "RS256" if key_id == "rsa" else "ES256"
+        return jwt.encode(kept, self.keys[key_id], algorithm=algorithm, headers={"kid": key_id})
+
+    def document(self) -> str:
+        return json.dumps({"keys": [self._public(key_id) for key_id in self.published]})
+
+    def _public(self, key_id: str) -> dict[str, Any]:
+        algorithm = jwt.algorithms.RSAAlgorithm if key_id == "rsa" else jwt.algorithms.ECAlgorithm
+        return {**algorithm.to_jwk(self.keys[key_id].public_key(), as_dict=True), "kid": key_id, "use": "sig"}
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.fetches += 1
+        body = self.document().encode()
+        head = f"HTTP/1.1 {self.status} Scripted\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()

@@ -1,0 +1,59 @@
+"""Metrics as tests ask for them: what a scrape says, and by how much it changed."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections import Counter
+
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.processes import KEY
+
+MUST_STAY_0 = (
+    "gateway_log_disorder_total",
+    'gateway_store_call_errors_total{error="refused"}',
+    'gateway_turns_total{reason="internal"}',
+)
+
+
+class Scrape(Counter[str]):
+    """Samples by name and labels, as written: ``scrape['gateway_turns_total{reason="answered"}']``.
+
+    A counter that has not been counted is 0; without labels a name gives the sum over all of them.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self[sample.name] += sample.value
+                if sample.labels:
+                    labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+                    self[f"{sample.name}{{{labels}}}"] += sample.value
+
+    def since(self, before: Scrape) -> Scrape:
+        """What was counted since."""
+        change = Scrape()
+        change.update(self)
+        change.subtract(before)
+        return change
+
+    def wrong(self) -> dict[str, float]:
+        """What must stay 0, and is not."""
+        return {name: self[name] for name in MUST_STAY_0 if self[name]}
+
+    def assert_nothing_wrong(self) -> None:
+        assert not self.wrong()
+
+
+def here() -> Scrape:
+    """The metrics of this process."""
+    return Scrape(generate_latest().decode())
+
+
+def scrape(url: str) -> Scrape:
+    """The metrics of a gateway process."""
+    request = urllib.request.Request(f"{url}/metrics", headers={"X-Internal-Auth": KEY})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return Scrape(response.read().decode())

@@ -1,0 +1,28 @@
+"""What is done at a moment, by a task that has an owner."""
+
+from __future__ import annotations
+
+import asyncio
+
+from relay.alarm import Alarm
+
+
+async def test_an_alarm_that_is_set_again_as_it_is_stopped_rings_no_more():
+    rings = []
+
+    async def ring() -> None:
+        rings.append(ringing.set())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            alarm.set(0)
+
+    ringing = asyncio.Event()
+    alarm = Alarm(ring)
+    alarm.set(0)
+    async with asyncio.timeout(20):
+        await ringing.wait()
+        await alarm.stop()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(rings) == 1

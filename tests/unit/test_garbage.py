@@ -1,0 +1,27 @@
+"""What a server process settles before the first client comes."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from relay import garbage
+
+
+@pytest.fixture
+def thresholds():
+    before = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+def test_what_is_there_is_left_out_of_collections_and_what_comes_is_not(thresholds):
+    garbage.settle()
+    assert gc.get_freeze_count() > 10_000
+    assert gc.get_threshold() == garbage.THRESHOLDS
+    ring = []
+    ring.append(ring)
+    del ring
+    assert gc.collect() >= 1

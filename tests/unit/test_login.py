@@ -1,0 +1,60 @@
+"""The admin's login form: every attempt is counted, before any password is looked at."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import RequestFactory
+
+from relay import login
+from relay.exceptions import RateLimited, StoreUnavailable
+from relay.layers.limits import MemoryLimits
+from relay.rates import take_login
+
+WRONG = {"username": "Ann", "password": "wrong"}
+
+
+def form_that_meets(error, monkeypatch):
+    """Send the form in. Returns who was counted, and what the form says."""
+    counted = []
+
+    async def take(*who):
+        counted.append(who)
+        raise error
+
+    monkeypatch.setattr(login, "_take_login", take)
+    form = login.LimitedLoginForm(RequestFactory().post("/", WRONG, REMOTE_ADDR="192.0.2.1"), WRONG)
+    assert not form.is_valid()
+    return counted, form.non_field_errors()
+
+
+def test_after_too_many_attempts_no_password_is_looked_at(monkeypatch):
+    counted, said = form_that_meets(RateLimited(12.3), monkeypatch)
+    assert counted == [("192.0.2.1", "Ann")]
+    assert said == ["Too many attempts. Try again in 13 seconds."]
+
+
+def test_without_the_store_nobody_logs_in(monkeypatch):
+    _, said = form_that_meets(StoreUnavailable(), monkeypatch)
+    assert said == ["Nobody can log in at the moment. Try again shortly."]
+
+
+@pytest.fixture
+def limits():
+    """Limits of a moment: time gives nothing back."""
+    return MemoryLimits(lambda: 0.0)
+
+
+async def test_an_address_has_ten_attempts_whatever_the_names(limits):
+    for number in range(10):
+        await take_login(limits, "192.0.2.1", f"name{number}")
+    with pytest.raises(RateLimited):
+        await take_login(limits, "192.0.2.1", "another")
+    await take_login(limits, "192.0.2.2", "another")
+
+
+async def test_a_name_has_thirty_attempts_whatever_the_addresses_and_its_case(limits):
+    for number in range(30):
+        await take_login(limits, f"2001:db8:0:{number:x}::1", "ADMIN")
+    with pytest.raises(RateLimited):
+        await take_login(limits, "198.51.100.1", "admin")
+    await take_login(limits, "198.51.100.1", "another")

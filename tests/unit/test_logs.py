@@ -1,0 +1,116 @@
+"""Lines of the log: JSON for programs, words for people, with the names of their context and no object's text."""
+
+import contextvars
+import io
+import json
+import logging
+import sys
+
+import pytest
+
+from relay import logs
+
+
+@pytest.fixture
+def written():
+    """A logger, and what it has written, for programs or for people."""
+    handlers = []
+
+    def make(*, is_terminal=False):
+        stream = io.StringIO()
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(logs.formatter(is_terminal=is_terminal))
+        logger = logging.getLogger(f"test.{len(handlers)}")
+        logger.addHandler(handler)
+        logger.propagate = False
+        logger.setLevel(logging.DEBUG)
+        handlers.append((logger, handler))
+        return logger, stream.getvalue
+
+    yield make
+    for logger, handler in handlers:
+        logger.removeHandler(handler)
+
+
+def test_a_line_for_programs_is_one_json_object(written):
+    logger, text = written()
+    logger.info("turn ended: %s", "answered", extra={"tokens": 7, "first_token_seconds": None})
+    assert text().endswith("\n")
+    line = json.loads(text())
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "turn ended: answered",
+        "level": "info",
+        "logger": "test.0",
+        "tokens": 7,
+        "first_token_seconds": None,
+    }
+
+
+def test_what_is_bound_is_in_every_line_of_the_context_and_in_no_other(written):
+    logger, text = written()
+
+    def inside():
+        logs.bind(session_id="s")
+        logger.info("a")
+
+    contextvars.copy_context().run(inside)
+    logger.info("b")
+    a, b = map(json.loads, text().splitlines())
+    assert a["session_id"] == "s"
+    assert "session_id" not in b
+
+
+def test_objects_are_left_out(written):
+    """Django's lines carry the request, whose text shows the query."""
+    logger, text = written()
+    logger.warning("Not Found", extra={"request": object(), "status_code": 404})
+    line = json.loads(text())
+    assert line["status_code"] == 404
+    assert "request" not in line
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_trace_is_there_without_the_values_of_variables(written, is_terminal):
+    logger, text = written(is_terminal=is_terminal)
+    prompt = "".join(["a prompt ", "of somebody"])  # noqa: F841 - in the frame of the error
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        logger.exception("a bug of ours")
+    assert "ZeroDivisionError" in text()
+    assert "a prompt of somebody" not in text()
+
+
+def test_a_line_for_people_has_no_braces(written):
+    logger, text = written(is_terminal=True)
+    logger.info("turn ended", extra={"tokens": 7})
+    assert "turn ended" in text()
+    assert "{" not in text()
+
+
+@pytest.mark.parametrize("shown", ["abc-1.2:3_4", "x" * 64])
+def test_a_request_id_that_is_fit_for_a_line_is_kept(shown):
+    assert logs.request_id(shown) == shown
+
+
+@pytest.mark.parametrize("shown", [None, "", "x" * 65, "a b", 'a"', "a\n", "ä"])
+def test_another_one_is_replaced(shown):
+    made = logs.request_id(shown)
+    assert made != shown
+    assert logs.request_id(made) == made
+
+
+@pytest.mark.parametrize(("status", "is_said"), [(503, False), (500, True)])
+def test_a_refusal_on_purpose_is_no_error_of_a_request(status, is_said):
+    """Who asks /ready each second of an outage does not fill the log."""
+    settings = logs.logging_settings("DEBUG", is_terminal=False)
+    assert settings["loggers"]["django.request"]["filters"] == ["news"]
+    record = logging.makeLogRecord({"status_code": status})
+    assert settings["filters"]["news"]["callback"](record) is is_said
+
+
+def test_levels_are_those_of_the_setting_for_the_gateway_alone():
+    settings = logs.logging_settings("DEBUG", is_terminal=sys.stderr.isatty())
+    assert settings["loggers"]["relay"]["level"] == "DEBUG"
+    assert settings["root"]["level"] == "WARNING"

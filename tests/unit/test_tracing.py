@@ -1,0 +1,45 @@
+"""What the environment asks for, and what is said where it cannot be had."""
+
+import pytest
+
+from relay import checks, tracing
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, "none"),
+        ({"OTEL_SERVICE_NAME": "x"}, "none"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, "otlp"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"}, "otlp"),
+        ({"OTEL_TRACES_EXPORTER": "console"}, "console"),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, "none"),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "TRUE"}, "none"),
+    ],
+)
+def test_exporter(environ, wanted):
+    assert tracing.wanted_exporter(environ) == wanted
+
+
+def test_off_by_default(monkeypatch):
+    monkeypatch.setattr(tracing, "wanted_exporter", lambda: "none")
+    assert type(tracing.tracing()) is tracing.Tracing
+    assert checks.check_tracing(None) == []
+
+
+@pytest.mark.parametrize(("exporter", "hint"), [("zipkin", "otlp sends"), ("otlp", "requirements-tracing.txt")])
+def test_what_cannot_be_had_is_said_and_stops_nothing(monkeypatch, exporter, hint):
+    for module in (tracing, checks):
+        monkeypatch.setattr(module, "wanted_exporter", lambda: exporter)
+        monkeypatch.setattr(module, "is_installed", lambda: False)
+    (warning,) = checks.check_tracing(None)
+    assert warning.id == checks.NO_TRACING
+    assert hint in warning.hint
+    assert not warning.is_serious()
+    assert type(tracing.tracing()) is tracing.Tracing
+
+
+def test_packages_that_are_missing_are_noticed(monkeypatch):
+    assert tracing.is_installed()
+    monkeypatch.setattr(tracing, "_PACKAGES", ("there_is.no_such_package",))
+    assert not tracing.is_installed()
