@@ -14,6 +14,7 @@ from relay.conf import TrustedProxies
 from relay.server.flow import Message
 from relay.server.http import HttpRequest
 from relay.server.websocket import ClientLeft, WebSocketConnection
+from relay.server.writing import EndOfTurn
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +25,13 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
     """Runs an ASGI application for each connection. Where daphne looks every second, this one is told."""
 
     trusted_proxies: TrustedProxies = 0
+    is_stopping = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Take daphne's arguments."""
         super().__init__(*args, **options)
         self.connections: dict[Protocol, dict[str, Any]] = {}
+        self.end_of_turn = EndOfTurn()
 
     def protocol_connected(self, protocol: Protocol) -> None:
         """Know a connection; told again, nothing changes."""
@@ -66,6 +69,8 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
             await super().handle_reply(protocol, message)
         elif "disconnected" not in self.connections.get(protocol, {"disconnected": True}):
             protocol.handle_reply(message)
+            if protocol.writing.is_full:  # a client that takes everything would never let others have their turn
+                await asyncio.sleep(0)
         elif message["type"] != "websocket.close":
             raise ClientLeft
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from relay import lifecycle
+from relay import garbage, lifecycle
 from relay.conf import conf
 from relay.server import limits
 from relay.server.server import HardenedServer
@@ -27,10 +27,11 @@ class GatewayServer(HardenedServer):
     async def on_start(self) -> None:
         """Start layer, agent client, runner and sweeper before the first connection comes."""
         await lifecycle.current()
+        garbage.settle()
 
-    def on_listening(self) -> None:
+    def on_listening(self, addresses: list[str]) -> None:
         """Say where; ``relay.lifecycle`` has said the rest."""
-        logger.info("listening on %s", ", ".join(map(str, self.endpoints)))
+        logger.info("listening on %s", ", ".join(addresses))
 
     async def on_drain(self, hurry: asyncio.Event) -> None:
         """Finish turns and send clients away; see ``relay.drain``."""
@@ -44,14 +45,7 @@ class GatewayServer(HardenedServer):
 def log_access(protocol: str, action: str, details: dict[str, Any]) -> None:
     """Write a line for each request that was answered, and each socket that was opened, refused or closed."""
     if action == "complete":
-        logger.info(
-            "%s %s %s %s, %d bytes, %.3f s",
-            details["client"],
-            details["method"],
-            details["path"],
-            details["status"],
-            details["size"],
-            details["time_taken"],
-        )
+        extra = {"client": details["client"], "bytes": details["size"], "seconds": round(details["time_taken"], 4)}
+        logger.info("%s %s %s", details["method"], details["path"], details["status"], extra=extra)
     elif action != "connecting":
-        logger.info("%s %s %s %s", details["client"], protocol, details["path"], action)
+        logger.info("%s %s %s", protocol, details["path"], action, extra={"client": details["client"]})

@@ -24,6 +24,19 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
     max_body_bytes = limits.BODY_ROOM_BYTES
     _deadline: Any = None  # Twisted's DelayedCall
     _is_refused = False
+    _has_asked = False
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        self._made_at = time.monotonic()
+        self.factory.open_connections.add(self)
+        super().connectionMade()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Would the process' end cut it: has it just come, or not taken all of its last answer?"""
+        if not self._has_asked:
+            return time.monotonic() - self._made_at < limits.FIRST_REQUEST_SECONDS
+        return not self._is_refused and bool(self._handlingRequest or not self.persistent)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         if self._is_refused:
@@ -41,10 +54,12 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
 
     def allContentReceived(self) -> None:  # noqa: N802 - Twisted's name
         self._set_deadline(None)
+        self._has_asked = True
         super().allContentReceived()
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
         self._set_deadline(None)
+        self.factory.open_connections.discard(self)
         super().connectionLost(reason)
 
     def refuse(self, status: int) -> None:
@@ -92,7 +107,10 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     def process(self) -> Any:
         """Begin to answer. (daphne would let any client set the root path.)"""
         self.requestHeaders.removeHeader(b"daphne-root-path")
-        return super().process()
+        processing = super().process()
+        if self.transport is None:  # it is a WebSocket's now
+            self.channel.factory.open_connections.discard(self.channel)
+        return processing
 
     def amend_scope(self, scope: dict[str, Any]) -> None:
         """Correct what daphne makes of the request."""
@@ -102,6 +120,9 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     def handle_reply(self, message: Message) -> None:
         """Do what the application says; ``ValueError`` if it is not what ASGI allows at this moment."""
+        if self.server.is_stopping and not self._response_started and self.channel is not None:
+            self.channel.persistent = False  # a request that came on it later could be lost
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         super().handle_reply(message)
         if message["type"] == "http.response.start" and self.producer is None and not self.finished:
             self.registerProducer(self.outflow, True)
@@ -150,6 +171,7 @@ class HttpConnections(HTTPFactory):  # type: ignore[misc]  # daphne has no types
 
     def __init__(self, server: Any, *, max_body_bytes: int) -> None:
         super().__init__(server)
+        self.open_connections: set[HttpConnection] = set()
         self._max_body_bytes = max_body_bytes
 
     def protocol(self) -> HttpConnection:

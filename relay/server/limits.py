@@ -28,8 +28,10 @@ BODY_SECONDS: Final = 60.0
 ACCEPT_SECONDS: Final = 20.0  # the consumer's, for accept or close
 CLOSE_SECONDS: Final = 5.0  # the client's, for its part of the closing handshake
 ENDING_SECONDS: Final = 10.0  # the consumer's, after its client has gone
-STOP_SECONDS: Final = 2.0  # for letting go of agent and store; all ends together take ten after the drain time
+FIRST_REQUEST_SECONDS: Final = 1.0  # a client's that has just connected, to ask before the process ends
+STOP_SECONDS: Final = 2.0  # for letting go of agent and store
 LINGER_SECONDS: Final = 60.0  # after that, for a client that is slow to read why; it holds 64 KiB at most
+THREADS_SECONDS: Final = 3.0  # for threads that hang, say in a locked database, once all else has ended
 HURRIED_CLOSE_SECONDS: Final = 1.0  # as CLOSE_SECONDS, after a second signal
 
 BACKLOG: Final = 1_024  # connections that wait to be accepted: a page full of clients that come back at once

@@ -7,15 +7,60 @@ gateway's app comes before it in ``INSTALLED_APPS`` and calls ``install`` on imp
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
+from typing import Any
 
 from twisted.internet import asyncioreactor
+from twisted.internet.error import ConnectionLost
+from twisted.internet.main import installReactor
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
 
 
 def install() -> None:
     """Install the reactor, unless somebody was first (the ``daphne`` command, for one)."""
     if "twisted.internet.reactor" not in sys.modules:
-        asyncioreactor.install(_new_event_loop())
+        installReactor(Reactor(_new_event_loop()))
+
+
+class Reactor(asyncioreactor.AsyncioSelectorReactor):  # type: ignore[misc]  # see pyproject.toml
+    """Knows that uvloop watches a connection no more once it was reset.
+
+    It calls the reader once, which may find a last message in place of the error, and from then on raises
+    ``RuntimeError`` to everybody who wants to write: to them the connection is lost, not the program wrong.
+    """
+
+    def _readOrWrite(self, selectable: Any, read: bool) -> None:  # noqa: N802 - Twisted's name
+        super()._readOrWrite(selectable, read)
+        if read and selectable in self._readers and _is_reset(selectable):
+            self._lose(selectable)
+
+    def addWriter(self, writer: Any) -> None:  # noqa: N802 - Twisted's name
+        """Watch for room to write."""
+        try:
+            super().addWriter(writer)
+        except RuntimeError:
+            self.callLater(0, self._lose, writer)
+
+    def addReader(self, reader: Any) -> None:  # noqa: N802 - Twisted's name
+        """Watch for something to read."""
+        try:
+            super().addReader(reader)
+        except RuntimeError:
+            self.callLater(0, self._lose, reader)
+
+    def _lose(self, connection: Any) -> None:
+        if connection.fileno() == -1:
+            return  # somebody else has found out
+        self.removeReader(connection)
+        self.removeWriter(connection)
+        connection.connectionLost(Failure(ConnectionLost()))
+
+
+def _is_reset(selectable: Any) -> bool:
+    """Is it a connection with an error behind what was read?"""
+    return isinstance(selectable, Connection) and selectable.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import signal
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Any, Final
 
 from twisted.internet import reactor as twisted_reactor
-from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner
 
 from relay.frames import CloseCode
 from relay.server import limits
 from relay.server.applications import ApplicationServer
 from relay.server.http import HttpConnections
+from relay.server.listening import Listener, NotListening, listen
 from relay.server.watchdog import Watchdog
 from relay.server.websocket import WebSocketConnection, WebSocketConnections
 
@@ -36,21 +36,19 @@ class HardenedServer(ApplicationServer):
 
     Attributes:
         exit_code: how it ended, after ``run``.
-        hands_over: somebody else accepts on the same socket: stop doing so as soon as the end begins.
     """
 
     max_body_bytes = limits.BODY_ROOM_BYTES
     max_message_bytes = limits.MIN_MESSAGE_LIMIT_BYTES
 
-    def __init__(self, *args: Any, hands_over: bool = False, **options: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         """Take daphne's arguments."""
         super().__init__(*args, **options)
         self.exit_code = 0
-        self.hands_over = hands_over
         self.watchdog = Watchdog(self.connections)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._ports: list[Any] = []  # Twisted's IListeningPort
+        self._listeners: list[Listener] = []
         self._life: asyncio.Task[None] | None = None
 
     # What a subclass adds.
@@ -58,7 +56,7 @@ class HardenedServer(ApplicationServer):
     async def on_start(self) -> None:
         """Get ready to serve; an exception keeps the server from starting."""
 
-    def on_listening(self) -> None:
+    def on_listening(self, addresses: list[str]) -> None:
         """Say so."""
 
     async def on_drain(self, hurry: asyncio.Event) -> None:
@@ -91,41 +89,40 @@ class HardenedServer(ApplicationServer):
             await self.on_start()
             await self._listen()
             self._handle_signals()
-            self.on_listening()
+            self.on_listening([listener.address for listener in self._listeners])
             await self._serve()
-        except CannotListenError as exc:
+        except NotListening as exc:
             logger.critical("%s", exc)
             self.exit_code = 1
         except Exception:
             logger.exception("the server could not go on")
             self.exit_code = 1
         await _within(limits.STOP_SECONDS, self.on_stop())
+        logger.info("stopped")
         reactor.stop()
 
     async def _serve(self) -> None:
         watching = asyncio.create_task(self.watchdog.watch(), name="watchdog")
         await self._stopping.wait()
+        self.is_stopping = True
         logger.info("stopping, with %d connections", len(self.connections))
-        if self.hands_over:
-            await self._stop_listening()
+        await self._stop_listening(listener for listener in self._listeners if listener.is_shared)  # others take over
         try:
             await self.on_drain(self._hurry)
         except Exception:
             logger.exception("the work in hand could not be ended in order")
-        await self._stop_listening()
+        await self._stop_listening(self._listeners)
         await self._end_connections()
         watching.cancel()
 
     async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
         for endpoint in self.endpoints:
-            port = await serverFromString(reactor, str(endpoint)).listen(self.http_factory).asFuture(loop)
-            self._ports.append(port)
+            self._listeners.append(await listen(str(endpoint), self.http_factory))
 
-    async def _stop_listening(self) -> None:
-        ports, self._ports = self._ports, []
-        for port in ports:
-            await maybeDeferred(port.stopListening).asFuture(asyncio.get_running_loop())
+    async def _stop_listening(self, listeners: Iterable[Listener]) -> None:
+        for listener in list(listeners):
+            await listener.stop()
+            self._listeners.remove(listener)
 
     def _handle_signals(self) -> None:
         if self.signal_handlers:
@@ -145,7 +142,7 @@ class HardenedServer(ApplicationServer):
             if isinstance(protocol, WebSocketConnection) and protocol.state == protocol.STATE_OPEN:
                 protocol.close(CloseCode.SERVER_RESTART)
         began_at = time.monotonic()
-        while self.connections:
+        while self.connections or any(connection.is_awaited for connection in self.http_factory.open_connections):
             patience_seconds = limits.HURRIED_CLOSE_SECONDS if self._hurry.is_set() else limits.CLOSE_SECONDS
             if time.monotonic() - began_at > patience_seconds:
                 break
@@ -175,3 +172,5 @@ def _log_failure(event: Any) -> None:
     failure = event.get("log_failure")
     if failure is not None:
         logger.error("an exception in the network layer", exc_info=failure.value)
+    elif str(event.get("log_format")).startswith("EMFILE encountered"):  # Twisted cuts who comes then, without a word
+        logger.error("no connection can be accepted: %s", os.strerror(errno.EMFILE))

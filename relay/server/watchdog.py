@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import Any, Final
@@ -37,7 +38,8 @@ class Watchdog:
                 _end_application(protocol, details)
         except Exception:
             logger.exception("%r: could not be watched", protocol)
-            protocol.abort()
+            with contextlib.suppress(Exception):
+                protocol.abort()
 
 
 def _end_application(protocol: Any, details: dict[str, Any]) -> None:

@@ -12,10 +12,12 @@ from typing import Any, Final
 from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
+from relay import metrics
 from relay.frames import CloseCode
 from relay.server import limits
 from relay.server.flow import Inbox, Message, Outflow
 from relay.server.proxies import client_address, forwarded_scheme
+from relay.server.writing import Writing, data_frame
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         self.server = self.factory.server_class
         self.server.protocol_connected(self)
         self.outflow = Outflow(self._send_owed_pong)
+        self.writing = Writing(self.transport, self.server.end_of_turn)
         self._owed_pong: bytes | None = None
         self._pinged_at: float | None = None
         self._last_ping_at = self._connected_at = time.monotonic()
@@ -66,7 +69,9 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def consumeData(self) -> None:  # noqa: N802 - autobahn's name
         """Handle what was read, up to where the consumer falls behind; nothing after a violation (RFC 6455 §7.1.7)."""
-        if self.state in (self.STATE_CONNECTING, self.STATE_CLOSED):
+        if self._is_handshake_pending():  # autobahn would read on for a second handshake, of any length
+            self.transport.pauseProducing()
+        elif self.state in (self.STATE_CONNECTING, self.STATE_CLOSED):
             super().consumeData()
         elif self.failedByMe:
             self.data = b""
@@ -74,6 +79,10 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             while not self._is_behind() and self.processData() and self.state != self.STATE_CLOSED:
                 if self.failedByMe:
                     self.data = b""
+
+    def _is_handshake_pending(self) -> bool:
+        """Does the client wait for accept or close? (Daphne's attribute.) What it says meanwhile is read after that."""
+        return self.state == self.STATE_CONNECTING and hasattr(self, "handshake_deferred")
 
     def _is_behind(self) -> bool:
         queue = self.application_queue
@@ -134,10 +143,10 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             ValueError: no message of the ASGI specification, or not at this moment.
         """
         match message["type"]:
-            case "websocket.accept":
-                self._accept(message.get("subprotocol"), message.get("headers") or ())
             case "websocket.send":
                 self._send_message(message)
+            case "websocket.accept":
+                self._accept(message.get("subprotocol"), message.get("headers") or ())
             case "websocket.close" if self.state == self.STATE_CONNECTING:
                 self.deny(403)
             case "websocket.close":
@@ -146,7 +155,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
                 raise ValueError(f"a WebSocket has no message {kind!r}")
 
     def _accept(self, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        if self.state != self.STATE_CONNECTING or not hasattr(self, "handshake_deferred"):
+        if not self._is_handshake_pending():
             raise ValueError("the socket was accepted or refused already")
         if subprotocol is not None and subprotocol not in self.websocket_protocols:
             raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
@@ -166,13 +175,14 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             raise ClientLeft
         text, data = message.get("text"), message.get("bytes")
         if text is not None:  # the empty text is a message too
-            self.sendFrame(opcode=TEXT, payload=text.encode())
+            self.writing.write(data_frame(TEXT, text.encode()))
         elif data is not None:
-            self.sendFrame(opcode=BINARY, payload=data)
+            self.writing.write(data_frame(BINARY, data))
         else:
             raise ValueError("a message has text or bytes")
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802 - autobahn's
+        self.writing.flush()  # what was sent before goes out before
         self.transport.write(data)  # past autobahn's debug line, as in dataReceived
 
     # Ends.
@@ -199,6 +209,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802 - autobahn's name
         """Let go of the connection; without a reset where the handshake is complete, it could overtake the answer."""
         self._closing_at = self._closing_at or time.monotonic()
+        self.writing.flush()
         super().dropConnection(abort=abort and not self.wasClean)
 
     def abort(self) -> None:
@@ -244,13 +255,14 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def _check_closing(self, seconds: float) -> None:
         """Let go first: what is held, with the close frame at its end, still reaches a client that only is slow."""
-        if seconds > limits.CLOSE_SECONDS + limits.LINGER_SECONDS:
+        if seconds > limits.CLOSE_SECONDS + limits.LINGER_SECONDS and self.transport.disconnecting:
             self.abort()
         elif seconds > limits.CLOSE_SECONDS:
             self.transport.loseConnection()
 
     def _check_client(self, now: float) -> None:
         if self.outflow.stalled_seconds(self.transport) > limits.STALLED_SECONDS:
+            metrics.SLOW_VIEWERS.labels("cut").inc()
             self.close(CloseCode.TOO_SLOW)
         elif self._is_behind():
             pass  # what it says is not read
@@ -268,6 +280,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             self.close(CloseCode.INTERNAL)
 
     def onOpen(self) -> None:  # noqa: N802 - autobahn's name
+        self.transport.resumeProducing()
         self.server.log_action("websocket", "connected", self._details())
 
     def _details(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from relay.conf import proxies
 from relay.server import limits, reactor
 
 reactor.install()
@@ -20,7 +21,7 @@ from relay.server.server import HardenedServer  # noqa: E402 - after the reactor
 CHUNK = 64 * 1024
 server: HardenedServer
 released = asyncio.Event()
-taken = {"messages": 0, "bytes": 0, "last_error": ""}
+taken = {"messages": 0, "bytes": 0, "last_error": "", "last_code": 0}
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -42,6 +43,12 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     while (message := await receive())["type"] == "websocket.receive":
         await send({**message, "type": "websocket.send"})
     taken["last_code"] = message["code"]
+
+
+async def late(scope: Any, receive: Any, send: Any) -> None:
+    """Echo, but accept only when released."""
+    await released.wait()
+    await echo(scope, receive, send)
 
 
 async def close(scope: Any, receive: Any, send: Any, code: str, reason: str = "") -> None:
@@ -108,6 +115,25 @@ async def flood(scope: Any, receive: Any, send: Any, megabytes: str) -> None:
     await send({"type": "websocket.close", "code": 1000})
 
 
+async def burst(scope: Any, receive: Any, send: Any, messages: str) -> None:
+    """Send as fast as the client takes it, then say how often others had their turn meanwhile."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    await accept(receive, send)
+    others = asyncio.create_task(other())
+    for _ in range(int(messages)):
+        await send({"type": "websocket.send", "bytes": bytes(1000)})
+    others.cancel()
+    await send({"type": "websocket.send", "text": str(turns)})
+    await receive()
+
+
 async def busy(scope: Any, receive: Any, send: Any) -> None:
     """Take nothing until released, then everything."""
     await accept(receive, send)
@@ -117,6 +143,13 @@ async def busy(scope: Any, receive: Any, send: Any) -> None:
         taken["bytes"] += len(message.get("bytes") or message.get("text"))
         if message.get("text") == "end":
             await send({"type": "websocket.send", "text": json.dumps(taken)})
+
+
+async def take(scope: Any, receive: Any, send: Any) -> None:
+    """Take everything, say nothing."""
+    await accept(receive, send)
+    while (await receive())["type"] == "websocket.receive":
+        pass
 
 
 async def scope_socket(scope: Any, receive: Any, send: Any) -> None:
@@ -178,6 +211,14 @@ async def stream(scope: Any, receive: Any, send: Any, megabytes: str) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def drip(scope: Any, receive: Any, send: Any) -> None:
+    """One event, and the next one only when released."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+    await send({"type": "http.response.body", "body": b"data: first\n\n", "more_body": True})
+    await released.wait()
+    await send({"type": "http.response.body", "body": b"data: second\n\n"})
+
+
 async def scope_http(scope: Any, receive: Any, send: Any) -> None:
     await respond(send, shown(scope))
 
@@ -185,11 +226,13 @@ async def scope_http(scope: Any, receive: Any, send: Any) -> None:
 def shown(scope: Any) -> str:
     names = ("client", "scheme", "root_path", "path")
     query = parse_qs(scope["query_string"].decode())
-    return json.dumps({**{name: scope.get(name) for name in names}, "query": query})
+    headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
+    return json.dumps({**{name: scope.get(name) for name in names}, "query": query, "headers": headers})
 
 
 SOCKETS = {
     "echo": echo,
+    "late": late,
     "close": close,
     "refuse": refuse,
     "fail": fail,
@@ -199,7 +242,9 @@ SOCKETS = {
     "headers": headers,
     "nothing": nothing,
     "flood": flood,
+    "burst": burst,
     "busy": busy,
+    "take": take,
     "scope": scope_socket,
 }
 REQUESTS = {
@@ -210,6 +255,7 @@ REQUESTS = {
     "leave": leave_http,
     "hang": hang_http,
     "stream": stream,
+    "drip": drip,
     "scope": scope_http,
     "health": leave_http,
 }
@@ -219,7 +265,7 @@ def main() -> int:
     global server
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--proxies", type=int, default=0)
+    parser.add_argument("--proxies", type=proxies().read, default=0)
     parser.add_argument("limits", nargs="*")
     arguments = parser.parse_args()
     for limit in arguments.limits:

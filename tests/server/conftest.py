@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
+import socket
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +37,7 @@ def impatient() -> Iterator[Process]:
         "LINGER_SECONDS=1",
         "HUNG_SECONDS=1",
     ]
-    beats = ["PING_SECONDS=0.2", "PONG_SECONDS=1", "MESSAGE_SECONDS=1", "WATCH_SECONDS=0.1"]
+    beats = ["PING_SECONDS=0.2", "PONG_SECONDS=3", "MESSAGE_SECONDS=1", "WATCH_SECONDS=0.1"]
     requests = ["HEAD_SECONDS=1", "BODY_SECONDS=1"]
     with Process([*ARGUMENTS, *times, *beats, *requests]) as process:
         yield process
@@ -43,6 +47,34 @@ def state(process: Process) -> dict[str, Any]:
     """What the test application says of itself."""
     with urllib.request.urlopen(f"{process.http_url}/state", timeout=10) as response:
         return json.load(response)
+
+
+def release(process: Process) -> None:
+    """Let the applications that wait for it go on."""
+    with urllib.request.urlopen(f"{process.http_url}/release", timeout=10):
+        pass
+
+
+def open_files(process: Process) -> int:
+    """How many file descriptors a process has."""
+    return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+
+
+@asynccontextmanager
+async def without_files(process: Process, address: tuple[str, int]) -> AsyncIterator[None]:
+    """Connections take the last files that a process may open; it says so."""
+    limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    few = open_files(process) + 10
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (few, limits[1]))
+    said_before = process.output()
+    try:
+        with ExitStack() as clients:
+            async with asyncio.timeout(20):
+                while "accepted: Too many open files" not in process.output().removeprefix(said_before):
+                    clients.enter_context(await asyncio.to_thread(socket.create_connection, address))
+            yield
+    finally:
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
 
 
 async def until(condition: Callable[[], bool], limit_seconds: float = 20) -> None:

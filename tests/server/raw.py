@@ -37,6 +37,14 @@ def encoded(
     return head + (b"\0\0\0\0" if mask else b"") + payload
 
 
+def handshake(path: str, headers: str = "") -> bytes:
+    """A request to open a socket; each of ``headers`` ends with CRLF."""
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n".encode()
+    )
+
+
 class RawSocket:
     """A socket on a path, open once entered; ``response`` is the head of the handshake's answer."""
 
@@ -54,15 +62,18 @@ class RawSocket:
         raw.setblocking(False)
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self._port))
         self.reader, self.writer = await asyncio.open_connection(sock=raw, limit=2**16)
-        self.writer.write(
-            f"GET {self._path} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n{self._headers}\r\n".encode()
-        )
+        self.writer.write(handshake(self._path, self._headers))
         async with asyncio.timeout(LIMIT_SECONDS):
             self.response = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.writer.transport.abort()
+
+    def reset(self) -> None:
+        """Cut the line as a tunnel does: no close frame, only RST."""
+        raw = self.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     @property
@@ -85,6 +96,12 @@ class RawSocket:
             elif size == 127:
                 (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
             return Frame(first & 15, await self.reader.readexactly(size), bool(first & 128))
+
+    async def answer(self) -> Frame:
+        """The next frame that is no ping: those come when it is time, also between others."""
+        while (frame := await self.frame()).opcode == PING:
+            await self.send(PONG, frame.payload)
+        return frame
 
     async def ended(self) -> bytes:
         """What comes until the server ends the connection in order; a reset is an error."""

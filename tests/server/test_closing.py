@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.clients import SocketClient
-from tests.server.conftest import state, until
-from tests.server.raw import CLOSE, TEXT, RawSocket, encoded
+from tests.server.conftest import release, state, until
+from tests.server.raw import CLOSE, TEXT, RawSocket, encoded, handshake
 
 CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 4000, 4401, 4403, 4508, 4999]
 
@@ -70,7 +71,7 @@ async def test_nothing_after_a_close_frame_is_heeded(service):
 
 async def test_client_that_leaves_a_close_without_answer_is_let_go(impatient):
     async with RawSocket(impatient.port, "/close/4000") as client:
-        assert (await client.frame()).close == (4000, "")
+        assert (await client.answer()).close == (4000, "")
         assert await client.ended() == b""
     await until(lambda: state(impatient)["sockets"] == 0)
 
@@ -106,6 +107,21 @@ async def test_handshake_that_is_not_answered_is_refused(impatient):
     async with RawSocket(impatient.port, "/hang/early") as client:
         assert client.status == 503
     await until(lambda: state(impatient)["sockets"] == 0)
+
+
+async def test_what_comes_before_the_handshake_is_answered_waits(service):
+    """A second handshake would start a second application, and leave the first one running for ever."""
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(handshake("/late"))
+        await until(lambda: state(service)["sockets"] == 1)
+        writer.write(handshake("/close/4000"))
+        await until(lambda: state(service)["sockets"] == 1)  # so it was there in time to be read
+        await asyncio.to_thread(release, service)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert (await reader.read())[2:4] == (1002).to_bytes(2)  # as frames it makes no sense
+        writer.transport.abort()
+    await until(lambda: state(service)["connections"] == 1)  # that of the question
 
 
 @pytest.mark.parametrize(

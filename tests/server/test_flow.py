@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from tests.processes import Process
-from tests.server.conftest import state, until
+from tests.server.conftest import release, state, until
 from tests.server.raw import BINARY, CLOSE, PING, PONG, TEXT, RawSocket, encoded, resident_bytes
 
 MEGABYTE = 2**20
@@ -28,8 +30,8 @@ async def test_client_that_does_not_read_200_megabytes_costs_little_and_gets_all
         await others_are_served(service)
         assert resident_bytes(service.pid) - before < BOUND
         for _ in range(200 * 16):
-            assert len((await client.frame()).payload) == 65_536
-        assert (await client.frame()).opcode == CLOSE
+            assert len((await client.answer()).payload) == 65_536
+        assert (await client.answer()).opcode == CLOSE
     assert resident_bytes(service.pid) - before < BOUND
 
 
@@ -46,6 +48,13 @@ async def test_client_that_reads_again_in_time_sees_4508(service):
         assert (await client.frame()).close == (4508, "slow")
 
 
+async def test_others_have_their_turn_while_a_client_takes_all_it_is_sent(service):
+    async with RawSocket(service.port, "/burst/2000") as client:
+        while (frame := await client.answer()).opcode == BINARY:
+            pass
+        assert int(frame.payload) >= 2_000 * 1_000 // 65_536
+
+
 async def test_busy_consumer_is_sent_200_megabytes_and_costs_little(service):
     await others_are_served(service)
     before = resident_bytes(service.pid)
@@ -59,7 +68,7 @@ async def test_busy_consumer_is_sent_200_megabytes_and_costs_little(service):
         await asyncio.to_thread(release, service)
         await sending
         await client.send(TEXT, b"end")
-        taken = json.loads((await client.frame()).payload)
+        taken = json.loads((await client.answer()).payload)
     assert (taken["messages"], taken["bytes"]) == (801, 200 * MEGABYTE + 3)
     assert resident_bytes(service.pid) - before < BOUND
 
@@ -86,12 +95,15 @@ async def test_flood_of_pings_by_a_client_that_does_not_read_costs_little(servic
 
 
 async def test_client_that_answers_no_ping_is_dropped_though_it_sends(impatient):
-    async with RawSocket(impatient.port, "/busy") as client:
-        client.writer.transport.pause_reading()
-        sending = asyncio.create_task(send_all(client, encoded(TEXT, b"x"), 10**9))
-        await until(lambda: state(impatient)["sockets"] == 0)
-        await asyncio.gather(sending, return_exceptions=True)
-        assert isinstance(sending.exception(), ConnectionError)
+    async def keep_sending() -> None:
+        while True:
+            await client.send(TEXT, b"x")
+            await asyncio.sleep(0.05)
+
+    async with RawSocket(impatient.port, "/take") as client, asyncio.timeout(20):
+        with pytest.raises(ConnectionError):
+            await keep_sending()
+    await until(lambda: state(impatient)["sockets"] == 0)
 
 
 async def test_client_that_answers_pings_stays(impatient):
@@ -101,17 +113,9 @@ async def test_client_that_answers_pings_stays(impatient):
             assert frame.opcode == PING
             await client.send(PONG, frame.payload)
         await client.send(TEXT, b"still here")
-        while (frame := await client.frame()).opcode == PING:
-            await client.send(PONG, frame.payload)
-        assert frame.payload == b"still here"
+        assert (await client.answer()).payload == b"still here"
 
 
 async def send_all(client: RawSocket, message: bytes, count: int) -> None:
     for _ in range(count):
         await client.send_bytes(message)
-
-
-def release(service: Process) -> None:
-    import urllib.request
-
-    urllib.request.urlopen(f"{service.http_url}/release", timeout=10).close()

@@ -84,8 +84,8 @@ async def test_violation_gets_its_close_code_and_the_end_whatever_follows(servic
     data, code = BROKEN[case]
     async with echo(service) as client:
         await client.send(TEXT, b"before")
-        await client.send_bytes(data + encoded(TEXT, b"after") + encoded(PING, b"after"))
         assert (await client.frame()).payload == b"before"
+        await client.send_bytes(data + encoded(TEXT, b"after") + encoded(PING, b"after"))
         frame = await client.frame()
         assert frame.close[0] == code
         assert await client.ended() == b""

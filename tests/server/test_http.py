@@ -111,3 +111,17 @@ async def test_client_is_the_entry_that_the_outermost_of_our_proxies_wrote(behin
     for scope, scheme in zip(await scopes(behind_two, headers), ("https", "wss"), strict=True):
         assert scope["client"] == ["192.0.2.1", 0]
         assert scope["scheme"] == scheme
+
+
+@pytest.fixture(scope="module")
+def behind_loopback() -> Iterator[Process]:
+    """Its proxies are those at an address of this machine, and one elsewhere."""
+    with Process([*ARGUMENTS, "--proxies", "127.0.0.0/8,10.0.0.1"]) as process:
+        yield process
+
+
+async def test_client_is_the_first_that_is_at_no_address_of_our_proxies(behind_loopback):
+    headers = "X-Forwarded-For: 198.51.100.9, 192.0.2.1, 10.0.0.1\r\nX-Forwarded-Proto: https\r\n"
+    for scope, scheme in zip(await scopes(behind_loopback, headers), ("https", "wss"), strict=True):
+        assert scope["client"] == ["192.0.2.1", 0]
+        assert scope["scheme"] == scheme

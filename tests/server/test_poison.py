@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+import socket
+import struct
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.clients import SocketClient
-from tests.server.conftest import state, until
-from tests.server.raw import CLOSE, TEXT, RawSocket, resident_bytes
+from tests.server.conftest import open_files, state, until, without_files
+from tests.server.raw import CLOSE, TEXT, RawSocket, encoded, resident_bytes
 
 
 def get(service, path: str) -> tuple[int, bytes]:
@@ -69,10 +72,30 @@ async def request_hangs(service) -> None:
     connection.close()
 
 
+async def files_run_out(service) -> None:
+    async with without_files(service, ("127.0.0.1", service.port)):
+        pass
+
+
+async def clients_reset(service) -> None:
+    """A reset that comes with a message: the answer is written to a line that the event loop has let go of."""
+    said_before = service.output()
+    async with RawSocket(service.port, "/echo") as bystander:
+        for _ in range(50):
+            clients = [RawSocket(service.port, "/echo") for _ in range(4)]
+            await asyncio.gather(*(client.__aenter__() for client in clients))
+            for client in clients:
+                client.writer.write(encoded(TEXT, b"a") + encoded(TEXT, b"b"))
+                client.reset()
+            await bystander.send(TEXT, b"still here?")
+            assert (await bystander.answer()).payload == b"still here?"
+    assert "Traceback" not in service.output().removeprefix(said_before)
+
+
 async def over(client: RawSocket) -> None:
     """Wait for the close frame, or for the end of a refused handshake."""
     if client.status == 101:
-        assert (await client.frame()).opcode == CLOSE
+        assert (await client.answer()).opcode == CLOSE
     else:
         assert await client.ended() == b""
 
@@ -86,6 +109,8 @@ POISONS = [
     consumer_returns,
     consumer_hangs,
     request_hangs,
+    clients_reset,
+    files_run_out,
 ]
 
 
@@ -98,12 +123,20 @@ async def test_after_a_poison_watchdog_and_cleanup_go_on(impatient, poison):
     await until(lambda: state(impatient)["sockets"] == 0)
 
 
+async def test_request_that_is_reset_in_its_midst_is_let_go_of_at_once(service):
+    """The event loop tells of the reset once, and Twisted then reads what had come before."""
+    before = open_files(service)
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", service.port)) as client:
+            client.sendall(b"GET /health HT")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await until(lambda: open_files(service) <= before, limit_seconds=10)  # before its time is up
+
+
 async def test_consumer_that_takes_no_message_any_more_is_closed(impatient):
     async with RawSocket(impatient.port, "/hang/late") as client:
         await client.send(TEXT, b"x" * 100_000)
-        while (frame := await client.frame()).opcode != CLOSE:
-            pass
-        assert frame.close[0] == 1011
+        assert (await client.answer()).close[0] == 1011
     await until(lambda: state(impatient)["sockets"] == 0)
 
 

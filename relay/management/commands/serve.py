@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import threading
+import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from relay.server.limits import BACKLOG
+from relay.server.limits import BACKLOG, THREADS_SECONDS
+
+logger = logging.getLogger(__name__)
 
 HELP = """Serve the gateway: WebSocket, server-sent events and HTTP, in one process on one core.
 
@@ -59,11 +64,22 @@ class Command(BaseCommand):
             application=application,
             endpoints=[_endpoint(options)],
             action_logger=None if options["no_access_log"] else log_access,
-            hands_over=options["fd"] is not None,
         )
         server.run()
+        _end_without_threads(server.exit_code)
         logging.shutdown()
         sys.exit(server.exit_code)
+
+
+def _end_without_threads(exit_code: int) -> None:
+    """End the process in a while if it has not ended by itself: Python waits for threads, however long they hang."""
+
+    def end() -> None:
+        time.sleep(THREADS_SECONDS)
+        logger.warning("a thread hangs, perhaps in the database: the process ends without it")
+        os._exit(exit_code)
+
+    threading.Thread(target=end, name="end", daemon=True).start()
 
 
 def _endpoint(options: dict[str, Any]) -> str:

@@ -1,0 +1,128 @@
+"""Where a server listens: addresses of its own, or a socket that somebody else has opened."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from typing import Any, Final, Protocol
+
+from twisted.internet import reactor as twisted_reactor
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+
+logger = logging.getLogger(__name__)
+
+reactor: Final[Any] = twisted_reactor  # to type checkers it is a module
+INHERITED: Final = "fd:fileno="
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+ABSENT: Final = frozenset({errno.EAGAIN, errno.ECONNABORTED, errno.ENOTCONN})  # another process has it, or it has left
+EXHAUSTED_PAUSE_SECONDS: Final = 1.0
+
+
+class NotListening(Exception):
+    """Nobody can be served: the address is taken, or the socket is none. Says so in words."""
+
+
+class Listener(Protocol):
+    """Accepts connections until it is stopped."""
+
+    address: str
+    is_shared: bool
+
+    async def stop(self) -> None:
+        """Accept no more."""
+
+
+async def listen(endpoint: str, factory: Any) -> Listener:
+    """Accept connections at a Twisted endpoint, and hand them to a Twisted protocol factory.
+
+    Raises:
+        NotListening: it is not possible.
+    """
+    if endpoint.startswith(INHERITED):
+        return SharedListener(int(endpoint.removeprefix(INHERITED)), factory)
+    try:
+        port = await serverFromString(reactor, endpoint).listen(factory).asFuture(asyncio.get_running_loop())
+    except CannotListenError as exc:
+        raise NotListening(str(exc)) from exc
+    return OwnListener(port)
+
+
+class OwnListener:
+    """Twisted's listening port, on an address that nobody else has."""
+
+    is_shared = False
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+        host = port.getHost()
+        self.address = host.name.decode() if isinstance(host, UNIXAddress) else _url(host.host, host.port)
+
+    async def stop(self) -> None:
+        """Accept no more; who is not accepted by now is refused."""
+        await maybeDeferred(self._port.stopListening).asFuture(asyncio.get_running_loop())
+
+
+class SharedListener:
+    """A listening socket that others have too: systemd, or the process that comes after this one.
+
+    Twisted's own would take it for one of IPv4, and at its end shut it down for everybody and remove its file.
+    """
+
+    is_shared = True
+
+    def __init__(self, number: int, factory: Any) -> None:
+        self._socket = _listening_socket(number)
+        self._factory = factory
+        self._pause: asyncio.TimerHandle | None = None
+        name = self._socket.getsockname()
+        self.address = _url(*name[:2]) if isinstance(name, tuple) else str(name)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self._accept)
+
+    async def stop(self) -> None:
+        """Accept no more; who is not accepted by now waits for the next process."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        """Accept one, so that those who share the socket get their part of a crowd."""
+        try:
+            connection, _ = self._socket.accept()
+            with connection:  # Twisted takes a duplicate
+                connection.setblocking(False)
+                reactor.adoptStreamConnection(connection.fileno(), connection.family, self._factory)
+        except OSError as exc:
+            if exc.errno in EXHAUSTED:
+                self._rest(exc)
+            elif exc.errno not in ABSENT:
+                raise
+
+    def _rest(self, reason: OSError) -> None:
+        """Accept nobody for a while: who comes waits, which is better than to be cut."""
+        logger.error("no connection can be accepted: %s", reason.strerror)
+        self._loop.remove_reader(self._socket)
+        self._pause = self._loop.call_later(EXHAUSTED_PAUSE_SECONDS, self._loop.add_reader, self._socket, self._accept)
+
+
+def _listening_socket(number: int) -> socket.socket:
+    try:
+        found = socket.socket(fileno=number)
+    except OSError as exc:
+        raise NotListening(
+            f"There is no socket with the number {number}: {exc.strerror}. systemd passes its first as 3."
+        ) from exc
+    if found.type != socket.SOCK_STREAM or not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise NotListening(f"The socket with the number {number} does not listen for connections.")
+    found.setblocking(False)
+    return found
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

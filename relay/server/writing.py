@@ -1,0 +1,107 @@
+"""Frames on their way out: what is sent in one turn of the event loop goes out at its end, in one piece.
+
+For each frame Twisted would ask the event loop to tell when the socket can be written to, and to tell no more: two
+system calls and a turn of the loop. Here the socket is tried; only what it does not take goes Twisted's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+logger = logging.getLogger(__name__)
+
+MAX_PIECES_BYTES: Final = 64 * 1024  # Twisted's own mark: above that the client's slowness must be felt
+
+
+class EndOfTurn:
+    """Calls functions at the end of the event loop's turn; all of them cost one handle."""
+
+    def __init__(self) -> None:
+        self._calls: list[Callable[[], None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # known when the server runs
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function once, soon. One that raises spoils nothing for the others."""
+        if not self._calls:
+            self._loop = self._loop or asyncio.get_running_loop()
+            self._loop.call_soon(self._call_all)
+        self._calls.append(function)
+
+    def _call_all(self) -> None:
+        calls, self._calls = self._calls, []
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                logger.exception("what was sent to a client could not be written")
+
+
+class Writing:
+    """The frames of one connection. ``transport`` is Twisted's, plain or TLS; it has no type.
+
+    ``is_full``: so much was written in this turn of the event loop that others must have theirs before more is.
+    """
+
+    __slots__ = ("_end_of_turn", "_pieces", "_size", "_transport", "is_full")
+
+    def __init__(self, transport: Any, end_of_turn: EndOfTurn) -> None:
+        self._transport = transport
+        self._end_of_turn = end_of_turn
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.is_full = False
+
+    def write(self, piece: bytes) -> None:
+        """Write at the end of this turn."""
+        if not self._pieces:
+            self._end_of_turn.call(self._end_turn)
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > MAX_PIECES_BYTES:
+            self.is_full = True
+            self.flush()
+
+    def flush(self) -> None:
+        """Write now: before anything else is written, and before the connection is closed."""
+        if not self._pieces:
+            return
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        transport = self._transport
+        if _is_idle(transport):
+            written = transport.writeSomeData(data)
+            if isinstance(written, int):  # else the connection is lost, as Twisted finds out below
+                data = data[written:]
+        if data:
+            transport.write(data)
+
+    def _end_turn(self) -> None:
+        self.is_full = False
+        self.flush()
+
+
+def data_frame(opcode: int, payload: bytes) -> bytes:
+    """Write a whole message as one frame (RFC 6455 §5.2); a server does not mask."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x80 | opcode, size)) + payload
+    if size < 0x10000:
+        return struct.pack("!BBH", 0x80 | opcode, 126, size) + payload
+    return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
+
+
+def _is_idle(transport: Any) -> bool:
+    """Is it an open TCP connection with nothing left to write?"""
+    return (
+        hasattr(transport, "writeSomeData")
+        and transport.connected
+        and not transport.disconnecting
+        and not transport._writeDisconnected
+        and not transport._tempDataLen
+        and len(transport.dataBuffer) == transport.offset
+    )

@@ -1,0 +1,108 @@
+"""How the server writes frames: in order, in one piece a turn of the loop, and no faster than the client takes them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from relay.server.writing import MAX_PIECES_BYTES, EndOfTurn, Writing, data_frame
+
+
+class Transport:
+    """Twisted's side: a socket with room for so many bytes, and a buffer behind it."""
+
+    connected = True
+    disconnecting = False
+    _writeDisconnected = False  # noqa: N815 - Twisted's name
+
+    def __init__(self, room=1_000_000):
+        self.room = room
+        self.sent = []
+        self.dataBuffer, self.offset = b"", 0
+        self._tempDataLen = 0
+        self.waiting = b""
+
+    def writeSomeData(self, data):
+        size = min(len(data), self.room)
+        self.room -= size
+        self.sent.append(data[:size])
+        return size
+
+    def write(self, data):
+        self.waiting += data
+        self._tempDataLen = len(self.waiting)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+def test_frame_is_what_an_independent_implementation_writes(opcode, size):
+    payload = b"x" * size
+    assert data_frame(opcode, payload) == Frame(opcode, payload).serialize(mask=False)
+
+
+async def test_frames_of_one_turn_go_out_together_at_its_end():
+    transport, other, end_of_turn = Transport(), Transport(), EndOfTurn()
+    writing, others = Writing(transport, end_of_turn), Writing(other, end_of_turn)
+    writing.write(b"a")
+    others.write(b"x")
+    writing.write(b"b")
+    assert transport.sent == []
+    await asyncio.sleep(0)
+    assert (transport.sent, other.sent) == ([b"ab"], [b"x"])
+    writing.write(b"c")
+    await asyncio.sleep(0)
+    assert transport.sent == [b"ab", b"c"]
+
+
+async def test_what_the_socket_does_not_take_waits_and_so_does_all_after_it():
+    transport = Transport(room=3)
+    writing = Writing(transport, EndOfTurn())
+    writing.write(b"abcdef")
+    await asyncio.sleep(0)
+    assert (transport.sent, transport.waiting) == ([b"abc"], b"def")
+    transport.room = 100
+    writing.write(b"g")
+    await asyncio.sleep(0)
+    assert (transport.sent, transport.waiting) == ([b"abc"], b"defg"), "never overtaken"
+
+
+async def test_much_in_one_turn_is_not_held_back():
+    transport = Transport(room=0)
+    writing = Writing(transport, EndOfTurn())
+    writing.write(b"x" * (MAX_PIECES_BYTES + 1))
+    assert len(transport.waiting) == MAX_PIECES_BYTES + 1, "so that flow control sees it in this very turn"
+
+
+async def test_flush_writes_at_once_and_once():
+    transport = Transport()
+    writing = Writing(transport, EndOfTurn())
+    writing.write(b"a")
+    writing.flush()
+    assert transport.sent == [b"a"]
+    await asyncio.sleep(0)
+    assert transport.sent == [b"a"]
+
+
+@pytest.mark.parametrize("state", ["connected", "disconnecting", "_writeDisconnected", "writeSomeData"])
+async def test_connection_that_is_ending_or_is_no_tcp_is_left_to_twisted(state):
+    transport = Transport()
+    if state == "writeSomeData":
+        transport.writeSomeData = lambda data: OSError("lost")  # Twisted returns what it does not raise
+    else:
+        setattr(transport, state, not getattr(transport, state))
+    writing = Writing(transport, EndOfTurn())
+    writing.write(b"a")
+    await asyncio.sleep(0)
+    assert (transport.sent, transport.waiting) == ([], b"a")
+
+
+async def test_connection_that_cannot_be_written_to_holds_up_no_other(caplog):
+    broken, transport, end_of_turn = Transport(), Transport(), EndOfTurn()
+    broken.writeSomeData = None
+    Writing(broken, end_of_turn).write(b"secret")
+    Writing(transport, end_of_turn).write(b"a")
+    await asyncio.sleep(0)
+    assert transport.sent == [b"a"]
+    assert [record.message for record in caplog.records] == ["what was sent to a client could not be written"]
