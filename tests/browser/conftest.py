@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright, expect
 
 from tests.browser import chromium
+
+LIMIT_MS = 20_000
+expect.set_options(timeout=LIMIT_MS)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

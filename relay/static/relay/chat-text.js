@@ -74,6 +74,7 @@ function proseBlocks(body) {
 /** @param {Block} block */
 function blockElement(block) {
   const element = block.kind === 'code' ? codeElement(block) : proseElement(block.text);
+  if (block.kind === 'prose') element.dir = 'auto'; // Arabic and Hebrew begin on the right; code never does
   element.dataset.kind = block.kind;
   keys.set(element, keyOf(block));
   return element;

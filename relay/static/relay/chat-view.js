@@ -215,6 +215,7 @@ export class Conversation {
 /** @param {string} text */
 function messageElement(text) {
   const element = make('div', 'message', text);
+  element.dir = 'auto';
   element.setAttribute('role', 'group');
   element.setAttribute('aria-label', 'Message');
   return element;

@@ -26,7 +26,7 @@ export interface SendOptions {
   onBusy?: 'enqueue' | 'reject' | 'interrupt';
   /** `user_message`, or a kind that the gateway forwards to the agent. */
   type?: string;
-  /** Makes it safe to send the same message twice. Default: a random one. */
+  /** Makes it safe to send the same message twice: it is one turn. Default: a random one. */
   clientMessageId?: string;
   /** Further fields, sent as they are. */
   [field: string]: unknown;

@@ -80,7 +80,7 @@ export class Turn {
   /** @type {GatewayError | null} */
   error = null;
   _isSent = false;
-  /** The server says that it ended; its frames are on their way, or gone. */
+  /** The server does not know it as running or queued: its last frames are on their way, or gone. */
   _isOver = false;
   _accepted = deferred();
   _done = deferred();
@@ -193,6 +193,7 @@ export class GatewayClient {
     this.#epoch = options.cursor?.epoch ?? null;
     this.#offset = options.cursor?.offset ?? null;
     globalThis.addEventListener?.('online', this.#onOnline);
+    globalThis.addEventListener?.('offline', this.#onOffline);
     globalThis.document?.addEventListener('visibilitychange', this.#onVisible);
     this.#open();
   }
@@ -226,13 +227,17 @@ export class GatewayClient {
   }
 
   /**
-   * Send a message; it is kept and sent again over new connections until the server has it, and answered once.
+   * Send a message; it is kept and sent again over new connections until the server has it, and answered once. An id
+   * that is under way already gives the turn that it has.
    *
    * @param {string | undefined} content
    * @param {SendOptions} options
    */
   send(content, { onBusy, type = 'user_message', clientMessageId = newId(), ...fields } = {}) {
     if (!CLIENT_MESSAGE_ID.test(clientMessageId)) throw new TypeError('clientMessageId: 1 to 128 of A-Z a-z 0-9 : _ -');
+    const underWay = [...this.#unaccepted.values(), ...this.#turns.values()];
+    const known = underWay.find((turn) => turn.clientMessageId === clientMessageId);
+    if (known) return known;
     const message = { ...fields, type, content, client_message_id: clientMessageId, on_busy: onBusy };
     const turn = new Turn(this, message);
     if (this.#state.state === 'closed') {
@@ -357,6 +362,7 @@ export class GatewayClient {
     if (this.#state.state === 'closed') return;
     clearTimeout(this.#reconnectTimer);
     globalThis.removeEventListener?.('online', this.#onOnline);
+    globalThis.removeEventListener?.('offline', this.#onOffline);
     globalThis.document?.removeEventListener('visibilitychange', this.#onVisible);
     this.#hangUp();
     this.#setState({ ...why, state: 'closed' });
@@ -376,6 +382,11 @@ export class GatewayClient {
   #onOnline = () => {
     if (this.#state.state === 'waiting') this.wake();
     else this.#lost({ code: 'network_changed' }, 0); // the old line may look open for minutes
+  };
+
+  #onOffline = () => {
+    // The line is dead, which its silence would show a minute later; if it is not, the next one opens at once.
+    if (this.#state.state === 'open') this.#lost({ code: 'network_changed' }, 0);
   };
 
   #onVisible = () => {
@@ -426,6 +437,8 @@ export class GatewayClient {
       this.#epoch = frame.epoch;
       this.#offset = frame.after;
     }
+    const live = [this.#activeId, ...(frame.queued ?? [])];
+    for (const turn of this.#turns.values()) turn._isOver = !live.includes(turn.id);
     this.#watchLine((frame.heartbeat_seconds ?? 0) * 1000 * SILENT_HEARTBEATS);
     this.#state = { state: 'open' };
     for (const turn of this.#unaccepted.values()) this.#sendTurn(turn);
@@ -439,9 +452,11 @@ export class GatewayClient {
     this.#epoch = frame.epoch;
     this.#offset = frame.offset;
     this.#snapshot = frame;
-    this.#failMissedTurns(frame.turn_id);
+    for (const turn of this.#turns.values()) if (turn._isOver && turn.id !== frame.turn_id) this.#forget(turn);
     if (frame.turn_id) this.#showSnapshot(frame, this.#turn(frame.turn_id));
     else this.#emit('snapshot', frame, null);
+    const others = [...this.#turns.keys()].filter((id) => id !== frame.turn_id);
+    if (this.#welcome?.after !== null && others.length) this.#lost({ code: 'gap' }, 0); // a new welcome tells of them
   }
 
   /** @param {Frame} frame @param {Turn} turn */
@@ -456,13 +471,14 @@ export class GatewayClient {
   #receiveLogFrame(frame) {
     const last = this.#offset ?? 0;
     if (frame.offset <= last) return; // seen already
-    if ((frame.from_offset ?? frame.offset) !== last + 1) return this.#lost({ code: 'gap' }, 0);
+    const isToken = frame.type === 'assistant_message'; // other kinds may have a `from_offset` of their own
+    if (((isToken && frame.from_offset) || frame.offset) !== last + 1) return this.#lost({ code: 'gap' }, 0);
     this.#offset = frame.offset;
     this.#snapshot = null;
     const turn = this.#turn(frame.turn_id, frame.client_message_id);
     if (turn.status !== 'running') this.#begin(turn);
-    if (frame.type === 'error' || (frame.type === 'assistant_message' && frame.is_final)) this.#endTurn(turn, frame);
-    else if (frame.type === 'assistant_message') this.#receiveToken(frame, turn);
+    if (frame.type === 'error' || (isToken && frame.is_final)) this.#endTurn(turn, frame);
+    else if (isToken) this.#receiveToken(frame, turn);
     else if (frame.type === 'user_message' || frame.type === 'notice') this.#emit(frame.type, frame, turn);
     else this.#emit('event', frame, turn);
   }
@@ -561,13 +577,7 @@ export class GatewayClient {
     this.#emit(error ? 'error' : 'final', frame, turn);
   }
 
-  /** Fail turns whose end lies in a part of the log that is gone. @param {string | null} keptTurnId */
-  #failMissedTurns(keptTurnId) {
-    const live = [keptTurnId, this.#welcome?.active?.turn_id, ...(this.#welcome?.queued ?? [])];
-    for (const turn of this.#turns.values()) if (!live.includes(turn.id)) this.#forget(turn);
-  }
-
-  /** @param {Turn} turn */
+  /** Let go of a turn whose end is no longer kept; one that somebody looks at fails. @param {Turn} turn */
   #forget(turn) {
     if (turn.clientMessageId || turn.status === 'running') {
       this.#fail(turn, 'replay_gap', 'The rest of this answer is no longer kept by the server. Ask again for a new one.');
