@@ -1,0 +1,229 @@
+"""Live sessions: what goes on in all processes, seen and acted upon. To see and to act are separate permissions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Final, cast
+
+from asgiref.sync import sync_to_async
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.admin.utils import quote, unquote
+from django.contrib.auth.models import AbstractBaseUser, User
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from relay import lifecycle
+from relay.api_json import refusal
+from relay.client_messages import is_session_id
+from relay.events import operator_events
+from relay.exceptions import RelayError, StoreUnavailable
+from relay.lifecycle import Gateway
+from relay.models import LiveSession
+from relay.patience import in_time, seen_through
+from relay.viewers import listed_fields
+
+logger = logging.getLogger(__name__)
+
+MAX_SESSIONS: Final = 500  # on the page; more would not be read
+WATCH_SECONDS: Final = 600.0  # then a browser that watches is asked for its login again, without being shown
+VIEW: Final = "relay.view_livesession"
+ACT: Final = "relay.act_on_livesession"
+
+Act = Callable[[Gateway, str], Awaitable[str]]
+View = Callable[..., Any]  # a coroutine of a response; Django's types do not know that views may be such
+
+
+async def _stop(gateway: Gateway, session_id: str) -> str:
+    ack = await gateway.layer.cancel(session_id)
+    return "There was nothing to stop." if ack.turn_id is None else f"Stopped turn {ack.turn_id}."
+
+
+async def _clear(gateway: Gateway, session_id: str) -> str:
+    return f"Queued turns that will not run: {await gateway.layer.clear_queue(session_id)}."
+
+
+async def _disconnect(gateway: Gateway, session_id: str) -> str:
+    await gateway.control.disconnect(session_id)
+    return "Disconnected the viewers."
+
+
+async def _delete(gateway: Gateway, session_id: str) -> str:
+    was_there = await gateway.control.delete(session_id)
+    return "Deleted the session and its transcripts." if was_there else "There was nothing to delete."
+
+
+async def _tell(gateway: Gateway, content: str) -> str:
+    await gateway.control.tell(content)
+    return f"Notice: {content}"
+
+
+ACTS: Final[dict[str, Act]] = {"stop": _stop, "clear": _clear, "disconnect": _disconnect, "delete": _delete}
+
+
+def operators_only(permission: str) -> Callable[[View], View]:
+    """Let in whoever is logged in, on the staff, and has the permission; everybody else gets 403, in JSON.
+
+    An asynchronous view cannot be wrapped by the admin's own ``admin_view``.
+    """
+
+    def wrap(view: View) -> View:
+        @wraps(view)
+        async def ask(self: LiveSessionAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            user = await request.auser()
+            if not (user.is_active and user.is_staff and await sync_to_async(_has)(user, permission)):
+                return JsonResponse({"detail": "Log in as somebody who may do this."}, status=403)
+            try:
+                response: HttpResponseBase = await view(self, request, *args, **kwargs)
+            except RelayError as exc:
+                return refusal(exc)
+            return response
+
+        return ask
+
+    return wrap
+
+
+def _has(user: AbstractBaseUser, permission: str) -> bool:
+    return cast(User, user).has_perms({VIEW, permission})
+
+
+@admin.register(LiveSession)
+class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at run time
+    """The Live sessions pages. Arguments that are ``Any`` are Django's own."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Give the pages, what keeps them current, and what acts; none of the admin's own, which need a table."""
+        site = self.admin_site
+
+        def page(view: Any) -> Any:
+            return site.admin_view(require_GET(view))
+
+        return [
+            path("", page(self.list_page), name="relay_livesession_changelist"),
+            path("data", require_GET(self.data), name="relay_livesession_data"),
+            path("notice", require_POST(self.notice), name="relay_livesession_notice"),
+            path("session/<object_id>/", page(self.session_page), name="relay_livesession_change"),
+            path("session/<object_id>/data", require_GET(self.session_data), name="relay_livesession_session"),
+            path("session/<object_id>/events", require_GET(self.events), name="relay_livesession_events"),
+            path("session/<object_id>/act/<name>", require_POST(self.act), name="relay_livesession_act"),
+        ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # to act is another permission
+
+    # Pages.
+
+    def list_page(self, request: HttpRequest) -> HttpResponse:
+        """Show all sessions; the page fetches them itself."""
+        return self._page(request, "change_list", "Live sessions", max_sessions=MAX_SESSIONS)
+
+    def session_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show one session; the page watches its log itself."""
+        session_id = _session_id(object_id)
+        history = LogEntry.objects.filter(
+            content_type__app_label="relay", content_type__model="livesession", object_id=session_id
+        ).select_related("user")[:10]
+        return self._page(
+            request, "change_form", session_id, session_id=session_id, quoted_id=quote(session_id), history=history
+        )
+
+    def _page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+        user = cast(User, request.user)
+        if not user.has_perm(VIEW):
+            raise PermissionDenied
+        return TemplateResponse(
+            request,
+            f"admin/relay/livesession/{template}.html",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": title,
+                "may_act": user.has_perm(ACT),
+                **context,
+            },
+        )
+
+    # What the pages fetch.
+
+    @operators_only(VIEW)
+    async def data(self, request: HttpRequest) -> HttpResponseBase:
+        """List the sessions of all processes, those with work first."""
+        gateway = await lifecycle.current()
+        found, more = await in_time(gateway.layer.active("", MAX_SESSIONS))
+        sessions = [{**listed_fields(state), "url": _url(state.session_id)} for state in found]
+        return JsonResponse({"sessions": sessions, "is_all": not more})
+
+    @operators_only(VIEW)
+    async def session_data(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Describe one session; null if there is none."""
+        gateway = await lifecycle.current()
+        state = await in_time(gateway.layer.find(_session_id(object_id)))
+        return JsonResponse({"session": None if state is None else listed_fields(state)})
+
+    @operators_only(VIEW)
+    async def events(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Stream the session's log."""
+        return operator_events(request, _session_id(object_id), seconds=WATCH_SECONDS)
+
+    # What acts.
+
+    @operators_only(ACT)
+    async def act(self, request: HttpRequest, object_id: str, name: str) -> HttpResponseBase:
+        """Stop, clear, disconnect or delete, and write down who did, even one who does not wait for the end."""
+        session_id, act = _session_id(object_id), ACTS.get(name)
+        if act is None:
+            raise Http404
+        flag = DELETION if name == "delete" else CHANGE
+        doing = act(await lifecycle.current(), session_id)
+        words = await seen_through(self._done(request, session_id, flag, f"{name} it", doing))
+        return JsonResponse({"words": words})
+
+    @operators_only(ACT)
+    async def notice(self, request: HttpRequest) -> HttpResponseBase:
+        """Show words to everybody, and write down who did."""
+        content = request.POST.get("content", "").strip()
+        if not content:
+            return JsonResponse({"words": "Say something first."}, status=400)
+        telling = _tell(await lifecycle.current(), content)
+        await seen_through(self._done(request, "everybody", CHANGE, f"say: {content}", telling))
+        return JsonResponse({"words": "Sent to everybody who is connected."})
+
+    async def _done(self, request: HttpRequest, name: str, flag: int, wish: str, doing: Awaitable[str]) -> str:
+        """Wait until it is done, and write down who did, and also what may or may not have been done."""
+        try:
+            words = await in_time(doing)
+        except StoreUnavailable:
+            words = f"Asked to {wish}; the store did not answer, so it may or may not have been done."
+            await self._write_down(request, name, flag, words)
+            raise
+        await self._write_down(request, name, flag, words)
+        return words
+
+    async def _write_down(self, request: HttpRequest, name: str, flag: int, words: str) -> None:
+        user_id = cast(int, (await request.auser()).pk)
+        logger.info("operator %s, session %s: %s", user_id, name, words.partition(":")[0])
+        await sync_to_async(LogEntry.objects.log_actions)(
+            user_id, [LiveSession(session_id=name)], flag, words, single_object=True
+        )
+
+
+def _session_id(object_id: str) -> str:
+    """Read the session's name from the admin's addresses."""
+    session_id = unquote(object_id)
+    if not is_session_id(session_id):
+        raise Http404
+    return session_id
+
+
+def _url(session_id: str) -> str:
+    return reverse("admin:relay_livesession_change", args=[quote(session_id)])

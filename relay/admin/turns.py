@@ -1,0 +1,97 @@
+"""Ended turns: found, read like a conversation, exported. Nobody changes them here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import truncatechars
+from django.utils.html import format_html
+
+from relay.admin.chart import GOOD, draw
+from relay.admin.export import as_csv
+from relay.models import Turn
+
+TURNS_BEFORE: Final = 2  # of the session, shown above the one that is read
+TURNS_AFTER: Final = 6
+
+
+@admin.register(Turn)
+class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at run time
+    """The Turns pages. Arguments that are ``Any`` are Django's own."""
+
+    list_display = ("when", "end", "session", "asked", "first_token", "duration", "tokens")
+    list_filter = ("reason", "ended_at")
+    search_fields = ("=session_id", "=turn_id", "=subject", "message", "answer")
+    search_help_text = "A session, turn or user by its whole name, or words of a message or an answer."
+    date_hierarchy = "ended_at"
+    list_per_page = 50
+    show_full_result_count = False
+    actions = ("export",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """List turns under the picture of the last hour."""
+        return super().changelist_view(request, {**(extra_context or {}), "chart": draw(datetime.now(UTC))})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show a turn within its conversation."""
+        turn = self.get_object(request, object_id)
+        context = {"conversation": _conversation(turn) if turn is not None else []}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
+
+    @admin.action(description="Export as CSV", permissions=["view"])
+    def export(self, request: HttpRequest, turns: QuerySet[Turn]) -> Any:
+        """Answer with the chosen turns as a file."""
+        return as_csv(turns)
+
+    @admin.display(description="ended", ordering="ended_at")
+    def when(self, turn: Turn) -> str:
+        return f"{turn.ended_at:%Y-%m-%d %H:%M:%S}"
+
+    @admin.display(description="session", ordering="session_id")
+    def session(self, turn: Turn) -> str:
+        who = format_html('<br><span class="quiet">{}</span>', turn.subject) if turn.subject else ""
+        return format_html("{}{}", turn.session_id, who)
+
+    @admin.display(description="message")
+    def asked(self, turn: Turn) -> str:
+        return truncatechars(turn.message, 80)
+
+    @admin.display(description="end", ordering="reason")
+    def end(self, turn: Turn) -> str:
+        kind = turn.reason if turn.reason in GOOD else "failed"
+        return format_html('<span class="relay-end relay-{}">{}</span>', kind, turn.reason)
+
+    @admin.display(description="first token", ordering="first_token_seconds")
+    def first_token(self, turn: Turn) -> str:
+        return _seconds(turn.first_token_seconds)
+
+    @admin.display(description="duration", ordering="duration_seconds")
+    def duration(self, turn: Turn) -> str:
+        return _seconds(turn.duration_seconds)
+
+
+def _conversation(turn: Turn) -> list[Turn]:
+    """Give the turns of the same session around this one, in the order in which they ended."""
+    session = Turn.objects.filter(session_id=turn.session_id).exclude(pk=turn.pk)
+    before = session.filter(ended_at__lte=turn.ended_at).order_by("-ended_at", "-pk")[:TURNS_BEFORE]
+    after = session.filter(ended_at__gt=turn.ended_at).order_by("ended_at", "pk")[:TURNS_AFTER]
+    return [*reversed(before), turn, *after]
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f} s"

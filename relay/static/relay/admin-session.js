@@ -1,0 +1,134 @@
+// One live session: its state, its frames as they arrive, and what an operator may do.
+
+import { Speeds, counted, duration, element, send, state, watch } from './admin-common.js';
+
+const MAX_TURNS = 50; // shown; older ones make room
+const page = document.querySelector('.relay-live');
+const list = document.getElementById('relay-frames');
+const line = document.getElementById('relay-state');
+const speeds = new Speeds();
+const turns = new Map();
+
+watch(page.dataset.session, ({ session }) => {
+  if (session === null) {
+    line.textContent = 'There is no such session now.';
+    return;
+  }
+  const speed = speeds.of(session);
+  line.textContent = '';
+  const mark = element('span', `relay-end relay-${state(session)}`, state(session));
+  const facts = [
+    `${session.queued.length} queued`,
+    `${counted(session.viewers, 'viewer')} (with you)`,
+    ...(session.active && speed !== null ? [`${Math.round(speed)} tokens/s`] : []),
+    `quiet for ${duration(session.idle_seconds)}`,
+    `begun ${duration(session.age_seconds)} ago`,
+    `frame ${session.offset}`,
+  ];
+  line.append(mark, ` ${facts.join(' · ')}`);
+});
+
+document.getElementById('relay-acts')?.addEventListener('submit', (event) => {
+  event.preventDefault();
+  const { formAction, dataset } = event.submitter;
+  if (!dataset.question || window.confirm(dataset.question)) send(event.target, formAction);
+});
+
+follow();
+
+function follow() {
+  list.replaceChildren();
+  turns.clear();
+  const source = new EventSource(page.dataset.events);
+  source.onmessage = ({ data }) => {
+    const frame = JSON.parse(data);
+    if (frame.type === 'disconnect' && frame.code === 'unauthorized') {
+      source.close();
+      follow(); // the login is asked for again; the log is shown anew
+    } else {
+      atTheEnd(() => show(frame));
+    }
+  };
+}
+
+function show(frame) {
+  switch (frame.type) {
+    case 'welcome':
+      break;
+    case 'snapshot':
+      if (frame.turn_id) say(frame.turn_id, frame.content ?? '', { isWhole: true });
+      if (frame.finish_reason) end(frame.turn_id, frame.error?.code ?? frame.finish_reason);
+      break;
+    case 'user_message':
+      ask(frame);
+      break;
+    case 'assistant_message':
+      if (frame.is_final) end(frame.turn_id, frame.finish_reason === 'stop' ? 'answered' : frame.finish_reason);
+      else say(frame.turn_id, frame.token);
+      break;
+    case 'error':
+      end(frame.turn_id, frame.code, frame.content);
+      break;
+    default:
+      event(frame);
+  }
+}
+
+function turn(turnId) {
+  if (!turns.has(turnId)) {
+    const item = element('li');
+    list.append(item);
+    turns.set(turnId, { item, answer: null });
+    if (turns.size > MAX_TURNS) {
+      const [oldest] = turns.keys();
+      turns.get(oldest).item.remove();
+      turns.delete(oldest);
+    }
+  }
+  return turns.get(turnId);
+}
+
+function bubble(className, name, text) {
+  const made = element('article', className);
+  made.append(element('h3', '', name), element('div', '', text));
+  return made;
+}
+
+function ask(frame) {
+  const { turn_id: turnId, offset, type, ...message } = frame;
+  const text = typeof message.content === 'string' ? message.content : JSON.stringify({ type, ...message });
+  turn(turnId).item.append(bubble('relay-message', 'User', text));
+}
+
+function say(turnId, text, { isWhole = false } = {}) {
+  const shown = turn(turnId);
+  if (shown.answer === null) {
+    const made = bubble('relay-answer', 'Agent', '');
+    shown.answer = made.lastChild;
+    shown.item.append(made);
+  }
+  if (isWhole) shown.answer.textContent = text;
+  else shown.answer.append(text);
+}
+
+function end(turnId, reason, words = '') {
+  const isGood = reason === 'answered' || reason === 'cancelled';
+  const facts = element('p', 'relay-facts');
+  facts.append(element('span', `relay-end relay-${isGood ? reason : 'failed'}`, reason), ` ${words}`);
+  turn(turnId).item.append(facts);
+}
+
+function event(frame) {
+  const { turn_id: turnId, offset, ...shown } = frame;
+  const made = element('p', 'relay-event', JSON.stringify(shown));
+  if (turnId) turn(turnId).item.append(made);
+  else list.append(made);
+}
+
+/** Change the page, and stay at its end if that is where the reader is. */
+function atTheEnd(change) {
+  const root = document.scrollingElement;
+  const isThere = root.scrollHeight - root.scrollTop - root.clientHeight < 60;
+  change();
+  if (isThere) root.scrollTop = root.scrollHeight;
+}

@@ -1,0 +1,74 @@
+// The list of live sessions, kept current.
+
+import { Speeds, counted, duration, element, send, state, watch } from './admin-common.js';
+
+const ORDER = ['cancelling', 'running', 'queued', 'idle'];
+const page = document.querySelector('.relay-live');
+const body = document.getElementById('relay-sessions');
+const summary = document.getElementById('relay-summary');
+const filter = document.getElementById('relay-filter');
+const speeds = new Speeds();
+const rows = new Map();
+let sessions = [];
+
+watch(page.dataset.sessions, (found) => {
+  sessions = found.sessions
+    .map((session) => ({ ...session, state: state(session), speed: speeds.of(session) }))
+    .sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.idle_seconds - b.idle_seconds);
+  speeds.keep(sessions);
+  document.getElementById('relay-more').hidden = found.is_all;
+  show();
+});
+
+filter.addEventListener('input', show);
+
+document.getElementById('relay-notice')?.addEventListener('submit', async (event) => {
+  event.preventDefault();
+  if (await send(event.target, event.target.action)) event.target.elements.content.value = '';
+});
+
+function show() {
+  const working = sessions.filter((session) => session.state !== 'idle').length;
+  const viewers = sessions.reduce((sum, session) => sum + session.viewers, 0);
+  summary.textContent = `${counted(sessions.length, 'session')}, ${working} with work, ${counted(viewers, 'viewer')}`;
+  const shown = sessions.filter((session) => session.session_id.includes(filter.value.trim()));
+  const names = new Set(shown.map((session) => session.session_id));
+  for (const [name, row] of rows) {
+    if (!names.has(name)) {
+      row.remove();
+      rows.delete(name);
+    }
+  }
+  shown.forEach((session, place) => {
+    const row = rows.get(session.session_id) ?? newRow(session);
+    fill(row, session);
+    if (body.children[place] !== row) body.insertBefore(row, body.children[place] ?? null);
+  });
+}
+
+function newRow(session) {
+  const row = element('tr');
+  const name = element('th', 'field-session');
+  const link = element('a', '', session.session_id);
+  link.href = session.url;
+  name.append(link);
+  const cell = element('td');
+  cell.append(element('span'));
+  row.append(name, cell, ...Array.from({ length: 5 }, () => element('td', 'relay-number')));
+  rows.set(session.session_id, row);
+  return row;
+}
+
+function fill(row, session) {
+  const mark = row.children[1].firstChild;
+  mark.className = `relay-end relay-${session.state}`;
+  mark.textContent = session.state;
+  const numbers = [
+    session.queued.length,
+    session.viewers,
+    session.speed === null || session.state === 'idle' ? '' : Math.round(session.speed),
+    duration(session.idle_seconds),
+    duration(session.age_seconds),
+  ];
+  numbers.forEach((number, place) => { row.children[place + 2].textContent = number; });
+}

@@ -1,0 +1,204 @@
+"""The Turns pages of the admin, on every database."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+
+from relay.admin.chart import MINUTES, draw
+from relay.admin.export import harmless
+from relay.models import Turn
+
+LIST = "/admin/relay/turn/"
+NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
+
+
+def turn(turn_id, **fields):
+    given = {
+        "session_id": "s-1",
+        "message": f"message of {turn_id}",
+        "answer": f"answer of {turn_id}",
+        "reason": "answered",
+        "tokens": 7,
+        "first_token_seconds": 0.5,
+        "duration_seconds": 2.0,
+        "worker": "host:1",
+        "started_at": NOW,
+        "ended_at": NOW,
+    }
+    return Turn.objects.create(turn_id=turn_id, **{**given, **fields})
+
+
+@pytest.fixture
+def person(database, settings, client):
+    """Log somebody in with these permissions and give their browser."""
+    settings.ROOT_URLCONF = "tests.admin_urls"
+    settings.GATEWAY = {**settings.GATEWAY, "ADMIN": "true"}
+    settings.STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+
+    def log_in(*permissions, **fields):
+        user = User.objects.create_user("ann", is_staff=True, **fields)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def reader(person):
+    return person("view_turn")
+
+
+def shown(response):
+    assert response.status_code == 200
+    return [row.turn_id for row in response.context["cl"].result_list]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", {"a", "b", "c"}),
+        ("?q=s-2", {"c"}),
+        ("?q=ann", {"b"}),
+        ("?q=b", {"b"}),
+        ("?q=answer+of+a", {"a"}),
+        ("?q=MESSAGE+of", {"a", "b", "c"}),
+        ("?reason=cancelled", {"c"}),
+        ("?ended_at__year=2025", {"c"}),
+        ("?q=nothing+like+that", set()),
+    ],
+)
+def test_turns_are_found_by_name_words_end_and_date(reader, query, found):
+    turn("a")
+    turn("b", subject="ann", message="x", answer="message of somebody")
+    turn("c", session_id="s-2", reason="cancelled", answer="message of old", ended_at=NOW - timedelta(days=365))
+    assert set(shown(reader.get(LIST + query))) == found
+
+
+def test_turn_reads_like_a_conversation_with_its_neighbours(reader):
+    for number in range(12):
+        turn(f"t{number}", ended_at=NOW + timedelta(minutes=number), answer=f"line\n<b>{number}</b>")
+    turn("elsewhere", session_id="s-2")
+    this = Turn.objects.get(turn_id="t5")
+    page = reader.get(reverse("admin:relay_turn_change", args=[this.pk]))
+    assert [row.turn_id for row in page.context["conversation"]] == [f"t{number}" for number in range(3, 12)]
+    text = page.content.decode()
+    assert "&lt;b&gt;5&lt;/b&gt;" in text
+    assert text.count('aria-current="true"') == 1
+    assert "<textarea" not in text
+
+
+def test_turn_that_is_not_there_leads_back(reader):
+    assert reader.get(reverse("admin:relay_turn_change", args=[99])).status_code == 302
+
+
+@pytest.mark.parametrize("permissions", [(), ("view_livesession",), ("view_user",)])
+def test_who_may_not_see_turns_does_not(person, permissions):
+    browser = person(*permissions)
+    row = turn("a")
+    for path in (LIST, reverse("admin:relay_turn_change", args=[row.pk])):
+        assert browser.get(path).status_code == 403
+
+
+def test_who_is_not_logged_in_is_asked_to(database, client, settings, person):
+    assert client.get(LIST).headers["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize("path", [f"{LIST}add/", f"{LIST}1/delete/"])
+def test_nobody_adds_or_deletes_turns_here(person, path):
+    browser = person(is_superuser=True)
+    turn("a")
+    assert browser.get(path).status_code in (302, 403)
+    assert browser.post(path, {"post": "yes"}).status_code in (302, 403)
+    assert Turn.objects.count() == 1
+
+
+def test_nobody_changes_a_turn_here(person):
+    browser = person(is_superuser=True)
+    row = turn("a")
+    browser.post(reverse("admin:relay_turn_change", args=[row.pk]), {"answer": "forged"})
+    row.refresh_from_db()
+    assert row.answer == "answer of a"
+
+
+def exported(browser, turns):
+    data = {"action": "export", "_selected_action": [row.pk for row in turns]}
+    response = browser.post(LIST, data)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert "attachment" in response.headers["Content-Disposition"]
+
+    async def read():
+        return b"".join([chunk async for chunk in response.streaming_content])
+
+    return list(csv.DictReader(io.StringIO(async_to_sync(read)().decode("utf-8-sig"))))
+
+
+def test_chosen_turns_are_exported_as_they_are(reader):
+    rows = [turn("a", message='say "hi",\nplease', subject="ann"), turn("b", tokens=None, started_at=None)]
+    turn("not chosen")
+    table = exported(reader, rows)
+    assert {line["turn_id"] for line in table} == {"a", "b"}
+    line = next(line for line in table if line["turn_id"] == "a")
+    assert (line["message"], line["subject"], line["tokens"]) == ('say "hi",\nplease', "ann", "7")
+    assert line["ended_at"] == NOW.isoformat()
+    line = next(line for line in table if line["turn_id"] == "b")
+    assert (line["tokens"], line["started_at"]) == ("", "")
+
+
+def test_export_runs_no_formula(reader):
+    [line] = exported(reader, [turn("a", message="=HYPERLINK(1)", answer="@x")])
+    assert (line["message"], line["answer"]) == ("'=HYPERLINK(1)", "'@x")
+
+
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@a", "\ta", "\ra", "\na"])
+def test_what_a_spreadsheet_would_run_gets_an_apostrophe(cell):
+    assert harmless(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize("cell", ["", "1", "a=b", "'=1", "ü"])
+def test_other_cells_stay_as_they_are(cell):
+    assert harmless(cell) == cell
+
+
+def test_chart_counts_the_last_hour_by_the_minute(database):
+    for seconds in (0.1, 0.2, 0.3, 0.4, 4.0):
+        turn(f"t{seconds}", first_token_seconds=seconds)
+    turn("failed", reason="upstream_eof", first_token_seconds=None)
+    turn("stopped", reason="cancelled", ended_at=NOW - timedelta(minutes=59), first_token_seconds=0.0)
+    turn("too old", ended_at=NOW - timedelta(minutes=60))
+    drawing = draw(NOW)
+    assert (drawing["turns"], drawing["errors"], drawing["most"]) == (7, 1, 6)
+    first, *between, last = drawing["bars"]
+    assert len(drawing["bars"]) == MINUTES
+    assert last["title"].startswith("12:00: turns 6, errors 1, first token 0.29 s / 4 s"), (
+        "of 0.1, 0.2, 0.3, 0.4 and 4 s, within 5 %"
+    )
+    assert first["title"].startswith("11:01: turns 1, errors 0, first token 0")
+    assert all(bar["height"] == 0 for bar in between)
+    assert last["height"] == 6 * first["height"] == 6 * last["failed_height"]
+    assert drawing["slowest"] == "5 s"
+    assert drawing["p50"].count("M") == 2  # a line does not lead over minutes without turns
+    assert drawing["p50"].count("h0") == 2, "and where it would be a point, there is a dot"
+
+
+def test_chart_of_an_empty_hour_is_empty(database):
+    drawing = draw(NOW)
+    assert (drawing["turns"], drawing["errors"], drawing["half"], drawing["p95"]) == (0, 0, "–", "")
+
+
+def test_chart_stands_on_the_list_and_takes_one_query(reader, django_assert_num_queries):
+    turn("a", ended_at=datetime.now(UTC))
+    assert '<svg class="relay-chart"' in reader.get(LIST).content.decode()
+    with django_assert_num_queries(1):
+        draw(datetime.now(UTC))
