@@ -1,0 +1,240 @@
+"""Looks whether a gateway with these settings can work, and says what to do where it cannot: ``manage.py doctor``."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import secrets
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+from asgiref.sync import sync_to_async
+from django.core.checks import run_checks
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from redis.exceptions import RedisError
+
+from relay.agent import MESSAGE_PATH
+from relay.conf import PREFIX, conf
+from relay.exceptions import StoreUnavailable
+from relay.layers.redis_connection import RedisConnection, pack
+from relay.layers.redis_wire import Reply
+from relay.lifecycle import session_layer
+
+LIMIT_SECONDS: Final = 5.0
+ROUND_TRIPS: Final = 20
+SLOW_SECONDS: Final = 0.01  # every token waits for a round trip
+SKEW_SECONDS: Final = 1.0  # what tickets and credentials that expire can bear
+MIN_REDIS: Final = 7
+MIN_VALKEY: Final = 8
+_REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_ABSENCES: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+
+
+class Level(enum.StrEnum):
+    """How it looks."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at; ``advice``: what to do about it, if anything."""
+
+    level: Level
+    subject: str
+    words: str
+    advice: str = ""
+
+
+async def examine(*, for_deployment: bool = False) -> AsyncIterator[Finding]:
+    """Look at everything; at the settings alone if one is wrong, because all else is built on them."""
+    for finding in await sync_to_async(_settings)(for_deployment=for_deployment):
+        yield finding
+    if any(True for _ in conf.problems()):
+        return
+    async for finding in _agent():
+        yield finding
+    for index, url in enumerate(conf.redis_urls):
+        async for finding in _store(f"store {index + 1}" if len(conf.redis_urls) > 1 else "store", url):
+            yield finding
+    async for finding in _layer():
+        yield finding
+    yield await sync_to_async(_database)()
+
+
+# The settings.
+
+
+def _settings(*, for_deployment: bool) -> list[Finding]:
+    """Run the system checks."""
+    found = [message for message in run_checks(include_deployment_checks=for_deployment) if not message.is_silenced()]
+    if not found:
+        return [Finding(Level.OK, "settings", "the system checks find nothing")]
+    return [
+        Finding(
+            Level.PROBLEM if message.is_serious() else Level.WARNING,
+            f"settings ({message.id})",
+            str(message.msg),
+            str(message.hint or ""),
+        )
+        for message in found
+    ]
+
+
+# The agent.
+
+
+async def _agent() -> AsyncIterator[Finding]:
+    """Send the agent a message without content: it is not answered, but its key is looked at, or it is not."""
+    host = urlsplit(conf.agent_url).netloc.rpartition("@")[2]
+    async with httpx.AsyncClient(base_url=conf.agent_url, timeout=LIMIT_SECONDS, trust_env=False) as http:
+        began_at = time.monotonic()
+        try:
+            status = await _status(http, conf.internal_api_keys[0])
+        except httpx.HTTPError as exc:
+            words = f"nobody answers at {host} ({type(exc).__name__})"
+            yield Finding(Level.PROBLEM, "agent", words, f"Is it running? Is {PREFIX}AGENT_URL right, seen from here?")
+            return
+        milliseconds = (time.monotonic() - began_at) * 1000
+        yield _judge_status(status, host, milliseconds)
+        if status not in _REFUSALS and status not in _ABSENCES and await _status(http, secrets.token_hex()) == status:
+            words = "takes a message with any key"
+            yield Finding(Level.WARNING, "agent", words, "Let it compare X-Internal-Auth, or keep others from it.")
+
+
+async def _status(http: httpx.AsyncClient, key: str) -> int:
+    """Give the status of its answer; what else it says is not read."""
+    headers = {"X-Internal-Auth": key, "Accept": "text/event-stream", "Content-Type": "application/json"}
+    async with http.stream("POST", MESSAGE_PATH, headers=headers, content=b"{}") as response:
+        return response.status_code
+
+
+def _judge_status(status: int, host: str, milliseconds: float) -> Finding:
+    if status in _REFUSALS:
+        advice = f"Give both the same key. The gateway sends the first of {PREFIX}INTERNAL_API_KEY."
+        return Finding(Level.PROBLEM, "agent", f"refuses the gateway's key ({status})", advice)
+    if status in _ABSENCES:
+        advice = f"{PREFIX}AGENT_URL must be what stands before {MESSAGE_PATH}; a proxy must let POST through."
+        return Finding(Level.PROBLEM, "agent", f"has no {MESSAGE_PATH} ({status})", advice)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Finding(Level.PROBLEM, "agent", f"fails ({status})", "Its own log says why.")
+    return Finding(Level.OK, "agent", f"{host} takes the key ({status} to an empty message, {milliseconds:.0f} ms)")
+
+
+# The store.
+
+
+async def _store(subject: str, url: str) -> AsyncIterator[Finding]:
+    link = RedisConnection(url, timeout_seconds=LIMIT_SECONDS)
+    host = urlsplit(url).netloc.rpartition("@")[2] or urlsplit(url).path
+    try:
+        seconds, skews = [], []
+        for _ in range(ROUND_TRIPS):
+            began_at, asked_at = time.monotonic(), time.time()
+            (moment,) = await _exchange(link, "TIME")
+            seconds.append(time.monotonic() - began_at)
+            skews.append(int(moment[0]) + int(moment[1]) / 1e6 - asked_at - seconds[-1] / 2)
+        (server, memory) = await _exchange(link, "INFO server", "INFO memory")
+    except ValueError as exc:
+        words = f"{host} does not let us look: {exc}"
+        yield Finding(Level.PROBLEM, subject, words, "Let its user run TIME and INFO (ACL: +time +info).")
+        return
+    except (RedisError, OSError) as exc:
+        words = f"{host} does not answer ({type(exc).__name__})"
+        yield Finding(Level.PROBLEM, subject, words, f"Is it running? Is {PREFIX}REDIS_URL right, with its password?")
+        return
+    finally:
+        await link.close()
+    for finding in _judge_store(host, seconds, skews, {**_info(server), **_info(memory)}):
+        yield msgspec.structs.replace(finding, subject=subject)
+
+
+async def _exchange(link: RedisConnection, *commands: str) -> list[Reply]:
+    replies: list[Reply] = []
+    await link.exchange([pack(*command.split()) for command in commands], replies)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise ValueError(str(reply))
+    return replies
+
+
+def _info(reply: bytes) -> dict[str, str]:
+    """Read INFO's reply: lines of ``name:value``."""
+    lines = (line.partition(":") for line in reply.decode().splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+def _judge_store(host: str, seconds: list[float], skews: list[float], info: dict[str, str]) -> Iterator[Finding]:
+    middle, slowest = statistics.median(seconds), max(seconds)
+    words = f"{host}: {middle * 1000:.2f} ms a round trip, {slowest * 1000:.2f} ms the slowest of {len(seconds)}"
+    if middle > SLOW_SECONDS:
+        yield Finding(Level.WARNING, "", words, "Every token waits for one. Bring the store nearer; look at its load.")
+    else:
+        yield Finding(Level.OK, "", words)
+    skew = statistics.median(skews)
+    words = f"its clock and this machine's are {abs(skew):.3f} s apart"
+    if abs(skew) > SKEW_SECONDS:
+        advice = "Let both keep time (NTP). Leases go by the store's clock alone; tickets and credentials do not."
+        yield Finding(Level.WARNING, "", words, advice)
+    else:
+        yield Finding(Level.OK, "", words)
+    name, least = ("valkey", MIN_VALKEY) if "valkey_version" in info else ("redis", MIN_REDIS)
+    version = info.get(f"{name}_version", "0")
+    if int(version.partition(".")[0]) < least:
+        yield Finding(Level.PROBLEM, "", f"{name} {version}", "Redis 7 or Valkey 8 is the oldest that works.")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        advice = "A full store then forgets conversations in mid-answer. Set maxmemory-policy to noeviction."
+        yield Finding(Level.PROBLEM, "", f"its maxmemory-policy is {policy}", advice)
+
+
+async def _layer() -> AsyncIterator[Finding]:
+    """Write, announce and hear, as a gateway does."""
+    layer = session_layer()
+    name = type(layer).__name__
+    if not layer.survives_process:
+        yield Finding(Level.OK, "sessions", f"are kept in the gateway's own process ({name}), and end with it")
+        return
+    try:
+        await layer.start()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await layer.check()
+            began_at = time.monotonic()
+            await layer.check_announcements()
+    except (StoreUnavailable, TimeoutError):
+        advice = "May its user run scripts, write, and subscribe to channels? Is there room (maxmemory)?"
+        yield Finding(Level.PROBLEM, "sessions", "a script or an announcement did not come through", advice)
+    else:
+        milliseconds = (time.monotonic() - began_at) * 1000
+        yield Finding(Level.OK, "sessions", f"are kept in the store; an announcement takes {milliseconds:.1f} ms")
+    finally:
+        await layer.close()
+
+
+# The database.
+
+
+def _database() -> Finding:
+    if not conf.transcripts:
+        return Finding(Level.OK, "database", f"is not asked for transcripts ({PREFIX}TRANSCRIPTS=false)")
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as exc:
+        words = f"does not answer ({type(exc).__name__})"
+        advice = f"Is {PREFIX}DATABASE_URL right? Answers go on without it, but are not kept."
+        return Finding(Level.PROBLEM, "database", words, advice)
+    finally:
+        connection.close()
+    if missing:
+        words = f"lacks migrations ({len(missing)}), so transcripts are lost"
+        return Finding(Level.PROBLEM, "database", words, "Run: python manage.py migrate")
+    return Finding(Level.OK, "database", f"{connection.vendor}, up to date")

@@ -1,0 +1,74 @@
+"""``manage.py doctor``: can a gateway with these settings work, and if not, what is to be done?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from argparse import ArgumentParser
+from typing import Any, Final
+
+import msgspec
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.text import Text
+
+from relay.doctor import Finding, Level, examine
+from relay.management.help import with_examples
+from relay.management.terminal import counted
+
+STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+FOUND: Final = 1
+HELP: Final = """Look whether a gateway with these settings can work, and say what to do where it cannot.
+
+Run it where the gateway runs, with the gateway's environment; the gateway itself need not run. It runs the system
+checks, sends the agent an empty message to see whether it takes the key (no answer begins), measures the store's round
+trips and clock, sends itself an announcement, and looks for migrations that the database lacks.
+
+exit codes: 0 nothing stands in the way (there may be warnings), 1 a problem was found, 2 wrong usage.
+"""
+EXAMPLES: Final = """examples:
+  manage.py doctor                         look, and read what to do
+  manage.py doctor --json                  for programs: one object a line
+  manage.py doctor --deploy                also what is unsafe in production
+  manage.py doctor && manage.py serve      start only what can work
+"""
+
+
+class Command(BaseCommand):
+    """Shows each finding as it comes."""
+
+    help = HELP
+    requires_system_checks = ()  # they are among what it shows
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        """Show examples under the help. (``kwargs`` are Django's.)"""
+        return with_examples(super().create_parser(prog_name, subcommand, **kwargs), EXAMPLES)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Say how to answer."""
+        parser.add_argument("--json", action="store_true", help="one object a line")
+        parser.add_argument("--deploy", action="store_true", help="run the system checks for a deployment too")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Look, and end with a code that says whether there are problems."""
+        problems = asyncio.run(self._show_all(as_json=options["json"], for_deployment=options["deploy"]))
+        if problems:
+            raise CommandError(f"{counted(problems, 'problem')} found.", returncode=FOUND)
+
+    async def _show_all(self, *, as_json: bool, for_deployment: bool) -> int:
+        console = Console(file=self.stdout, soft_wrap=True, highlight=False)  # type: ignore[arg-type]  # it writes
+        problems = 0
+        async for finding in examine(for_deployment=for_deployment):
+            problems += finding.level is Level.PROBLEM
+            if as_json:
+                self.stdout.write(json.dumps(msgspec.structs.asdict(finding)))
+            else:
+                console.print(_line(finding))
+        return problems
+
+
+def _line(finding: Finding) -> Text:
+    line = Text.assemble((f"{finding.level:<8}", STYLES[finding.level]), f" {finding.subject}: {finding.words}")
+    if finding.advice:
+        line.append(f"\n         → {finding.advice}", "dim" if finding.level is Level.OK else "")
+    return line

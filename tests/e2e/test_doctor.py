@@ -1,0 +1,116 @@
+"""``manage.py doctor`` against real parts: what is well, and for each thing that is not, what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from channels.layers import channel_layers
+
+from relay.doctor import Level, examine
+from tests import processes
+from tests.faults.valkey import Valkey
+from tests.processes import KEY, ROOT
+
+
+def run(*arguments, **settings):
+    """Run the command in an environment."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY__")}
+    env.pop("DJANGO_SETTINGS_MODULE", None)
+    env |= {f"GATEWAY__{name}": value for name, value in {"INTERNAL_API_KEY": KEY, **settings}.items()}
+    command = [sys.executable, "manage.py", "doctor", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def look(settings, demo_agent):
+    """Look in this process, with other settings; give what is not well, by subject."""
+
+    async def examined(**texts):
+        given = {"AGENT_URL": demo_agent.http_url, "TRANSCRIPTS": "false", **texts}
+        settings.GATEWAY = {**settings.GATEWAY, **given}
+        if urls := texts.get("REDIS_URL"):
+            backend = {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"urls": [urls]}}
+            settings.CHANNEL_LAYERS = {"default": backend}
+        channel_layers.backends = {}
+        found = [finding async for finding in examine()]
+        return {finding.subject: finding for finding in found if finding.level is not Level.OK}
+
+    yield examined
+    channel_layers.backends = {}
+
+
+def test_the_command_where_all_is_well(demo_agent, tmp_path):
+    with Valkey() as valkey:
+        env = {"AGENT_URL": demo_agent.http_url, "REDIS_URL": valkey.url, "TRANSCRIPTS": "false"}
+        done = run("--json", **env)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {entry["level"] for entry in found} == {"ok"}
+    assert {entry["subject"] for entry in found} == {"settings", "agent", "store", "sessions", "database"}
+
+
+def test_the_command_for_people_where_something_is_wrong(tmp_path):
+    done = run(AGENT_URL="http://127.0.0.1:9", DATABASE_URL=f"sqlite:///{tmp_path}/db")
+    assert done.returncode == 1
+    shown = done.stdout
+    assert "problem  agent: nobody answers at 127.0.0.1:9" in shown
+    assert "\n         → Is it running?" in shown
+    assert "→ Run: python manage.py migrate" in shown
+    assert done.stderr.strip() == "CommandError: 2 problems found."
+
+
+def test_the_command_with_a_wrong_setting_looks_no_further():
+    done = run("--deploy", MAX_QUEUE="many")
+    assert done.returncode == 1
+    assert "GATEWAY__MAX_QUEUE must be a whole number" in done.stdout
+    assert "agent" not in done.stdout
+
+
+async def test_in_memory_there_is_no_store_to_look_at(look):
+    assert await look() == {}
+
+
+async def test_an_agent_with_another_key(look):
+    finding = (await look(INTERNAL_API_KEY="another-key"))["agent"]
+    assert (finding.level, finding.words) == (Level.PROBLEM, "refuses the gateway's key (401)")
+    assert "the same key" in finding.advice
+    assert "another-key" not in finding.words + finding.advice
+
+
+async def test_an_agent_that_takes_any_key(look, scripted_agent):
+    finding = (await look(AGENT_URL=scripted_agent.http_url))["agent"]
+    assert (finding.level, finding.words) == (Level.WARNING, "takes a message with any key")
+
+
+async def test_an_agent_that_is_elsewhere(look, demo_agent):
+    finding = (await look(AGENT_URL=f"{demo_agent.http_url}/nowhere"))["agent"]
+    assert (finding.level, finding.words) == (Level.PROBLEM, "has no /agent/message/stream (404)")
+
+
+async def test_a_store_that_does_not_answer(look):
+    address = f"127.0.0.1:{processes.free_port()}"
+    found = await look(REDIS_URL=f"redis://user:a-password@{address}/0")
+    assert set(found) == {"store", "sessions"}
+    assert found["store"].words.startswith(f"{address} does not answer")
+    assert "a-password" not in str(found)
+
+
+async def test_a_store_that_does_not_say_how_it_is(look):
+    with Valkey() as valkey:
+        valkey.command("ACL", "SETUSER", "default", "-info")
+        found = await look(REDIS_URL=valkey.url)
+    assert "does not let us look" in found["store"].words
+    assert "+info" in found["store"].advice
+
+
+async def test_a_store_that_forgets_and_does_not_let_us_subscribe(look):
+    with Valkey() as valkey:
+        valkey.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        valkey.command("ACL", "SETUSER", "default", "resetchannels")
+        found = await look(REDIS_URL=valkey.url)
+    assert found["store"].words == "its maxmemory-policy is allkeys-lru"
+    assert "subscribe" in found["sessions"].advice
