@@ -1,0 +1,37 @@
+"""``manage.py drop``: erase a session."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from relay.management.operator import OperatorCommand, add_session, add_yes
+from relay.operator_client import OperatorClient, Refused
+
+
+class Command(OperatorCommand):
+    """Erases one session."""
+
+    help = """Erase a session: its turns end, its viewers are told, its log and its transcripts are gone.
+
+There is no way back, so a person is asked first.
+"""
+    examples = """  manage.py drop s-123
+  manage.py drop s-123 --yes
+"""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Say which."""
+        add_session(parser)
+        add_yes(parser)
+
+    def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
+        """Erase it."""
+        self.confirm(f"Erase session {options['session']} and its transcripts?", options)
+        try:
+            client.delete(options["session"])
+        except Refused as exc:
+            if exc.status == 404:
+                raise Refused(f"There is no session {options['session']}.", 404) from exc
+            raise
+        self.stdout.write(f"Session {options['session']} is erased.")

@@ -1,0 +1,116 @@
+"""``manage.py sessions``: what lives in the gateway."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from relay.management.operator import OperatorCommand, add_json
+from relay.management.terminal import counted, duration
+from relay.operator_client import Fields, OperatorClient
+
+COLUMNS: Final = ("session", "state", "queue", "viewers", "frames/s", "quiet", "age")
+STYLES: Final = {"running": "green", "cancelling": "yellow", "queued": "cyan", "idle": "dim"}
+WATCH_SECONDS: Final = 1.0
+
+
+class Command(OperatorCommand):
+    """Shows them once, or again and again."""
+
+    help = "List the live sessions: what each does, who watches, since when it is quiet. Those with work come first.\n"
+    examples = """  manage.py sessions                 once, as a table
+  manage.py sessions --watch         again each second, until Ctrl-C
+  manage.py sessions --json          for programs: a list of objects
+  manage.py sessions | cut -f1       not on a terminal: columns between tabs
+"""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Say how to show them."""
+        parser.add_argument("--watch", action="store_true", help="again each second, with frames a second")
+        add_json(parser)
+
+    def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
+        """List, once or for ever."""
+        views = _views(client) if options["watch"] else iter([_View({}, client.sessions(), 0.0)])
+        if options["json"]:
+            for view in views:
+                self.write_json(view.sessions)
+        elif self.is_seen:
+            self._show(views)
+        else:
+            for view in views:
+                self.stdout.write("\n".join("\t".join(row) for row in (COLUMNS, *view.rows())))
+
+    def _show(self, views: Iterator[_View]) -> None:
+        console = Console(file=sys.stdout)
+        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+            for view in views:
+                live.update(view.table(), refresh=True)
+
+
+class _View:
+    """The sessions at one moment, and how far each log was at the moment before."""
+
+    def __init__(self, before: dict[str, int], sessions: list[Fields], seconds: float) -> None:
+        self.sessions = sorted(sessions, key=lambda session: (_ORDER[_state(session)], session["idle_seconds"]))
+        self.offsets = {f"{session['session_id']} {session['epoch']}": session["offset"] for session in sessions}
+        self._before = before
+        self._seconds = seconds
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        for session in self.sessions:
+            yield (
+                session["session_id"],
+                _state(session),
+                str(len(session["queued"])),
+                str(session["viewers"]),
+                self._speed(f"{session['session_id']} {session['epoch']}"),
+                duration(session["idle_seconds"]),
+                duration(session["age_seconds"]),
+            )
+
+    def table(self) -> Table:
+        table = Table(title=self._title(), title_justify="left", title_style="bold")
+        for column in COLUMNS:
+            table.add_column(column, justify="left" if column in ("session", "state") else "right", no_wrap=True)
+        for row in self.rows():
+            table.add_row(*row, style=STYLES[row[1]])
+        return table
+
+    def _title(self) -> str:
+        states = [_state(session) for session in self.sessions]
+        working = len(states) - states.count("idle")
+        viewers = sum(session["viewers"] for session in self.sessions)
+        return f"{counted(len(states), 'session')}, {working} with work, {counted(viewers, 'viewer')}"
+
+    def _speed(self, name: str) -> str:
+        if name not in self._before or not self._seconds:
+            return ""
+        return f"{(self.offsets[name] - self._before[name]) / self._seconds:.0f}"
+
+
+_ORDER: Final = {"cancelling": 0, "running": 1, "queued": 2, "idle": 3}
+
+
+def _state(session: Fields) -> str:
+    if session["active"]:
+        return str(session["active"]["status"])
+    return "queued" if session["queued"] else "idle"
+
+
+def _views(client: OperatorClient) -> Iterator[_View]:
+    before: dict[str, int] = {}
+    looked_at = 0.0
+    while True:
+        now = time.monotonic()
+        view = _View(before, client.sessions(), now - looked_at)
+        yield view
+        before, looked_at = view.offsets, now
+        time.sleep(WATCH_SECONDS)

@@ -1,0 +1,40 @@
+"""``manage.py ticket``: let a browser open one session."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from relay.management.operator import OperatorCommand, add_json, add_session
+from relay.operator_client import OperatorClient
+
+
+class Command(OperatorCommand):
+    """Issues a ticket."""
+
+    help = """Issue a ticket: it lets a browser open one session, once, within a short time. For trying things out; your
+application asks for tickets by POST api/v1/tickets. It means something only with GATEWAY__WS_AUTH=ticket.
+"""
+    examples = """  manage.py ticket s-123
+  manage.py ticket s-123 --subject ann --seconds 300
+  websocat "ws://127.0.0.1:8000/ws/s-123/?ticket=$(manage.py ticket s-123)"
+"""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Say for what, for whom, and for how long."""
+        add_session(parser)
+        parser.add_argument("--subject", help="whom it makes its holder")
+        parser.add_argument(
+            "--seconds", type=int, help="how long it is good, at most a day (default: GATEWAY__TICKET_SECONDS)"
+        )
+        add_json(parser)
+
+    def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
+        """Issue it; alone on its line, so that a script can use it."""
+        issued = client.ticket(options["session"], options["subject"], options["seconds"])
+        if options["json"]:
+            self.write_json(issued)
+            return
+        self.stdout.write(issued["ticket"])
+        if self.is_seen:
+            self.stderr.write(f"Good once, within {issued['expires_in']} seconds.")

@@ -1,0 +1,103 @@
+"""What the operator's commands have in common: where the gateway is, and how a command ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any, ClassVar, Final
+
+from django.core.management.base import BaseCommand, CommandError
+
+from relay.client_messages import is_session_id
+from relay.conf import SettingInvalid
+from relay.management.help import with_examples
+from relay.operator_client import Fields, OperatorClient, Refused, Unreachable
+
+REFUSED: Final = 1
+WRONG_USAGE: Final = 2
+UNREACHABLE: Final = 3
+CODES: Final = """
+It asks a running gateway over REST with the first key of GATEWAY__INTERNAL_API_KEY; with several gateways over one
+store, any of them. exit codes: 0 done, 1 refused or nothing found, 2 wrong usage, 3 no gateway answers there.
+"""
+
+
+def session_id(text: str) -> str:
+    """Read the name of a session."""
+    if not is_session_id(text):
+        raise ArgumentTypeError("a session's name has 1 to 128 of A-Z a-z 0-9 . _ : ~ @ -")
+    return text
+
+
+def address(text: str) -> str:
+    """Read where a gateway is."""
+    if not re.match(r"https?://[^/?#]", text):
+        raise ArgumentTypeError("an address begins with http:// or https://")
+    return text
+
+
+class OperatorCommand(BaseCommand):
+    """A command that asks a gateway. Subclasses say what in ``ask``; Django's arguments are of any type."""
+
+    examples: ClassVar[str]
+    requires_system_checks = ()  # the gateway's settings are not its business; its key is
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        """Show examples under the help."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.description = f"{self.help}{CODES}"
+        parser.add_argument(
+            "--url", type=address, default="http://127.0.0.1:8000", help="of the gateway (default: %(default)s)"
+        )
+        return with_examples(parser, f"examples:\n{self.examples}")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Ask, and end with a code that says how it went."""
+        try:
+            with OperatorClient(options["url"]) as client:
+                self.ask(client, options)
+        except Refused as exc:
+            raise CommandError(str(exc), returncode=REFUSED) from exc
+        except Unreachable as exc:
+            raise CommandError(str(exc), returncode=UNREACHABLE) from exc
+        except SettingInvalid as exc:
+            raise CommandError(str(exc), returncode=WRONG_USAGE) from exc
+        except KeyboardInterrupt:
+            self.stdout.write("")
+
+    def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
+        """Do what the command is for."""
+        raise NotImplementedError  # pragma: no cover - each command has its own
+
+    @property
+    def is_seen(self) -> bool:
+        """Does a person look at the output?"""
+        return bool(self.stdout.isatty())
+
+    def confirm(self, question: str, options: dict[str, Any]) -> None:
+        """Ask a person before what cannot be undone; a script is taken at its word."""
+        if options["yes"] or not sys.stdin.isatty():
+            return
+        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+            raise CommandError("Nothing was done.", returncode=REFUSED)
+
+    def write_json(self, value: Fields | list[Fields]) -> None:
+        """Write for a program."""
+        self.stdout.write(json.dumps(value))
+
+
+def add_session(parser: ArgumentParser) -> None:
+    """Take the name of a session."""
+    parser.add_argument("session", type=session_id, help="the session's id")
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """Offer an answer for programs."""
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+
+
+def add_yes(parser: ArgumentParser) -> None:
+    """Offer not to be asked."""
+    parser.add_argument("--yes", action="store_true", help="do not ask first")

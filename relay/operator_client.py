@@ -1,0 +1,151 @@
+"""What the operator's commands say to a running gateway, over REST: so they work whatever keeps its sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import httpx
+
+from relay import json_text
+from relay.conf import conf
+from relay.event_stream import EventStreamDecoder
+
+REPLY_SECONDS: Final = 15.0  # above what the gateway itself allows its store
+PAGE: Final = 1_000
+MAX_EVENT_BYTES: Final = 16_777_216  # a snapshot may be as long as the longest answer
+
+Fields = dict[str, Any]  # a JSON object
+
+
+class Refused(Exception):
+    """The gateway said no; ``str`` says why. ``status`` is HTTP's."""
+
+    def __init__(self, words: str, status: int) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class Unreachable(Exception):
+    """Nobody answers there."""
+
+
+class OperatorClient:
+    """A connection to one gateway."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=f"{self._url}/api/v1",
+            headers={"X-Internal-Auth": conf.internal_api_keys[0]},
+            timeout=REPLY_SECONDS,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def sessions(self) -> list[Fields]:
+        """List the live sessions, all of them."""
+        found: list[Fields] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._object("GET", "/sessions", params={"cursor": cursor, "limit": PAGE})
+            found += page["sessions"]
+            cursor = page["next"]
+        return found
+
+    def cancel(self, session_id: str, turn_id: str | None) -> Fields:
+        """Stop a turn; give what became of it."""
+        return self._object("POST", f"{_path(session_id)}/cancel", json={"turn_id": turn_id})
+
+    def delete(self, session_id: str) -> None:
+        """Erase a session.
+
+        Raises:
+            Refused: with status 404, if there is none.
+        """
+        self._ask("DELETE", _path(session_id))
+
+    def tell(self, content: str, session_id: str | None) -> None:
+        """Show words to everybody, or to one session."""
+        self._ask("POST", "/notice", json={"content": content, "session_id": session_id})
+
+    def drain(self, *, everywhere: bool) -> None:
+        """End the process that answers, or all."""
+        self._ask("POST", "/drain", json={"everywhere": everywhere})
+
+    def ticket(self, session_id: str, subject: str | None, seconds: int | None) -> Fields:
+        """Issue a ticket."""
+        wish = {"session_id": session_id, "subject": subject, "expires_in": seconds}
+        return self._object("POST", "/tickets", json=wish)
+
+    def frames(self, session_id: str, after: str) -> Iterator[tuple[Fields, str]]:
+        """Give a session's frames as they come, each with the cursor behind it, until the line ends."""
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": after}
+        decoder = EventStreamDecoder(MAX_EVENT_BYTES)
+        with (
+            self._unreachable_said(),
+            self._http.stream(
+                "GET", f"{_path(session_id)}/events", headers=headers, timeout=httpx.Timeout(REPLY_SECONDS, read=None)
+            ) as response,
+        ):
+            if response.status_code == 204:
+                raise Refused("This conversation was deleted.", 204)
+            if not response.is_success:
+                response.read()
+                raise self._refusal(response)
+            for chunk in response.iter_raw():
+                for event in decoder.feed(chunk):
+                    yield json_text.decode(event.data), event.last_event_id
+
+    def _object(self, method: str, path: str, **options: Any) -> Fields:
+        response = self._ask(method, path, **options)
+        try:
+            fields: Fields = response.json()
+        except ValueError as exc:
+            raise self._no_gateway(response) from exc
+        return fields
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:  # Any: httpx' own
+        with self._unreachable_said():
+            response = self._http.request(method, path, **options)
+        if not response.is_success:
+            raise self._refusal(response)
+        return response
+
+    def _refusal(self, response: httpx.Response) -> Refused | Unreachable:
+        """Say why the gateway said no; an answer without words is none of a gateway."""
+        if response.status_code == 401:
+            words = "The gateway refuses the key. GATEWAY__INTERNAL_API_KEY must be the same here as there."
+            return Refused(words, 401)
+        try:
+            fields = response.json()
+            if fields.get("code") == "store_unavailable":  # its words are for clients, whose message it was
+                return Refused("The gateway cannot reach its store. Is Redis well? Ask: manage.py doctor", 503)
+            if fields.get("detail") == "bad request":  # what it says to a Host that is not its own
+                name = response.request.url.host
+                return Refused(f"The gateway is not called {name}: add that to its GATEWAY__ALLOWED_HOSTS.", 400)
+            return Refused(fields.get("content") or fields["detail"], response.status_code)
+        except (ValueError, AttributeError, KeyError):
+            return self._no_gateway(response)
+
+    def _no_gateway(self, response: httpx.Response) -> Unreachable:
+        words = f"what is there answers {response.status_code}, in words of its own"
+        return Unreachable(f"No gateway answers at {self._url}: {words}. Say where it is with --url.")
+
+    @contextmanager
+    def _unreachable_said(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as exc:
+            raise Unreachable(f"No gateway answers at {self._url}. Is it running? Say where with --url.") from exc
+
+
+def _path(session_id: str) -> str:
+    return f"/sessions/{quote(session_id, safe='')}"
