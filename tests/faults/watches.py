@@ -1,0 +1,28 @@
+"""What a worker knows of the session, and when it knows all there is."""
+
+from __future__ import annotations
+
+import asyncio
+
+from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis_watch import Watch
+from tests.buffer.turns import LIMIT_SECONDS, S
+
+
+def watch_of(layer: RedisSessionLayer) -> Watch:
+    """The session as a worker knows it; somebody watches it there, or did a moment ago."""
+    watch = layer._store(S).watched(S)
+    assert watch is not None
+    return watch
+
+
+def make_deaf(layer: RedisSessionLayer) -> None:
+    """Lose every announcement from now on; the line itself stays."""
+    layer._store(S)._subscriber._on_message = lambda channel, data: None
+
+
+async def waits(layer: RedisSessionLayer) -> None:
+    """Wait until the viewer has read all there is: from now on, only an announcement tells it of more."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not watch_of(layer)._waiters._waiting:
+            await asyncio.sleep(0)
