@@ -1,0 +1,283 @@
+"""Every entrance, with every credential, from every origin: who gets in, who is told what, and what the agent sees."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import itertools
+import json
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from relay import tickets
+from tests import processes
+from tests.clients import V1, SocketClient
+from tests.http_clients import API
+
+ALLOWED = "https://allowed.example"
+ORIGINS = ("none", "own", "allowed", "foreign", "null", "malformed")
+GOOD_ORIGINS = ("none", "own", "allowed")
+CREDENTIALS = (
+    "none", "wrong key", "default key", "wrong ticket", "expired", "used", "another session's", "another subject's",
+    "right ticket", "right key",
+)  # fmt: skip
+BODY = b'{"content":"canary of the matrix","session_id":"s"}'
+
+
+@pytest.fixture(scope="module", params=["serve", "uvicorn"])
+def gateway(request: pytest.FixtureRequest, scripted_agent: processes.Process) -> Iterator[processes.Process]:
+    settings = {
+        "WS_AUTH": "ticket",
+        "SECRET_KEY": "only-for-tests",  # as in tests/settings.py: tickets are made here
+        "ALLOWED_ORIGINS": ALLOWED,
+        "CHAT_PAGE": "true",
+        "ADMIN": "true",
+    }
+    with processes.gateway(request.param, scripted_agent.http_url, **settings) as gateway:
+        yield gateway
+
+
+_names = itertools.count(1)
+
+
+@dataclass
+class Case:
+    """One try: a session of its own, a credential and an origin."""
+
+    gateway: processes.Process
+    credential: str
+    origin: str
+
+    def __post_init__(self) -> None:
+        self.session_id = f"matrix-{self.gateway.port}-{next(_names)}"
+        self.ticket = self._ticket()
+
+    def _ticket(self) -> str:
+        match self.credential:
+            case "wrong ticket":
+                return tickets.issue(self.session_id, None, 60)[:-4] + "AAAA"
+            case "expired":
+                return tickets.issue(self.session_id, None, -1)
+            case "another session's":
+                return tickets.issue("elsewhere", None, 60)
+            case "another subject's":
+                return tickets.issue(self.session_id, "eve", 60)
+            case "used" | "right ticket":
+                return tickets.issue(self.session_id, "ada", 60)
+        return ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        keys = {"wrong key": "wrong", "default key": "change-me-internal-key", "right key": processes.KEY}
+        key = keys.get(self.credential)
+        return {"X-Internal-Auth": key} if key else {}
+
+    @property
+    def origin_header(self) -> str | None:
+        own = f"http://127.0.0.1:{self.gateway.port}"
+        texts = {"own": own, "allowed": ALLOWED, "foreign": "https://evil.example", "null": "null"}
+        return {**texts, "malformed": "http://[x"}.get(self.origin)
+
+    async def prepare(self) -> None:
+        """Use a ticket up, or let another open the session first."""
+        if self.credential in ("used", "another subject's"):
+            ticket = self.ticket if self.credential == "used" else tickets.issue(self.session_id, "ada", 60)
+            async with SocketClient(f"{self.gateway.ws_url}/ws/{self.session_id}/?ticket={ticket}"):
+                pass
+
+    def __str__(self) -> str:
+        return f"{self.credential}, origin {self.origin}"
+
+
+def cases(gateway: processes.Process) -> Iterator[Case]:
+    return (Case(gateway, credential, origin) for credential in CREDENTIALS for origin in ORIGINS)
+
+
+def asked_sessions(agent: processes.Process) -> set[str]:
+    with urllib.request.urlopen(f"{agent.http_url}/requests") as response:
+        return {request["json"]["session_id"] for request in json.load(response)["requests"]}
+
+
+# Sockets.
+
+
+async def open_plain(case: Case) -> int | str:
+    url = f"{case.gateway.ws_url}/ws/{case.session_id}/?ticket={case.ticket}"
+    try:
+        async with SocketClient(url, origin=case.origin_header, additional_headers=case.headers) as browser:
+            await browser.ask("canary of the matrix")
+            return "open"
+    except InvalidStatus as refused:
+        return refused.response.status_code
+
+
+async def open_v1(case: Case) -> int | str:
+    url = f"{case.gateway.ws_url}/ws/{case.session_id}/"
+    encoded = base64.urlsafe_b64encode(case.ticket.encode()).decode().rstrip("=")
+    offered = [V1, f"gateway.ticket.{encoded}"] if encoded else [V1]
+    try:
+        async with SocketClient(url, offered, origin=case.origin_header, additional_headers=case.headers) as browser:
+            assert browser.connection.subprotocol == V1
+            frame = await browser.frame()
+            if frame["type"] == "welcome":
+                await browser.ask("canary of the matrix")
+                return "open"
+            assert frame["type"] == "disconnect"
+            return await browser.close_code() or 0
+    except InvalidStatus as refused:
+        return refused.response.status_code
+
+
+def expected_of_socket(case: Case, refusals: dict[str, int]) -> tuple[int | str, ...]:
+    if case.origin == "malformed":
+        return (400, 403)  # daphne's parser refuses it before we see it
+    if case.origin not in GOOD_ORIGINS:
+        return (403,)
+    if case.credential in ("right ticket", "right key"):
+        return ("open",)
+    return (refusals.get(case.credential, refusals["else"]),)
+
+
+@pytest.mark.parametrize(
+    ("open_socket", "refusals"),
+    [(open_plain, {"else": 403}), (open_v1, {"else": 4401, "another subject's": 4403})],
+    ids=["plain", "v1"],
+)
+async def test_sockets(gateway, scripted_agent, open_socket, refusals):
+    opened = set()
+    for case in cases(gateway):
+        await case.prepare()
+        outcome = await open_socket(case)
+        assert outcome in expected_of_socket(case, refusals), f"{case}: {outcome}"
+        if outcome == "open":
+            opened.add(case.session_id)
+    ours = {session_id for session_id in asked_sessions(scripted_agent) if f"-{gateway.port}-" in session_id}
+    assert opened <= ours
+    assert len(opened) == 2 * len(GOOD_ORIGINS)
+
+
+async def test_who_is_refused_cannot_say_anything_before_the_door_shuts(gateway, scripted_agent):
+    """The socket of a gateway.v1 client is open for a moment, to tell it why it is refused."""
+    case = Case(gateway, "none", "own")
+    async with SocketClient(f"{gateway.ws_url}/ws/{case.session_id}/", [V1]) as browser:
+        with contextlib.suppress(ConnectionClosed):
+            await browser.say("canary of the matrix")
+        assert (await browser.frame())["code"] == "unauthorized"
+        assert await browser.close_code() == 4401
+    ticket = tickets.issue(case.session_id, None, 60)
+    async with SocketClient(f"{gateway.ws_url}/ws/{case.session_id}/?ticket={ticket}") as late:
+        await late.ask("the only thing said")
+    with urllib.request.urlopen(f"{scripted_agent.http_url}/requests") as response:
+        said = [request["json"] for request in json.load(response)["requests"]]
+    assert [what["content"] for what in said if what["session_id"] == case.session_id] == ["the only thing said"]
+
+
+# HTTP.
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """An HTTP entrance; ``with_key`` is its status with the key, ``without`` what everybody else gets."""
+
+    method: str
+    path: str
+    with_key: int
+    without: int = 401
+    body: bytes | None = None
+
+
+ENTRANCES = [
+    Entrance("POST", f"{API}/{{s}}/messages", 202, body=BODY),
+    Entrance("POST", f"{API}/{{s}}/cancel", 200, body=b"{}"),
+    Entrance("GET", f"{API}/{{s}}", 404),
+    Entrance("GET", f"{API}/{{s}}/frames", 404),
+    Entrance("DELETE", f"{API}/{{s}}", 404),
+    Entrance("GET", API, 200),
+    Entrance("GET", "/api/v1/openapi.json", 200),
+    Entrance("POST", "/api/v1/tickets", 201, body=BODY),
+    Entrance("GET", "/api/v1/x", 404),
+    Entrance("POST", f"{API}/{{s}}/events", 405),
+    Entrance("DELETE", f"{API}/{{s}}/queue", 200),
+    Entrance("DELETE", f"{API}/{{s}}/viewers", 202),
+    Entrance("POST", "/api/v1/notice", 400, body=b"["),
+    Entrance("POST", "/api/v1/drain", 400, body=b"["),
+    Entrance("GET", "/metrics", 200),
+    Entrance("GET", "/x", 404),
+    Entrance("GET", "/ws/{s}/", 404),
+    Entrance("GET", "/favicon.ico", 404),
+    Entrance("GET", "/", 200, 200),
+    Entrance("GET", "/static/relay/chat.css", 200, 200),
+    Entrance("GET", "/static/relay/none.css", 404, 404),
+    Entrance("GET", "/admin/", 302, 302),
+    Entrance("GET", "/admin/login/", 200, 200),
+    Entrance("GET", "/health", 200, 200),
+    Entrance("GET", "/ready", 200, 200),
+]
+
+
+@contextlib.contextmanager
+def ask(case: Case, entrance: Entrance) -> Iterator[http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection("127.0.0.1", case.gateway.port, timeout=20)
+    headers = dict(case.headers)
+    if case.ticket:
+        headers["Authorization"] = f"Bearer {case.ticket}"
+    if case.origin_header:
+        headers["Origin"] = case.origin_header
+    path = entrance.path.format(s=case.session_id)
+    with contextlib.closing(connection):
+        connection.request(entrance.method, path, entrance.body, headers)
+        with connection.getresponse() as response:
+            yield response
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES, ids=lambda entrance: f"{entrance.method} {entrance.path}")
+async def test_http(gateway, scripted_agent, entrance):
+    refused = set()
+    for case in cases(gateway):
+        with ask(case, entrance) as response:
+            status = entrance.with_key if case.credential == "right key" else entrance.without
+            assert response.status == status, f"{case}: {response.status}"
+            assert response.headers["Access-Control-Allow-Origin"] == readers(entrance.path, case.origin), str(case)
+            assert response.headers["Access-Control-Allow-Credentials"] is None
+            text = response.read().decode()
+            if status >= 400:
+                assert set(json.loads(text)) <= {"detail", "type", "code", "content"}, text
+        if case.credential != "right key":
+            refused.add(case.session_id)
+    assert not refused & asked_sessions(scripted_agent)
+
+
+def readers(path: str, origin: str) -> str | None:
+    """Whose pages may read an answer; files that are there for all, such as the JavaScript client, anybody's."""
+    if path.startswith("/static/relay/chat"):
+        return "*"
+    return ALLOWED if origin == "allowed" and path.startswith("/api/v1/") else None
+
+
+def first_event(response: Any) -> dict[str, Any]:
+    while not (line := response.readline().decode()).startswith("data: "):
+        assert line, "the stream ended"
+    return json.loads(line.removeprefix("data: "))
+
+
+async def test_event_streams(gateway):
+    """With the key a stream opens from any page: whoever has it needs no browser."""
+    for case in cases(gateway):
+        await case.prepare()
+        path = f"{API}/{{s}}/events" + (f"?ticket={case.ticket}" if case.ticket else "")
+        case.ticket = ""  # it is shown once
+        with ask(case, Entrance("GET", path, 200)) as response:
+            outcome = response.status if response.status != 200 else first_event(response).get("code", "open")
+        if case.credential == "right key":
+            expected: int | str = "open"
+        elif case.origin not in GOOD_ORIGINS:
+            expected = 403
+        else:
+            expected = {"right ticket": "open", "another subject's": "forbidden"}.get(case.credential, 401)
+        assert outcome == expected, f"{case}: {outcome}"
