@@ -1,17 +1,20 @@
 # syntax=docker/dockerfile:1
+# Each step is a script or a plain copy, so that scripts/try_image.py can take them without Docker.
 FROM python:3.13-slim AS packages
-WORKDIR /app
-COPY requirements.txt .
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+COPY scripts/image/make-venv.sh requirements.txt /build/
+RUN /build/make-venv.sh /venv /build/requirements.txt
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home gateway
 WORKDIR /app
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Nothing is written beside the code. Transcripts need a database that outlives the container: set GATEWAY__DATABASE_URL.
+ENV GATEWAY__TRANSCRIPTS=false
 COPY --from=packages /venv /venv
 COPY manage.py ./
 COPY gateway_project gateway_project
 COPY relay relay
+RUN python -m compileall -q .
 USER gateway
 EXPOSE 8000
 STOPSIGNAL SIGTERM
