@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all processes are ended, then too
     results = run(
-        [SYSTEMS[name] for name in options.systems],
+        [SYSTEMS[name] for name in options.systems] if options.systems else None,
         [SCENARIOS[name] for name in options.scenarios],
         options.repetitions,
         options.scale,
@@ -48,29 +48,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(systems: Sequence[System], scenarios: Sequence[Scenario], repetitions: int, scale: str) -> dict[str, Any]:
-    """Measure every scenario on every system that can serve it, ``repetitions`` times, in turn.
+def run(
+    systems: Sequence[System] | None, scenarios: Sequence[Scenario], repetitions: int | None, scale: str
+) -> dict[str, Any]:
+    """Measure every scenario on every system that can serve it, repeatedly and in turn.
+
+    Args:
+        systems: ``None``: those that each scenario is usually measured with.
+        repetitions: ``None``: as many as each scenario usually has.
 
     Returns:
         What ``report`` reads: the machine, the runs with their figures, and what was left out and why.
     """
     _allow_many_sockets()
     cores = measure.Cores.choose()
-    redis_url, redis = start_redis(cores.load, systems)
-    skipped = {system.name: reason for system in systems if (reason := missing(system, redis_url))}
+    wanted = list(SYSTEMS.values()) if systems is None else systems
+    redis_url, redis = start_redis(cores.load, wanted)
+    skipped = {system.name: reason for system in wanted if (reason := missing(system, redis_url))}
     for name, reason in skipped.items():
         print(f"skipped: {name}: {reason}", flush=True)
-    present = [system for system in systems if system.name not in skipped]
+    present = [system for system in wanted if system.name not in skipped]
+    plan = list(_plan(scenarios, present, repetitions, is_usual=systems is None))
     results: dict[str, Any] = {
         "began_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "scale": scale,
-        "repetitions": repetitions,
+        "repetitions": max((repetition for _, _, repetition in plan), default=0) + 1,
         "machine": measure.machine(),
         "skipped": skipped,
         "runs": [],
     }
     try:
-        for scenario, system, repetition in _plan(scenarios, present, repetitions):
+        for scenario, system, repetition in plan:
             outcome = _measure(scenario, system, cores, SCALES[scale], redis_url)
             print(f"{repetition} {scenario.name:18} {system.name:17} {_line(outcome)}", flush=True)
             results["runs"].append(
@@ -83,13 +91,13 @@ def run(systems: Sequence[System], scenarios: Sequence[Scenario], repetitions: i
 
 
 def _plan(
-    scenarios: Sequence[Scenario], systems: Sequence[System], repetitions: int
+    scenarios: Sequence[Scenario], systems: Sequence[System], repetitions: int | None, *, is_usual: bool
 ) -> Iterator[tuple[Scenario, System, int]]:
     """Interleave: a repetition visits every system before the next begins, so that all see the same machine."""
     for scenario in scenarios:
-        for repetition in range(repetitions):
+        for repetition in range(repetitions or scenario.repetitions):
             for system in systems:
-                if scenario.suits(system):
+                if scenario.usually_measures(system) if is_usual else scenario.suits(system):
                     yield scenario, system, repetition
 
 
@@ -162,11 +170,10 @@ def _parser() -> argparse.ArgumentParser:
         "--systems",
         nargs="+",
         choices=SYSTEMS,
-        default=list(SYSTEMS),
         metavar="NAME",
-        help=f"which, of: {', '.join(SYSTEMS)} (default: all that can run here)",
+        help=f"which, of: {', '.join(SYSTEMS)} (default: the gateway, and beside it whom the scenario says)",
     )
-    running.add_argument("--repetitions", type=int, default=5, help="of each; figures are medians (default: 5)")
+    running.add_argument("--repetitions", type=int, help="of each; figures are medians (default: 3 of paced, else 1)")
     running.add_argument(
         "--scale",
         choices=SCALES,

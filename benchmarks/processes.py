@@ -17,8 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 _OUTPUT_CHARACTERS = 2_000
-NICENESS = -15
-_AUTOGROUP = Path("/proc/self/autogroup")
 _FOREIGN = ("GATEWAY__", "DJANGO_", "UVICORN_", "WEB_CONCURRENCY")  # settings of others, in our environment
 
 
@@ -91,33 +89,22 @@ class Process:
 @contextlib.contextmanager
 def settled_on(core: int) -> Iterator[None]:
     """Keep this process on one core and, if we may, before those of others, for a time."""
-    before, priority = os.sched_getaffinity(0), _group_priority()
+    cores, policy = os.sched_getaffinity(0), os.sched_getscheduler(0)
     _settle(core)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
-        _set_group_priority(priority)
+        os.sched_setaffinity(0, cores)
+        if policy != os.sched_getscheduler(0):
+            os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def _settle(core: int) -> None:
     """Settle for good. A server that has to wait for its core reads several tokens at once when it gets it, and looks
-    cheaper than it is; so it goes before others."""
+    cheaper than it is; so it goes before all that is not real time (sched(7)), where the kernel lets us."""
     os.sched_setaffinity(0, {core})
-    _set_group_priority(NICENESS)
-
-
-def _group_priority() -> int:
-    try:
-        return int(_AUTOGROUP.read_text().rpartition(" ")[2])
-    except (OSError, ValueError):
-        return 0
-
-
-def _set_group_priority(niceness: int) -> None:
-    """Where the kernel schedules by session (sched(7), autogroup), a process's own niceness counts only within it."""
-    with contextlib.suppress(OSError):
-        _AUTOGROUP.write_text(str(niceness))
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
 
 def free_port() -> int:

@@ -53,6 +53,7 @@ COLUMNS = {
     "cpu_us_per_handshake": Column("CPU µs a handshake", 0),
     "seconds": Column("seconds", 2),
     "memory_peak_ratio": Column("peak against before", 2),
+    "store_reads_per_session": Column("store reads a session", 1),
 }
 RATIO = Column("× relay", 2)
 SATURATED = 0.95  # of a core; above that a server queues, and its latencies say only that
@@ -87,7 +88,8 @@ def _head_parts(results: Results) -> Iterator[str]:
     yield "![CPU a token frame and added latency](benchmarks.svg)"
     yield (
         "**How it is measured.** Agent, server and client are processes on one machine; the server has one core to "
-        "itself, agent and client share another. CPU is what the kernel charges to the server's processes, user and "
+        "itself, agent and client share another, and where the kernel allows it they go before all other programs "
+        "(real-time scheduling). CPU is what the kernel charges to the server's processes, user and "
         "system. The agent writes the time into each token when it hands it to the kernel, the client reads it: that "
         "is the added latency. Each figure is the median over the repetitions (least – most); repetitions of all "
         "systems are interleaved. *waited* is the share of the time in which the server wanted its core and another "

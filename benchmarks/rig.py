@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import secrets
 from array import array
 from collections.abc import AsyncGenerator, Iterator
@@ -19,6 +20,7 @@ from benchmarks.systems import System
 Figures = dict[str, float]
 
 SUBPROTOCOL = "gateway.v1"
+INTERNAL_KEY = b"change-me-internal-key"  # the default
 MAX_HANDSHAKES = 64  # under way at once
 LEAVE_SECONDS = 15.0  # for all viewers to be gone
 
@@ -98,6 +100,16 @@ class Rig:
         await until(lambda: all(viewer.is_closed for viewer in viewers), LEAVE_SECONDS)
 
     # Measuring.
+
+    async def store_reads(self) -> int:
+        """Give how often the server has read a log from its store, by its own account; 0 if it has none."""
+        request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Internal-Auth: %b\r\nConnection: close\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._servers[-1].port)
+        writer.write(request % INTERNAL_KEY)
+        text = (await reader.read()).decode()
+        writer.close()
+        found = re.search(r'^gateway_store_call_duration_seconds_count{call="read"} (\d+)', text, re.MULTILINE)
+        return int(found[1]) if found else 0
 
     def memory_bytes(self) -> int:
         """Give what the server holds."""

@@ -20,6 +20,7 @@ GATEWAY_SERVERS = {
     "uvicorn": (*UVICORN, GATEWAY),
 }
 
+GATEWAYS = ("memory-serve", "memory-uvicorn", "redis-serve", "redis-uvicorn")  # those that every budget holds for
 KEEPS_LOG = "keeps a log"  # clients come back and replay
 FANS_OUT = "fans out"  # several viewers see one session
 
@@ -101,6 +102,16 @@ SYSTEMS = {
             "bare consumer, uvicorn",
             (*UVICORN, "benchmarks.peers.channels_echo:application"),
             relays=False,
+        ),
+        System(
+            "unobserved",
+            "gateway, memory, uvicorn, without metrics, logs and transcripts",
+            (*UVICORN, "benchmarks.peers.unobserved:application"),
+            env={
+                "GATEWAY__AGENT_URL": "{agent}",
+                "GATEWAY__LOG_LEVEL": "CRITICAL",
+                "GATEWAY__TRANSCRIPTS": "false",
+            },
         ),
         _gateway("memory", "serve"),
         _gateway("memory", "uvicorn"),
