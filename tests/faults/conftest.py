@@ -52,10 +52,10 @@ class Cluster:
                 await asyncio.sleep(0.05)
         return count
 
-    async def becomes_ready(self, gateway: int) -> None:
-        """Wait until a gateway says that answers can flow through it."""
+    async def becomes_ready(self, gateway: int, wanted: bool = True) -> None:
+        """Wait until a gateway says that answers can flow through it, or that they cannot."""
         async with asyncio.timeout(LIMIT_SECONDS):
-            while await asyncio.to_thread(self.status, gateway, "/ready") != 200:
+            while (await asyncio.to_thread(self.status, gateway, "/ready") == 200) is not wanted:
                 await asyncio.sleep(0.05)
 
     def open_gate(self, name: str) -> None:

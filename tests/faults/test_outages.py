@@ -146,7 +146,7 @@ async def test_a_full_store_lets_sessions_be_deleted(volatile, open_layer):
 
 
 async def test_a_freeze_shorter_than_the_lease_loses_and_doubles_nothing(volatile, open_layer):
-    layer, peer = await open_layer(volatile, 4), await open_layer(volatile, 4)
+    layer, peer = await open_layer(volatile, 8), await open_layer(volatile, 8)
     turn, tail = await watched_turn(layer, peer)
     async with tail as tail:
         before = scraping.here()
