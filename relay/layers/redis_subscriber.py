@@ -7,7 +7,8 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from contextlib import suppress
+from typing import Final, NoReturn
 
 from redis.exceptions import RedisError
 
@@ -18,6 +19,7 @@ from relay.layers.redis_wire import Reply
 logger = logging.getLogger(__name__)
 
 _PING: Final = pack("PING")
+SILENT_TICKS: Final = 3  # the line is asked at the end of each; after so many without a word it is dead
 RECONNECT_SECONDS: Final = (0.02, 1.0)  # the first and the longest pause
 
 
@@ -97,10 +99,10 @@ class Subscriber:
             except Exception:
                 logger.exception("what was announced could not be taken in; every watched session is read again")
             metrics.LINES_LOST.inc()
+            if not self._connection.is_open and time.monotonic() - self._heard_at > self._patience_seconds:
+                self._on_line(False)  # a line that broke is not enough: it may come back at once
             await self._connection.close()
             self._unconfirm_all()
-            if time.monotonic() - self._heard_at > self._patience_seconds:
-                self._on_line(False)
             await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause_seconds = min(2 * pause_seconds, RECONNECT_SECONDS[1])
 
@@ -132,19 +134,28 @@ class Subscriber:
             task.result()
 
     async def _talk(self) -> None:
-        """Send subscriptions as they come, and a ping now and then; return when the store does not answer."""
-        while time.monotonic() - self._heard_at <= self._timeout_seconds:
-            commands = []
-            try:
-                async with asyncio.timeout(self._timeout_seconds / 2):
-                    await self._has_news.wait()
-                commands = self._news()
-            except TimeoutError:
-                pass  # quiet: is it there?
-            if not commands or not self._is_caught_up:
+        """Send subscriptions as they come, and a ping now and then; return when the store does not answer.
+
+        Counted in ticks, not by the clock: when the whole process stood still, that is one tick, and before the next
+        is over, what waited at the socket has been heard.
+        """
+        silent_ticks = 0
+        while silent_ticks < SILENT_TICKS:
+            began_at = time.monotonic()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout_seconds / SILENT_TICKS):
+                    await self._send_news()
+            silent_ticks = 0 if self._heard_at >= began_at else silent_ticks + 1
+            await self._connection.send(_PING)
+
+    async def _send_news(self) -> NoReturn:
+        while True:
+            await self._has_news.wait()
+            commands = self._news()
+            if not self._is_caught_up:
                 commands.append(_PING)
             for command in commands:
-                await self._connection.send(command)
+                await self._connection.send(command)  # waits for nothing: the line is open
 
     def _news(self) -> list[bytes]:
         """Write what was asked for since the last time, as it stands now."""

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import signal
+import time
 
 import pytest
 from redis.asyncio import Redis
@@ -111,6 +112,17 @@ async def _watch_more_and_more(layer):
     for number in itertools.count():
         store._subscriber.add(store.keys(f"other-{number}")[4])
         await asyncio.sleep(LEASE_SECONDS / 10)
+
+
+async def test_a_process_that_stood_still_does_not_blame_the_store(volatile, open_layer):
+    layer, peer = await open_layer(volatile, LEASE_SECONDS), await open_layer(volatile, LEASE_SECONDS)
+    turn, tail = await watched_turn(layer, peer)
+    async with tail as tail:
+        await tail.has(1)
+        time.sleep(1.5 * LEASE_SECONDS)  # nothing in this process runs, as after a SIGSTOP
+        await say(layer, turn, "a")
+        await tail.has(2)
+        assert tail.shown == ["user:hi", "token:a"]
 
 
 async def test_a_full_store_makes_calls_wait_until_there_is_room(volatile, open_layer):
