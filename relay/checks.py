@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -15,6 +18,8 @@ from relay.conf import PREFIX, conf
 from relay.layers.base import EXTENSION, SessionLayer
 from relay.policies import policy_class
 from relay.tracing import EXPORTERS, is_installed, wanted_exporter
+
+logger = logging.getLogger(__name__)
 
 WRONG_SETTING = "relay.E001"
 NO_SESSION_LAYER = "relay.E002"
@@ -40,7 +45,11 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         Warning(f"{PREFIX}{name} is no setting of the gateway.", hint="Is it misspelt?", id=UNKNOWN_SETTING)
         for name in conf.unknown_names()
     ]
-    return [*wrong, *unknown]
+    misspelt = [
+        Warning(f"{name} is no setting of the gateway.", hint=f"Write it as {meant}.", id=UNKNOWN_SETTING)
+        for name, meant in conf.misspelt_names(os.environ)
+    ]
+    return [*wrong, *unknown, *misspelt]
 
 
 @register("relay")
@@ -136,8 +145,15 @@ def check_tracing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 
 
 def stop_on_errors() -> None:
-    """Run the system checks as ``manage.py`` would; an error ends the process with words, not with a traceback."""
-    errors = [message for message in run_checks() if message.is_serious() and not message.is_silenced()]
+    """Run the system checks as ``manage.py`` would: a warning is logged, an error ends the process with words.
+
+    A command of ``manage.py`` has shown the warnings already.
+    """
+    found = [message for message in run_checks() if not message.is_silenced()]
+    errors = [message for message in found if message.is_serious()]
     if errors:
         lines = "\n".join(str(error) for error in errors)
         sys.exit(f"The gateway does not start:\n{lines}")
+    if Path(sys.argv[0]).name != "manage.py":
+        for message in found:
+            logger.warning("%s", message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, overload
@@ -55,6 +55,7 @@ class Setting(Generic[T]):
 
     def __init__(self, name: str, parser: Parser[T], default: str, *, may_be_unset: bool = True) -> None:
         self.name = name
+        self.file_name = f"{name}{FILE_SUFFIX}"
         self.default = default
         self._parser = parser
         self._may_be_unset = may_be_unset
@@ -66,13 +67,14 @@ class Setting(Generic[T]):
     def __get__(self, conf: Conf | None, owner: type[Any]) -> Self | T:
         if conf is None:
             return self
+        if self.file_name in conf.texts:  # `read_texts` left it, so the setting must not be the default
+            raise SettingInvalid(self.file_name, f"a file of text, not an empty one, and {self.name} must not be set")
         text = conf.texts.get(self.name)
         if text is None or (self._may_be_unset and not text.strip()):
             text = self.default
-        try:
+        with contextlib.suppress(ValueError):
             return self._parser.read(text.strip())
-        except ValueError as exc:
-            raise SettingInvalid(self.name, self._parser.expected) from exc
+        raise SettingInvalid(self.name, self._parser.expected)  # not from what `read` raised: that may hold the text
 
 
 def text() -> Parser[str]:
@@ -294,8 +296,6 @@ class Conf:
 
     def problems(self) -> Iterator[SettingInvalid]:
         """Give what is wrong with the texts."""
-        for name in _file_names(self.texts):  # what is left of them could not be read
-            yield SettingInvalid(name, f"a file that can be read, and {name.removesuffix(FILE_SUFFIX)} must not be set")
         for setting in self.settings():
             try:
                 setting.__get__(self, type(self))
@@ -304,8 +304,16 @@ class Conf:
 
     def unknown_names(self) -> list[str]:
         """Name the texts that no setting reads: misspelt, most likely."""
-        known = {setting.name for setting in self.settings()}
-        return sorted(set(self.texts) - known - set(_file_names(self.texts)))
+        known = {name for setting in self.settings() for name in (setting.name, setting.file_name)}
+        return sorted(set(self.texts) - known)
+
+    def misspelt_names(self, environment: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Give each name that is a setting's but for its case or its underscores, and that setting's name."""
+        names = [PREFIX + name for setting in self.settings() for name in (setting.name, setting.file_name)]
+        known = {_plain(name): name for name in names}
+        for name in sorted(environment):
+            if _plain(name) in known and not name.startswith(PREFIX):  # those with the prefix are unknown names
+                yield name, known[_plain(name)]
 
     def without_problems(self) -> Conf:
         """Give a copy in which each wrong text is unset, so that Django can start far enough to name them."""
@@ -314,27 +322,33 @@ class Conf:
         return Conf(lambda: texts)
 
 
-def _file_names(texts: Mapping[str, str]) -> list[str]:
-    names = [f"{setting.name}{FILE_SUFFIX}" for setting in Conf(dict).settings()]
-    return [name for name in names if name in texts]
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", "")
 
 
 def read_texts(environment: Mapping[str, str]) -> dict[str, str]:
     """Collect the texts of an environment, without the prefix; those that are in files, from there.
 
-    A file that cannot be read, or stands beside a text, leaves its own name behind: ``Conf.problems`` names it.
+    A file that cannot be read, is empty, or stands beside a text, leaves its own name behind: its setting is wrong.
     """
     texts = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
-    for file_name in _file_names(texts):
-        name = file_name.removesuffix(FILE_SUFFIX)
-        path = texts[file_name].strip()
+    for setting in Conf(dict).settings():
+        path = texts.get(setting.file_name, "").strip()
         if not path:
-            del texts[file_name]
-        elif not texts.get(name, "").strip():
-            with contextlib.suppress(OSError, UnicodeError):
-                texts[name] = Path(path).read_text()
-                del texts[file_name]
+            texts.pop(setting.file_name, None)
+        elif not texts.get(setting.name, "").strip() and (text := _read_secret(Path(path))):
+            texts[setting.name] = text
+            del texts[setting.file_name]
     return texts
+
+
+def _read_secret(path: Path) -> str | None:
+    """Read a file of UTF-8, with a byte order mark or without; ``None``: there is no text in it."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeError):
+        return None
+    return text if text.strip() and "\0" not in text else None
 
 
 conf = Conf(lambda: settings.GATEWAY)

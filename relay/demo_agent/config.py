@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-DEFAULT_INTERNAL_API_KEY: Final = "change-me-internal-key"
+from relay.conf import Conf, read_texts
+
+NAMES: Final = ("DEMO_AGENT__OPENAI_BASE_URL", "DEMO_AGENT__OPENAI_MODEL", "DEMO_AGENT__OPENAI_API_KEY")
 DEFAULT_WORD_DELAY_SECONDS: Final = 0.08  # a little faster than people read
 
 
@@ -31,12 +33,12 @@ class DemoAgentConfig:
     """All settings of the demo agent.
 
     Attributes:
-        internal_api_keys: any of these opens it (``X-Internal-Auth``); none refuses every message.
+        internal_api_keys: any of these opens it (``X-Internal-Auth``).
         word_delay_seconds: pause before each word of a canned answer; 0 answers at once.
         openai: ``None`` answers with canned words.
     """
 
-    internal_api_keys: tuple[str, ...] = field(default=(DEFAULT_INTERNAL_API_KEY,), repr=False)
+    internal_api_keys: tuple[str, ...] = field(default=(Conf.internal_api_keys.default,), repr=False)
     word_delay_seconds: float = DEFAULT_WORD_DELAY_SECONDS
     openai: OpenAIConfig | None = None
 
@@ -44,14 +46,14 @@ class DemoAgentConfig:
     def from_environment(
         cls, environment: Mapping[str, str], *, word_delay_seconds: float = DEFAULT_WORD_DELAY_SECONDS
     ) -> DemoAgentConfig:
-        """Read ``GATEWAY__INTERNAL_API_KEY`` (comma separated) and ``DEMO_AGENT__OPENAI_…``.
+        """Read ``GATEWAY__INTERNAL_API_KEY`` as the gateway does, from a file too, and ``DEMO_AGENT__OPENAI_…``.
 
         Raises:
-            ValueError: the model server's address is not one.
+            ValueError: the keys are none, or the model server's address is not one.
         """
-        keys = environment.get("GATEWAY__INTERNAL_API_KEY", DEFAULT_INTERNAL_API_KEY).split(",")
+        texts = read_texts(environment)
         return cls(
-            internal_api_keys=tuple(key.strip() for key in keys if key.strip()),
+            internal_api_keys=Conf(lambda: texts).internal_api_keys,
             word_delay_seconds=word_delay_seconds,
             openai=_openai_config(environment),
         )

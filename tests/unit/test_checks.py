@@ -159,6 +159,19 @@ def test_an_error_stops_the_start_with_words(gateway):
     assert WRONG_SETTING in stop.value.code
 
 
-def test_a_warning_does_not(gateway):
+def test_a_warning_does_not_and_is_logged_once(gateway, caplog, monkeypatch):
     gateway(AGENT_ULR="x")
+    monkeypatch.setattr("sys.argv", ["uvicorn"])
     stop_on_errors()
+    assert "GATEWAY__AGENT_ULR is no setting" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr("sys.argv", ["manage.py"])  # has shown it
+    stop_on_errors()
+    assert caplog.text == ""
+
+
+def test_a_name_with_other_underscores_is_a_warning_that_says_how_it_is_written(gateway, monkeypatch):
+    monkeypatch.setenv("GATEWAY_INTERNAL_API_KEY", "private")
+    (warning,) = check_settings(None)
+    assert (warning.id, warning.hint) == (UNKNOWN_SETTING, "Write it as GATEWAY__INTERNAL_API_KEY.")
+    assert "private" not in warning.msg

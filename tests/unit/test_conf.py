@@ -178,6 +178,21 @@ def test_names_that_nothing_reads_are_found():
     assert conf(AGENT_ULR="x", MAX_QUEUE="5", agent_url="y").unknown_names() == ["AGENT_ULR", "agent_url"]
 
 
+def test_names_that_are_settings_but_for_case_and_underscores_are_found():
+    names = ["GATEWAY_INTERNAL_API_KEY", "gateway__admin", "Gateway_Secret_Key_File", "GATEWAY_PORT", "GATEWAY__ADMIN"]
+    assert list(conf().misspelt_names(names)) == [
+        ("GATEWAY_INTERNAL_API_KEY", "GATEWAY__INTERNAL_API_KEY"),
+        ("Gateway_Secret_Key_File", "GATEWAY__SECRET_KEY_FILE"),
+        ("gateway__admin", "GATEWAY__ADMIN"),
+    ]
+
+
+def test_a_wrong_text_is_in_no_traceback():
+    with pytest.raises(SettingInvalid) as raised:
+        _ = conf(RATE_LIMIT="s3cret").rate_limit
+    assert raised.value.__cause__ is raised.value.__context__ is None
+
+
 def test_without_problems_only_the_wrong_texts_are_unset():
     mended = conf(MAX_QUEUE="many", BUFFER_SIZE="100").without_problems()
     assert (mended.max_queue, mended.buffer_frames) == (16, 100)
@@ -200,13 +215,20 @@ class TestFiles:
 
     def test_a_file_that_cannot_be_read_is_named_and_its_path_is_not(self, tmp_path):
         (tmp_path / "bytes").write_bytes(b"\xff")
-        for path in (tmp_path / "none", tmp_path, tmp_path / "bytes"):
+        (tmp_path / "empty").write_text("\n")
+        for path in (tmp_path / "none", tmp_path, tmp_path / "bytes", tmp_path / "empty"):
             found = conf(**read_texts({"GATEWAY__DATABASE_URL_FILE": str(path)}))
             (problem,) = found.problems()
             assert str(problem).startswith("GATEWAY__DATABASE_URL_FILE must be a file")
             assert str(path) not in str(problem)
             assert found.unknown_names() == []
             assert list(found.without_problems().problems()) == []
+            with pytest.raises(SettingInvalid):
+                _ = found.database_url  # and not the default, whatever did not ask for problems first
+
+    def test_a_byte_order_mark_is_no_part_of_the_text(self, tmp_path):
+        (tmp_path / "secret").write_text("s", encoding="utf-8-sig")
+        assert read_texts({"GATEWAY__SECRET_KEY_FILE": str(tmp_path / "secret")}) == {"SECRET_KEY": "s"}
 
     def test_a_text_and_a_file_for_it_are_one_too_many(self, tmp_path):
         (tmp_path / "secret").write_text("s")
