@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
-import environ
 from corsheaders.defaults import default_headers
 from django.core.management.utils import get_random_secret_key
 
 from relay.conf import Conf, read_texts
 from relay.database import database
+from relay.env_file import EnvFileInvalid, load_env_file
 from relay.logs import logging_settings
 from relay.origins import origin_pattern
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-environ.Env.read_env(BASE_DIR / ".env")  # the environment wins over the file
+try:
+    load_env_file(BASE_DIR / ".env", os.environ)
+except EnvFileInvalid as exc:
+    sys.exit(str(exc))  # here and not in a system check: a command that runs no checks must not go on without settings
 
-GATEWAY: dict[str, str] = read_texts(environ.Env.ENVIRON)
+GATEWAY: dict[str, str] = read_texts(os.environ)
 _conf = Conf(lambda: GATEWAY).without_problems()  # a system check names the wrong ones
 
 SECRET_KEY = _conf.secret_key or get_random_secret_key()

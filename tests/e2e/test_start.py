@@ -1,0 +1,65 @@
+"""What stops a start, under every server: words that name the setting, no traceback, and never the setting's text."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+
+SECRET = "s3cret-Value"
+COMMANDS = {
+    **processes.SERVERS,
+    "migrate": ["manage.py", "migrate"],
+    "demo_agent": ["manage.py", "demo_agent", "--port", "{port}"],
+}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the gateway, which may have a ``.env`` of its own."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(processes.ROOT / "gateway_project", folder / "gateway_project")
+    shutil.copy(processes.ROOT / "manage.py", folder)
+    (folder / "relay").symlink_to(processes.ROOT / "relay")
+    return folder
+
+
+def refused(folder: Path, command: str, **env: str) -> str:
+    """Start a command that has to end by itself, and give what it has said."""
+    arguments = [argument.format(port=processes.free_port()) for argument in COMMANDS[command]]
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=processes.environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=processes.START_SECONDS,
+    )
+    said = ended.stdout + ended.stderr
+    assert ended.returncode != 0, said
+    assert "Traceback" not in said
+    assert SECRET not in said
+    return said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_line_of_the_env_file_that_is_not_understood_stops_the_start(checkout, command):
+    (checkout / ".env").write_text(f"# ours\nGATEWAY__INTERNAL_API_KEY {SECRET}\n")
+    said = refused(checkout, command)
+    assert f"{checkout}/.env, line 2 (GATEWAY__INTERNAL_API_KEY): this is not understood." in said
+
+
+@pytest.mark.parametrize("command", ["serve", "daphne", "uvicorn", "demo_agent"])
+def test_a_secret_that_cannot_be_read_stops_the_start(checkout, tmp_path, command):
+    (checkout / ".env").write_text(f"GATEWAY__INTERNAL_API_KEY_FILE={tmp_path}/{SECRET}\n")
+    assert "GATEWAY__INTERNAL_API_KEY_FILE must be a file of text" in refused(checkout, command)
+
+
+def test_a_setting_with_blanks_around_the_sign_is_read(checkout):
+    (checkout / ".env").write_text("\ufeffexport GATEWAY__MAX_QUEUE = 'many' # too many\r\n")
+    assert "GATEWAY__MAX_QUEUE must be" in refused(checkout, "serve")
