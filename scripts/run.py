@@ -10,14 +10,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
+from relay.env_file import EnvFileInvalid, load_env_file
+
+ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
 
 
 def main() -> int:
-    port, agent_port = int(os.environ.get("PORT", "8000")), int(os.environ.get("AGENT_PORT", "8001"))
-    env = {"GATEWAY__DEBUG": "true", **os.environ}
+    port, agent_port = port_of("PORT", 8000), port_of("AGENT_PORT", 8001)
+    env = environment()
     brings_agent = "GATEWAY__AGENT_URL" not in env
     for needed, name in [(port, "PORT"), *([(agent_port, "AGENT_PORT")] if brings_agent else [])]:
         if is_taken(needed):
@@ -46,6 +50,24 @@ def main() -> int:
             process.terminate()
         for process in processes:
             process.wait()
+
+
+def environment() -> dict[str, str]:
+    """Give what the processes start with: our environment and what .env adds to it, so that neither is overruled."""
+    env = dict(os.environ)
+    try:
+        load_env_file(ROOT / ".env", env)
+    except EnvFileInvalid as exc:
+        sys.exit(str(exc))
+    return {"GATEWAY__DEBUG": "true", **env}
+
+
+def port_of(name: str, default: int) -> int:
+    """Read the number of a port from a variable."""
+    text = os.environ.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65_536:
+        sys.exit(f"{name} must be the number of a port, 1 to 65535.")
+    return int(text)
 
 
 def is_taken(port: int) -> bool:

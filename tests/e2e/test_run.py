@@ -14,7 +14,7 @@ from tests import processes
 def test_an_agent_that_ends_is_named_and_ends_everything():
     port, agent_port = processes.free_port(), processes.free_port()
     env = processes.environment(PORT=str(port), AGENT_PORT=str(agent_port), GATEWAY__TRANSCRIPTS="false")
-    command = [sys.executable, "scripts/run.py"]
+    command = [sys.executable, "-m", "scripts.run"]
     with subprocess.Popen(command, cwd=processes.ROOT, env=env, stdout=subprocess.PIPE, text=True) as running:
         try:
             while f"Open http://127.0.0.1:{port}/" not in running.stdout.readline():
