@@ -12,9 +12,11 @@ from typing import Any
 from channels.layers import get_channel_layer
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning, register, run_checks
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from relay.agent_events import RESERVED_TYPES
 from relay.conf import PREFIX, conf
+from relay.database import check_driver
 from relay.layers.base import EXTENSION, SessionLayer
 from relay.policies import policy_class
 from relay.tracing import EXPORTERS, is_installed, wanted_exporter
@@ -67,6 +69,22 @@ def check_session_layer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
             id=NO_SESSION_LAYER,
         )
     ]
+
+
+@register("relay")
+def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse an address of the database that its driver would refuse. (``kwargs`` are Django's.)"""
+    if any(True for _ in conf.problems()):
+        return []
+    try:
+        check_driver(connections[DEFAULT_DB_ALIAS])
+    except ValueError:
+        words = (
+            f"{PREFIX}DATABASE_URL has an option that the database's driver does not know, or no name of a database."
+        )
+        hint = "sqlite:///FILE and postgres://USER:PASSWORD@HOST:PORT/NAME work; .env.example explains them."
+        return [Error(words, hint=hint, id=WRONG_SETTING)]
+    return []
 
 
 @register("relay")

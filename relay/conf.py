@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, overload
-from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from relay.addresses import check_database_address, check_http_address, how_to_escape, split_store_addresses
 from relay.client_messages import MAX_NESTING
 from relay.origins import parse_origin
 
@@ -33,21 +32,28 @@ TrustedProxies = int | tuple[IPv4Network | IPv6Network, ...]  # how many stand b
 class SettingInvalid(ValueError):
     """A setting's text is not what it may be. The text itself is not repeated: it may be a secret."""
 
-    def __init__(self, name: str, expected: str) -> None:
-        super().__init__(name, expected)
+    def __init__(self, name: str, expected: str, advice: str = "") -> None:
+        super().__init__(name, expected, advice)
         self.name = name
         self.expected = expected
+        self.advice = advice
 
     def __str__(self) -> str:
-        return f"{PREFIX}{self.name} must be {self.expected}."
+        return f"{PREFIX}{self.name} must be {self.expected}.{self.advice}"
 
 
 class Parser(Generic[T]):
-    """Reads one kind of value from text; ``expected`` says in words what it takes."""
+    """Reads one kind of value from text.
 
-    def __init__(self, expected: str, read: Callable[[str], T]) -> None:
+    Attributes:
+        expected: what it takes, in words.
+        advise: says of a text that it does not take what to change, without repeating it.
+    """
+
+    def __init__(self, expected: str, read: Callable[[str], T], advise: Callable[[str], str] = lambda text: "") -> None:
         self.expected = expected
         self.read = read
+        self.advise = advise
 
 
 class Setting(Generic[T]):
@@ -74,7 +80,10 @@ class Setting(Generic[T]):
             text = self.default
         with contextlib.suppress(ValueError):
             return self._parser.read(text.strip())
-        raise SettingInvalid(self.name, self._parser.expected)  # not from what `read` raised: that may hold the text
+        advice = self._parser.advise(text)
+        raise SettingInvalid(
+            self.name, self._parser.expected, advice
+        )  # not from what `read` raised: that may hold the text
 
 
 def text() -> Parser[str]:
@@ -99,32 +108,23 @@ def names() -> Parser[tuple[str, ...]]:
 
 def http_url() -> Parser[str]:
     def read(raw: str) -> str:
-        _check_http_url(raw, forbidden="?# ")
+        if set(raw) & set("?# "):
+            raise ValueError
+        check_http_address(raw)
         return raw.rstrip("/")
 
-    return Parser("an address that begins with http:// or https://, without query", read)
+    return Parser("an address that begins with http:// or https://, without query", read, how_to_escape)
 
 
 def document_url() -> Parser[str]:
     def read(raw: str) -> str:
+        if set(raw) & set("# "):
+            raise ValueError
         if raw:
-            _check_http_url(raw, forbidden="# ")
+            check_http_address(raw)
         return raw
 
-    return Parser("an address that begins with http:// or https://", read)
-
-
-def _check_http_url(raw: str, forbidden: str) -> None:
-    parts = urlsplit(raw)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or set(raw) & set(forbidden)
-        or not raw.isprintable()
-    ):
-        raise ValueError
-    parts.hostname.encode("idna")  # raises at what cannot be looked up, such as an empty label
-    parts.port  # noqa: B018 - raises if it is not a number
+    return Parser("an address that begins with http:// or https://", read, how_to_escape)
 
 
 def policy() -> Parser[str]:
@@ -149,21 +149,19 @@ def origins() -> Parser[tuple[str, ...]]:
 
 
 def redis_urls() -> Parser[tuple[str, ...]]:
-    def read(raw: str) -> tuple[str, ...]:
-        urls = tuple(url.strip() for url in re.split(r",\s*(?=[a-z+]+://)", raw) if url.strip())
-        for url in urls:
-            parts = urlsplit(url)
-            is_sentinel = parts.scheme in ("redis+sentinel", "rediss+sentinel")
-            if not is_sentinel and (parts.scheme not in ("redis", "rediss", "unix") or "," in url):
-                raise ValueError
-            if is_sentinel and not (parts.netloc.rpartition("@")[2] and parts.path.strip("/")):
-                raise ValueError
-        return urls
-
     return Parser(
         "addresses that begin with redis://, rediss:// or unix://, separated by commas,"
-        " or redis+sentinel://host:port,host:port/service",
-        read,
+        " or redis+sentinel://host:port,host:port/service, with options that the Redis client knows",
+        split_store_addresses,
+        how_to_escape,
+    )
+
+
+def database_url() -> Parser[str]:
+    return Parser(
+        "sqlite:///FILE or postgres://USER:PASSWORD@HOST:PORT/NAME, with options that its driver knows",
+        check_database_address,
+        how_to_escape,
     )
 
 
@@ -288,7 +286,7 @@ class Conf:
     allowed_hosts = Setting("ALLOWED_HOSTS", names(), "*")
     https = Setting("HTTPS", boolean(), "false")
     silenced_checks = Setting("SILENCED_CHECKS", names(), "")
-    database_url = Setting("DATABASE_URL", text(), "sqlite:///db.sqlite3")
+    database_url = Setting("DATABASE_URL", database_url(), "sqlite:///db.sqlite3")
 
     def settings(self) -> Iterator[Setting[Any]]:
         """Give every setting, whatever its type, in the order in which they are declared."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import load_backend
 
 WAIT_SECONDS: Final = 5  # for another writer of a SQLite file, or for PostgreSQL to take the connection
 GONE_SECONDS: Final = 20
@@ -26,7 +31,51 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
 
 
 def database(url: str) -> dict[str, Any]:
-    """Read an address. Any: Django's settings have values of any kind; those in the address win."""
+    """Read an address. Any: Django's settings have values of any kind; those in the address win.
+
+    Raises:
+        ValueError: it names no database, or holds what would be dropped without a word.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in environ.Env.DB_SCHEMES or "://" not in url or not url.isprintable():
+        raise ValueError("not the address of a database")
+    if parts.scheme == "sqlite" and parts.netloc not in ("", ":memory:"):
+        raise ValueError("a file stands behind three slashes")
+    if parts.scheme in environ.Env.POSTGRES_FAMILY and "@" in parts.path + parts.fragment * bool(parts.path):
+        raise ValueError("a delimiter in the password")
+    if parts.query:
+        parse_qsl(parts.query, strict_parsing=True)  # raises at what would be dropped
     config: dict[str, Any] = environ.Env.db_url_config(url)
+    try:
+        load_backend(config["ENGINE"])
+    except ImproperlyConfigured as exc:
+        raise ValueError("there is no driver") from exc
     config["OPTIONS"] = {**_OPTIONS.get(config["ENGINE"], {}), **config.get("OPTIONS", {})}
     return config
+
+
+def check_driver(connection: BaseDatabaseWrapper) -> None:
+    """Let the driver read how it is going to connect, without connecting to the database.
+
+    Raises:
+        ValueError: it would refuse.
+    """
+    try:
+        parameters = connection.get_connection_params()
+        if connection.vendor == "sqlite":
+            sqlite3.connect(**{**parameters, "database": ":memory:"}).close()
+        elif connection.vendor == "postgresql":
+            _check_conninfo(parameters)
+    except (ImproperlyConfigured, TypeError, sqlite3.Error) as exc:
+        raise ValueError("the driver refuses the address") from exc
+
+
+def _check_conninfo(parameters: dict[str, Any]) -> None:
+    import psycopg  # only who has PostgreSQL pays for it
+    from psycopg.conninfo import make_conninfo
+
+    ours = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")  # psycopg's, not libpq's
+    try:
+        make_conninfo(**{name: value for name, value in parameters.items() if name not in ours})
+    except psycopg.Error as exc:
+        raise ValueError("the driver refuses the address") from exc

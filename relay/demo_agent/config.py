@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
-from relay.conf import Conf, read_texts
+from relay.conf import Conf, http_url, read_texts
 
 NAMES: Final = ("DEMO_AGENT__OPENAI_BASE_URL", "DEMO_AGENT__OPENAI_MODEL", "DEMO_AGENT__OPENAI_API_KEY")
 DEFAULT_WORD_DELAY_SECONDS: Final = 0.08  # a little faster than people read
@@ -63,11 +63,11 @@ def _openai_config(environment: Mapping[str, str]) -> OpenAIConfig | None:
     base_url = environment.get("DEMO_AGENT__OPENAI_BASE_URL", "").strip().rstrip("/")
     if not base_url:
         return None
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("DEMO_AGENT__OPENAI_BASE_URL must begin with http:// or https://, without query.")
-    return OpenAIConfig(
-        base_url=base_url,
-        model=environment.get("DEMO_AGENT__OPENAI_MODEL", "").strip(),
-        api_key=environment.get("DEMO_AGENT__OPENAI_API_KEY", "").strip(),
-    )
+    parser = http_url()
+    with contextlib.suppress(ValueError):
+        return OpenAIConfig(
+            base_url=parser.read(base_url),
+            model=environment.get("DEMO_AGENT__OPENAI_MODEL", "").strip(),
+            api_key=environment.get("DEMO_AGENT__OPENAI_API_KEY", "").strip(),
+        )
+    raise ValueError(f"DEMO_AGENT__OPENAI_BASE_URL must be {parser.expected}.{parser.advise(base_url)}")

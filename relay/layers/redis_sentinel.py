@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 from redis.asyncio.connection import Connection
@@ -37,7 +37,11 @@ class SentinelUrl(msgspec.Struct, frozen=True):
 
 
 def parse_sentinel_url(url: str) -> SentinelUrl | None:
-    """Read an address; ``None`` if it names a store itself."""
+    """Read an address; ``None`` if it names a store itself.
+
+    Raises:
+        ValueError: it has another form than the one above.
+    """
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
     if kind != "sentinel":
@@ -45,11 +49,13 @@ def parse_sentinel_url(url: str) -> SentinelUrl | None:
     credentials, _, hosts = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
     login = f"{credentials}@" if credentials else ""
-    passwords = parse_qs(parts.query).get("sentinel_password", [None])
+    options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    if not service or not (database or "0").isdecimal() or not options.keys() <= {"sentinel_password"}:
+        raise ValueError("not redis+sentinel://host:port,host:port/service/database")
     return SentinelUrl(
         tuple(_host_and_port(host) for host in hosts.split(",")),
         unquote(service),
-        passwords[0],
+        options.get("sentinel_password"),
         f"{scheme}://{login}primary:0/{database or 0}",
     )
 
@@ -99,5 +105,7 @@ class Sentinels:
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return (host, int(port)) if host else (text, DEFAULT_PORT)
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.path or parts.query:
+        raise ValueError("not a host and a port")
+    return parts.hostname, DEFAULT_PORT if parts.port is None else parts.port

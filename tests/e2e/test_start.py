@@ -63,3 +63,33 @@ def test_a_secret_that_cannot_be_read_stops_the_start(checkout, tmp_path, comman
 def test_a_setting_with_blanks_around_the_sign_is_read(checkout):
     (checkout / ".env").write_text("\ufeffexport GATEWAY__MAX_QUEUE = 'many' # too many\r\n")
     assert "GATEWAY__MAX_QUEUE must be" in refused(checkout, "serve")
+
+
+@pytest.mark.parametrize("command", ["serve", "daphne", "uvicorn", "migrate"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("REDIS_URL", f"redis://user:{SECRET}/{SECRET}@127.0.0.1:6379/0"),
+        ("REDIS_URL", f"redis://user:{SECRET}@127.0.0.1:6379/0?nonsense={SECRET}"),
+        ("DATABASE_URL", f"postgres://user:{SECRET}/{SECRET}@127.0.0.1/name"),
+        ("DATABASE_URL", f"postgres://user:{SECRET}@127.0.0.1/name?nonsense={SECRET}"),
+        ("DATABASE_URL", SECRET),
+        ("DATABASE_URL", f"redshift://user:{SECRET}@127.0.0.1/name"),
+        ("AGENT_URL", f"http://user:{SECRET}/@127.0.0.1"),
+    ],
+)
+def test_an_address_that_cannot_be_used_stops_the_start(checkout, command, name, text):
+    (checkout / ".env").write_text(f"GATEWAY__{name}={text}\n")
+    said = refused(checkout, command)
+    assert f"GATEWAY__{name} " in said
+    assert (" write / as %2F." in said) == ("/" in text.partition("://")[2].rpartition("@")[0])
+    assert not (checkout / "db.sqlite3").exists()  # and no other database in its place
+
+
+def test_a_command_without_checks_finds_no_other_database(checkout):
+    (checkout / ".env").write_text(f"GATEWAY__DATABASE_URL={SECRET}\n")
+    arguments = [sys.executable, "manage.py", "migrate", "--skip-checks"]
+    ended = subprocess.run(arguments, cwd=checkout, env=processes.environment(), capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert SECRET not in ended.stdout + ended.stderr
+    assert not (checkout / "db.sqlite3").exists()

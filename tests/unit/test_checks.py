@@ -13,6 +13,7 @@ from relay.checks import (
     SECRET_NOT_SHARED,
     UNKNOWN_SETTING,
     WRONG_SETTING,
+    check_database,
     check_policy,
     check_session_layer,
     check_settings,
@@ -20,6 +21,7 @@ from relay.checks import (
     stop_on_errors,
 )
 from relay.policies import POLICIES
+from tests.databases import default_database
 
 DJANGOS_LAYER = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
@@ -149,6 +151,29 @@ def test_workers_that_share_sessions_must_share_the_secret_key(gateway, name):
 def test_the_policy_is_not_looked_at_while_a_setting_is_wrong(gateway):
     gateway(WS_AUTH="none")
     assert check_policy(None) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///x?foo=1",
+        "sqlite:///x?transaction_mode=nonsense",
+        "postgres://u:s3cret@h/db?foo=1",
+        "postgres://u:s3cret@h",
+        f"postgres://u:s3cret@h/{64 * 'x'}",
+    ],
+)
+def test_an_address_that_the_databases_driver_refuses_is_an_error(gateway, url):
+    with default_database(url):
+        (error,) = check_database(None)
+    assert (error.id, "GATEWAY__DATABASE_URL" in error.msg) == (WRONG_SETTING, True)
+    assert "s3cret" not in f"{error.msg}{error.hint}"
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x?timeout=9", "postgres://u:p@h/db?sslmode=require&application_name=x"])
+def test_an_address_that_it_takes_is_none(gateway, url):
+    with default_database(url):
+        assert check_database(None) == []
 
 
 def test_an_error_stops_the_start_with_words(gateway):

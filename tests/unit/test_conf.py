@@ -1,8 +1,11 @@
 """Settings: what each may be, and that a wrong one is named and never repeated."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.conf import Conf, SettingInvalid, read_texts
+from relay.database import database
 
 
 def conf(**texts):
@@ -78,6 +81,40 @@ def wrong_texts():
             "redis://a,b",
             "redis+sentinel://a:1,b:2",
             "redis+sentinel:///service",
+            "redis+sentinel://a:x/s",
+            "redis+sentinel://a,,b/s",
+            "redis+sentinel://a/s/x",
+            "redis+sentinel://a/s?foo=1",
+            "redis+sentinel://a/s#x",
+            "redis://a:x",
+            "redis://a:99999",
+            "redis://a/x",
+            "redis://a#x",
+            "redis://a?db=x",
+            "redis://a?foo=1",
+            "redis://a?foo",
+            "redis://a?connection_class=x",
+            "redis://a?decode_responses=true",
+            "redis://a?ssl_ca_certs=/x",
+            "rediss://a?ssl_cert_reqs=nonsense",
+            "redis://:p\nw@a",
+            "redis://[a",
+            "unix://",
+        ],
+        "DATABASE_URL": [
+            "nonsense",
+            "nonsense://a/b",
+            "sqlite",
+            "sqlite:db.sqlite3",
+            "mysql://u@h/db",
+            "redshift://u@h/db",
+            "sqlite://db.sqlite3",
+            "postgres:a/b",
+            "postgres://a:x/b",
+            "postgres://a:99999/b",
+            "postgres://[a/b",
+            "postgres://a/b?conn_max_age=x",
+            "postgres://u:p\nw@a/b",
         ],
         "AGENT_URL": [
             "localhost:8001",
@@ -94,6 +131,9 @@ def wrong_texts():
             "http://a\nb",
             "http://a..b",
             "//a",
+            "http://☃.example",
+            "http://xn--a.example",
+            "http://1.2.3.999",
         ],
         "REQUEST_TIMEOUT": [*number, "0", "0.09"],
         "LOG_LEVEL": ["LOUD", "10"],
@@ -145,6 +185,50 @@ def test_a_wrong_text_is_not_repeated_because_it_may_be_secret():
     assert "s3cret" not in f"{problem} {problem!r}"
 
 
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "postgres", "http"])
+@pytest.mark.parametrize(("character", "escape"), [("/", "%2F"), ("?", "%3F"), ("#", "%23"), ("[", "%5B")])
+@pytest.mark.parametrize("password", ["pass{}word", "12{}34"])  # the second reads like a port
+def test_a_character_of_a_password_that_must_be_escaped_is_named(scheme, character, escape, password):
+    name = {"postgres": "DATABASE_URL", "http": "AGENT_URL"}.get(scheme, "REDIS_URL")
+    ending = {"postgres": "@h:5/db", "redis+sentinel": "@h:5/service"}.get(scheme, "@h:5")
+    texts = conf(**{name: f"{scheme}://user:{password.format(character)}{ending}"})
+    if (scheme, character) == ("postgres", "#"):  # the parser takes it, as a part of the password
+        assert database(texts.database_url)["PASSWORD"] == password.format("#")
+        return
+    (problem,) = texts.problems()
+    assert f"In a user name or a password write {character} as {escape}." in str(problem)
+    assert "word" not in str(problem).replace("a password", "")
+    assert "34" not in str(problem)
+    escaped = f"{scheme}://user:{password.format(escape)}{ending}"
+    assert problems(**{name: escaped}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("REDIS_URL", "redis://h?client_name=a@b&db=1"),
+        ("REDIS_URL", "redis://h:6379/0/"),
+        ("REDIS_URL", "redis://:p,w%@[::1]:6379/1"),
+        ("REDIS_URL", "rediss://h?ssl_cert_reqs=none&ssl_ca_certs=/x"),
+        ("REDIS_URL", "unix://u:p@/run/a@b.sock?db=1"),
+        ("REDIS_URL", "redis+sentinel://u:p@[::1]:26379,b/service/3?sentinel_password=x"),
+        ("DATABASE_URL", "sqlite:////var/lib/a@b/db"),
+        ("DATABASE_URL", "sqlite://:memory:"),
+        ("DATABASE_URL", "postgres:////run/postgresql/db"),
+        ("DATABASE_URL", "postgresql://u:p%40w@a,b:5433/db?sslmode=require&conn_max_age=60"),
+        ("AGENT_URL", "http://user:p%2Fw@h"),
+    ],
+)
+def test_other_addresses_are_taken(name, text):
+    assert problems(**{name: text}) == []
+
+
+@given(st.sampled_from(["REDIS_URL", "DATABASE_URL", "AGENT_URL", "JWKS_URL"]), st.text(max_size=30), st.booleans())
+def test_any_address_is_taken_or_refused_in_words(name, text, is_after_scheme):
+    scheme = {"REDIS_URL": "redis", "DATABASE_URL": "postgres"}.get(name, "http")
+    assert problems(**{name: f"{scheme}://u:{text}@h/1" if is_after_scheme else text}) in ([], [name])
+
+
 def test_every_setting_that_can_be_wrong_has_its_wrong_texts_above():
     any_text = {
         "VERSION",
@@ -154,7 +238,6 @@ def test_every_setting_that_can_be_wrong_has_its_wrong_texts_above():
         "SECRET_KEY",
         "ALLOWED_HOSTS",
         "SILENCED_CHECKS",
-        "DATABASE_URL",
     }
     assert {setting.name for setting in conf().settings()} == any_text | set(wrong_texts())
 
