@@ -105,7 +105,10 @@ TEMPLATES = [
 
 CHANNEL_LAYERS = {
     "default": (
-        {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"urls": _conf.redis_urls}}
+        {
+            "BACKEND": "relay.layers.redis.RedisSessionLayer",
+            "CONFIG": {"urls": _conf.redis_urls, "prefix": _conf.redis_prefix},
+        }
         if _conf.redis_urls
         else {"BACKEND": "relay.layers.memory.MemorySessionLayer"}
     )

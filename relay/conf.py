@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -165,6 +166,20 @@ def database_url() -> Parser[str]:
     )
 
 
+def name_prefix() -> Parser[str]:
+    """Read what names in a store begin with.
+
+    A colon ends it; patterns give ``*?[]`` a meaning, and clusters ``{}``.
+    """
+
+    def read(raw: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", raw):
+            raise ValueError
+        return raw
+
+    return Parser("1 to 32 of the characters A-Z a-z 0-9 . _ -", read)
+
+
 def boolean() -> Parser[bool]:
     words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -234,6 +249,7 @@ class Conf:
 
     # Store. Without an address sessions are kept in memory.
     redis_urls = Setting("REDIS_URL", redis_urls(), "")
+    redis_prefix = Setting("REDIS_PREFIX", name_prefix(), "relay")
     buffer_frames = Setting("BUFFER_SIZE", count(16, "frames"), "10000")
     buffer_bytes = Setting("BUFFER_BYTES", count(65_536, "bytes"), "4194304")
     buffer_ttl_seconds = Setting("BUFFER_TTL", seconds(1), "3600")

@@ -22,6 +22,7 @@ from relay.layers.bounds import Bounds, configured_bounds
 from relay.layers.redis_channels import RedisChannels, channel_host
 from relay.layers.redis_frames import decode_all
 from relay.layers.redis_limits import RedisLimits
+from relay.layers.redis_names import namespace
 from relay.layers.redis_ring import Ring, store_name
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_store import Store
@@ -43,6 +44,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
 
     Args:
         urls: ``redis://``, ``rediss://`` or ``unix://`` addresses; sessions are spread over them.
+        prefix: of every key and channel; deployments that share a store need different ones, or different databases.
         clock: in place of the stores' own time; for tests.
         channels: keywords for the groups and channels.
     """
@@ -69,7 +71,9 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Store]] = WeakKeyDictionary()
         self.limits = RedisLimits(self)
         self._channels = RedisChannels(
-            hosts=[channel_host(url) for url in urls], prefix=f"{prefix}.channels", **channels
+            hosts=[channel_host(url) for url in urls],
+            namespaces=[f"{namespace(prefix, url)}:channels" for url in urls],
+            **channels,
         )
 
     # The log.
@@ -218,7 +222,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         loop = running_loop()
         stores = self._stores.get(loop)
         if stores is None:
-            stores = [Store(url, self._prefix, self.bounds, self._scripts) for url in self._urls]
+            stores = [Store(url, namespace(self._prefix, url), self.bounds, self._scripts) for url in self._urls]
             self._stores[loop] = stores
         return stores
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -62,10 +63,12 @@ class RedisChannels(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_
 class ProcessChannels(RedisPubSubLoopLayer):  # type: ignore[misc]  # channels_redis has no types
     """The channels of one event loop."""
 
-    def __init__(self, *args: Any, capacity: int = 100, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, namespaces: Sequence[str], capacity: int = 100, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         hosts: list[Any] = [shard.host for shard in self._shards]
-        self._shards: list[_Shard] = [_Shard(host, self) for host in hosts]
+        self._shards: list[_Shard] = [
+            _Shard(host, self, namespace) for host, namespace in zip(hosts, namespaces, strict=True)
+        ]
         self._capacity = capacity
         self._process = f"{self.prefix}.{secrets.token_hex(8)}!"
         self._subscribing: asyncio.Task[None] | None = None
@@ -118,10 +121,28 @@ class ProcessChannels(RedisPubSubLoopLayer):  # type: ignore[misc]  # channels_r
 
 
 class _Shard(RedisSingleShardConnection):  # type: ignore[misc]  # channels_redis has no types
-    """A connection that takes an outage calmly, and notices when its line has died without a word.
+    """A connection that takes an outage calmly, notices a dead line, and keeps to the names of its deployment.
 
-    The original writes a stack trace each second of an outage, and waits on a dead line for ever.
+    The original writes a stack trace each second of an outage, waits on a dead line for ever, and publishes to a
+    channel under the bare name that the application gave it, which every other deployment on the server may use too.
     """
+
+    def __init__(self, host: Any, layer: ProcessChannels, namespace: str) -> None:
+        super().__init__(host, layer)
+        self._namespace = f"{namespace}:"
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        await super().publish(self._namespace + channel, message)
+
+    async def subscribe(self, channel: str) -> None:
+        await super().subscribe(self._namespace + channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        await super().unsubscribe(self._namespace + channel)
+
+    def _receive_message(self, message: dict[str, Any]) -> None:
+        name = message["channel"].decode().removeprefix(self._namespace)
+        super()._receive_message({**message, "channel": name})
 
     async def _do_receiving(self) -> None:
         is_asked = False  # whether it is still there

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from relay.layers.base import Limits, SessionLayer
 from relay.layers.bounds import Bounds
 from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis_names import namespace
 from relay.layers.values import new_id
 from tests.buffer.clock import Clock
 from tests.buffer.turns import S
@@ -84,7 +85,8 @@ class RedisStore:
 
     async def forget(self, session_id: str) -> None:
         """Lose a session, as a store without persistence does when it restarts."""
-        keys = [f"{self._prefix}:{part}:{session_id}" for part in "slxtqnov"]
+        names = namespace(self._prefix, server_url())
+        keys = [f"{names}:{part}:{session_id}" for part in "slxtqnov"]
         async with Redis.from_url(server_url()) as redis:
             assert await redis.delete(*keys)
 

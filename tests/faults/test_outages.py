@@ -241,7 +241,7 @@ async def test_every_key_but_the_indexes_ends_by_itself(volatile, open_layer):
     await stop(layer, turn)
     async with Redis.from_url(volatile.url) as redis:
         without = [key async for key in redis.scan_iter() if await redis.pttl(key) == -1]
-    assert set(without) <= {b"relay:w", b"relay:a", b"relay:e"}
+    assert set(without) <= {b"relay:0:w", b"relay:0:a", b"relay:0:e"}
 
 
 async def test_connections_stay_few_whatever_the_number_of_viewers(volatile, open_layer):

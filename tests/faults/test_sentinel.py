@@ -37,7 +37,7 @@ async def layers(request, store):
 async def replica_has(store, offset):
     """Wait until what was written has reached the replica: a failover loses the rest."""
     async with asyncio.timeout(20), Redis(port=store.replica.port) as replica:
-        while await replica.hget(f"relay:s:{S}", "newest") != str(offset).encode():
+        while await replica.hget(f"relay:0:s:{S}", "newest") != str(offset).encode():
             await asyncio.sleep(0.01)
 
 

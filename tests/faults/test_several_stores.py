@@ -41,7 +41,7 @@ async def test_each_session_lives_in_one_store_and_all_are_found(stores, layer):
     found = []
     for store in stores:
         async with Redis.from_url(store.url) as redis:
-            found.append({key.decode().removeprefix("relay:s:") async for key in redis.scan_iter("relay:s:*")})
+            found.append({key.decode().removeprefix("relay:0:s:") async for key in redis.scan_iter("relay:0:s:*")})
     assert found[0] | found[1] == set(SESSIONS)
     assert not found[0] & found[1]
     assert all(len(names) > 5 for names in found)

@@ -180,9 +180,9 @@ class Run:
         for key in [key async for key in redis.scan_iter()]:
             if key not in INDEXES and await redis.pttl(key) == -1:
                 self.history.add("leftover", what=f"{key.decode()} has no TTL")
-            if key.startswith(b"relay:s:") and await redis.hget(key, "running"):
+            if key.startswith(b"relay:0:s:") and await redis.hget(key, "running"):
                 self.history.add("leftover", what=f"a lease in {key.decode()}")
-        await self._expect("sessions in the index of work", partial(redis.zcard, "relay:w"), 0)
+        await self._expect("sessions in the index of work", partial(redis.zcard, "relay:0:w"), 0)
         connections = partial(self._connections, redis)
         await self._expect("connections to the store", connections, self._workers * CONNECTIONS_EACH)
 

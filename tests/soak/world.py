@@ -20,7 +20,7 @@ from tests.soak.history import History
 LEASE_SECONDS = 2.0
 SETTINGS = {"HEARTBEAT_SECONDS": "1", "LEASE_SECONDS": str(LEASE_SECONDS), "DRAIN_SECONDS": "2", "LOG_LEVEL": "INFO"}
 CONNECTIONS_EACH = 5  # docs/design/scale.md: three for sessions, two for groups and channels
-INDEXES = {b"relay:w", b"relay:a", b"relay:e"}
+INDEXES = {b"relay:0:w", b"relay:0:a", b"relay:0:e"}
 
 
 class World:

@@ -56,6 +56,9 @@ def test_the_five_that_deployments_have_keep_their_defaults():
         ("JWKS_URL", "jwks_url", "https://idp.example/keys?v=2", "https://idp.example/keys?v=2"),
         ("ALLOWED_HOSTS", "allowed_hosts", "a.example,b.example", ("a.example", "b.example")),
         ("REDIS_URL", "redis_urls", "redis://a, rediss://b/1", ("redis://a", "rediss://b/1")),
+        ("REDIS_PREFIX", "redis_prefix", "", "relay"),
+        ("REDIS_PREFIX", "redis_prefix", "Team-1.chat_eu", "Team-1.chat_eu"),
+        ("REDIS_PREFIX", "redis_prefix", 32 * "a", 32 * "a"),
         (
             "REDIS_URL",
             "redis_urls",
@@ -116,6 +119,7 @@ def wrong_texts():
             "postgres://a/b?conn_max_age=x",
             "postgres://u:p\nw@a/b",
         ],
+        "REDIS_PREFIX": ["a:b", "a b", "a*", "a?", "[a]", "{a}", "a\nb", "é", "a/b", 33 * "a"],
         "AGENT_URL": [
             "localhost:8001",
             "ftp://a",
