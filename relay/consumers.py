@@ -113,7 +113,8 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             if self._gateway.is_draining:
                 raise ServerRestart
             await self._take_seat(handshake)
-            self._viewer, welcome = await in_time(self._dialect.begin(self._gateway.layer, self.session_id, query))
+            layer, subject = self._gateway.layer, self._identity.subject
+            self._viewer, welcome = await in_time(self._dialect.begin(layer, self.session_id, query, subject))
         except RelayError as exc:
             metrics.SENT_AWAY.labels(exc.code).inc()
             logger.info("a socket is turned away: %s", exc.code)
@@ -209,7 +210,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
                         await self._line.send(text)
         except ClientGone:
             return  # the server tells it to the consumer too
-        except (SessionDeleted, TooSlow, StoreUnavailable) as exc:
+        except (SessionDeleted, NotOwner, TooSlow, StoreUnavailable) as exc:
             await self._leave(exc)
         except Exception:
             logger.exception("a viewer failed")
@@ -275,6 +276,10 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         client_message_id = received.client_message_id if isinstance(received, StartTurn) else None
         try:
             answer = await in_time(self._store(received))
+        except NotOwner as exc:  # the session was deleted, and is another subject's by now
+            report.message_refused(exc)
+            await self.send_away(exc)
+            return
         except RelayError as exc:
             refusal = exc
         except Exception:
@@ -294,7 +299,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         if isinstance(received, RelayError):
             raise received
         if isinstance(received, Cancel):
-            return await layer.cancel(self.session_id, received.turn_id)
+            return await layer.cancel(self.session_id, received.turn_id, self._identity.subject)
         if self._gateway.is_draining:
             raise ShuttingDown
         await take_message(layer.limits, self.session_id, self._network or "")

@@ -41,7 +41,9 @@ class Dialect(ABC):
         return False
 
     @abstractmethod
-    async def begin(self, layer: SessionLayer, session_id: str, query: Mapping[str, str]) -> tuple[Viewer, str | None]:
+    async def begin(
+        self, layer: SessionLayer, session_id: str, query: Mapping[str, str], subject: str | None
+    ) -> tuple[Viewer, str | None]:
         """Take up position in a log. Gives the viewer, and the first frame."""
 
     @abstractmethod
@@ -70,9 +72,11 @@ class PlainDialect(Dialect):
 
     name = "plain"
 
-    async def begin(self, layer: SessionLayer, session_id: str, query: Mapping[str, str]) -> tuple[Viewer, str | None]:
+    async def begin(
+        self, layer: SessionLayer, session_id: str, query: Mapping[str, str], subject: str | None
+    ) -> tuple[Viewer, str | None]:
         """Begin before the turn in flight; plain has no first frame."""
-        viewer = PlainViewer(layer, session_id)
+        viewer = PlainViewer(layer, session_id, subject)
         await viewer.begin()
         return viewer, None
 
@@ -92,10 +96,12 @@ class ResumableDialect(Dialect):
         """Does the query name an epoch or an offset?"""
         return any(query_cursor(query))
 
-    async def begin(self, layer: SessionLayer, session_id: str, query: Mapping[str, str]) -> tuple[Viewer, str | None]:
+    async def begin(
+        self, layer: SessionLayer, session_id: str, query: Mapping[str, str], subject: str | None
+    ) -> tuple[Viewer, str | None]:
         """Begin at the query's cursor, with ``welcome``."""
         epoch, offset = query_cursor(query)
-        viewer = ResumableViewer(layer, session_id, coalesce=query.get("coalesce") == "1")
+        viewer = ResumableViewer(layer, session_id, subject, coalesce=query.get("coalesce") == "1")
         return viewer, await viewer.begin(epoch=epoch, offset=offset)
 
     def refusal(self, reason: RelayError, client_message_id: str | None) -> str:

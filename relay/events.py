@@ -145,7 +145,7 @@ class EventStream:
         """Give the response's body. Never raises: a server may not survive that in mid-response."""
         try:
             self._gateway = await lifecycle.current()
-            self._viewer = ResumableViewer(self._gateway.layer, self.session_id)
+            self._viewer = ResumableViewer(self._gateway.layer, self.session_id, self._identity.subject)
             if self._gateway.is_draining:
                 raise ServerRestart
             with self._gateway.seats.taken(self._network):

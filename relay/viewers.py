@@ -27,13 +27,15 @@ _RESUMES = {None: "new", True: "recovered", False: "gap"}
 class Viewer(ABC):
     """Sees one session's log in order: every frame once, or a snapshot where some are gone.
 
-    ``position`` is where the viewer stands: the last frame that it was given.
+    ``position`` is where the viewer stands: the last frame that it was given. Each look at the session is for the
+    viewer's ``subject``, and raises ``NotOwner`` where the session is another's.
     """
 
-    def __init__(self, layer: SessionLayer, session_id: str) -> None:
+    def __init__(self, layer: SessionLayer, session_id: str, subject: str | None = None) -> None:
         self.position = UNKNOWN
         self._layer = layer
         self._session_id = session_id
+        self._subject = subject
         self._show: Show = _show_nothing
 
     async def batches(self, show: Show | None = None) -> AsyncGenerator[list[Frame] | Snapshot, None]:
@@ -45,6 +47,7 @@ class Viewer(ABC):
 
         Raises:
             SessionDeleted: the session was erased.
+            NotOwner: the session belongs to another subject.
         """
         take = None
         if show is not None:
@@ -52,7 +55,7 @@ class Viewer(ABC):
         has_begun = False
         while True:
             try:
-                async with aclosing(self._layer.tail(self._session_id, self.position, take)) as tail:
+                async with aclosing(self._layer.tail(self._session_id, self.position, take, self._subject)) as tail:
                     async for batch in tail:
                         if batch[0].offset != self.position.offset + 1:
                             self._report_disorder(batch)
@@ -102,7 +105,7 @@ class PlainViewer(Viewer):
 
     async def begin(self) -> None:
         """Take up position, so that nothing that is said from now on is missed."""
-        state = await self._layer.state(self._session_id)
+        state = await self._layer.state(self._session_id, self._subject)
         self.position = Cursor(state.epoch, state.active_after)
 
     def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
@@ -124,13 +127,15 @@ class ResumableViewer(Viewer):
     ``coalesce`` merges the tokens of a viewer that is behind.
     """
 
-    def __init__(self, layer: SessionLayer, session_id: str, *, coalesce: bool = False) -> None:
-        super().__init__(layer, session_id)
+    def __init__(
+        self, layer: SessionLayer, session_id: str, subject: str | None = None, *, coalesce: bool = False
+    ) -> None:
+        super().__init__(layer, session_id, subject)
         self._coalesce = coalesce
 
     async def begin(self, *, epoch: str = "", offset: str = "") -> str:
         """Take up position at a client's cursor and give the ``welcome`` frame."""
-        state = await self._layer.state(self._session_id)
+        state = await self._layer.state(self._session_id, self._subject)
         start = resume(
             epoch,
             offset,

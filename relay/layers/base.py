@@ -5,6 +5,11 @@ its lease; a lease is lost only when another worker has claimed the session, so 
 on. Two workers never write one turn, and a turn never gets two ends.
 
 Cancelling a call (``asyncio``) leaves it done or not done, never half done: repeat it to know.
+
+A session belongs to the first ``subject`` that attaches to it, or that sends a message, cancels or reads in it. Each of
+these calls checks the owner in the same step in which it acts, because a session may be deleted, and be another
+subject's by the next call. The subject ``None`` (a service, or a client that is not told apart) is not checked, and
+owns nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +45,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         the turn it has.
 
         Raises:
+            NotOwner: the session belongs to another subject than the message's.
             SessionBusy: ``on_busy`` is ``reject`` and a turn is running or queued.
             QueueFull: as many are waiting as may; never with ``interrupt``, which cancels the turn in flight and
                 puts this one at the queue's head in the same step.
@@ -115,8 +121,12 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """Return when the turn may have been cancelled, or its session is gone. A hint: ``renew`` tells."""
 
     @abc.abstractmethod
-    async def cancel(self, session_id: str, turn_id: str | None = None) -> CancelAck:
-        """Mark a turn cancelled and announce it; without ``turn_id`` the one in flight, else the queue's head."""
+    async def cancel(self, session_id: str, turn_id: str | None = None, subject: str | None = None) -> CancelAck:
+        """Mark a turn cancelled and announce it; without ``turn_id`` the one in flight, else the queue's head.
+
+        Raises:
+            NotOwner: the session belongs to another subject.
+        """
 
     @abc.abstractmethod
     async def cancel_unwatched(self, session_id: str) -> int:
@@ -133,7 +143,8 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
             The terminal that is stored.
 
         Raises:
-            LeaseLost: another turn has begun since, another worker has this one, or the session was deleted.
+            LeaseLost: another turn has begun since, another worker has this one, the session was deleted, or it
+                belongs to another subject than when the turn was claimed.
         """
 
     @abc.abstractmethod
@@ -147,22 +158,25 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     # The log.
 
     @abc.abstractmethod
-    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Frame]:
+    async def read(self, session_id: str, after: Cursor, limit: int, subject: str | None = None) -> list[Frame]:
         """Give at most ``limit`` frames after a position; an empty list at the newest.
 
         Raises:
+            NotOwner: the session belongs to another subject.
             ReplayGap: the position is of another epoch, beyond the newest, or frames after it are gone.
         """
 
     @abc.abstractmethod
-    def tail(self, session_id: str, after: Cursor, take: Take | None = None) -> AsyncGenerator[list[Frame], None]:
+    def tail(
+        self, session_id: str, after: Cursor, take: Take | None = None, subject: str | None = None
+    ) -> AsyncGenerator[list[Frame], None]:
         """Give what lies after a position, then what comes, in batches: never a hole, never a duplicate.
 
         Args:
             take: is offered what comes while the iterator waits; a frame that it takes is not given any more.
 
         Raises:
-            ReplayGap: as in ``read``; begin again after the snapshot.
+            NotOwner, ReplayGap: as in ``read``; after a gap, begin again behind the snapshot.
             SessionDeleted: the session was erased.
         """
 
@@ -176,7 +190,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
             How many watch, this one counted.
 
         Raises:
-            NotOwner: the session belongs to another subject; it belongs to the first that attached.
+            NotOwner: the session belongs to another subject.
             StoreUnavailable: there is no room for one more session.
         """
 
@@ -185,10 +199,11 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """Take a viewer out. Returns how many are left."""
 
     @abc.abstractmethod
-    async def state(self, session_id: str) -> SessionState:
+    async def state(self, session_id: str, subject: str | None = None) -> SessionState:
         """Describe a session. One that does not exist yet is begun: its epoch is that of its first frame to come.
 
         Raises:
+            NotOwner: the session belongs to another subject.
             StoreUnavailable: there is no room for one more session.
         """
 

@@ -17,6 +17,7 @@ from relay.exceptions import (
     BufferLost,
     IdempotencyConflict,
     LeaseLost,
+    NotOwner,
     QueueFull,
     SessionBusy,
     SessionDeleted,
@@ -53,7 +54,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
     # Turns.
 
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
-        session = self._shelves.open(session_id)
+        session = self._opened(session_id, new_turn.subject)
         known = session.turns.get(new_turn.turn_id)
         if known is not None:
             return session.accepted(known, duplicate=False)  # this very call, repeated
@@ -95,6 +96,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             lease_id=claim_id,
             message=agent_message(record.body),
             subject=record.subject,
+            owner=session.owner,
             is_abandoned=record.is_abandoned,
             is_cancelled=record.is_cancelled,
             waited_seconds=record.waited_seconds,
@@ -158,8 +160,10 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             return
         await record.wait_cancelled()
 
-    async def cancel(self, session_id: str, turn_id: str | None = None) -> CancelAck:
+    async def cancel(self, session_id: str, turn_id: str | None = None, subject: str | None = None) -> CancelAck:
         session = self._shelves.find(session_id)
+        if session is not None:
+            session.admit(subject)
         record = session.turn_to_cancel(turn_id) if session is not None else None
         if record is None:
             return CancelAck(turn_id, CancelStatus.UNKNOWN)
@@ -180,6 +184,10 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             raise LeaseLost
         if record is None and session.log.newest:
             raise LeaseLost  # another turn has been written since
+        try:
+            session.admit(turn.owner)
+        except NotOwner as exc:
+            raise LeaseLost from exc
         terminal = frames_.error(turn.turn_id, BufferLost())
         session.begin_epoch()
         session.log.restart_turn(turn.turn_id, text)
@@ -202,17 +210,19 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
 
     # The log.
 
-    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Frame]:
-        return self._shelves.open(session_id).log.after(after, limit)
+    async def read(self, session_id: str, after: Cursor, limit: int, subject: str | None = None) -> list[Frame]:
+        return self._opened(session_id, subject).log.after(after, limit)
 
-    async def tail(self, session_id: str, after: Cursor, take: Take | None = None) -> AsyncGenerator[list[Frame], None]:
-        session = self._shelves.open(session_id)
+    async def tail(
+        self, session_id: str, after: Cursor, take: Take | None = None, subject: str | None = None
+    ) -> AsyncGenerator[list[Frame], None]:
+        session = self._opened(session_id, subject)
         loop = asyncio.get_running_loop()  # once: on Python 3.11 it costs a system call
         while True:
             if session.is_deleted:
                 raise SessionDeleted
             if session.is_forgotten:
-                session = self._shelves.open(session_id)
+                session = self._opened(session_id, subject)
             batch = session.log.after(after, TAIL_BATCH_FRAMES)
             if batch:
                 after = Cursor(after.epoch, batch[-1].offset)
@@ -223,8 +233,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
     # Sessions.
 
     async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
-        session = self._shelves.open(session_id)
-        session.admit(subject)
+        session = self._opened(session_id, subject)
         session.viewers.enter(viewer)
         self._shelves.settle(session)
         return len(session.viewers)
@@ -237,8 +246,8 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         self._shelves.settle(session)
         return len(session.viewers)
 
-    async def state(self, session_id: str) -> SessionState:
-        return self._shelves.open(session_id).state()
+    async def state(self, session_id: str, subject: str | None = None) -> SessionState:
+        return self._opened(session_id, subject).state()
 
     async def find(self, session_id: str) -> SessionState | None:
         session = self._shelves.find(session_id)
@@ -264,6 +273,12 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
 
     def _now(self) -> float:
         return self._clock()
+
+    def _opened(self, session_id: str, subject: str | None) -> MemorySession:
+        """Find a session, or begin it, for a subject that may see it."""
+        session = self._shelves.open(session_id)
+        session.admit(subject)
+        return session
 
     def _owned(self, turn: Turn, *, ended: bool = False) -> tuple[MemorySession, TurnRecord]:
         """Find the turn that this lease may write; ``ended``: also one that it has ended already."""

@@ -96,7 +96,7 @@ class MemorySession:
         self.is_deleted = False
         self._bounds = bounds
         self._clock = clock
-        self._owner: str | None = None
+        self.owner: str | None = None
         self._named: dict[str, TurnRecord] = {}
         self.waiters = Waiters()
 
@@ -190,11 +190,12 @@ class MemorySession:
     # The session.
 
     def admit(self, subject: str | None) -> None:
+        """Let a subject act in the session, which is its own from the first time on; see ``SessionLayer``."""
         if subject is None:
             return
-        if self._owner is None:
-            self._owner = subject
-        elif self._owner != subject:
+        if self.owner is None:
+            self.owner = subject
+        elif self.owner != subject:
             raise NotOwner
 
     def state(self) -> SessionState:

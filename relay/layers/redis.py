@@ -15,7 +15,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from relay.cursor import Cursor
-from relay.exceptions import NotOwner, StoreUnavailable
+from relay.exceptions import StoreUnavailable
 from relay.frames import Frame
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
@@ -23,11 +23,12 @@ from relay.layers.redis_channels import RedisChannels, channel_host
 from relay.layers.redis_frames import decode_all
 from relay.layers.redis_limits import RedisLimits
 from relay.layers.redis_names import namespace
+from relay.layers.redis_replies import accept
 from relay.layers.redis_ring import Ring, store_name
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_store import Store
 from relay.layers.redis_turns import RedisTurns
-from relay.layers.redis_values import gap, state
+from relay.layers.redis_values import gap, state, subject_text
 from relay.layers.redis_wire import Reply
 from relay.layers.values import SessionState, new_id
 from relay.layers.waiters import Take
@@ -78,17 +79,19 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
 
     # The log.
 
-    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Frame]:
-        store = self._store(session_id)
-        reply = await store.read("read", session_id, self._now(), new_id(), after.epoch, str(after.offset), limit)
+    async def read(self, session_id: str, after: Cursor, limit: int, subject: str | None = None) -> list[Frame]:
+        position = (after.epoch, str(after.offset), limit, subject_text(subject))
+        reply = accept(await self._store(session_id).read("read", session_id, self._now(), new_id(), *position))
         if reply[0] is not None:
             raise gap(reply)
         return decode_all(reply[1], after.offset)
 
-    async def tail(self, session_id: str, after: Cursor, take: Take | None = None) -> AsyncGenerator[list[Frame], None]:
+    async def tail(
+        self, session_id: str, after: Cursor, take: Take | None = None, subject: str | None = None
+    ) -> AsyncGenerator[list[Frame], None]:
         async with (
             self._store(session_id).watch(session_id) as watch,
-            aclosing(watch.tail(after, partial(self.read, session_id), take)) as batches,
+            aclosing(watch.tail(after, partial(self.read, session_id, subject=subject), take, subject)) as batches,
         ):
             async for batch in batches:
                 yield batch
@@ -96,23 +99,22 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
     # Sessions.
 
     async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
-        owner = "" if subject is None else f"={subject}"
-        reply = await self._store(session_id).write("attach", session_id, self._now(), new_id(), viewer, owner)
-        if reply == b"forbidden":
-            raise NotOwner
-        viewers: int = reply
+        who = subject_text(subject)
+        reply = await self._store(session_id).write("attach", session_id, self._now(), new_id(), viewer, who)
+        viewers: int = accept(reply)
         return viewers
 
     async def detach(self, session_id: str, viewer: str) -> int:
         left: int = await self._store(session_id).write("detach", session_id, self._now(), viewer)
         return left
 
-    async def state(self, session_id: str) -> SessionState:
-        reply = await self._store(session_id).read("state", session_id, self._now(), new_id(), 1)
-        return state(session_id, reply)
+    async def state(self, session_id: str, subject: str | None = None) -> SessionState:
+        who = subject_text(subject)
+        reply = await self._store(session_id).read("state", session_id, self._now(), new_id(), 1, who)
+        return state(session_id, accept(reply))
 
     async def find(self, session_id: str) -> SessionState | None:
-        reply = await self._store(session_id).read("state", session_id, self._now(), "", 0)
+        reply = await self._store(session_id).read("state", session_id, self._now(), "", 0, "")
         return None if reply is None else state(session_id, reply)
 
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:

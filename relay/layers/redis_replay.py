@@ -31,21 +31,26 @@ class Replay:
         self._max_bytes = max_bytes
         self._pages: dict[Cursor, list[Frame]] = {}
         self._bytes = 0
-        self._reading: dict[Cursor, _Reading] = {}
+        self._reading: dict[tuple[Cursor, str | None], _Reading] = {}
         self._forgetting: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
-    async def page(self, after: Cursor, read: Read, version: int, *, is_current: bool) -> list[Frame]:
+    async def page(
+        self, after: Cursor, read: Read, version: int, subject: str | None, *, is_known: bool
+    ) -> list[Frame]:
         """Give what follows a position, at most a page.
 
         Args:
+            subject: for whom ``read`` reads; a reading is shared by those of the same subject only, because another one
+                may be refused.
             version: which counts what is heard of the session. That nothing follows is true only as of when the store
                 was asked: who has heard more since does not go by another's answer.
-            is_current: is the position's epoch known to be the log's? Else only the log itself can tell.
+            is_known: is the position's epoch known to be the log's, and the subject to be its owner? Else only the
+                store can tell.
         """
-        page = self._pages.get(after) if is_current else None
+        page = self._pages.get(after) if is_known else None
         while page is None:
-            reading = self._reading.get(after) or self._begin(after, read, version)
+            reading = self._reading.get((after, subject)) or self._begin(after, read, version, subject)
             found = await asyncio.shield(reading.page)
             if found or reading.version >= version:
                 page = found
@@ -58,17 +63,17 @@ class Replay:
             self._forgetting.cancel()
             self._forgetting = None
 
-    def _begin(self, after: Cursor, read: Read, version: int) -> _Reading:
-        page = self._loop.create_task(self._read(after, read))
+    def _begin(self, after: Cursor, read: Read, version: int, subject: str | None) -> _Reading:
+        page = self._loop.create_task(self._read(after, read, subject))
         page.add_done_callback(_look_at)
-        reading = self._reading[after] = _Reading(page, version)
+        reading = self._reading[after, subject] = _Reading(page, version)
         return reading
 
-    async def _read(self, after: Cursor, read: Read) -> list[Frame]:
+    async def _read(self, after: Cursor, read: Read, subject: str | None) -> list[Frame]:
         try:
             page = await read(after, PAGE_FRAMES)
         finally:
-            del self._reading[after]
+            del self._reading[after, subject]
             self._reading = self._reading or {}  # an emptied dict keeps its room; a session's is empty for hours
         if len(page) == PAGE_FRAMES:
             self._keep(after, page)

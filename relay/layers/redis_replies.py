@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from relay.exceptions import IdempotencyConflict, LeaseLost, QueueFull, RelayError, SessionBusy, TurnCancelled
+from relay.exceptions import IdempotencyConflict, LeaseLost, NotOwner, QueueFull, RelayError, SessionBusy, TurnCancelled
 from relay.layers.redis_wire import Reply
 
 _REFUSALS: Final[dict[bytes, type[RelayError]]] = {
@@ -13,6 +13,7 @@ _REFUSALS: Final[dict[bytes, type[RelayError]]] = {
     b"conflict": IdempotencyConflict,
     b"busy": SessionBusy,
     b"full": QueueFull,
+    b"not_owner": NotOwner,
 }
 
 

@@ -14,6 +14,7 @@ from relay.layers.redis_append import Append
 from relay.layers.redis_frames import decode, encode
 from relay.layers.redis_replies import accept
 from relay.layers.redis_store import Store
+from relay.layers.redis_values import subject_text
 from relay.layers.redis_wire import Reply
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, Turn, agent_message, new_id
 
@@ -39,7 +40,7 @@ class RedisTurns(abc.ABC):
                 new_turn.client_message_id or "",
                 hashlib.sha256(new_turn.body.encode("utf-8", "surrogatepass")).hexdigest(),
                 new_turn.on_busy.value,
-                "" if new_turn.subject is None else f"={new_turn.subject}",
+                subject_text(new_turn.subject),
                 int(new_turn.is_detached),
                 new_turn.traceparent or "",
             )
@@ -51,13 +52,14 @@ class RedisTurns(abc.ABC):
         reply = await store.write("claim", session_id, self._now(), claim_id, FrameKind.USER_MESSAGE.value)
         if reply is None:
             return None
-        turn_id, body, subject, abandoned, cancelled, append_number, first, epoch, waited, trace = reply
+        turn_id, body, subject, abandoned, cancelled, append_number, first, epoch, waited, trace, owner = reply
         turn = Turn(
             session_id=session_id,
             turn_id=turn_id.decode(),
             lease_id=claim_id,
             message=agent_message(body.decode()) if body else {},
             subject=subject[1:].decode() if subject else None,
+            owner=owner[1:].decode() if owner else None,
             is_abandoned=abandoned == b"1",
             is_cancelled=cancelled == b"1",
             waited_seconds=float(waited),
@@ -113,9 +115,10 @@ class RedisTurns(abc.ABC):
                 if await self._look(turn, extend=False) == b"held":
                     await waiter
 
-    async def cancel(self, session_id: str, turn_id: str | None = None) -> CancelAck:
+    async def cancel(self, session_id: str, turn_id: str | None = None, subject: str | None = None) -> CancelAck:
         store = self._store(session_id)
-        reply = await store.write("cancel", session_id, self._now(), turn_id or "", call_id=new_id())
+        who = subject_text(subject)
+        reply = accept(await store.write("cancel", session_id, self._now(), turn_id or "", who, call_id=new_id()))
         return CancelAck(reply[0].decode() or None, CancelStatus(reply[1].decode()))
 
     async def cancel_unwatched(self, session_id: str) -> int:
@@ -135,8 +138,9 @@ class RedisTurns(abc.ABC):
             turn.lease_id,
             text,
             encode(frames_.error(turn.turn_id, BufferLost())),
-            "" if turn.subject is None else f"={turn.subject}",
+            subject_text(turn.subject),
             turn.epoch,
+            subject_text(turn.owner),
         )
         return _stored(store, turn.session_id, accept(reply))
 

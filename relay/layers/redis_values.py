@@ -13,6 +13,11 @@ class EpochDeleted(ReplayGap):
     """A gap because somebody erased the session: who was watching it is told so."""
 
 
+def subject_text(subject: str | None) -> str:
+    """Write a subject for a script: nothing where there is none, and so that an empty one is one."""
+    return "" if subject is None else f"={subject}"
+
+
 def state(session_id: str, reply: Reply) -> SessionState:
     """Read the reply of ``state.lua``."""
     epoch, oldest, newest, running, active_after, cancelled, queued, viewers, idle_seconds, age_seconds = reply

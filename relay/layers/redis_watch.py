@@ -106,8 +106,14 @@ class Watch:
         finally:
             del self._cancel_waiters[waiter]
 
-    async def tail(self, after: Cursor, read: Read, take: Take | None = None) -> AsyncGenerator[list[Frame], None]:
-        """Give what follows a position, from the window or by ``read``, then what comes."""
+    async def tail(
+        self, after: Cursor, read: Read, take: Take | None = None, subject: str | None = None
+    ) -> AsyncGenerator[list[Frame], None]:
+        """Give what follows a position, from the window or by ``read``, then what comes.
+
+        A subject reads the log first, whatever the window holds: the store says whether the session is its own. An
+        owner stays for as long as an epoch lasts, so what follows in it needs no such question.
+        """
         life, has_begun = self._lives, False
         while True:
             if self._failure is not None:
@@ -115,25 +121,28 @@ class Watch:
             if self._lives != life:
                 raise SessionDeleted
             version = self._version
-            batch = self._after(after)
+            batch = self._after(after) if has_begun or subject is None else None
             if batch is None:
-                batch = await self._read_followed(after, read, version, has_begun=has_begun)
-                has_begun = True
+                batch = await self._read_followed(after, read, version, subject, has_begun=has_begun)
                 if batch:
                     self._precede(after.epoch, batch)
                 elif version == self._version:
                     self._settle(after)
+            has_begun = True
             if batch:
                 after = Cursor(after.epoch, batch[-1].offset)
                 yield batch
             elif version == self._version:
                 after = Cursor(after.epoch, await self._waiters.wait(after.offset, take, self._loop))
 
-    async def _read_followed(self, after: Cursor, read: Read, version: int, *, has_begun: bool) -> list[Frame]:
+    async def _read_followed(
+        self, after: Cursor, read: Read, version: int, subject: str | None, *, has_begun: bool
+    ) -> list[Frame]:
         """Read the log; a tail that has begun learns that the session was erased, also before it is announced."""
         try:
             is_current = self.position is not None and self.position.epoch == after.epoch
-            return await self._replay.page(after, read, version, is_current=is_current)
+            is_known = is_current and (has_begun or subject is None)
+            return await self._replay.page(after, read, version, subject, is_known=is_known)
         except EpochDeleted as exc:
             if has_begun:
                 raise SessionDeleted from exc

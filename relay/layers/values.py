@@ -70,6 +70,7 @@ class Turn(msgspec.Struct):
     Attributes:
         lease_id: the lease that every write shows.
         message: what goes to the agent: the client's message, less ``client_message_id``. Any JSON.
+        owner: the subject that the session belonged to when the turn was claimed; ``None``: to no subject.
         is_abandoned: its former worker died: it is to be ended, never run again.
         is_cancelled: it was cancelled before it was claimed.
         waited_seconds: from its acceptance to its first claim.
@@ -85,6 +86,7 @@ class Turn(msgspec.Struct):
     lease_id: str
     message: dict[str, Any]
     subject: str | None = None
+    owner: str | None = None
     is_abandoned: bool = False
     is_cancelled: bool = False
     waited_seconds: float = 0.0

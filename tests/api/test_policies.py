@@ -259,7 +259,7 @@ class TestOwners:
         layer = (await lifecycle.current()).layer
         async with visitor.plain(tickets.issue("s", "ada", 60)) as browser:
             session = layer._shelves.find("s")
-            session._owner = "eve"
+            session.owner = "eve"
             assert await browser.close_code() == 4403
 
 

@@ -141,18 +141,18 @@ class Tail:
     their offsets.
     """
 
-    def __init__(self, layer, after, session_id=S, *, takes=False):
+    def __init__(self, layer, after, session_id=S, *, takes=False, subject=None):
         self.frames = []
         self.taken = []
         self._takes = takes if callable(takes) else lambda: True
         self._take = self._taking if takes else None
         self.error = None
         self._changed = asyncio.Event()
-        self._task = asyncio.create_task(self._follow(layer, session_id, after))
+        self._task = asyncio.create_task(self._follow(layer.tail(session_id, after, self._take, subject)))
 
-    async def _follow(self, layer, session_id, after):
+    async def _follow(self, tail):
         try:
-            async with contextlib.aclosing(layer.tail(session_id, after, self._take)) as batches:
+            async with contextlib.aclosing(tail) as batches:
                 async for batch in batches:
                     self.frames += batch
                     self._changed.set()
@@ -204,8 +204,8 @@ class Tail:
 
 
 @contextlib.asynccontextmanager
-async def tailing(layer, after, session_id=S, *, takes=False):
-    tail = Tail(layer, after, session_id, takes=takes)
+async def tailing(layer, after, session_id=S, **options):
+    tail = Tail(layer, after, session_id, **options)
     try:
         yield tail
     finally:

@@ -1,12 +1,7 @@
--- ARGV: 3 epoch of a new session, 4 viewer, 5 subject (empty: none). Gives how many watch.
+-- ARGV: 3 epoch of a new session, 4 viewer, 5 subject. Gives how many watch.
 open()
-if ARGV[5] ~= '' then
-  local owner = call('HGET', session, 'owner')
-  if owner == '' then
-    call('HSET', session, 'owner', ARGV[5])
-  elseif owner ~= ARGV[5] then
-    return 'forbidden'
-  end
+if not admit(ARGV[5]) then
+  return 'not_owner'
 end
 call('ZADD', viewers, now + VIEWER, ARGV[4])
 settle()

@@ -1,4 +1,4 @@
--- ARGV: 3 turn id, or empty: the one in flight, else the queue's head. Gives turn id, status.
+-- ARGV: 3 turn id, or empty: the one in flight, else the queue's head, 4 subject. Gives turn id, status.
 -- The memo holds which turn an earlier attempt of this call has chosen.
 local turn_id = ARGV[3]
 if turn_id == '' then
@@ -6,6 +6,9 @@ if turn_id == '' then
 end
 if not exists() then
   return {turn_id, 'unknown'}
+end
+if not admit(ARGV[4]) then
+  return 'not_owner'
 end
 if turn_id == '' then
   turn_id = call('HGET', session, 'running')

@@ -1,6 +1,6 @@
 -- ARGV: 3 claim id, 4 the kind of a user_message frame.
 -- Gives turn id, body, subject, abandoned, cancelled, append number, offset of the first frame (0: no new one), epoch,
--- seconds in the queue, traceparent.
+-- seconds in the queue, traceparent, the session's owner (empty: none).
 local claim_id = ARGV[3]
 if not exists() then
   return false
@@ -39,6 +39,6 @@ else
 end
 hold()
 settle()
-local known = call('HMGET', session, 'abandoned', 'cancelled', 'number')
+local known = call('HMGET', session, 'abandoned', 'cancelled', 'number', 'owner')
 return {turn_id, turn.body, turn.subject, known[1], known[2], tonumber(known[3]), first, fields[4],
-  tostring(turn.waited or 0), turn.traceparent or ''}
+  tostring(turn.waited or 0), turn.traceparent or '', known[4]}

@@ -1,4 +1,4 @@
--- ARGV: 4 turn id, 5 body, 6 client_message_id, 7 digest, 8 on_busy, 9 subject (one character before it), 10 detached,
+-- ARGV: 4 turn id, 5 body, 6 client_message_id, 7 digest, 8 on_busy, 9 subject, 10 detached,
 -- 11 traceparent.
 -- Gives turn id, position (-1: none), status, duplicate.
 local turn_id, name, on_busy = ARGV[4], ARGV[6], ARGV[8]
@@ -14,6 +14,9 @@ local function accepted(id, turn, duplicate)
 end
 
 open()
+if not admit(ARGV[9]) then
+  return 'not_owner'
+end
 local known = turn_named(turn_id)
 if known then
   return accepted(turn_id, known, 0)

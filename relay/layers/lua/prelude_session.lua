@@ -49,6 +49,19 @@ local function open()
   end
 end
 
+-- May this subject act in the session? One without an owner is its own from now on; an empty one is a service, which may.
+local function admit(subject)
+  if subject == '' then
+    return true
+  end
+  local owner = call('HGET', session, 'owner')
+  if owner == '' then
+    call('HSET', session, 'owner', subject)
+    return true
+  end
+  return owner == subject
+end
+
 -- Turns.
 
 local function turn_named(turn_id)

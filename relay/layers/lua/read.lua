@@ -1,5 +1,8 @@
--- ARGV: 3 epoch of a new session, 4 and 5 the cursor, 6 limit. Gives frames, or what a snapshot needs.
+-- ARGV: 3 epoch of a new session, 4 and 5 the cursor, 6 limit, 7 subject. Gives frames, or what a snapshot needs.
 open()
+if not admit(ARGV[7]) then
+  return 'not_owner'
+end
 local fields = call('HMGET', session, 'epoch', 'newest', 'turn', 'turn_after', 'terminal')
 local newest, offset, limit = tonumber(fields[2]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local oldest = newest - call('LLEN', log) + 1

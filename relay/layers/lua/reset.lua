@@ -1,5 +1,5 @@
 -- ARGV: 3 the new epoch, 4 turn id, 5 lease, 6 text so far, 7 the terminal frame, 8 subject,
--- 9 the epoch in which the turn began. Gives frame, offset, epoch.
+-- 9 the epoch in which the turn began, 10 the session's owner then. Gives frame, offset, epoch.
 local turn_id, lease = ARGV[4], ARGV[5]
 if call('ZSCORE', deleted, ARGV[9]) then
   return 'lost'
@@ -19,6 +19,9 @@ if fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease) then
 end
 if not turn and tonumber(fields[3]) > 0 and not is_behind then
   return 'lost' -- another turn has been written since
+end
+if not admit(ARGV[10]) then
+  return 'lost' -- what was said belongs to another
 end
 if turn then
   call('LREM', queue, 1, turn_id) -- it has begun, even where that was forgotten

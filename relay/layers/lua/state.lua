@@ -1,8 +1,11 @@
--- ARGV: 3 epoch of a new session, 4 may it be begun (1)?
+-- ARGV: 3 epoch of a new session, 4 may it be begun (1)? 5 subject.
 if ARGV[4] == '1' then
   open()
 elseif not exists() then
   return false
+end
+if not admit(ARGV[5]) then
+  return 'not_owner'
 end
 local fields = call('HMGET', session, 'epoch', 'newest', 'running', 'turn_after', 'cancelled', 'active',
   'begun')
