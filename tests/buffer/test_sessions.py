@@ -214,6 +214,7 @@ async def test_age_counts_from_the_begin_of_the_session_whatever_is_said(store, 
     await layer.state(S)
     await store.advance(10)
     await enqueue(layer)
+    await stop(layer, await claim(layer))
     await store.advance(5)
     assert (await layer.state(S)).age_seconds == 15
 

@@ -103,7 +103,7 @@ end
 local function end_turn(turn_id, turn, lease, frame)
   local fields = call('HMGET', session, 'epoch', 'newest', 'bytes')
   local newest, bytes = write(fields[1], tonumber(fields[2]), tonumber(fields[3]), turn_id, {frame})
-  call('HSET', session, 'newest', newest, 'bytes', bytes, 'running', '', 'cancelled', '0', 'begun', now, 'active', now,
+  call('HSET', session, 'newest', newest, 'bytes', bytes, 'running', '', 'cancelled', '0', 'active', now,
     'terminal', newest .. '\n' .. frame)
   turn.status, turn.lease, turn.terminal, turn.offset, turn.body = 'ended', lease, frame, newest, ''
   keep(turn_id, turn)
