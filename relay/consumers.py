@@ -176,7 +176,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             return
         self._is_entered = False
         try:
-            if await self._gateway.layer.detach(self.session_id, self._viewer_id) == 0:
+            if await in_time(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
                 self._gateway.departures.last_viewer_left(self.session_id)
         except StoreUnavailable:  # its entry lapses by itself
             logger.warning("a viewer could not be taken out: the store is out of reach")

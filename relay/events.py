@@ -32,6 +32,7 @@ from relay.exceptions import Forbidden, NotOwner, RateLimited, RelayError, Serve
 from relay.frames import CloseCode, Frame, Snapshot
 from relay.layers.values import new_id
 from relay.lifecycle import Gateway
+from relay.patience import in_time
 from relay.policies import Identity
 from relay.seats import check_viewers
 from relay.viewers import ResumableViewer, runs
@@ -161,7 +162,7 @@ class EventStream:
             self._left.set()
 
     async def _attached(self) -> AsyncGenerator[bytes, None]:
-        viewers = await self._gateway.layer.attach(self.session_id, self._viewer_id, self._identity.subject)
+        viewers = await in_time(self._attach())
         try:
             self._enter()
             check_viewers(viewers)
@@ -172,7 +173,7 @@ class EventStream:
             await self._detach()
 
     async def _watch(self) -> AsyncGenerator[bytes, None]:
-        yield self._welcome(await self._viewer.begin(**self._cursor))
+        yield self._welcome(await in_time(self._viewer.begin(**self._cursor)))
         self._seen_offset = self._viewer.position.offset
         self._sent_at = time.monotonic()
         self._beat_at = self._sent_at + self._interval_seconds
@@ -246,7 +247,7 @@ class EventStream:
     async def _beat(self) -> bool:
         """Keep the viewer entered. Returns whether the line was quiet for a whole interval."""
         try:
-            await self._gateway.layer.attach(self.session_id, self._viewer_id, self._identity.subject)
+            await in_time(self._attach())
         except NotOwner:  # the session was deleted, and is somebody else's now
             raise
         except Exception as exc:  # an outage of the store: the next heartbeat tries again
@@ -257,6 +258,9 @@ class EventStream:
             self._sent_at = now
         self._beat_at = self._sent_at + self._interval_seconds
         return is_quiet
+
+    async def _attach(self) -> int:
+        return await self._gateway.layer.attach(self.session_id, self._viewer_id, self._identity.subject)
 
     def _enter(self) -> None:
         self._gateway.watchers.add(self)
@@ -272,7 +276,7 @@ class EventStream:
         self._gateway.watchers.discard(self)
         metrics.EVENT_STREAMS.dec()
         try:
-            if await self._gateway.layer.detach(self.session_id, self._viewer_id) == 0:
+            if await in_time(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
                 self._gateway.departures.last_viewer_left(self.session_id)
         except Exception as exc:  # its entry lapses by itself
             logger.warning("a viewer could not leave: %s", type(exc).__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from functools import lru_cache
 from typing import Final
 
@@ -38,7 +39,7 @@ class Store:
         self.prefix = prefix
         self._bounds = bounds
         self._watches: dict[str, Watch] = {}
-        self._comparing: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._probe_channel = f"{prefix}:probe:{new_id()}"
         self._probe = b""
         self._probe_arrived = asyncio.Event()
@@ -135,17 +136,20 @@ class Store:
 
     async def close(self) -> None:
         """Hang up."""
-        if self._comparing is not None:
-            self._comparing.cancel()
-            await asyncio.gather(self._comparing, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._subscriber.close()
         await self._writes.close()
         await self._reads.close()
 
     def start(self) -> None:
-        """Begin to compare with the store now and then."""
-        if self._comparing is None:
-            self._comparing = asyncio.create_task(self._compare_for_ever(), name="compare with the store")
+        """Compare with the store now and then, and see whether it takes writes, until ``close``."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._compare_for_ever(), name="compare with the store"),
+                asyncio.create_task(self._check_writes_for_ever(), name="check the store's writes"),
+            ]
 
     def _new_watch(self, session_id: str) -> Watch:
         return Watch(session_id, max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
@@ -183,6 +187,28 @@ class Store:
                 watch.cancelled(None)
             else:
                 watch.fail(StoreUnavailable())
+
+    # A store may answer every read and announce nothing, because it takes no writes.
+
+    async def _check_writes_for_ever(self) -> None:
+        """End every tail here once the store has taken no write for a lease, as if it were out of reach."""
+        lease_seconds = self._bounds.lease_seconds
+        taken_at = time.monotonic()
+        while True:
+            await asyncio.sleep(lease_seconds / 4 * random.uniform(0.75, 1))  # noqa: S311 - no secret
+            asked_at = time.monotonic()
+            if not any(watch.users for watch in self._watches.values()):
+                taken_at = asked_at
+                continue
+            try:
+                await self.check()
+            except StoreUnavailable as exc:
+                if time.monotonic() - taken_at >= lease_seconds:
+                    taken_at = time.monotonic()
+                    for watch in list(self._watches.values()):
+                        watch.end(exc)
+            else:
+                taken_at = asked_at
 
     # An announcement may be lost without a trace: only the store knows.
 

@@ -41,6 +41,8 @@ class Watch:
         self._version = 0  # of what was heard: counts the news
         self._lives = 0  # how often it was erased
         self._failure: RelayError | None = None
+        self._ending: RelayError | None = None  # of the tails that began before it
+        self._endings = 0
         self._waiters = Waiters()
         self._cancel_waiters: dict[asyncio.Future[None], str] = {}  # the turn that each is for
         self._replay = Replay(max_bytes)
@@ -82,6 +84,12 @@ class Watch:
             self._failure = failure
             self._wake()
 
+    def end(self, reason: RelayError) -> None:
+        """End the tails there are with an error; later ones are not concerned."""
+        self._ending = reason
+        self._endings += 1
+        self._wake()
+
     def delete(self) -> None:
         """End the tails there are: the session was erased. A later one sees its next life."""
         self._lives += 1
@@ -114,10 +122,12 @@ class Watch:
         A subject reads the log first, whatever the window holds: the store says whether the session is its own. An
         owner stays for as long as an epoch lasts, so what follows in it needs no such question.
         """
-        life, has_begun = self._lives, False
+        life, endings, has_begun = self._lives, self._endings, False
         while True:
             if self._failure is not None:
                 raise self._failure
+            if self._ending is not None and self._endings != endings:
+                raise self._ending
             if self._lives != life:
                 raise SessionDeleted
             version = self._version

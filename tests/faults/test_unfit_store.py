@@ -1,13 +1,23 @@
 """A store that answers, but not as a store should: calls are refused in time, and nothing else suffers."""
 
 import asyncio
+import shutil
+from contextlib import asynccontextmanager
 from functools import partial
 
+import httpx
 import pytest
 
 from relay.exceptions import StoreUnavailable
-from tests.buffer.turns import LIMIT_SECONDS, S
+from relay.layers.values import new_id
+from tests.buffer.turns import LIMIT_SECONDS, S, cursor_at, start, stop, tailing
+from tests.clients import text_of
+from tests.faults.conftest import running_cluster
 from tests.faults.proxy import Proxy
+from tests.http_clients import API, EventReader
+from tests.processes import KEY
+
+RUNNER, OTHER = 0, 1  # the gateway that runs the turn; the one that only watches
 
 
 class Babbler(Proxy):
@@ -57,3 +67,99 @@ async def state_of(layer):
         return await layer.state(S)
     except StoreUnavailable:
         return None
+
+
+# A store that can be read and takes no writes.
+
+
+def fill(valkey):
+    """Let there be no more room; give what makes room."""
+    valkey.command("CONFIG", "SET", "maxmemory", "1")
+    return "CONFIG", "SET", "maxmemory", "0"
+
+
+def lose_replicas(valkey):
+    """Want more replicas than there are; give what heals it."""
+    valkey.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    return "CONFIG", "SET", "min-replicas-to-write", "0"
+
+
+async def lose_disk(valkey):
+    """Let a snapshot fail; give what heals it."""
+    shutil.rmtree(valkey._folder)
+    valkey.command("CONFIG", "SET", "save", '"3600 1"')
+    valkey.command("BGSAVE")
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not valkey.command("SET", "any", "1").startswith("-MISCONF"):
+            await asyncio.sleep(0.02)
+    return "CONFIG", "SET", "stop-writes-on-bgsave-error", "no"
+
+
+async def refuse_writes(valkey, how):
+    healing = {"OOM": fill, "NOREPLICAS": lose_replicas, "MISCONF": lose_disk}[how](valkey)
+    return await healing if asyncio.iscoroutine(healing) else healing
+
+
+@pytest.mark.parametrize("how", ["OOM", "NOREPLICAS", "MISCONF"])
+async def test_a_store_without_writes_ends_tails_after_the_lease_and_new_ones_go_on(valkey, open_layer, how):
+    """Nobody writes here: the process finds out by itself."""
+    layer, writer = await open_layer(valkey.url), await open_layer(valkey.url)
+    turn = await start(writer)
+    async with tailing(layer, await cursor_at(layer, 0)) as tail:
+        await tail.has(1)
+        cursor = await cursor_at(layer, 1)
+        healing = await refuse_writes(valkey, how)
+        assert isinstance(await tail.raises(), StoreUnavailable)
+    valkey.command(*healing)
+    await stored(partial(stop, writer, turn))
+    await stored(partial(layer.attach, S, "viewer"))
+    async with tailing(layer, cursor) as back:
+        await back.has(1)
+        assert back.shown == ["final:stop"]
+
+
+async def stored(call):
+    """Repeat a call of a layer until the store takes it."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("how", ["OOM", "NOREPLICAS"])
+async def test_without_writes_everybody_is_sent_away_and_the_turn_ends_once_they_return(scripted_agent, how):
+    """No heartbeat comes within the test: who only watches learns it from the process."""
+    session_id, gate = f"unwritable-{how}", new_id()
+    with running_cluster("serve", scripted_agent, HEARTBEAT_SECONDS="60") as cluster:
+        async with cluster.open(RUNNER, session_id) as asking, cluster.open_plain(OTHER, session_id) as watching:
+            await asking.say(f"script:tokens 20 delay=0.02 gate={gate}")
+            text = text_of([await watching.frame() for _ in range(10)])
+            async with events(cluster, OTHER, session_id) as stream:
+                assert (await stream.frame())["type"] == "welcome"
+                healing = await refuse_writes(cluster.valkey, how)
+                cluster.open_gate(gate)
+                for client in (asking, stream):
+                    leaving = await client.frame_of("disconnect")
+                    assert (leaving["code"], leaving["reconnect"]) == ("store_unavailable", True)
+                assert await asking.close_code() == await watching.close_code() == 4503
+            cluster.valkey.command(*healing)
+            await cluster.becomes_ready(OTHER)
+        async with cluster.open(OTHER, session_id, "offset=0") as back:
+            frames = await back.turn()
+            assert frames[-1].get("code") in ("store_unavailable", "interrupted")
+            assert text_of(frames).startswith(text)
+            assert await back.ask("again") == "again"
+        assert cluster.asked(session_id) == 2
+
+
+@asynccontextmanager
+async def events(cluster, gateway, session_id):
+    """A session's event stream."""
+    address, key = cluster.gateways[gateway].http_url, {"X-Internal-Auth": KEY}
+    async with (
+        httpx.AsyncClient(base_url=address, headers=key, timeout=LIMIT_SECONDS, trust_env=False) as http,
+        http.stream("GET", f"{API}/{session_id}/events") as response,
+    ):
+        yield EventReader(response.aiter_raw())
