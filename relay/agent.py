@@ -104,6 +104,7 @@ class Answer:
                 if len(chunk) == READ_BYTES:
                     await asyncio.sleep(0)  # more is there, so the next read will not wait: others get their turn here
                 self._waiting_since = time.monotonic()
+            yield [self._events.end_of_body(is_within_event=self._decoder.is_within_event)]
         except EventTooLarge as exc:
             before = self._events.frames(exc.events)
             if before:
@@ -117,7 +118,6 @@ class Answer:
             self._waiting_since = None
             self._report()
             await response.aclose()
-        raise UpstreamEof
 
     def _take(self, take: Callable[[Frame], bool], chunk: bytes) -> bool:
         data = self._decoder.lone_data(chunk)

@@ -9,31 +9,39 @@ import msgspec
 
 from relay import frames, json_text
 from relay.event_stream import Event
-from relay.exceptions import UpstreamError, UpstreamProtocol
+from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol
 from relay.frames import Frame
 
 DONE: Final = "[DONE]"  # how OpenAI's streams end
 MAX_REASON_CHARACTERS: Final = 100  # a session remembers the ends of its last 1,000 turns
+TOOL_CALLS: Final = "tool_calls"  # the reason of an answer that ends in a tool call
 
 # The gateway's own types: from an agent they would deceive a client.
 RESERVED_TYPES: Final = frozenset(
     ["welcome", "snapshot", "user_message", "accepted", "cancel", "cancel_ack", "ping", "notice", "disconnect"]
 )
 
+_DECISIVE_NAMES: Final = frozenset(["error", "done"])  # an event's name that ends the turn, whatever its data is
+_ERROR_WORDS: Final = ("content", "error", "detail", "message", "msg")  # where an error may have its words
+_MAX_WORDS_DEPTH: Final = 8
+_FAILURES: Final = ("error", "failed")  # a last event's status; tuples, for any JSON may be looked up in them
+_TOOL_TYPES: Final = ("tool_call", "tool_result")
 _NOTICES: Final = {
     "malformed": "An event of the agent could not be understood and was left out.",
     "reserved": "An event of the agent had a type that only the gateway may use and was left out.",
 }
 
 
-class _AssistantMessage(msgspec.Struct):
+class _Token(msgspec.Struct):
+    """What most events are. Whatever is not exactly this is looked at more closely."""
+
     type: Literal["assistant_message"]  # not a tag: a tag may be missing
-    token: str | msgspec.UnsetType = msgspec.UNSET
+    token: str
     is_final: bool = False
-    finish_reason: str | None = None
+    error: None = None
 
 
-_assistant_message = msgspec.json.Decoder(_AssistantMessage)
+_token = msgspec.json.Decoder(_Token)
 
 
 class AgentEvents:
@@ -54,6 +62,8 @@ class AgentEvents:
         self._turn_id = turn_id
         self._bytes_left = max_turn_bytes
         self._redact = redact
+        self._passed_on = 0  # events that are no tokens
+        self._tokens_at_tool_call = -1  # equal to ``tokens``: a tool call was the last that came
 
     def frames(self, events: Iterable[Event]) -> list[Frame]:
         """Give the frames for some events; the last of all is terminal.
@@ -71,9 +81,15 @@ class AgentEvents:
             if self._bytes_left < 0:
                 raise UpstreamProtocol("The agent's answer is too long.")
             try:
-                self._assistant_message(_assistant_message.decode(data), made)
-            except (ValueError, RecursionError):  # not that, or not quite: look closer
-                self._other(data, made)
+                message = _token.decode(data)
+            except (ValueError, RecursionError):  # not that, or not quite
+                self._look_closer(event, made)
+                continue
+            if message.is_final or (event.event and event.event in _DECISIVE_NAMES):
+                self._look_closer(event, made)
+                continue
+            self.tokens += message.token != ""
+            made.append(frames.token(self._turn_id, message.token))
         return made
 
     def take_lone_token(self, data: str, take: Callable[[Frame], bool]) -> bool:
@@ -83,7 +99,7 @@ class AgentEvents:
         if self.is_over or size > self._bytes_left:
             return False
         try:
-            message = _assistant_message.decode(data)
+            message = _token.decode(data)
         except (ValueError, RecursionError):
             return False
         if not message.token or message.is_final or not take(frames.token(self._turn_id, message.token)):
@@ -92,50 +108,124 @@ class AgentEvents:
         self.tokens += 1
         return True
 
-    def _assistant_message(self, message: _AssistantMessage, made: list[Frame]) -> None:
-        text = message.token
-        if isinstance(text, msgspec.UnsetType):
-            if not message.is_final:
-                raise ValueError("a token is missing")
-        elif text or not message.is_final:
-            self.tokens += text != ""
-            made.append(frames.token(self._turn_id, text))
-        if message.is_final:
-            reason = (message.finish_reason or "stop")[:MAX_REASON_CHARACTERS]
-            self._end(frames.final(self._turn_id, reason), made)
+    def end_of_body(self, *, is_within_event: bool) -> Frame:
+        """Give the terminal frame of an answer whose body has ended without a final event.
 
-    def _other(self, data: str, made: list[Frame]) -> None:
-        if data.strip() == DONE:
-            self._end(frames.final(self._turn_id), made)
+        Raises:
+            UpstreamEof: nothing says that the agent meant to end here.
+        """
+        if is_within_event or not (self._ends_in_tool_call or self._nothing_understood):
+            raise UpstreamEof
+        made: list[Frame] = []
+        self._finish(TOOL_CALLS, made)
+        return made[0]
+
+    @property
+    def _ends_in_tool_call(self) -> bool:
+        return self._tokens_at_tool_call == self.tokens
+
+    @property
+    def _nothing_understood(self) -> bool:
+        return not self.tokens and not self._passed_on and any(self.skipped.values())
+
+    def _look_closer(self, event: Event, made: list[Frame]) -> None:
+        """Take an event that is not just a token. First: does it say that the agent failed? Last: is it the end?"""
+        name = event.event
+        if event.data.strip() == DONE and name != "error":
+            self._finish("stop", made)
             return
         try:
-            self._object(json_text.decode(data), made)
-        except (ValueError, RecursionError):
-            self._skip("malformed", made)
+            value = json_text.decode_leniently(event.data)
+        except ValueError:
+            value = event.data
+        fields = value if isinstance(value, dict) else {}
+        is_last = name == "done" or fields.get("is_final") is True
+        if name == "error" or _is_error(fields, is_last=is_last):
+            self._fail(value, made)
+            return
+        kind = fields.get("type")
+        if not is_last or not (kind == "done" or (kind is None and name == "done")):
+            self._take(fields, made)
+        if is_last:
+            reason = fields.get("finish_reason")
+            default = TOOL_CALLS if kind == "tool_call" else "stop"
+            self._finish(reason if isinstance(reason, str) and reason else default, made)
 
-    def _object(self, fields: Any, made: list[Frame]) -> None:
-        if not isinstance(fields, dict) or not isinstance(kind := fields.get("type"), str):
-            raise ValueError("not an object with a type")
-        if kind == "assistant_message":  # with half a character, which the fast decoder refuses
-            self._assistant_message(msgspec.convert(fields, _AssistantMessage), made)
-        elif kind == "error":
-            self._end(frames.error(self._turn_id, self._error(fields.get("content", ""))), made)
+    def _take(self, fields: dict[str, Any], made: list[Frame]) -> None:
+        """Take what an object says, but for whether it is the last."""
+        kind = fields.get("type")
+        if not isinstance(kind, str) or not isinstance(fields.get("is_final"), bool | None):
+            self._skip("malformed", made)
+        elif kind == "assistant_message":
+            self._take_text(fields, made)
         elif kind in RESERVED_TYPES:
             self._skip("reserved", made)
         else:
-            made.append(frames.event(self._turn_id, fields))
+            self._pass_on(fields, made)
 
-    def _error(self, content: Any) -> UpstreamError:
-        if not isinstance(content, str):
-            raise ValueError("an error without words")
-        words = self._redact(content)
-        return UpstreamError(words) if words else UpstreamError()
+    def _pass_on(self, fields: dict[str, Any], made: list[Frame]) -> None:
+        own = {name: value for name, value in fields.items() if name != "is_final"}  # the gateway says what ends a turn
+        try:
+            frame = frames.event(self._turn_id, own)
+        except RecursionError:
+            self._skip("malformed", made)
+            return
+        made.append(frame)
+        self._passed_on += 1
+        self._tokens_at_tool_call = self.tokens if fields["type"] == "tool_call" else -1
+
+    def _take_text(self, fields: dict[str, Any], made: list[Frame]) -> None:
+        is_final = fields.get("is_final") is True
+        text = fields.get("token")
+        if text is None:
+            text = fields.get("content")
+        if text is None and is_final:
+            return
+        if not isinstance(text, str):
+            self._skip("malformed", made)
+        elif text or not is_final:
+            self.tokens += text != ""
+            made.append(frames.token(self._turn_id, text))
 
     def _skip(self, cause: str, made: list[Frame]) -> None:
+        self._tokens_at_tool_call = -1
         self.skipped[cause] += 1
         if self.skipped[cause] == 1:  # once a turn and cause
             made.append(frames.notice(self._turn_id, "upstream_event_skipped", _NOTICES[cause]))
 
-    def _end(self, terminal: Frame, made: list[Frame]) -> None:
+    def _finish(self, reason: str, made: list[Frame]) -> None:
+        """End the answer: as a success, unless nothing in it was understood."""
         self.is_over = True
-        made.append(terminal)
+        if self._nothing_understood:
+            words = "Nothing in the agent's answer could be understood."
+            made.append(frames.error(self._turn_id, UpstreamProtocol(words)))
+        else:
+            made.append(frames.final(self._turn_id, reason[:MAX_REASON_CHARACTERS]))
+
+    def _fail(self, value: Any, made: list[Frame]) -> None:
+        self.is_over = True
+        words = self._redact(_words(value))
+        made.append(frames.error(self._turn_id, UpstreamError(words) if words else UpstreamError()))
+
+
+def _is_error(fields: dict[str, Any], *, is_last: bool) -> bool:
+    """Does an object say that the agent failed? What failed in a tool's hands is only an event."""
+    kind = fields.get("type")
+    if kind == "error":
+        return True
+    if kind in _TOOL_TYPES or not (is_last or kind == "assistant_message" or not isinstance(kind, str)):
+        return False
+    is_failure = is_last and (fields.get("finish_reason") == "error" or fields.get("status") in _FAILURES)
+    return is_failure or bool(fields.get("error"))
+
+
+def _words(value: Any, depth: int = _MAX_WORDS_DEPTH) -> str:
+    """Find the words of an error, whatever shape they have; empty if there are none."""
+    if isinstance(value, str):
+        return value
+    found: Iterable[str] = ()
+    if depth and isinstance(value, list):
+        return ", ".join(filter(str.strip, (_words(item, depth - 1) for item in value)))
+    if depth and isinstance(value, dict):
+        found = (_words(value.get(name), depth - 1) for name in _ERROR_WORDS)
+    return next(filter(str.strip, found), "")

@@ -72,6 +72,11 @@ class EventStreamDecoder:
         self._event_type = b""
         self._event_id = ""
 
+    @property
+    def is_within_event(self) -> bool:
+        """Has an event, or a line, come in part? What ends here has broken off."""
+        return bool(self._event_bytes or self._line)
+
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes and return the events that they complete.
 

@@ -8,9 +8,12 @@ UTF-8 stays a ``\\u`` escape, and a browser that joins both tokens sees the emoj
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+import math
+from typing import Any, Final, NoReturn
 
 import msgspec
+
+_MAX_DIGITS: Final = 309  # of the largest number that JavaScript holds
 
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
@@ -34,6 +37,25 @@ def decode(text: str | bytes) -> Any:
             raise ValueError("not JSON") from exc
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+
+
+def decode_leniently(text: str) -> Any:
+    """Parse JSON as ``decode`` does, but a number that JSON has not, or that no program can hold, becomes ``None``.
+
+    Returns:
+        Any JSON value, so ``Any``: the caller looks at its type.
+
+    Raises:
+        ValueError: the text is not JSON even so, or nested deeper than the parser goes.
+    """
+    try:
+        return decode(text)
+    except ValueError:
+        pass
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_float_or_none, parse_int=_int_or_none)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
 
@@ -65,3 +87,16 @@ def _finite_float(text: str) -> float:
     if number in (float("inf"), float("-inf")):
         raise ValueError("number out of range")
     return number
+
+
+def _no_number(name: str) -> None:
+    return None
+
+
+def _float_or_none(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _int_or_none(text: str) -> int | None:
+    return int(text) if len(text) <= _MAX_DIGITS else None

@@ -26,6 +26,8 @@ ANSWERS = {
     "reserved": ["a ", "b"],
     "comments": ["a ", "b"],
     "garbage": ["a ", "b"],
+    "done-name": ["a "],
+    "final-content": ["a "],
     "line-separators": ["a\u2028b\x85c"],
     "multi-line": ["a "],
     "crlf": ["a ", "b"],
@@ -41,6 +43,11 @@ ANSWERS = {
 ERRORS = {
     "error the tool failed": ("upstream_error", "the tool failed", "a "),
     "error": ("upstream_error", "The agent could not answer this message.", "a "),
+    "error-null": ("upstream_error", "could not answer", "a "),
+    "error-object": ("upstream_error", "no quota", "a "),
+    "error-name": ("upstream_error", "LLM failed", "a "),
+    "error-untyped": ("upstream_error", "LLM failed", "a "),
+    "not-understood": ("upstream_protocol", "understood", ""),
     "eof": ("upstream_eof", "broke off", "a b"),
     "eof-in-event": ("upstream_eof", "broke off", "a "),
     "empty": ("upstream_eof", "broke off", ""),
@@ -166,6 +173,23 @@ async def test_other_events_pass_in_order_without_their_own_turn_and_offset(plai
         seen = await resumable.turn()
         assert seen[-1]["offset"] == seen[-2]["offset"] + 1
         assert {frame["turn_id"] for frame in seen if frame["type"] not in ("welcome", "accepted")} != {"its own"}
+
+
+@pytest.mark.parametrize("script", ["event-final", "tool-call-last"])
+async def test_tool_call_that_ends_the_answer_is_an_event_and_then_the_end(plain, v1, script):
+    async with plain(session_for(script)) as browser, v1(session_for(script)) as resumable:
+        await browser.say(f"script:{script}")
+        *_, called, end = await browser.turn()
+        assert (called, end) == ({"type": "tool_call", "name": "clock"}, FINAL)
+        *_, called, end = await resumable.turn()
+        assert "is_final" not in called
+        assert end["finish_reason"] == "tool_calls"
+
+
+async def test_number_that_json_has_not_costs_only_itself(plain):
+    async with plain("e-odd-numbers") as browser:
+        await browser.say("script:odd-numbers")
+        assert {"type": "x", "number": None, "big": None, "small": 1} in await browser.turn()
 
 
 async def test_events_left_out_are_told_once_a_cause_to_resumable_clients(v1):

@@ -151,8 +151,6 @@ _GARBAGE = (
     b'data: {"type":"assistant_message"}\n\n',
     b'data: {"type":"assistant_message","token":7,"is_final":false}\n\n',
     b'data: {"type":"assistant_message","token":"x","is_final":"yes"}\n\n',
-    b'data: {"type":"error","content":7}\n\n',
-    b'data: {"type":"x","number":NaN}\n\n',
     b"data: \xff\xfe\n\n",
 )
 _ALIVE = b": a comment\n\nretry: 5\n\nid: 7\n\nevent: x\n\n"
@@ -201,6 +199,27 @@ FIXED: dict[str, list[Step]] = {
     "crlf": _crlf(b"\r\n"),
     "cr": _crlf(b"\r"),
     "bom": [Send(b"\xef\xbb\xbf"), Token("a "), Final()],
+    "odd-numbers": [
+        Token("a "),
+        Send(b'data: {"type":"x","number":NaN,"big":1e999,"small":1,"is_final":null}\n\n'),
+        Token("b"),
+        Final(),
+    ],
+    "event-final": [
+        Token("a "),
+        Event({"type": "tool_call", "name": "clock", "is_final": True}),
+        Token("late "),
+        Stall(),
+    ],
+    "tool-call-last": [Token("a "), Event({"type": "tool_call", "name": "clock", "is_final": False})],
+    "done-name": [Token("a "), Send(b'event: done\ndata: {"status":"completed"}\n\n'), Stall()],
+    "final-content": [Event({"type": "assistant_message", "token": None, "content": "a ", "is_final": True}), Stall()],
+    # errors of any shape, and a final event that does not make a success of them
+    "error-null": [Token("a "), Event({"type": "error", "content": None}), Final()],
+    "error-object": [Token("a "), Event({"type": "error", "content": {"message": "no quota"}}), Final()],
+    "error-name": [Token("a "), Send(b"event: error\ndata: LLM failed\n\n"), Final()],
+    "error-untyped": [Token("a "), Event({"error": {"message": "LLM failed"}}), Final()],
+    "not-understood": [Event({"choices": [{"delta": {"content": "Hi"}}]}), Send(b"data: [DONE]\n\n")],
     # broken streams
     "empty": [Head()],
     "eof": [Token("a "), Token("b")],

@@ -117,7 +117,7 @@ ATTACKS: dict[str, tuple[Callable[[], Iterator[bytes]], str | None]] = {
     "gzip": (lambda: whole(gzip.compress(bytes(TEN_MILLION)), b"Content-Encoding: gzip"), "upstream_protocol"),
     "gzip coding": (lambda: whole(gzip.compress(bytes(TEN_MILLION)), b"Transfer-Encoding: gzip"), "upstream_protocol"),
     "gzip as text": (lambda: whole(gzip.compress(bytes(TEN_MILLION))), "upstream_eof"),
-    "nesting": (lambda: whole(b"data: " + b"[" * 60_000 + b"\n\n" + FINAL), None),
+    "nesting": (lambda: whole(b"data: " + b"[" * 60_000 + b"\n\n" + FINAL), "upstream_protocol"),
     "number": (lambda: whole(b'data: {"type":"x","n":' + b"9" * 60_000 + b"}\n\n" + FINAL), None),
 }
 

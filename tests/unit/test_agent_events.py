@@ -1,14 +1,17 @@
 """PROTOCOL's "The agent's side", the rows about what an event says."""
 
+import contextlib
 import json
+from itertools import zip_longest
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.agent_events import RESERVED_TYPES, AgentEvents
-from relay.event_stream import Event
-from relay.exceptions import UpstreamProtocol
+from relay.event_stream import Event, EventStreamDecoder
+from relay.exceptions import UpstreamEof, UpstreamProtocol
 from relay.frames import FrameKind
 
 FINAL = '{"type":"assistant_message","token":"","is_final":true}'
@@ -59,6 +62,65 @@ def tokens_by_either_way(*datas, takes=lambda frame: True, max_turn_bytes=1_000_
         else:
             made += read(data, events=events)
     return made, taken, events
+
+
+VECTORS = json.loads((Path(__file__).parent / "agent_events.json").read_text())
+
+
+def answer(body, size):
+    """Read a body that comes in pieces of one size, as an answer does. Gives all frames."""
+    decoder, events, made = EventStreamDecoder(65_536), reader(), []
+
+    def take(frame):
+        return not made.append(frame)
+
+    for start in range(0, len(body), size):
+        piece = body[start : start + size]
+        data = decoder.lone_data(piece)
+        if data is None or not events.take_lone_token(data, take):
+            made += events.frames(decoder.feed(piece))
+    if not events.is_over:
+        with contextlib.suppress(UpstreamEof):
+            made.append(events.end_of_body(is_within_event=decoder.is_within_event))
+    return made
+
+
+def outcome(frames):
+    """What a vector says of an answer."""
+    found = {"tokens": [], "events": [], "end": "upstream_eof"}
+    for frame, fields in zip(frames, brief(frames), strict=True):
+        if frame.kind is FrameKind.TOKEN:
+            found["tokens"].append(fields["token"])
+        elif frame.kind is FrameKind.EVENT:
+            assert "is_final" not in fields
+            found["events"].append(fields["type"])
+        elif frame.is_terminal:
+            found["end"] = fields.get("finish_reason") or fields["code"]
+            found["words"] = fields.get("content")
+    return found
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+def test_an_answer_and_what_becomes_of_it_however_it_is_cut(vector):
+    body = vector["body"].encode()
+    for size in (len(body), 1, 7):
+        found = outcome(answer(body, size))
+        for name in ("tokens", "events", "end"):
+            assert found[name] == vector[name], (name, size)
+        if "words" in vector:
+            assert found["words"] == vector["words"]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+def test_an_answer_cut_before_its_end_is_no_success(vector):
+    """Unless it is cut right behind a tool call, which may be an end."""
+    *before, end = vector["body"].encode().rstrip(b"\n").split(b"\n\n")
+    whole = b"".join(event + b"\n\n" for event in before)
+    for cut in range(len(end)):
+        body = whole + end[:cut]
+        frames = answer(body, len(body) or 1)
+        success = bool(frames) and frames[-1].kind is FrameKind.FINAL
+        assert not success or (not cut and frames[-2].kind is FrameKind.EVENT), end[:cut]
 
 
 EVENT_DATA = st.one_of(
@@ -117,6 +179,21 @@ NO_WORDS = "The agent could not answer this message."
         ('{"type":"error","content":" words ","code":"x","turn_id":"X"}', [error("words")]),
         ('{"type":"error","content":""}', [error(NO_WORDS)]),
         ('{"type":"error"}', [error(NO_WORDS)]),
+        ('{"type":"error","content":null}', [error(NO_WORDS)]),
+        ('{"type":"error","content":5}', [error(NO_WORDS)]),
+        ('{"type":"error","content":["words"]}', [error("words")]),
+        ('{"type":"error","content":{"code":7}}', [error(NO_WORDS)]),
+        ('{"type":"assistant_message","token":"a","is_final":null}', [token("a")]),
+        ('{"type":"assistant_message","token":"a","x":NaN}', [token("a")]),
+        ('{"type":"assistant_message","token":"","is_final":true,"finish_reason":5}', [final()]),
+        (
+            '{"type":"tool_call","x":NaN,"y":[1e999,-Infinity,1]}',
+            [{"type": "tool_call", "x": None, "y": [None, None, 1]}],
+        ),
+        ('{"type":"tool_call","x":' + "9" * 310 + "}", [{"type": "tool_call", "x": int("9" * 310)}]),
+        ('{"type":"tool_call","x":' + "9" * 5_000 + "}", [{"type": "tool_call", "x": None}]),
+        ('{"type":"tool_call","is_final":false}', [{"type": "tool_call"}]),
+        ('{"type":"tool_call","is_final":true}', [{"type": "tool_call"}, final("tool_calls")]),
         ('{"type":"tool_call","args":{"a":[1,null]}}', [{"type": "tool_call", "args": {"a": [1, None]}}]),
         ('{"type":"a","turn_id":"X","offset":99,"code":"c"}', [{"type": "a", "code": "c"}]),
         ('{"type":"","x":"\\ud83d"}', [{"type": "", "x": "\ud83d"}]),
@@ -169,7 +246,6 @@ def test_the_gateways_own_types_are_those_of_the_protocol():
         "[done]",
         '{"token":"a","is_final":false}',
         '{"token":"a"}',
-        '{"is_final":true}',
         '{"type":null,"token":"a"}',
         '{"type":5}',
         '{"type":["tool_call"]}',
@@ -179,15 +255,12 @@ def test_the_gateways_own_types_are_those_of_the_protocol():
         '{"type":"assistant_message","token":5,"is_final":false}',
         '{"type":"assistant_message","token":"a","is_final":"false"}',
         '{"type":"assistant_message","token":"a","is_final":1}',
-        '{"type":"assistant_message","token":"a","is_final":null}',
-        '{"type":"assistant_message","token":"","is_final":true,"finish_reason":5}',
         '{"type":"assistant_message","token":"\\ud83d","is_final":0}',
-        '{"type":"error","content":5}',
-        '{"type":"error","content":null}',
-        '{"type":"error","content":["words"]}',
-        '{"type":"tool_call","x":NaN}',
-        '{"type":"tool_call","x":1e999}',
         '{"type":"tool_call"}{"type":"tool_call"}',
+        '{"type":"tool_call","is_final":1}',
+        '{"type":"assistant_message","token":null,"content":["a"]}',
+        '{"type":"assistant_message","content":null}',
+        '{"detail":"no error by its own word"}',
         pytest.param('{"type":"tool_call","x":' + "[" * 10_000 + "]" * 10_000 + "}", id="nested"),
     ],
 )
@@ -250,18 +323,38 @@ any_json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
-kinds = st.sampled_from(["assistant_message", "error", "tool_call", "ping"])
+kinds = st.sampled_from(["assistant_message", "error", "tool_call", "ping", "done"])
 fields = st.fixed_dictionaries(
-    {}, optional={"type": kinds | any_json, "token": any_json, "is_final": any_json, "content": any_json}
+    {},
+    optional={
+        "type": kinds | any_json,
+        "token": any_json,
+        "is_final": any_json,
+        "content": any_json,
+        "error": any_json,
+    },
 )
 datas = st.lists(st.text() | any_json.map(json.dumps) | fields.map(json.dumps) | st.sampled_from([TOKEN, "[DONE]"]))
 
 
-@given(datas)
-def test_whatever_the_agent_says_at_most_one_end_comes_and_it_comes_last(said):
+names = st.sampled_from(["", "", "message", "error", "done"])
+
+
+@given(datas, st.lists(names))
+def test_whatever_the_agent_says_at_most_one_end_comes_and_it_comes_last(said, names):
     events = reader()
-    frames = read(*said, events=events)
+    frames = events.frames(
+        [Event(data, name, "") for data, name in zip_longest(said, names[: len(said)], fillvalue="")]
+    )
     assert all(not frame.is_terminal for frame in frames[:-1])
     assert events.is_over is bool(frames and frames[-1].is_terminal)
     for frame in frames:
         assert json.loads(frame.v1)["turn_id"] == "T"
+
+
+@pytest.mark.parametrize("head", ["", "NaN,"])
+def test_no_depth_of_nesting_raises(head):
+    """What one parser still reads, another may not write."""
+    for depth in (100, 900, *range(940, 1_010), 2_000, 30_000):
+        (frame,) = read('{"type":"x","x":[' + head + "[" * depth + "]" * depth + "]}")
+        assert frame.kind in (FrameKind.EVENT, FrameKind.NOTICE)

@@ -95,3 +95,25 @@ def test_decode_refuses_deep_nesting_also_beside_half_a_character():
 def test_encode_is_compact_and_keeps_characters_that_are_whole():
     assert json_text.encode({"a": [1, "é😀"]}) == '{"a":[1,"é😀"]}'
     assert json_text.encode({"a": [1, "\ud83d"]}) == '{"a":[1,"\\ud83d"]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a":[1,2.5,null,true]}', {"a": [1, 2.5, None, True]}),
+        ('["\\ud83d"]', ["\ud83d"]),
+        ('["\\ud83d",1e999]', ["\ud83d", None]),
+        ("[NaN,Infinity,-Infinity,1e999,-1e999,1]", [None, None, None, None, None, 1]),
+        (f"[{'9' * 309}]", [int("9" * 309)]),
+        (f"[{'9' * 5_000},-{'9' * 5_000},2]", [None, None, 2]),
+    ],
+)
+def test_decode_leniently_loses_only_numbers_that_are_none(text, value):
+    assert json_text.decode_leniently(text) == value
+    assert json.loads(json_text.encode(json_text.decode_leniently(text))) == value
+
+
+@pytest.mark.parametrize("text", ["", "x", "'a'", "nan", "[1,]", "{a:1}", "NaN" + "[" * 20_000, '"\x01"', "1 2"])
+def test_decode_leniently_refuses_what_is_not_json(text):
+    with pytest.raises(ValueError):
+        json_text.decode_leniently(text)

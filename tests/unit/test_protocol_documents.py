@@ -85,6 +85,11 @@ def test_examples_of_the_agents_events_are_an_answer():
     assert len(made) == len(examples("agent"))
 
 
+@pytest.mark.parametrize("text", examples("agent-last"))
+def test_example_of_a_last_event_of_the_agent_ends_the_turn(text):
+    assert AgentEvents("T", max_turn_bytes=1_000, redact=str).frames([Event(text, "", "")])[-1].is_terminal
+
+
 STATE = SessionState(
     session_id="s", epoch="e", oldest=1, newest=3, active_turn_id="t", active_after=0, is_cancelling=True,
     queued=("u",), viewers=1, idle_seconds=0.0, age_seconds=0.0,
