@@ -1,0 +1,91 @@
+"""``manage.py migrate`` by several processes at once: one migrates, the others wait, and all end well."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import subprocess
+import sys
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from relay import migration_lock
+from relay.management.commands import migrate
+from tests import processes
+from tests.databases import default_database
+
+PROCESSES = 4
+
+
+def start_migrate(url: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "migrate", "--no-input"],
+        cwd=processes.ROOT,
+        env=processes.environment(GATEWAY__DATABASE_URL=url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def missing() -> int:
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+@pytest.fixture
+def held(database):
+    """The lock, in the hands of a connection that is not the test's."""
+    other = connections["default"].copy()
+    with migration_lock.migration_lock(other, pytest.fail):
+        yield
+    other.close()
+
+
+@pytest.mark.parametrize("is_migrated", [False], indirect=True)
+def test_several_processes_at_once_all_end_well(database):
+    running = [start_migrate(database) for _ in range(PROCESSES)]
+    said = [process.communicate(timeout=processes.START_SECONDS)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * PROCESSES, said
+    assert sum("Applying sessions.0001_initial... OK" in text for text in said) == 1
+    assert missing() == 0
+
+
+@pytest.mark.parametrize("is_migrated", [False], indirect=True)
+def test_a_process_waits_for_the_one_that_has_the_lock(held, database):
+    waiting = start_migrate(database)
+    try:
+        while "Another process is migrating this database" not in waiting.stdout.readline():
+            assert waiting.poll() is None
+        assert missing() > 0
+    finally:
+        waiting.send_signal(signal.SIGKILL)
+        waiting.communicate()
+
+
+def test_a_holder_that_does_not_end_is_not_waited_for_without_end(held, database, monkeypatch):
+    monkeypatch.setattr(migrate, "migration_lock", in_no_time)
+    with pytest.raises(CommandError, match="Another process is migrating this database and does not end"):
+        call_command("migrate", stdout=io.StringIO())
+
+
+def in_no_time(lock_of, on_wait):
+    return migration_lock.migration_lock(lock_of, on_wait, wait_seconds=0.1)
+
+
+def test_the_lock_is_free_again_after_it(database):
+    call_command("migrate", verbosity=0)
+    with migration_lock.migration_lock(connections["default"].copy(), pytest.fail):
+        assert missing() == 0
+
+
+def test_a_database_in_memory_has_no_lock(django_db_blocker):
+    with django_db_blocker.unblock(), default_database("sqlite://:memory:"), contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(migration_lock.migration_lock(connections["default"], pytest.fail))
+        call_command("migrate", verbosity=0)
+        assert missing() == 0
