@@ -144,7 +144,7 @@ def policy() -> Parser[str]:
 
 def origins() -> Parser[tuple[str, ...]]:
     return Parser(
-        "origins such as https://chat.example or https://*.example.com:8443, separated by commas",
+        "origins such as https://chat.example, https://*.example.com:8443, capacitor://localhost, separated by commas",
         lambda raw: tuple(parse_origin(part.strip()) for part in raw.split(",") if part.strip()),
     )
 

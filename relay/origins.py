@@ -1,6 +1,7 @@
 """Origins of web pages, as ``ALLOWED_ORIGINS`` names them. Pure.
 
 An origin is scheme, host and port (RFC 6454 §4); browsers send it in lower case and without a default port (§6.2).
+Pages inside a native shell have a scheme of the shell's own: ``capacitor://localhost``, ``tauri://localhost``, ``app://-``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")  # RFC 3986 §3.1
+_NO_PAGES: Final = frozenset({"about", "blob", "data", "file", "filesystem", "ftp", "javascript", "ws", "wss"})
 _HOST: Final = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\]")
 _SUBDOMAINS: Final = r"([a-z0-9_-]+\.)+"
 
@@ -22,13 +25,16 @@ def parse_origin(text: str) -> str:
         ValueError: the text is no origin.
     """
     parts = urlsplit(text.lower())
-    if parts.scheme not in _DEFAULT_PORTS or text.lower().removesuffix("/") != f"{parts.scheme}://{parts.netloc}":
+    if not _SCHEME.fullmatch(parts.scheme) or parts.scheme in _NO_PAGES:
+        raise ValueError("not a scheme of pages")
+    if text.lower().removesuffix("/") != f"{parts.scheme}://{parts.netloc}":
         raise ValueError("not scheme://host")
     port = parts.port
     host = parts.netloc if port is None else parts.netloc.rpartition(":")[0]
-    if not _HOST.fullmatch(host):
+    is_shell = parts.scheme not in _DEFAULT_PORTS
+    if not _HOST.fullmatch(host) and not (is_shell and host == "."):  # Electron's pages may be at app://.
         raise ValueError("not a host")
-    is_default = port is None or port == _DEFAULT_PORTS[parts.scheme]
+    is_default = port is None or port == _DEFAULT_PORTS.get(parts.scheme)
     return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{port}"
 
 

@@ -64,6 +64,12 @@ async def test_where_cookies_may_count_only_own_and_listed_pages_may(application
         assert browser.is_accepted  # to be told that it is not logged in
 
 
+@pytest.mark.parametrize("shell", ["capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://-"])
+async def test_pages_of_a_native_shell_may_be_listed(opens, configure, shell):
+    configure(ALLOWED_ORIGINS=f"{LISTED},{shell}")
+    assert [await opens(shell), await opens("capacitor://other"), await opens(LISTED)] == [True, False, True]
+
+
 async def test_the_own_origin_is_scheme_host_and_port(opens, configure):
     configure(ALLOWED_ORIGINS=LISTED)
     assert await opens("https://gateway.example:8443", host="gateway.example:8443")

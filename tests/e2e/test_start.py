@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests import processes
 
@@ -93,3 +96,17 @@ def test_a_command_without_checks_finds_no_other_database(checkout):
     assert ended.returncode != 0
     assert SECRET not in ended.stdout + ended.stderr
     assert not (checkout / "db.sqlite3").exists()
+
+
+@pytest.mark.parametrize("server", ["serve", "uvicorn"])
+def test_pages_of_native_shells_are_served(server):
+    shells = ["capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://-", "app://."]
+    with processes.gateway(server, "http://127.0.0.1:9", ALLOWED_ORIGINS=",".join(shells)) as gateway:
+        for shell in shells:
+            with connect(f"{gateway.ws_url}/ws/s/", origin=shell):
+                pass
+            headers = {"Origin": shell, "X-Internal-Auth": processes.KEY}
+            answer = httpx.get(f"{gateway.http_url}/api/v1/sessions", headers=headers)
+            assert answer.headers["access-control-allow-origin"] == shell
+        with pytest.raises(InvalidStatus), connect(f"{gateway.ws_url}/ws/s/", origin="capacitor://other"):
+            pass

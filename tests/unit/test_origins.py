@@ -18,6 +18,13 @@ from relay.origins import origin_pattern, parse_origin
         ("http://localhost:3000", "http://localhost:3000"),
         ("http://[::1]:3000", "http://[::1]:3000"),
         ("https://*.example.com", "https://*.example.com"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("Ionic://localhost/", "ionic://localhost"),
+        ("tauri://localhost", "tauri://localhost"),
+        ("app://localhost:8080", "app://localhost:8080"),
+        ("app://-", "app://-"),
+        ("app://.", "app://."),
+        ("moz-extension://2f0e7c5a-1b6d-4c8e", "moz-extension://2f0e7c5a-1b6d-4c8e"),
     ],
 )
 def test_origin_is_written_as_browsers_do(text, origin):
@@ -26,7 +33,9 @@ def test_origin_is_written_as_browsers_do(text, origin):
 
 @pytest.mark.parametrize(
     "text",
-    ["*", "null", "chat.example", "ftp://x", "https://", "https://x/y", "https://x?y", "https://a.*.b", "https://*",
+    ["*", "null", "chat.example", "ftp://x", "ws://x", "wss://x", "file://", "file://x",
+     "javascript://x", "capacitor://", "app:///x", "app:x",
+     "https://.", "1app://x", "https://", "https://x/y", "https://x?y", "https://a.*.b", "https://*",
      "https://u@x", "https://x:y", "https://x:99999", "https://a b", "https://x//"],
 )  # fmt: skip
 def test_what_is_no_origin_is_refused(text):
@@ -44,6 +53,10 @@ def test_what_is_no_origin_is_refused(text):
         ("https://*.example.com", "https://example.com", False),
         ("https://*.example.com", "https://evil.com/.example.com", False),
         ("https://*.example.com", "https://a.example.com.evil", False),
+        ("capacitor://localhost", "capacitor://localhost", True),
+        ("capacitor://localhost", "http://localhost", False),
+        ("capacitor://localhost", "capacitor://localhost.evil", False),
+        ("app://.", "app://x", False),
     ],
 )
 def test_pattern_matches_the_whole_origin(origin, asked, is_allowed):
