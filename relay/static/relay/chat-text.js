@@ -67,7 +67,7 @@ function splitBlocks(text) {
 
 /** @param {string} body @returns {Block[]} one for each paragraph, and each heading */
 function proseBlocks(body) {
-  const paragraphs = body.split(/\n{2,}|\n(?=#{1,6} )|(?<=^#{1,6} .*)\n/m);
+  const paragraphs = body.split(/\n{2,}|\n(?=#{1,6} )|\n(?<=^#{1,6} .*\n)/m);
   return paragraphs.filter((text) => text.trim()).map((text) => ({ kind: 'prose', text: text.replace(/^\n+|\n+$/g, ''), language: '' }));
 }
 
