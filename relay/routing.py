@@ -36,4 +36,10 @@ urlpatterns = [
     re_path(r"", refuse),  # type: ignore[arg-type]  # ASGI
 ]
 
-sockets = URLRouter(urlpatterns)
+_router = URLRouter(urlpatterns)
+
+
+async def sockets(scope: Any, receive: Any, send: Any) -> None:
+    """Find the socket at a path. (Channels would ignore how many slashes it begins with; a proxy's rules do not.)"""
+    has_two_slashes = scope["path"].startswith("//")
+    await (refuse if has_two_slashes else _router)(scope, receive, send)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from daphne.http_protocol import HTTPFactory, WebRequest
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import HTTPChannel
 
 from relay.server import limits
 from relay.server.flow import Message, Outflow
 from relay.server.proxies import client_address, forwarded_scheme
+from relay.server.request_head import (
+    Fields,
+    RequestHead,
+    RequestRefused,
+    WebSocketRequest,
+    read_head,
+    read_websocket_request,
+)
 
-REFUSALS = {408: b"408 Request Timeout", 413: b"413 Content Too Large"}
+logger = logging.getLogger(__name__)
 
 
 class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no types
@@ -62,13 +75,15 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         self.factory.open_connections.discard(self)
         super().connectionLost(reason)
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, status: int, headers: Fields = ()) -> None:
         """Answer in the application's place and end the connection; what still comes is not looked at."""
         if self._is_refused:
             return
         self._is_refused = True
         self.setTimeout(None)
-        self.transport.write(b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % REFUSALS[status])
+        more = b"".join(b"%b: %b\r\n" % header for header in headers)
+        answer = b"HTTP/1.1 %d %b\r\n%bContent-Length: 0\r\nConnection: close\r\n\r\n"
+        self.transport.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
         self._networkProducer.unregisterProducer()
         self.transport.loseWriteConnection()  # a close now would be a reset, and could overtake the answer
         self._set_deadline(limits.CLOSE_SECONDS)
@@ -88,6 +103,8 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
 class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     """A request and its response."""
 
+    transport: Any  # Twisted's; ``None`` once it is a WebSocket's
+
     def __init__(self, channel: HttpConnection, queued: object = False) -> None:
         self.outflow = Outflow()
         self._received_bytes = 0
@@ -101,16 +118,71 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802 - Twisted's name
-        if self._received_bytes <= self.channel.max_body_bytes:
-            super().requestReceived(command, path, version)
+        """Begin to answer a request that has come whole. (Twisted and daphne would each read its target again.)"""
+        if self._received_bytes > self.channel.max_body_bytes:
+            return
+        self.request_start = time.time()
+        try:
+            head = read_head(command, path, version, list(self._fields()))
+            socket = read_websocket_request(head)
+        except RequestRefused as exc:
+            logger.info("a request is refused with %d: %s", exc.status, exc)
+            self.channel.refuse(exc.status, exc.headers)
+            return
+        self.method, self.clientproto, self.path = command, version, head.path
+        self.uri = b"?".join([head.path, head.query]) if head.query else head.path
+        if socket is None:
+            self._answer(head)
+        else:
+            self._become_socket(head, socket)
 
-    def process(self) -> Any:
-        """Begin to answer. (daphne would let any client set the root path.)"""
-        self.requestHeaders.removeHeader(b"daphne-root-path")
-        processing = super().process()
-        if self.transport is None:  # it is a WebSocket's now
-            self.channel.factory.open_connections.discard(self.channel)
-        return processing
+    def _fields(self) -> Iterator[tuple[bytes, bytes]]:
+        for name, values in self.requestHeaders.getAllRawHeaders():
+            if name.lower() != b"daphne-root-path":  # daphne would let any client set the root path
+                yield from ((name, value) for value in values)
+
+    def _scope(self, head: RequestHead) -> dict[str, Any]:
+        """Write what is the same for requests and sockets."""
+        has_address = hasattr(self.client, "host")  # a Unix socket has none
+        return {
+            "path": unquote(head.path.decode("ascii")),
+            "raw_path": head.path,
+            "root_path": self.server.root_path,
+            "query_string": head.query,
+            "headers": head.fields,
+            "client": [str(self.client.host), self.client.port] if has_address else None,
+            "server": [str(self.host.host), self.host.port] if has_address else None,
+        }
+
+    def _answer(self, head: RequestHead) -> None:
+        scope = {
+            **self._scope(head),
+            "type": "http",
+            "http_version": head.version.removeprefix(b"HTTP/").decode("ascii"),
+            "method": head.method.decode("ascii"),
+            "scheme": "https" if self.isSecure() else "http",
+        }
+        self.application_queue = self.server.create_application(self, scope)
+        self.content.seek(0)
+        more_body = True
+        while more_body:
+            body = self.content.read(self.server.request_buffer_size)
+            more_body = len(body) == self.server.request_buffer_size
+            self.application_queue.put_nowait({"type": "http.request", "body": body, "more_body": more_body})
+
+    def _become_socket(self, head: RequestHead, request: WebSocketRequest) -> None:
+        """Hand the connection over to a WebSocket, which answers the handshake."""
+        socket = self.server.ws_factory.buildProtocol(self.transport.getPeer())
+        transport, self.transport = self.transport, None
+        if isinstance(transport, ProtocolWrapper):  # TLS
+            transport.wrappedProtocol = socket
+        else:
+            transport.protocol = socket
+        socket.makeConnection(transport)
+        self.channel.factory.open_connections.discard(self.channel)
+        socket.begin({**self._scope(head), "type": "websocket"}, request)
+        self.server.protocol_disconnected(self)
+        self.channel._networkProducer.resumeProducing()
 
     def amend_scope(self, scope: dict[str, Any]) -> None:
         """Correct what daphne makes of the request."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
-from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 from relay import metrics
@@ -17,6 +16,7 @@ from relay.frames import CloseCode
 from relay.server import limits
 from relay.server.flow import Inbox, Message, Outflow
 from relay.server.proxies import client_address, forwarded_scheme
+from relay.server.request_head import WEBSOCKET_VERSION, WebSocketRequest
 from relay.server.writing import Writing, data_frame
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
     client_addr: list[str | int] | None = None
     path: bytes = b""
     application_queue: Inbox | None = None
+    _is_answered = False  # the handshake
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self.server = self.factory.server_class
@@ -50,6 +51,17 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         super().connectionMade()
         self.transport.unregisterProducer()  # it was the HTTP connection
         self.transport.registerProducer(self.outflow, True)
+
+    def begin(self, scope: dict[str, Any], request: WebSocketRequest) -> None:
+        """Start the consumer, which accepts or refuses. (autobahn would read the request again, in its own way.)"""
+        self.path = scope["raw_path"]
+        self._wskey = request.key
+        self.websocket_version = int(WEBSOCKET_VERSION)
+        self.websocket_protocols = request.subprotocols
+        self.websocket_extensions: list[Any] = []  # none is supported, so what is offered makes no difference
+        queue = self.application_queue = self.server.create_application(self, scope)
+        queue.put_nowait({"type": "websocket.connect"})
+        self.server.log_action("websocket", "connecting", self._details())
 
     def amend_scope(self, scope: dict[str, Any]) -> None:
         """Correct what daphne makes of the request."""
@@ -81,8 +93,8 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
                     self.data = b""
 
     def _is_handshake_pending(self) -> bool:
-        """Does the client wait for accept or close? (Daphne's attribute.) What it says meanwhile is read after that."""
-        return self.state == self.STATE_CONNECTING and hasattr(self, "handshake_deferred")
+        """Does the client wait for accept or close? What it says meanwhile is read after that."""
+        return self.state == self.STATE_CONNECTING and not self._is_answered
 
     def _is_behind(self) -> bool:
         queue = self.application_queue
@@ -164,9 +176,8 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             if b"\r" in name + value or b"\n" in name + value:
                 raise ValueError(f"the header {name!r} has a line end in it")
             shown.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-        deferred = self.handshake_deferred
-        del self.handshake_deferred
-        deferred.callback((subprotocol, shown))
+        self._is_answered = True
+        self.succeedHandshake((subprotocol, shown))
 
     def _send_message(self, message: Message) -> None:
         if self.state == self.STATE_CONNECTING:
@@ -218,11 +229,10 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def deny(self, status: int) -> None:
         """Refuse the handshake, if it is not answered yet."""
-        if hasattr(self, "handshake_deferred"):
-            deferred = self.handshake_deferred
-            del self.handshake_deferred
+        if self._is_handshake_pending():
+            self._is_answered = True
             self.server.log_action("websocket", "rejected", self._details())
-            deferred.errback(ConnectionDeny(code=status, reason=HTTPStatus(status).phrase))
+            self.failHandshake(HTTPStatus(status).phrase, status)
 
     def sendHttpErrorResponse(  # noqa: N802 - autobahn's name
         self,

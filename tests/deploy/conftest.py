@@ -20,8 +20,8 @@ def start_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         pytest.skip("There is no nginx; scripts/install-deploy-tools.sh installs one.")
     with ExitStack() as stack:
 
-        def start(*ports: int) -> Nginx:
+        def start(*ports: int, locations: str = "") -> Nginx:
             folder: Path = tmp_path_factory.mktemp("nginx")
-            return stack.enter_context(Nginx(folder, ports))
+            return stack.enter_context(Nginx(folder, ports, locations))
 
         yield start

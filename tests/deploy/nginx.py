@@ -42,9 +42,12 @@ def installed() -> str | None:
 
 
 class Nginx:
-    """Answers on https://localhost and wss://localhost, in front of the ports of some gateways."""
+    """Answers on https://localhost and wss://localhost, in front of the ports of some gateways.
 
-    def __init__(self, folder: Path, ports: Iterable[int]) -> None:
+    ``locations`` are an operator's own, beside the site's.
+    """
+
+    def __init__(self, folder: Path, ports: Iterable[int], locations: str = "") -> None:
         self._folder = folder
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,6 +57,7 @@ class Nginx:
         servers = "".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
         changes = {
             r"server 127\.0\.0\.1:8000 max_fails=0;": servers,
+            r"    location / \{": f"{locations}\n    location / {{",
             r"listen 443 ssl http2;": f"listen 127.0.0.1:{self._port} ssl http2;",
             r"server_name chat\.example;": "server_name localhost;",
             r"ssl_certificate     \S+;": f"ssl_certificate {certificate};",
@@ -67,6 +71,10 @@ class Nginx:
         user = "user root;" if os.geteuid() == 0 else ""  # else a worker could not read what the tests have made
         self._main = folder / "nginx.conf"
         self._main.write_text(MAIN.format(folder=folder, user=user))
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def https_url(self) -> str:

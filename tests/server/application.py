@@ -224,9 +224,9 @@ async def scope_http(scope: Any, receive: Any, send: Any) -> None:
 
 
 def shown(scope: Any) -> str:
-    names = ("client", "scheme", "root_path", "path")
+    names = ("type", "client", "scheme", "root_path", "path")
     query = parse_qs(scope["query_string"].decode())
-    headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
+    headers = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"]]
     return json.dumps({**{name: scope.get(name) for name in names}, "query": query, "headers": headers})
 
 

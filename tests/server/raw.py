@@ -41,8 +41,21 @@ def handshake(path: str, headers: str = "") -> bytes:
     """A request to open a socket; each of ``headers`` ends with CRLF."""
     return (
         f"GET {path} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n".encode()
+        f"Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n".encode("latin-1")
     )
+
+
+async def exchange(port: int, *parts: bytes, until: bytes | None = None) -> bytes:
+    """Send the parts, and read until the server ends the connection, or has sent ``until``."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await (reader.read() if until is None else reader.readuntil(until))
+    finally:
+        writer.transport.abort()
 
 
 class RawSocket:
