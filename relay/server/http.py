@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 from daphne.http_protocol import HTTPFactory, WebRequest
@@ -27,6 +27,8 @@ from relay.server.request_head import (
 
 logger = logging.getLogger(__name__)
 
+MAX_LENGTH_DIGITS: Final = 18
+
 
 class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no types
     """A connection: one request after another, each within its limits.
@@ -36,7 +38,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
 
     max_body_bytes = limits.BODY_ROOM_BYTES
     _deadline: Any = None  # Twisted's DelayedCall
-    _is_refused = False
+    is_refused = False  # what still comes is not looked at
     _has_asked = False
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
@@ -49,26 +51,64 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         """Would the process' end cut it: has it just come, or not taken all of its last answer?"""
         if not self._has_asked:
             return time.monotonic() - self._made_at < limits.FIRST_REQUEST_SECONDS
-        return not self._is_refused and bool(self._handlingRequest or not self.persistent)
+        return not self.is_refused and bool(self._handlingRequest or not self.persistent)
+
+    # Twisted goes on with what it has read already, whatever was refused in its midst; here nothing does.
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        if self._is_refused:
+        if self.is_refused:
             return
         if self._deadline is None and not self._handlingRequest:
             self._set_deadline(limits.HEAD_SECONDS)
         super().dataReceived(data)
 
+    def lineReceived(self, line: bytes) -> None:  # noqa: N802 - Twisted's name
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._refuse_head()
+        if not self.is_refused:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802 - Twisted's name
+        self._refuse_head()
+
+    def headerReceived(self, line: bytes) -> bool:  # noqa: N802 - Twisted's name
+        if self._receivedHeaderCount == self.maxHeaders:
+            self._refuse_head()
+        return not self.is_refused and bool(super().headerReceived(line))
+
     def allHeadersReceived(self) -> None:  # noqa: N802 - Twisted's name
         if self.length is not None and self.length > self.max_body_bytes:
             self.refuse(413)
-            return
-        self._set_deadline(limits.BODY_SECONDS)
-        super().allHeadersReceived()
+        if not self.is_refused:
+            self._set_deadline(limits.BODY_SECONDS)
+            super().allHeadersReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        if not self.is_refused:
+            super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:  # noqa: N802 - Twisted's name
+        if self.is_refused:
+            return
         self._set_deadline(None)
         self._has_asked = True
         super().allContentReceived()
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:  # noqa: N802 - Twisted's name
+        """Find out where the body ends; there must be one way to tell (RFC 9112 §6.3)."""
+        if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self._version == b"HTTP/1.0"):
+            return bool(self._failChooseTransferDecoder())  # Twisted would let ``identity`` pass, beside a length
+        if header == b"Content-Length" and data.isdigit() and len(data.lstrip(b"0")) > MAX_LENGTH_DIGITS:
+            self.refuse(413)  # Python makes no number of that
+            return False
+        return bool(super()._maybeChooseTransferDecoder(header, data))
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
+        self.refuse(400)
+
+    def _refuse_head(self) -> None:
+        has_request_line = hasattr(self, "_command")
+        self.refuse(431 if has_request_line else 414)
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
         self._set_deadline(None)
@@ -77,9 +117,10 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
 
     def refuse(self, status: int, headers: Fields = ()) -> None:
         """Answer in the application's place and end the connection; what still comes is not looked at."""
-        if self._is_refused:
+        if self.is_refused:
             return
-        self._is_refused = True
+        self.is_refused = True
+        self.clearLineBuffer()
         self.setTimeout(None)
         more = b"".join(b"%b: %b\r\n" % header for header in headers)
         answer = b"HTTP/1.1 %d %b\r\n%bContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -94,7 +135,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         self._deadline = None if seconds is None else self.callLater(seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
-        if self._is_refused:
+        if self.is_refused:
             self.transport.abortConnection()
         else:
             self.refuse(408)
@@ -114,13 +155,11 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         self._received_bytes += len(data)
         if self._received_bytes > self.channel.max_body_bytes:
             self.channel.refuse(413)
-        else:
+        elif not self.channel.is_refused:
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802 - Twisted's name
         """Begin to answer a request that has come whole. (Twisted and daphne would each read its target again.)"""
-        if self._received_bytes > self.channel.max_body_bytes:
-            return
         self.request_start = time.time()
         try:
             head = read_head(command, path, version, list(self._fields()))

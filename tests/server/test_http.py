@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.processes import Process
+from tests.server import raw
 from tests.server.conftest import ARGUMENTS, state, until
 from tests.server.raw import RawSocket, resident_bytes
 
@@ -19,15 +20,7 @@ MEGABYTE = 2**20
 
 async def exchange(service: Process, *parts: bytes) -> bytes:
     """Send the parts, and read until the server ends the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-    try:
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-        async with asyncio.timeout(20):
-            return await reader.read()
-    finally:
-        writer.transport.abort()
+    return await raw.exchange(service.port, *parts)
 
 
 async def drip(service: Process, head: bytes) -> bytes:
@@ -62,6 +55,54 @@ async def test_chunked_body_above_the_limit_is_413(service):
     answer = await exchange(service, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 17)
     assert answer.startswith(b"HTTP/1.1 413 ")
     await until(lambda: state(service)["connections"] == 1)
+
+
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+NEXT = b"GET /scope HTTP/1.1\r\nHost: test\r\n\r\n"
+LONG = HEAD + b"Content-Length: %d\r\n\r\n" % (MEGABYTE + 1)
+MIDST = b"%x\r\n" % (MEGABYTE + 1) + bytes(MEGABYTE)
+REFUSED = {  # what is sent, and the status; what comes after it is never answered
+    "body too large, with its first byte": (LONG + b"x", 413),
+    "body too large, whole": (LONG + bytes(MEGABYTE + 1) + NEXT, 413),
+    "length without bounds": (HEAD + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\nx", 413),
+    "chunked body too large, whole": (CHUNKED + MIDST + b"x\r\n0\r\n\r\n" + NEXT, 413),
+    "chunks too many": (CHUNKED + (b"8000\r\n" + bytes(32_768) + b"\r\n") * 33 + b"0\r\n\r\n" + NEXT, 413),
+    "bad chunk size": (CHUNKED + b"5\r\nhello\r\nxyz\r\n0\r\n\r\n" + NEXT, 400),
+    "bad chunk end": (CHUNKED + b"5\r\nhello0\r\n\r\n" + NEXT, 400),
+    "endless chunk size": (CHUNKED + b"0" * 2_000 + NEXT, 400),
+    "transfer coding identity": (HEAD + b"Transfer-Encoding: identity\r\n\r\n" + NEXT, 400),
+    "identity and a length": (HEAD + b"Transfer-Encoding: identity\r\nContent-Length: 1\r\n\r\nx" + NEXT, 400),
+    "a length and identity": (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: identity\r\n\r\nx" + NEXT, 400),
+    "chunked twice": (HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "chunked in HTTP/1.0": (CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + b"0\r\n\r\n", 400),
+    "header line too long": (b"GET /scope HTTP/1.1\r\nHost: test\r\nX: " + b"x" * 17_000 + b"\r\n\r\n" + NEXT, 431),
+    "header line without an end": (b"GET /scope HTTP/1.1\r\nHost: test\r\nX: " + b"x" * 17_000, 431),
+    "headers too large": (b"GET /scope HTTP/1.1\r\nHost: test\r\n" + (b"X: " + b"x" * 999 + b"\r\n") * 17 + NEXT, 431),
+    "headers too many": (b"GET /scope HTTP/1.1\r\nHost: test\r\n" + b"X: y\r\n" * 500 + b"\r\n" + NEXT, 431),
+    "target too long": (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 414),
+    "header without a name": (b"GET /scope HTTP/1.1\r\nHost: test\r\n: x\r\nX: y\r\n\r\n" + NEXT, 400),
+    "no request": (b"hello\r\n\r\n" + NEXT, 400),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\r\n\x00\xfc" + bytes(50), 400),
+}
+
+
+@pytest.mark.parametrize("cut", ["one piece", "head and rest", "two pieces"])
+@pytest.mark.parametrize(("sent", "status"), REFUSED.values(), ids=REFUSED)
+async def test_what_is_refused_is_refused_once_in_one_line(service, sent, status, cut):
+    said_before = service.output()
+    head = sent.index(b"\r\n\r\n") + 4 if b"\r\n\r\n" in sent else 100
+    place = {"one piece": len(sent), "head and rest": head, "two pieces": head + 3}[cut]
+    answer = await exchange(service, sent[:place], sent[place:])
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.endswith(b"\r\nConnection: close\r\n\r\n")
+    assert "Traceback" not in service.output().removeprefix(said_before)
+
+
+async def test_head_at_its_limits_is_read(service):
+    head = b"GET /scope HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
+    assert b"200 OK" in await exchange(service, head + b"X: y\r\n" * 498 + b"\r\n")
+    assert b"200 OK" in await exchange(service, head + b"X: " + b"y" * 16_000 + b"\r\n\r\n")
 
 
 async def test_response_that_nobody_reads_costs_little_and_is_ended(impatient):
