@@ -24,6 +24,7 @@ from relay.agent import MESSAGE_PATH
 from relay.conf import PREFIX, conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.redis_connection import RedisConnection, pack
+from relay.layers.redis_failures import reason
 from relay.layers.redis_wire import Reply
 from relay.lifecycle import session_layer
 
@@ -148,7 +149,7 @@ async def _store(subject: str, url: str) -> AsyncIterator[Finding]:
         yield Finding(Level.PROBLEM, subject, words, "Let its user run TIME and INFO (ACL: +time +info).")
         return
     except (RedisError, OSError) as exc:
-        words = f"{host} does not answer ({type(exc).__name__})"
+        words = f"{host} cannot be used: {reason(exc)}"
         yield Finding(Level.PROBLEM, subject, words, f"Is it running? Is {PREFIX}REDIS_URL right, with its password?")
         return
     finally:
@@ -209,9 +210,11 @@ async def _layer() -> AsyncIterator[Finding]:
             await layer.check()
             began_at = time.monotonic()
             await layer.check_announcements()
-    except (StoreUnavailable, TimeoutError):
-        advice = "May its user run scripts, write, and subscribe to channels? Is there room (maxmemory)?"
-        yield Finding(Level.PROBLEM, "sessions", "a script or an announcement did not come through", advice)
+    except (StoreUnavailable, TimeoutError) as exc:
+        cause = exc.reason if isinstance(exc, StoreUnavailable) else ""
+        words = f"cannot be kept in the store: {cause or 'a script or an announcement did not come through'}"
+        advice = "docs/deployment.md says what the store must be, and what its user must be allowed to do."
+        yield Finding(Level.PROBLEM, "sessions", words, advice)
     else:
         milliseconds = (time.monotonic() - began_at) * 1000
         yield Finding(Level.OK, "sessions", f"are kept in the store; an announcement takes {milliseconds:.1f} ms")

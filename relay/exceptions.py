@@ -135,11 +135,15 @@ class IdempotencyConflict(RelayError):
 
 
 class StoreUnavailable(RelayError):
-    """The store could not take the message."""
+    """The store could not take the message; ``reason`` says why to operators, without an address or a key."""
 
     code = "store_unavailable"
     temporary = True
     sentence = "The conversation cannot be stored at the moment. Send your message again shortly."
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class CredentialUncheckable(StoreUnavailable):

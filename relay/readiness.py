@@ -104,9 +104,16 @@ async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             await probe()
-    except (TimeoutError, StoreUnavailable, OSError) as exc:
+    except StoreUnavailable as exc:
+        return Check(ok=False, detail=_detail(_TROUBLES[name], exc.reason))
+    except (TimeoutError, OSError) as exc:
         return Check(ok=False, detail=f"{_TROUBLES[name]} ({type(exc).__name__})")
     except Exception:
         logger.exception("a check failed: %s", name)
         return Check(ok=False, detail=_TROUBLES[name])
     return Check(ok=True, detail=f"{(time.monotonic() - began_at) * 1000:.1f} ms")
+
+
+def _detail(trouble: str, reason: str) -> str:
+    """Say what is the matter and, if that is known, why."""
+    return f"{trouble.removesuffix('.')}: {reason}." if reason else trouble

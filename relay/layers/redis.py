@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
@@ -201,14 +201,19 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             store.start()
 
     async def check(self) -> None:
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                await asyncio.gather(*(store.check() for store in self._here()))
-        except TimeoutError as exc:
-            raise StoreUnavailable from exc
+        await self._check(Store.check)
 
     async def check_announcements(self) -> None:
-        await asyncio.gather(*(store.check_announcements() for store in self._here()))
+        await self._check(Store.check_announcements)
+
+    async def _check(self, check: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
+        """Check each store; say why one does not answer, if that is known."""
+        stores = self._here()
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await asyncio.gather(*map(check, stores))
+        except TimeoutError as exc:
+            raise StoreUnavailable(next(filter(None, (store.trouble() for store in stores)), "")) from exc
 
     async def close(self) -> None:
         for store in self._stores.pop(asyncio.get_running_loop(), []):

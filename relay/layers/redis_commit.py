@@ -18,6 +18,7 @@ from relay import metrics
 from relay.exceptions import StoreUnavailable
 from relay.histogram import Buckets
 from relay.layers.redis_connection import Argument, RedisConnection, is_unable, pack
+from relay.layers.redis_failures import reason
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_wire import Reply
 
@@ -42,11 +43,11 @@ class Promise(Protocol):
 
 
 class _Call:
-    __slots__ = ("asked_at", "command", "duration", "promise", "sha")
+    __slots__ = ("asked_at", "command", "duration", "name", "promise")
 
-    def __init__(self, command: bytes, sha: str, duration: Buckets, promise: Promise) -> None:
+    def __init__(self, command: bytes, name: str, duration: Buckets, promise: Promise) -> None:
         self.command = command
-        self.sha = sha
+        self.name = name
         self.duration = duration
         self.promise = promise
         self.asked_at = time.monotonic()
@@ -55,12 +56,17 @@ class _Call:
 class GroupCommit:
     """Calls of scripts over one connection, repeated through an outage for ``patience_seconds``.
 
-    A call that is repeated was perhaps done before: every script knows its own repetition.
+    A call that is repeated was perhaps done before: every script knows its own repetition. Scripts refuse by values: an
+    error is a store, or a user, that cannot do what was asked.
+
+    Attributes:
+        failure: why the last exchange failed; ``None`` if it did not.
     """
 
     def __init__(self, url: str, scripts: Scripts, *, timeout_seconds: float, patience_seconds: float) -> None:
         self._scripts = scripts
         self._patience_seconds = patience_seconds
+        self.failure: BaseException | None = None
         self._connection = RedisConnection(url, timeout_seconds=timeout_seconds)
         self._waiting: deque[_Call] = deque()
         self._working: asyncio.Task[None] | None = None
@@ -70,7 +76,7 @@ class GroupCommit:
         """Call a script; cancelling the future gives up waiting, the call may be done all the same.
 
         Raises:
-            StoreUnavailable: (when awaited) the store did not answer within ``patience_seconds``.
+            StoreUnavailable: (when awaited) the store did not answer within ``patience_seconds``, or refused it.
         """
         result: asyncio.Future[Reply] = self._loop.create_future()
         self.begin(result, name, keys, arguments)
@@ -82,11 +88,23 @@ class GroupCommit:
         Raises:
             StoreUnavailable: too many calls wait already.
         """
+        sha = self._scripts[name].sha
+        self._send(promise, name, pack("EVALSHA", sha, len(keys), *keys, *arguments))
+
+    def load(self, name: str) -> asyncio.Future[Reply]:
+        """Load a script, as after a restart of the store, whether it is known there or not.
+
+        Raises:
+            As ``call``.
+        """
+        result: asyncio.Future[Reply] = self._loop.create_future()
+        self._send(result, "load", pack("SCRIPT", "LOAD", self._scripts[name].text))
+        return result
+
+    def _send(self, promise: Promise, name: str, command: bytes) -> None:
         if len(self._waiting) >= MAX_WAITING_CALLS:
             raise StoreUnavailable
-        sha = self._scripts[name].sha
-        command = pack("EVALSHA", sha, len(keys), *keys, *arguments)
-        self._waiting.append(_Call(command, sha, metrics.STORE_CALLS.labels(name), promise))
+        self._waiting.append(_Call(command, name, metrics.STORE_CALLS.labels(name), promise))
         if self._working is None:
             self._working = self._loop.create_task(self._work(), name="group commit")
 
@@ -105,7 +123,7 @@ class GroupCommit:
         try:
             while self._waiting:
                 batch = self._next_batch()
-                failure = await self._exchange(batch)
+                failure = self.failure = await self._exchange(batch)
                 if failure is None:
                     pause_seconds = RETRY_SECONDS[0]
                     continue
@@ -135,19 +153,21 @@ class GroupCommit:
         now = time.monotonic()
         for call, reply in zip(batch, replies, strict=False):
             if isinstance(reply, NoScriptError):
-                unknown.add(call.sha)
+                unknown.add(call.name)
             elif is_unable(reply):
                 failure = reply
+            elif isinstance(reply, Exception):
+                self._refuse([call], reply, "refused")
             elif not call.promise.done():
                 call.duration.observe(now - call.asked_at)
-                _settle(call.promise, reply)
+                call.promise.set_result(reply)
         if failure is None and unknown:
             failure = await self._load(unknown)
             self._waiting.extendleft(call for call in reversed(batch) if failure is None and not call.promise.done())
         return failure
 
-    async def _load(self, shas: set[str]) -> BaseException | None:
-        texts = [self._scripts.with_sha(sha).text for sha in sorted(shas)]
+    async def _load(self, names: set[str]) -> BaseException | None:
+        texts = [self._scripts[name].text for name in sorted(names)]
         replies: list[Reply] = []
         try:
             await self._connection.exchange([pack("SCRIPT", "LOAD", text) for text in texts], replies)
@@ -167,18 +187,10 @@ class GroupCommit:
             logger.warning("the store does not answer (%s): %d calls given up", type(failure).__name__, len(late))
 
     @staticmethod
-    def _refuse(calls: list[_Call], cause: BaseException | None = None) -> None:
+    def _refuse(calls: list[_Call], cause: BaseException | None = None, kind: str = "unavailable") -> None:
         for call in calls:
             if not call.promise.done():
-                metrics.STORE_ERRORS.labels("unavailable").inc()
-                error = StoreUnavailable()
+                metrics.STORE_ERRORS.labels(kind).inc()
+                error = StoreUnavailable("" if cause is None else reason(cause))
                 error.__cause__ = cause
                 call.promise.set_exception(error)
-
-
-def _settle(promise: Promise, reply: Reply) -> None:
-    if isinstance(reply, Exception):
-        metrics.STORE_ERRORS.labels("refused").inc()
-        promise.set_exception(reply)
-    else:
-        promise.set_result(reply)

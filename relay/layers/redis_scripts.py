@@ -40,14 +40,9 @@ class Scripts:
             for path in sorted(_FOLDER.glob("*.lua"))
             if not path.stem.startswith("prelude")
         }
-        self._by_sha = {script.sha: script for script in self._scripts.values()}
 
     def __getitem__(self, name: str) -> Script:
         return self._scripts[name]
-
-    def with_sha(self, sha: str) -> Script:
-        """Give the script that has this name in the store."""
-        return self._by_sha[sha]
 
 
 def _script(text: str) -> Script:

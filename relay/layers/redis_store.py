@@ -15,6 +15,7 @@ from relay.frames import Frame
 from relay.layers.bounds import Bounds
 from relay.layers.redis_commit import GroupCommit, Promise
 from relay.layers.redis_connection import Argument
+from relay.layers.redis_failures import reason
 from relay.layers.redis_frames import SEPARATOR, decode_all
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_subscriber import Subscriber
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 LINGER_SECONDS: Final = 5.0  # a watch outlives its last user for so long: a reload comes back, the next turn begins
 _PARTS: Final = ("s", "l", "x", "w", "c", "t", "q", "n", "o", "v", "a", "e", "d", "m")
 _INDEXES: Final = ("w", "a", "e")
+_CHECKED: Final = "!"  # no session's name
 
 
 class Store:
@@ -40,7 +42,6 @@ class Store:
         self._bounds = bounds
         self._watches: dict[str, Watch] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._probe_channel = f"{prefix}:probe:{new_id()}"
         self._probe = b""
         self._probe_arrived = asyncio.Event()
         limits = {"timeout_seconds": bounds.lease_seconds / 2, "patience_seconds": bounds.lease_seconds}
@@ -49,6 +50,7 @@ class Store:
         self._subscriber = Subscriber(url, on_message=self._on_message, on_line=self._on_line, **limits)
         self._indexes = {part: f"{prefix}:{part}" for part in _INDEXES}
         self.keys = lru_cache(512)(self._keys)  # more than can say something in the same second
+        self._probe_channel = self.keys(f"{_CHECKED}{new_id()}")[4]
 
     def _keys(self, session_id: str) -> tuple[str, ...]:
         """Name a session's keys, in the order in which the scripts know them."""
@@ -77,18 +79,29 @@ class Store:
         """Call a script that is not about one session; names of keys are given without the prefix."""
         return self._reads.call(name, tuple(f"{self.prefix}:{key}" for key in keys), arguments)
 
-    def check(self) -> asyncio.Future[Reply]:
-        """Write something, as every turn does."""
-        return self._writes.call("check", (f"{self.prefix}:check",), ())
+    async def check(self) -> None:
+        """Load a script, and run one with every kind of key and every command that turns need."""
+        limits = (f"{self.prefix}:{kind}:{_CHECKED}" for kind in "bmu")
+        await asyncio.gather(
+            self._writes.load("check"), self._writes.call("check", (*self.keys(_CHECKED), *limits), ())
+        )
 
     async def check_announcements(self) -> None:
         """Announce something to ourselves, on the line of every session's announcements; return when it has come."""
         self._subscriber.add(self._probe_channel)
-        await self._subscriber.confirmed(self._probe_channel)
-        self._probe = new_id().encode()
-        self._probe_arrived.clear()
-        await self._writes.call("announce", (self._probe_channel,), (self._probe,))
-        await self._probe_arrived.wait()
+        try:
+            await self._subscriber.confirmed(self._probe_channel)
+            self._probe = new_id().encode()
+            self._probe_arrived.clear()
+            await self._writes.call("announce", (self._probe_channel,), (self._probe,))
+            await self._probe_arrived.wait()
+        finally:
+            self._subscriber.remove(self._probe_channel)
+
+    def trouble(self) -> str:
+        """Say why the store does not serve at the moment; empty if nothing is known."""
+        failure = self._writes.failure or self._subscriber.failure
+        return "" if failure is None else reason(failure)
 
     # Watching.
 

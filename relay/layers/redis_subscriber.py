@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from relay import metrics
 from relay.layers.redis_connection import RedisConnection, pack
@@ -19,6 +19,7 @@ from relay.layers.redis_wire import Reply
 logger = logging.getLogger(__name__)
 
 _PING: Final = pack("PING")
+_UNSUBSCRIBE: Final = pack("UNSUBSCRIBE", "!")  # from nothing: a user without the right learns it at once
 SILENT_TICKS: Final = 3  # the line is asked at the end of each; after so many without a word it is dead
 RECONNECT_SECONDS: Final = (0.02, 1.0)  # the first and the longest pause
 
@@ -29,7 +30,10 @@ class Subscriber:
     Args:
         on_message: gets a channel and what was announced on it.
         on_line: gets True when all channels are subscribed again and announcements may have been missed, False when
-            the store has been out of reach for ``patience_seconds``.
+            the store has been out of reach, or has refused to be listened to, for ``patience_seconds``.
+
+    Attributes:
+        failure: why the connection broke last, or was refused; ``None`` once all channels are subscribed again.
     """
 
     def __init__(
@@ -48,7 +52,9 @@ class Subscriber:
         self._connection = RedisConnection(url, timeout_seconds=timeout_seconds)
         self._channels: dict[str, asyncio.Future[None] | None] = {}  # None: the store has confirmed it
         self._outbox: list[tuple[str, str]] = []
+        self.failure: Exception | None = None
         self._heard_at = 0.0
+        self._was_well_at = 0.0  # heard something with all channels subscribed
         self._is_caught_up = False
         self._early: list[str] = []  # confirmed before all were
         self._listening: asyncio.Task[None] | None = None
@@ -86,25 +92,31 @@ class Subscriber:
         self._has_news.set()
 
     async def _listen(self) -> None:
-        self._heard_at = time.monotonic()
+        self._was_well_at = time.monotonic()
         pause_seconds = RECONNECT_SECONDS[0]
         while True:
+            self._is_caught_up = False
             try:
                 await self._connection.open()
-                self._heard_at, pause_seconds = time.monotonic(), RECONNECT_SECONDS[0]
+                self._heard_at = time.monotonic()
                 self._subscribe_again()
                 await self._follow()
             except (RedisError, OSError) as exc:
+                self.failure = exc
                 logger.debug("no subscriber connection: %s", type(exc).__name__)
             except Exception:
                 logger.exception("what was announced could not be taken in; every watched session is read again")
             metrics.LINES_LOST.inc()
-            if not self._connection.is_open and time.monotonic() - self._heard_at > self._patience_seconds:
+            if self._is_refused() and time.monotonic() - self._was_well_at > self._patience_seconds:
                 self._on_line(False)  # a line that broke is not enough: it may come back at once
             await self._connection.close()
             self._unconfirm_all()
+            pause_seconds = RECONNECT_SECONDS[0] if self._is_caught_up else min(2 * pause_seconds, RECONNECT_SECONDS[1])
             await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
-            pause_seconds = min(2 * pause_seconds, RECONNECT_SECONDS[1])
+
+    def _is_refused(self) -> bool:
+        """Was no connection made, or nothing allowed on it?"""
+        return not self._connection.is_open or isinstance(self.failure, ResponseError)
 
     def _unconfirm_all(self) -> None:
         loop = asyncio.get_running_loop()
@@ -117,7 +129,7 @@ class Subscriber:
             confirmed.set_result(None)
 
     def _subscribe_again(self) -> None:
-        self._is_caught_up, self._early = False, []
+        self._early = []
         self._outbox = [("SUBSCRIBE", channel) for channel in self._channels]
         self._has_news.set()
 
@@ -153,7 +165,7 @@ class Subscriber:
             await self._has_news.wait()
             commands = self._news()
             if not self._is_caught_up:
-                commands.append(_PING)
+                commands += [_UNSUBSCRIBE, _PING]
             for command in commands:
                 await self._connection.send(command)  # waits for nothing: the line is open
 
@@ -173,7 +185,11 @@ class Subscriber:
         await self._connection.hand_to(self._take)
 
     def _take(self, message: Reply) -> None:
+        if isinstance(message, Exception):
+            raise message
         self._heard_at = time.monotonic()
+        if self._is_caught_up:
+            self._was_well_at = self._heard_at
         kind = message[0] if isinstance(message, list) else b"pong"
         if kind == b"message":
             self._on_message(message[1].decode(), message[2])
@@ -185,6 +201,7 @@ class Subscriber:
                 self._early.append(channel)
         elif kind == b"pong" and not self._is_caught_up:
             self._is_caught_up = True  # it was sent behind the subscriptions
+            self.failure = None
             self._on_line(True)  # first: who begins to wait now has missed nothing
             for channel in self._early:
                 self._confirm(channel)

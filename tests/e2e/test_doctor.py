@@ -95,7 +95,8 @@ async def test_a_store_that_does_not_answer(look):
     address = f"127.0.0.1:{processes.free_port()}"
     found = await look(REDIS_URL=f"redis://user:a-password@{address}/0")
     assert set(found) == {"store", "sessions"}
-    assert found["store"].words.startswith(f"{address} does not answer")
+    assert found["store"].words == f"{address} cannot be used: no server listens at its address"
+    assert found["sessions"].words == "cannot be kept in the store: no server listens at its address"
     assert "a-password" not in str(found)
 
 
@@ -113,4 +114,11 @@ async def test_a_store_that_forgets_and_does_not_let_us_subscribe(look):
         valkey.command("ACL", "SETUSER", "default", "resetchannels")
         found = await look(REDIS_URL=valkey.url)
     assert found["store"].words == "its maxmemory-policy is allkeys-lru"
-    assert "subscribe" in found["sessions"].advice
+    assert "its user may not use the gateway's channels" in found["sessions"].words
+
+
+async def test_a_store_that_is_a_cluster(look):
+    with Valkey("--cluster-enabled", "yes") as valkey:
+        valkey.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        found = await look(REDIS_URL=valkey.url)
+    assert "it is a cluster" in found["sessions"].words
