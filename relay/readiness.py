@@ -25,7 +25,7 @@ CACHE_SECONDS: Final = 1.0
 LIMIT_SECONDS: Final = 0.9  # a Kubernetes probe waits for one second
 _PORTS: Final = {"http": 80, "https": 443}
 _TROUBLES: Final = {
-    "store": "The store takes no writes.",
+    "store": "No new message or session can be stored.",
     "announcements": "What is announced through the store does not arrive here.",
     "agent": "The agent takes no connections.",
 }

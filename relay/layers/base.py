@@ -225,10 +225,10 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """Connect; called once for each event loop, before anything else."""
 
     async def check(self) -> None:
-        """See whether every store can be written to.
+        """See whether every store does what turns need, and has room for one more session.
 
         Raises:
-            StoreUnavailable: one cannot, or did not answer in time.
+            StoreUnavailable: one has not, or did not answer in time; ``reason`` says why, if that is known.
         """
 
     async def check_announcements(self) -> None:

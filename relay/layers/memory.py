@@ -266,6 +266,9 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         session.delete()
         return True
 
+    async def check(self) -> None:
+        self._shelves.check_room()
+
     async def flush(self) -> None:
         await super().flush()
         for session in self._shelves.page("", len(self._shelves)):

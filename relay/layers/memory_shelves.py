@@ -6,10 +6,13 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
+from typing import Final
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.memory_session import MemorySession, TurnRecord
+
+_NO_ROOM: Final = "there are as many sessions as may be (MAX_SESSIONS), and each has work or a viewer"
 
 
 class Shelves:
@@ -105,15 +108,30 @@ class Shelves:
             while (session := _first(shelf, unused_since=self._clock() - self._bounds.ttl_seconds)) is not None:
                 self._forget(session)
 
+    def check_room(self) -> None:
+        """See whether one more session could be begun; what would have to go for it stays.
+
+        Raises:
+            StoreUnavailable: as in ``open``.
+        """
+        self._forget_expired()
+        self._next_to_forget()
+
     def _make_room(self) -> None:
+        session = self._next_to_forget()
+        if session is not None:
+            self._forget(session)
+
+    def _next_to_forget(self) -> MemorySession | None:
+        """Give the session that makes room for another; ``None``: there is room."""
         if len(self._sessions) < self._bounds.max_sessions:
-            return
+            return None
         # A watched session never makes room: its viewers would begin it anew at once, in place of another one.
         lapsed = self._clock() - self._bounds.viewer_seconds
         session = _first(self._idle, unused_since=self._clock()) or _first(self._watched, unused_since=lapsed)
         if session is None:
-            raise StoreUnavailable
-        self._forget(session)
+            raise StoreUnavailable(_NO_ROOM)
+        return session
 
     def _forget(self, session: MemorySession) -> None:
         self.remove(session)

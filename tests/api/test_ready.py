@@ -10,6 +10,7 @@ from relay import lifecycle, readiness
 from relay.exceptions import StoreUnavailable
 from tests import scraping
 from tests.clients import LIMIT_SECONDS
+from tests.scripted_agent import Stall, Token
 
 GREEN = {"store": True, "announcements": True, "agent": True, "draining": True}
 
@@ -66,6 +67,21 @@ async def test_a_check_that_fails_is_red_and_shows_nobody_why(http, monkeypatch,
     assert b"secret" not in answer.body
     monkeypatch.undo()
     await becomes(http, (200, "ready", GREEN))
+
+
+async def test_no_room_for_a_new_session_is_red_until_there_is(http, v1, agent, configure):
+    configure(MAX_SESSIONS="1")
+    agent.script = [Token("a"), Stall()]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.frame_of("assistant_message")
+        assert await ready(http) == (503, "unready", {**GREEN, "store": False})
+        answer = await http.request("GET", "/ready", key=None)
+        assert "MAX_SESSIONS" in answer.json()["checks"]["store"]["detail"]
+        await browser.cancel()
+        await browser.turn()
+    await becomes(http, (200, "ready", GREEN))
+    assert (await lifecycle.current()).layer._shelves.find("s") is not None  # nothing has gone for the check
 
 
 async def test_a_draining_process(http):
