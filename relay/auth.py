@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
@@ -16,6 +16,8 @@ from relay.exceptions import CredentialUncheckable, RelayError
 from relay.policies import Handshake, Identity, Policy
 from relay.policies.handshake import parse_query
 from relay.rates import client_network
+
+T = TypeVar("T")
 
 HEADER: Final = b"x-internal-auth"
 ADMIT_SECONDS: Final = 4.0  # daphne answers a handshake itself after 5
@@ -43,7 +45,7 @@ def is_internal_key(shown: bytes) -> bool:
     return bool(shown) and any(matches)
 
 
-def read_handshake(scope: Mapping[str, Any], session_id: str, *, has_cursor: bool) -> Handshake:
+def read_handshake(scope: Mapping[str, Any], session_id: str, *, has_cursor: bool, cursor_epoch: str) -> Handshake:
     """Read what a client shows from the ASGI scope of its socket or request (hence ``Any``)."""
     client = scope.get("client")
     return Handshake(
@@ -54,6 +56,7 @@ def read_handshake(scope: Mapping[str, Any], session_id: str, *, has_cursor: boo
         address=str(client[0]) if client else "",
         is_socket=scope["type"] == "websocket",
         has_cursor=has_cursor,
+        cursor_epoch=cursor_epoch,
     )
 
 
@@ -70,9 +73,24 @@ async def admit(handshake: Handshake, policy: Policy) -> Identity:
     """
     if shows_internal_key(handshake.headers):
         return Identity()
+    return await _asked(policy.admit(handshake))
+
+
+async def redeem(handshake: Handshake, policy: Policy, epoch: str) -> None:
+    """Use up what an admitted client has shown, if it is good once; after this nothing may refuse the client.
+
+    Raises:
+        Unauthorized, StoreUnavailable: as ``Policy.redeem``.
+    """
+    if not shows_internal_key(handshake.headers):
+        await _asked(policy.redeem(handshake, epoch))
+
+
+async def _asked(answer: Awaitable[T]) -> T:
+    """Wait for a policy's answer; one that fails, or gives none in time, admits nobody."""
     try:
         async with asyncio.timeout(ADMIT_SECONDS):
-            return await policy.admit(handshake)
+            return await answer
     except RelayError:
         raise
     except TimeoutError as exc:

@@ -19,10 +19,10 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from relay import frames, lifecycle, logs, metrics, report
 from relay.alarm import Alarm
-from relay.auth import admit, limited_network, read_handshake
+from relay.auth import admit, limited_network, read_handshake, redeem
 from relay.client_messages import Cancel, StartTurn, parse_client_message
 from relay.conf import conf
-from relay.cursor import UNKNOWN
+from relay.cursor import UNKNOWN, query_cursor
 from relay.dialects import dialect_of
 from relay.exceptions import (
     ClientMessageInvalid,
@@ -105,7 +105,9 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
 
     async def connect(self) -> None:
         query = parse_query(self.scope["query_string"])
-        handshake = read_handshake(self.scope, self.session_id, has_cursor=self._dialect.has_cursor(query))
+        epoch, _ = query_cursor(query)
+        has_cursor = self._dialect.has_cursor(query)
+        handshake = read_handshake(self.scope, self.session_id, has_cursor=has_cursor, cursor_epoch=epoch)
         logs.bind(session_id=self.session_id)
         logs.bind_request(handshake.header("x-request-id"), handshake.header("traceparent"))
         self._gateway = await lifecycle.current()
@@ -115,6 +117,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             await self._take_seat(handshake)
             layer, subject = self._gateway.layer, self._identity.subject
             self._viewer, welcome = await in_time(self._dialect.begin(layer, self.session_id, query, subject))
+            await in_time(redeem(handshake, self._gateway.policy, self._viewer.log_epoch))
         except RelayError as exc:
             metrics.SENT_AWAY.labels(exc.code).inc()
             logger.info("a socket is turned away: %s", exc.code)

@@ -14,8 +14,9 @@ import logging
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from asgiref.sync import SyncToAsync
@@ -24,7 +25,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from relay import frames, json_text, lifecycle, metrics
-from relay.auth import admit, has_internal_key, limited_network, read_handshake
+from relay.auth import admit, has_internal_key, limited_network, read_handshake, redeem
 from relay.conf import conf
 from relay.entrance import is_origin_allowed
 from relay.event_stream import encode_comment, encode_event
@@ -65,14 +66,16 @@ async def session_events(request: HttpRequest, session_id: str) -> HttpResponseB
     assert isinstance(request, ASGIRequest)  # noqa: S101 - there is no other way in
     if not (is_origin_allowed(request.scope) or has_internal_key(request)):
         raise Forbidden
-    handshake = read_handshake(request.scope, session_id, has_cursor=bool(last_event_id))
-    identity = await admit(handshake, (await lifecycle.current()).policy)
+    handshake = read_handshake(request.scope, session_id, has_cursor=bool(last_event_id), cursor_epoch=epoch)
+    policy = (await lifecycle.current()).policy
+    identity = await admit(handshake, policy)
     if epoch in _deleted_epochs:
         return HttpResponse(status=204)
     is_coalescing = request.GET.get("coalesce") == "1"
     cursor = {"epoch": epoch, "offset": offset}
     network = limited_network(handshake)
-    stream = EventStream(session_id, cursor, identity, network, is_coalescing=is_coalescing)
+    use_up = partial(redeem, handshake, policy)
+    stream = EventStream(session_id, cursor, identity, network, use_up, is_coalescing=is_coalescing)
     return EventStreamResponse(stream.chunks())
 
 
@@ -84,7 +87,8 @@ def operator_events(request: HttpRequest, session_id: str, *, seconds: float) ->
     epoch, offset = _cursor(last_event_id)
     identity = Identity(expires_at=time.time() + seconds)
     cursor = {"epoch": epoch, "offset": offset}
-    stream = EventStream(session_id, cursor, identity, network="", is_coalescing=True)  # none: it is trusted
+    network = ""  # none: the operator is trusted
+    stream = EventStream(session_id, cursor, identity, network, _use_nothing_up, is_coalescing=True)
     return EventStreamResponse(stream.chunks())
 
 
@@ -105,15 +109,27 @@ class EventStreamResponse(StreamingHttpResponse):
 
 
 class EventStream:
-    """One viewer over HTTP, from its ``welcome`` to the end of its line."""
+    """One viewer over HTTP, from its ``welcome`` to the end of its line.
+
+    Args:
+        use_up: uses the credential up, given the epoch of the log; called when nothing else can refuse the client.
+    """
 
     def __init__(
-        self, session_id: str, cursor: dict[str, str], identity: Identity, network: str, *, is_coalescing: bool
+        self,
+        session_id: str,
+        cursor: dict[str, str],
+        identity: Identity,
+        network: str,
+        use_up: Callable[[str], Awaitable[None]],
+        *,
+        is_coalescing: bool,
     ) -> None:
         self.session_id = session_id
         self._cursor = cursor
         self._identity = identity
         self._network = network
+        self._use_up = use_up
         self._is_coalescing = is_coalescing
         self._viewer_id = new_id()
         self._interval_seconds = conf.heartbeat_seconds
@@ -173,7 +189,9 @@ class EventStream:
             await self._detach()
 
     async def _watch(self) -> AsyncGenerator[bytes, None]:
-        yield self._welcome(await in_time(self._viewer.begin(**self._cursor)))
+        welcome = await in_time(self._viewer.begin(**self._cursor))
+        await self._use_up(self._viewer.log_epoch)
+        yield self._welcome(welcome)
         self._seen_offset = self._viewer.position.offset
         self._sent_at = time.monotonic()
         self._beat_at = self._sent_at + self._interval_seconds
@@ -280,6 +298,10 @@ class EventStream:
                 self._gateway.departures.last_viewer_left(self.session_id)
         except Exception as exc:  # its entry lapses by itself
             logger.warning("a viewer could not leave: %s", type(exc).__name__)
+
+
+async def _use_nothing_up(epoch: str) -> None:
+    """An operator's login is not good once."""
 
 
 def _cursor(last_event_id: str) -> tuple[str, str]:

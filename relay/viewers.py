@@ -27,12 +27,16 @@ _RESUMES = {None: "new", True: "recovered", False: "gap"}
 class Viewer(ABC):
     """Sees one session's log in order: every frame once, or a snapshot where some are gone.
 
-    ``position`` is where the viewer stands: the last frame that it was given. Each look at the session is for the
-    viewer's ``subject``, and raises ``NotOwner`` where the session is another's.
+    Each look at the session is for the viewer's ``subject``, and raises ``NotOwner`` where the session is another's.
+
+    Attributes:
+        position: where the viewer stands: the last frame that it was given.
+        log_epoch: of the session's log, when the viewer took up position; a client's cursor may be of another.
     """
 
     def __init__(self, layer: SessionLayer, session_id: str, subject: str | None = None) -> None:
         self.position = UNKNOWN
+        self.log_epoch = ""
         self._layer = layer
         self._session_id = session_id
         self._subject = subject
@@ -107,6 +111,7 @@ class PlainViewer(Viewer):
         """Take up position, so that nothing that is said from now on is missed."""
         state = await self._layer.state(self._session_id, self._subject)
         self.position = Cursor(state.epoch, state.active_after)
+        self.log_epoch = state.epoch
 
     def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
         """See ``Viewer``."""
@@ -145,6 +150,7 @@ class ResumableViewer(Viewer):
             live_after=state.active_after,
         )
         self.position = start.after
+        self.log_epoch = state.epoch
         metrics.RESUMES.labels(_RESUMES[start.recovered]).inc()
         return json_text.encode(welcome_fields(state, start))
 

@@ -250,5 +250,9 @@ class Limits(abc.ABC):
         """Take one from a token bucket. Returns 0, or the seconds after which there will be one."""
 
     @abc.abstractmethod
-    async def use_once(self, key: str, ttl_seconds: float) -> bool:
-        """Say whether this is the first use of ``key`` within ``ttl_seconds``."""
+    async def use_once(self, key: str, ttl_seconds: float, purpose: str = "") -> bool:
+        """Say whether this is the first use of ``key`` within ``ttl_seconds``; the first one's purpose is kept."""
+
+    @abc.abstractmethod
+    async def used_for(self, key: str) -> str | None:
+        """Give the purpose of the use of ``key``, as long as it counts; ``None``: it is not used."""

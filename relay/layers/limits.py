@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
 
 from relay.layers.base import Limits
 from relay.layers.values import Rate
+
+_NEVER: Final = (0.0, "")
 
 
 class MemoryLimits(Limits):
@@ -29,30 +32,36 @@ class MemoryLimits(Limits):
         self._buckets.set(key, full_at)
         return 0.0
 
-    async def use_once(self, key: str, ttl_seconds: float) -> bool:
+    async def use_once(self, key: str, ttl_seconds: float, purpose: str = "") -> bool:
         now = self._clock()
         if self._used.get(key) > now:
             return False
-        self._used.set(key, now + ttl_seconds)
+        self._used.set(key, now + ttl_seconds, purpose)
         return True
+
+    async def used_for(self, key: str) -> str | None:
+        return self._used.note(key) if self._used.get(key) > self._clock() else None
 
 
 class _Expiring:
-    """Moments by key. Each call also looks at two of the oldest entries, so lapsed ones never pile up."""
+    """Moments by key, each with a note. A call of ``set`` looks at two of the oldest, so lapsed ones never pile up."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._moments: OrderedDict[str, float] = OrderedDict()
+        self._moments: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
     def get(self, key: str) -> float:
-        return self._moments.get(key, 0.0)
+        return self._moments.get(key, _NEVER)[0]
 
-    def set(self, key: str, moment: float) -> None:
-        self._moments[key] = moment
+    def note(self, key: str) -> str:
+        return self._moments.get(key, _NEVER)[1]
+
+    def set(self, key: str, moment: float, note: str = "") -> None:
+        self._moments[key] = (moment, note)
         self._moments.move_to_end(key)
         for _ in range(2):
             oldest = next(iter(self._moments), key)
-            if self._moments.get(oldest, 0.0) > self._clock():
+            if self.get(oldest) > self._clock():
                 self._moments.move_to_end(oldest)
             else:
                 self._moments.pop(oldest, None)

@@ -21,5 +21,10 @@ class RedisLimits(Limits):
         keys = (f"b:{key}", f"m:{new_id()}")
         return float(await self._layer.call("take", key, keys, repr(rate.count), repr(rate.seconds)))
 
-    async def use_once(self, key: str, ttl_seconds: float) -> bool:
-        return bool(await self._layer.call("use_once", key, (f"u:{key}",), repr(ttl_seconds), new_id()))
+    async def use_once(self, key: str, ttl_seconds: float, purpose: str = "") -> bool:
+        keys = (f"u:{key}",)
+        return bool(await self._layer.call("use_once", key, keys, repr(ttl_seconds), new_id(), purpose))
+
+    async def used_for(self, key: str) -> str | None:
+        purpose = await self._layer.call("used_for", key, (f"u:{key}",))
+        return purpose.decode() if isinstance(purpose, bytes) else None

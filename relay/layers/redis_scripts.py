@@ -18,7 +18,7 @@ MEMO_SECONDS: Final = 60.0  # a call is not repeated after so long
 
 _FOLDER: Final = Path(__file__).parent / "lua"
 # They know nothing of sessions.
-_STANDALONE: Final = ("announce", "check", "page", "pending", "position", "take", "use_once")
+_STANDALONE: Final = ("announce", "check", "page", "pending", "position", "take", "use_once", "used_for")
 
 
 class Script(msgspec.Struct, frozen=True):

@@ -34,3 +34,16 @@ class Policy(abc.ABC):
             Forbidden: it is known who it is, and it may not: 403, 4403, 403.
             StoreUnavailable: it cannot be told at the moment: 403, 4503, 503.
         """
+
+    async def redeem(self, handshake: Handshake, epoch: str) -> None:  # noqa: B027 - most use nothing up
+        """Use up a credential that is good once. Called last, after every other reason to refuse the client.
+
+        ``admit`` must not use anything up: a client that it admits may still be refused, and told to come back.
+
+        Args:
+            handshake: the one that was admitted.
+            epoch: of the session's log, as the client is about to see it.
+
+        Raises:
+            Unauthorized, StoreUnavailable: as ``admit``; another client was faster, for example.
+        """

@@ -27,7 +27,8 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
         subprotocols: what a socket offers; empty for server-sent events.
         address: the client's, as far as the proxies that are trusted tell; empty if it is not known.
         is_socket: a WebSocket, or server-sent events?
-        has_cursor: does the client come back to where it was?
+        has_cursor: does the client say that it comes back to where it was? Anybody can say so.
+        cursor_epoch: the epoch of that cursor, as the client names it; empty if it names none.
     """
 
     session_id: str
@@ -37,6 +38,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     is_socket: bool = True
     has_cursor: bool = False
+    cursor_epoch: str = ""
 
     def header(self, name: str) -> str | None:
         """Give a header's value; ``None`` if it is missing, or there more than once."""

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import json
 import time
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
 
 import jwt
 import pytest
@@ -14,11 +16,11 @@ from channels.layers import channel_layers
 from django.core.signing import Signer
 
 from relay import lifecycle, tickets
-from relay.exceptions import Forbidden
+from relay.exceptions import Forbidden, NotOwner, StoreUnavailable, TooManyConnections
 from relay.policies import Handshake, Identity, Policy
 from relay.policies import key_set as key_sets
 from tests.clients import LIMIT_SECONDS, V1, CommunicatorClient
-from tests.http_clients import API, HttpClient
+from tests.http_clients import API, EventReader, HttpClient
 from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.processes import KEY
 
@@ -65,6 +67,25 @@ class Visitor:
         async with self._http.open("GET", path, key=None, headers=headers) as (answer, _):
             return answer.status
 
+    async def stream_code(self, credential: str, session_id: str = "s", **headers: str) -> str | int:
+        """Read the first frame of an event stream: "open", or the code with which it ends; else its status."""
+        path = f"{API}/{session_id}/events?ticket={credential}"
+        async with self._http.open("GET", path, key=None, headers=headers) as (answer, chunks):
+            if answer.status != 200:
+                return answer.status
+            return (await EventReader(chunks).frame()).get("code", "open")
+
+
+async def epoch_of(session_id: str) -> str:
+    return (await (await lifecycle.current()).layer.state(session_id)).epoch
+
+
+def raising(reason: Exception) -> Callable[..., NoReturn]:
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise reason
+
+    return fail
+
 
 @pytest.fixture
 def visitor(application: Any) -> Visitor:
@@ -96,7 +117,7 @@ class TestTickets:
             ticket = tickets.issue("s", None, 60)
             assert [await show(ticket), await show(ticket)] == [True, False]
         ticket = tickets.issue("s", None, 60)
-        assert [await visitor.events_status(ticket), await visitor.events_status(ticket)] == [200, 401]
+        assert [await visitor.stream_code(ticket), await visitor.events_status(ticket)] == ["open", 401]
         bearer = {"headers": [(b"authorization", f"Bearer {tickets.issue('s', None, 60)}".encode())]}
         assert [await visitor.is_admitted(**bearer), await visitor.is_admitted(**bearer)] == [True, False]
 
@@ -120,24 +141,82 @@ class TestTickets:
         monkeypatch.setattr(tickets.time, "time", lambda: now)
         ticket = tickets.issue("s", None, 60)
         monkeypatch.setattr(tickets.time, "time", lambda: now + 59)
-        assert await visitor.is_admitted(ticket, query="offset=0")
+        assert await visitor.stream_code(ticket) == "open"
+        cursor = f"{await epoch_of('s')}:0"
+        assert await visitor.stream_code(ticket, **{"Last-Event-ID": cursor}) == "open"
         monkeypatch.setattr(tickets.time, "time", lambda: now + 60)
         assert not await visitor.is_admitted(ticket)
         assert not await visitor.is_admitted(ticket, query="offset=0")
-        assert await visitor.events_status(ticket, **{"Last-Event-ID": ":0"}) == 401
+        assert await visitor.events_status(ticket, **{"Last-Event-ID": cursor}) == 401
 
-    async def test_a_used_ticket_is_good_again_with_a_cursor(self, visitor):
+    async def test_a_used_ticket_does_not_open_a_socket_again_whatever_cursor_is_named(self, visitor):
         ticket = tickets.issue("s", None, 60)
         assert await visitor.is_admitted(ticket)
-        for query in ("offset=0", "epoch=abc&offset=3", "epoch=abc"):
-            assert await visitor.is_admitted(ticket, query=query)
-        assert await visitor.events_status(ticket, **{"Last-Event-ID": "abc:3"}) == 200
-        assert not await visitor.is_admitted(ticket, query="epoch=&offset=")
-
-    async def test_a_plain_client_has_no_cursor(self, visitor):
-        ticket = tickets.issue("s", None, 60)
-        assert await visitor.is_plain_admitted(ticket)
+        for query in ("offset=0", "epoch=abc&offset=3", "epoch=abc", f"epoch={await epoch_of('s')}&offset=0"):
+            assert not await visitor.is_admitted(ticket, query=query), query
         assert not await visitor.is_plain_admitted(f"{ticket}&epoch=abc&offset=3")
+
+    async def test_a_cursor_does_not_spare_a_new_ticket(self, visitor):
+        for show in (
+            partial(visitor.is_admitted, query="offset=0"),
+            partial(visitor.is_admitted, query=f"epoch={await epoch_of('s')}&offset=0"),
+            lambda ticket: visitor.stream_code(ticket, **{"Last-Event-ID": ":0"}),
+        ):
+            ticket = tickets.issue("s", None, 60)
+            assert await show(ticket) in (True, "open")
+            assert not await visitor.is_admitted(ticket)
+
+    async def test_an_event_stream_comes_back_with_a_cursor_of_its_log_and_no_other(self, visitor):
+        ticket = tickets.issue("s", None, 60)
+        assert await visitor.stream_code(ticket) == "open"
+        epoch = await epoch_of("s")
+        for invented in ("", ":0", "0", "abc:0", f"{epoch}x:0", f"{await epoch_of('other')}:0", f"x{epoch}"):
+            assert await visitor.events_status(ticket, **{"Last-Event-ID": invented}) == 401, invented
+        for _ in range(2):
+            assert await visitor.stream_code(ticket, **{"Last-Event-ID": f"{epoch}:0"}) == "open"
+        assert await visitor.stream_code(f"{ticket}&last_event_id={epoch}:0") == "open"
+        assert not await visitor.is_admitted(ticket, query=f"epoch={epoch}&offset=0"), "a stream reads; a socket speaks"
+
+    async def test_a_sockets_ticket_is_none_for_an_event_stream(self, visitor):
+        ticket = tickets.issue("s", None, 60)
+        assert await visitor.is_admitted(ticket)
+        assert await visitor.events_status(ticket, **{"Last-Event-ID": f"{await epoch_of('s')}:0"}) == 401
+
+    async def test_of_several_who_show_a_ticket_at_once_one_gets_in(self, visitor):
+        ticket = tickets.issue("s", None, 60)
+        opened = await asyncio.gather(*(visitor.is_admitted(ticket) for _ in range(5)))
+        assert sorted(opened) == [False] * 4 + [True]
+        ticket = tickets.issue("s", None, 60)
+        codes = await asyncio.gather(*(visitor.stream_code(ticket) for _ in range(5)))
+        assert sorted(codes, key=str) == sorted([*["unauthorized"] * 4, "open"], key=str)
+
+    @pytest.mark.parametrize("obstacle", ["draining", "address", "session", "owner", "store", "log"])
+    async def test_who_is_refused_for_another_reason_keeps_the_ticket(self, visitor, configure, monkeypatch, obstacle):
+        gateway = await lifecycle.current()
+        socket_ticket, stream_ticket = tickets.issue("s", "ada", 60), tickets.issue("s", "ada", 60)
+        async with visitor.v1(headers=[KEY_HEADER]) as other:
+            await other.frame()
+            with monkeypatch.context() as patch:
+                match obstacle:
+                    case "draining":
+                        patch.setattr(gateway, "is_draining", True)
+                    case "address":
+                        patch.setattr(gateway.seats, "take", raising(TooManyConnections()))
+                    case "session":
+                        configure(MAX_SOCKETS="1")
+                    case "owner":
+                        patch.setattr(gateway.layer, "attach", raising(NotOwner()))
+                    case "store":
+                        patch.setattr(gateway.layer, "attach", raising(StoreUnavailable()))
+                    case "log":
+                        patch.setattr(gateway.layer, "state", raising(StoreUnavailable()))
+                async with visitor.v1(socket_ticket) as browser:
+                    code = (await browser.frame())["code"]
+                assert not await visitor.is_plain_admitted(socket_ticket)
+                assert code == await visitor.stream_code(stream_ticket) != "unauthorized"
+            configure(MAX_SOCKETS="5")
+            assert await visitor.is_admitted(socket_ticket)
+            assert await visitor.stream_code(stream_ticket) == "open"
 
     async def test_two_tickets_are_none(self, visitor, application):
         def fresh() -> str:

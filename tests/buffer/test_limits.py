@@ -98,3 +98,15 @@ async def test_long_lived_uses_outlast_many_short_ones(store, limits):
 async def test_rates_and_uses_do_not_share_names(limits):
     await take(limits, 3, key="same")
     assert await limits.use_once("same", 10)
+
+
+async def test_what_a_use_was_for_is_known_as_long_as_it_counts(store, limits):
+    assert await limits.used_for("ticket") is None
+    assert await limits.use_once("ticket", 10, "the first purpose")
+    assert not await limits.use_once("ticket", 10, "another purpose")
+    assert await limits.used_for("ticket") == "the first purpose"
+    assert await limits.used_for("another") is None
+    await store.advance(10)
+    assert await limits.used_for("ticket") is None
+    assert await limits.use_once("ticket", 10)
+    assert await limits.used_for("ticket") == ""

@@ -33,7 +33,7 @@ COVERED = {
         "finish",
         "page",
     ),
-    *("pending", "position", "read", "renew", "reset", "state", "take", "use_once"),
+    *("pending", "position", "read", "renew", "reset", "state", "take", "use_once", "used_for"),
 }
 
 
@@ -199,7 +199,9 @@ async def test_comparing_with_the_store(layer, cut):
 async def test_limits(layer, cut):
     limits = layer.limits
     with cut():
-        assert await limits.use_once(new_id(), 10)
+        assert await limits.use_once("thing", 10, "some purpose")
+    with cut():
+        assert await limits.used_for("thing") == "some purpose"
     key = new_id()
     with cut():
         assert await limits.take(key, Rate(1, 1000)) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 
 import pytest
@@ -43,4 +44,27 @@ async def test_a_ticket_that_was_used_at_one_worker_is_used_up_at_the_other(guar
         frame = await first_frame(gateway, f"ticket={ticket}")
         assert (frame["type"], frame["code"]) == ("disconnect", "unauthorized")
     cursor = f"epoch={welcome['epoch']}&offset=0"
-    assert (await first_frame(one, f"ticket={ticket}&{cursor}"))["type"] == "welcome", "with a cursor it may come back"
+    assert (await first_frame(one, f"ticket={ticket}&{cursor}"))["code"] == "unauthorized", "a cursor changes nothing"
+
+
+def open_stream(gateway: processes.Process, ticket: str, **headers: str) -> dict | int:
+    """The first frame of an event stream, or the status without one."""
+    url = f"{gateway.http_url}/api/v1/sessions/s/events?ticket={ticket}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as response:
+            while not (line := response.readline()).startswith(b"data: "):
+                assert line, "the stream ended"
+            return json.loads(line.removeprefix(b"data: "))
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+async def test_an_event_stream_comes_back_to_another_worker_with_its_logs_cursor_only(guarded):
+    one, other = guarded.gateways
+    ticket = ticket_of(one, "s")
+    welcome = open_stream(one, ticket)
+    assert welcome["type"] == "welcome"
+    for invented in ({}, {"Last-Event-ID": "abc:0"}, {"Last-Event-ID": ":0"}):
+        assert open_stream(other, ticket, **invented) == 401
+    again = open_stream(other, ticket, **{"Last-Event-ID": f"{welcome['epoch']}:0"})
+    assert (again["type"], again["recovered"]) == ("welcome", True)
