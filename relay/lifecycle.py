@@ -92,6 +92,7 @@ class Gateway:
         await self.transcripts.stop()
         await self.tracing.stop()
         await self.agent.close()
+        await self.policy.close()
         await self.layer.close()
 
 

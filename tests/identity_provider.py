@@ -31,6 +31,8 @@ class IdentityProvider:
         self.published = ["rsa", "ec"]
         self.status = 200
         self.fetches = 0
+        self.is_answering = asyncio.Event()  # clear it, and a fetch waits
+        self.is_answering.set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
@@ -41,13 +43,19 @@ class IdentityProvider:
         self._server.close()
         await self._server.wait_closed()
 
-    def token(self, key_id: str = "ec", seconds: float = 60, **claims: Any) -> str:
+    async def asked(self, times: int) -> None:
+        """Wait until the keys were asked for so many times."""
+        async with asyncio.timeout(20):
+            while self.fetches < times:
+                await asyncio.sleep(0.01)
+
+    def token(self, key_id: str = "ec", seconds: float = 60, *, names_key: bool = True, **claims: Any) -> str:
         """A token; a claim that is ``None`` is left out."""
         now = time.time()
         all_claims = {"sub": "ada", "iss": ISSUER, "aud": AUDIENCE, "exp": now + seconds, "iat": now, **claims}
         kept = {name: value for name, value in all_claims.items() if value is not None}
         algorithm = "RS256" if key_id == "rsa" else "ES256"
-        return jwt.encode(kept, self.keys[key_id], algorithm=algorithm, headers={"kid": key_id})
+        return jwt.encode(kept, self.keys[key_id], algorithm=algorithm, headers={"kid": key_id} if names_key else None)
 
     def document(self) -> str:
         return json.dumps({"keys": [self._public(key_id) for key_id in self.published]})
@@ -59,6 +67,7 @@ class IdentityProvider:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         self.fetches += 1
+        await self.is_answering.wait()
         body = self.document().encode()
         head = f"HTTP/1.1 {self.status} Scripted\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         writer.write(head.encode() + body)

@@ -47,3 +47,6 @@ class Policy(abc.ABC):
         Raises:
             Unauthorized, StoreUnavailable: as ``admit``; another client was faster, for example.
         """
+
+    async def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Let go of connections and tasks; the gateway stops."""

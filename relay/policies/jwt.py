@@ -30,13 +30,18 @@ class JwtPolicy(Policy):
             raise Unauthorized
         try:
             head = jwt.get_unverified_header(credential)
-            if head.get("alg") not in ALGORITHMS:
+            algorithm = head.get("alg")
+            if algorithm not in ALGORITHMS:
                 raise Unauthorized
-            key = await self._keys.find(head.get("kid"))
+            key = await self._keys.find(head.get("kid"), algorithm)
             claims = _verified(credential, key)
             return Identity(claims["sub"], float(claims["exp"]) + conf.jwt_leeway_seconds)
         except (jwt.PyJWTError, ValueError, OverflowError) as exc:  # a subject or a number that we cannot use
             raise Unauthorized from exc
+
+    async def close(self) -> None:
+        """See ``Policy``."""
+        await self._keys.close()
 
 
 def _verified(credential: str, key: jwt.PyJWK) -> dict[str, Any]:

@@ -24,48 +24,62 @@ MAX_BYTES: Final = 262_144
 
 
 class KeySet:
-    """Keys by their id. One fetch at a time, however many ask."""
+    """Keys by their id and algorithm. One fetch at a time, however many ask.
+
+    A fetch belongs to the set and not to the request that causes it: a client that leaves would end it for all.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._keys: list[jwt.PyJWK] = []
-        self._fetched_at = self._tried_at = float("-inf")
-        self._fetching = asyncio.Lock()
+        self._tried_at = float("-inf")
+        self._fetched_at = float("-inf")  # when the fetch that gave the keys was sent
+        self._fetching: asyncio.Task[None] | None = None
 
-    async def find(self, key_id: str | None) -> jwt.PyJWK:
-        """Give the key of that id, or the only key if a token names none.
+    async def find(self, key_id: str | None, algorithm: str) -> jwt.PyJWK:
+        """Give the key of that id, or the only one of that algorithm if a token names none.
 
         Raises:
-            Unauthorized: there is no such key.
-            CredentialUncheckable: the keys cannot be fetched, and the last ones are too old.
+            Unauthorized: the provider was asked, and has no such key.
+            CredentialUncheckable: the provider could not be asked, or may not be asked again yet; it may have a key
+                by now that is not known here.
         """
-        if self._age_seconds() > FRESH_SECONDS or self._known(key_id) is None:
+        asked_at = time.monotonic()
+        if asked_at - self._fetched_at > FRESH_SECONDS or self._known(key_id, algorithm) is None:
             await self._refresh()
-        if self._age_seconds() > STALE_SECONDS:
+        if time.monotonic() - self._fetched_at > STALE_SECONDS:
             raise CredentialUncheckable
-        key = self._known(key_id)
+        key = self._known(key_id, algorithm)
         if key is None:
-            raise Unauthorized
+            raise Unauthorized if self._fetched_at >= asked_at else CredentialUncheckable
         return key
 
-    def _age_seconds(self) -> float:
-        return time.monotonic() - self._fetched_at
+    async def close(self) -> None:
+        """End a fetch that is under way."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
 
-    def _known(self, key_id: str | None) -> jwt.PyJWK | None:
-        fitting = [key for key in self._keys if key_id is None or key.key_id == key_id]
+    def _known(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
+        fitting = [key for key in self._keys if key.algorithm_name == algorithm and key_id in (None, key.key_id)]
         return fitting[0] if len(fitting) == 1 else None
 
     async def _refresh(self) -> None:
-        """Fetch the keys, unless somebody has just tried."""
-        async with self._fetching:
+        """Wait for the fetch that is under way, or for a new one; at once if one was sent a short time ago."""
+        if self._fetching is None or self._fetching.done():
             if time.monotonic() - self._tried_at < RETRY_SECONDS:
                 return
             self._tried_at = time.monotonic()
-            try:
-                self._keys = _signing_keys(await _fetch(self._url))
-                self._fetched_at = time.monotonic()
-            except (httpx.HTTPError, TimeoutError, ValueError, jwt.PyJWTError) as exc:
-                logger.warning("the keys at GATEWAY__JWKS_URL could not be fetched: %s", type(exc).__name__)
+            self._fetching = asyncio.create_task(self._fetch(), name="fetch keys")
+        await asyncio.shield(self._fetching)
+
+    async def _fetch(self) -> None:
+        sent_at = time.monotonic()
+        try:
+            self._keys = _signing_keys(await _fetch(self._url))
+            self._fetched_at = sent_at
+        except (httpx.HTTPError, TimeoutError, ValueError, jwt.PyJWTError) as exc:
+            logger.warning("the keys at GATEWAY__JWKS_URL could not be fetched: %s", type(exc).__name__)
 
 
 async def _fetch(url: str) -> bytes:

@@ -58,6 +58,13 @@ class Visitor:
             assert await browser.close_code() == {"unauthorized": 4401, "forbidden": 4403}[frame["code"]]
             return False
 
+    async def is_told_to_come_back(self, credential: str) -> bool:
+        async with self.v1(credential) as browser:
+            frame = await browser.frame()
+            return (frame["type"], frame.get("code"), frame.get("reconnect")) == (
+                "disconnect", "store_unavailable", True,
+            )  # fmt: skip
+
     async def is_plain_admitted(self, credential: str = "", session_id: str = "s", **options: Any) -> bool:
         async with self.plain(credential, session_id, **options) as browser:
             return browser.is_accepted
@@ -396,7 +403,6 @@ class TestJwt:
             jwt.encode(claims, "a secret of at least thirty-two bytes", algorithm="HS256", headers=head),
             jwt.encode(claims, None, algorithm="none", headers=head),
             jwt.encode(claims, provider.keys["rsa"], algorithm="RS512", headers={"kid": "rsa"}),
-            jwt.encode(claims, provider.keys["ec"], algorithm="ES256"),  # names no key, and there are two
             provider.token()[:-2],
             "not.a.token",
             "x",
@@ -456,9 +462,64 @@ class TestJwt:
         self, visitor, provider, monkeypatch
     ):
         monkeypatch.setattr(key_sets, "RETRY_SECONDS", 3600.0)
-        for _ in range(5):
-            assert not await visitor.is_admitted(provider.token("new"))
+        assert not await visitor.is_admitted(provider.token("new"))
+        for _ in range(4):
+            assert await visitor.is_told_to_come_back(provider.token("new"))
+        assert await visitor.is_admitted(provider.token()), "known keys count meanwhile"
         assert provider.fetches == 1
+
+    async def test_a_new_key_after_a_strangers_question_may_come_back_and_is_found(
+        self, visitor, provider, monkeypatch
+    ):
+        monkeypatch.setattr(key_sets, "RETRY_SECONDS", 3600.0)
+        assert not await visitor.is_admitted(provider.token("new"))
+        provider.published.append("new")
+        assert await visitor.is_told_to_come_back(provider.token("new"))
+        monkeypatch.setattr(key_sets, "RETRY_SECONDS", 0.0)
+        assert await visitor.is_admitted(provider.token("new"))
+
+    async def test_a_new_key_while_the_provider_is_out_of_reach_may_come_back(self, visitor, provider, monkeypatch):
+        monkeypatch.setattr(key_sets, "RETRY_SECONDS", 0.0)
+        assert await visitor.is_admitted(provider.token())
+        provider.status = 503
+        assert await visitor.is_told_to_come_back(provider.token("new"))
+        assert await visitor.events_status(provider.token("new")) == 503
+        assert await visitor.is_admitted(provider.token()), "known keys count meanwhile"
+
+    async def test_a_stranger_who_leaves_does_not_end_the_fetch_for_others(self, visitor, provider):
+        provider.is_answering.clear()
+        policy = (await lifecycle.current()).policy
+        handshake = Handshake(session_id="s", query={"ticket": provider.token("new")})
+        opening = asyncio.create_task(policy.admit(handshake))  # Django cancels the view of a client that leaves
+        await provider.asked(1)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        waiting = asyncio.create_task(visitor.is_admitted(provider.token()))
+        provider.is_answering.set()
+        assert await waiting
+        assert provider.fetches == 1
+
+    async def test_who_knows_a_fresh_key_does_not_wait_for_a_strangers_fetch(self, visitor, provider, monkeypatch):
+        monkeypatch.setattr(key_sets, "RETRY_SECONDS", 0.0)
+        assert await visitor.is_admitted(provider.token())
+        provider.is_answering.clear()
+        stranger = asyncio.create_task(visitor.is_admitted(provider.token("new")))
+        await provider.asked(2)
+        assert await visitor.is_admitted(provider.token())
+        assert not stranger.done()
+        provider.is_answering.set()
+        assert not await stranger
+
+    @pytest.mark.parametrize("key_id", ["rsa", "ec"])
+    async def test_a_token_that_names_no_key_is_admitted_where_one_fits(self, visitor, provider, key_id, monkeypatch):
+        monkeypatch.setattr(key_sets, "RETRY_SECONDS", 0.0)
+        assert await visitor.is_admitted(provider.token(key_id, names_key=False))
+        assert not await visitor.is_admitted(provider.token("new", names_key=False)), (
+            "the one that fits does not sign it"
+        )
+        provider.published.append("new")
+        monkeypatch.setattr(key_sets, "FRESH_SECONDS", 0.0)
+        assert await visitor.is_admitted(provider.token(key_id, names_key=False)) == (key_id == "rsa")
 
     async def test_a_key_that_was_withdrawn_does_not_count_for_long(self, visitor, provider, monkeypatch):
         assert await visitor.is_admitted(provider.token())
