@@ -46,6 +46,8 @@ from relay.patience import in_time
 from relay.rates import take_message
 from relay.viewers import listed_fields, welcome_fields
 
+SyncView = Callable[[HttpRequest], HttpResponse]
+
 logger = logging.getLogger(__name__)
 
 DEFAULT_LIMIT: Final = 256
@@ -54,12 +56,22 @@ DESCRIPTION: Final = "Sessions, their turns and their logs. What the frames mean
 
 
 class InternalKey(APIKeyHeader):
-    """The internal key. (The middleware has asked for it already.)"""
+    """The internal key. (Where the gateway's middleware is in place, that has asked for it already.)"""
 
     param_name = "X-Internal-Auth"
 
     def authenticate(self, request: HttpRequest, key: str | None) -> bool:
         return has_internal_key(request)
+
+
+def _described_with_key(view: SyncView) -> SyncView:
+    """Let only who has the key read the description; with ``DEBUG`` anybody: a browser cannot send the key."""
+
+    @wraps(view)
+    def respond(request: HttpRequest) -> HttpResponse:
+        return view(request) if settings.DEBUG or has_internal_key(request) else views.unauthorized()
+
+    return respond
 
 
 api = NinjaAPI(
@@ -68,6 +80,7 @@ api = NinjaAPI(
     description=DESCRIPTION,
     auth=InternalKey(),
     docs_url="/docs" if settings.DEBUG else None,
+    docs_decorator=_described_with_key,
     urls_namespace="api",
 )
 api.add_router("", operators)

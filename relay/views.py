@@ -1,4 +1,7 @@
-"""Plain HTTP: health, readiness, metrics and the chat page. (Whether they may be seen is the middleware's business.)"""
+"""Plain HTTP: health, readiness, metrics and the chat page.
+
+The views ask for the key themselves: in another project the gateway's middleware may be missing.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from relay import lifecycle
+from relay.auth import has_internal_key
 from relay.conf import conf
 from relay.readiness import Check
 
@@ -43,6 +47,8 @@ async def ready(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 async def metrics(request: HttpRequest) -> HttpResponse:
     """Give this process' metrics, as Prometheus' text or, by ``Accept``, as OpenMetrics."""
+    if not (conf.metrics_open or has_internal_key(request)):
+        return unauthorized()
     if request.method not in _READING:
         return method_not_allowed()
     await (await lifecycle.current()).readiness.checks()  # so that they are fresh where nobody asks for /ready
