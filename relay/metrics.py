@@ -89,6 +89,9 @@ GAPS: Final = Counter(
 DUPLICATES: Final = Counter(
     "gateway_announcement_duplicates_total", "Announcements of frames that were known already, dropped"
 )
+FOREIGN: Final = Counter(
+    "gateway_pubsub_foreign_total", "Messages on our channels that are not of this deployment, ignored", ["found_by"]
+)
 
 # Transcripts.
 
@@ -105,3 +108,5 @@ for cause in ("full", "failed"):
 for reason in ("internal", "buffer_lost"):
     TURNS.labels(reason)
 STORE_ERRORS.labels("refused")
+for found_by in ("epoch", "format"):
+    FOREIGN.labels(found_by)

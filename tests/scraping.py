@@ -12,6 +12,7 @@ from tests.processes import KEY
 
 MUST_STAY_0 = (
     "gateway_log_disorder_total",
+    "gateway_pubsub_foreign_total",
     'gateway_store_call_errors_total{error="refused"}',
     'gateway_turns_total{reason="internal"}',
 )

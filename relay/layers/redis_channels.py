@@ -18,6 +18,7 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisError
 
+from relay.layers.redis_foreign import ForeignMessages
 from relay.layers.redis_sentinel import parse_sentinel_url
 
 logger = logging.getLogger(__name__)
@@ -130,6 +131,7 @@ class _Shard(RedisSingleShardConnection):  # type: ignore[misc]  # channels_redi
     def __init__(self, host: Any, layer: ProcessChannels, namespace: str) -> None:
         super().__init__(host, layer)
         self._namespace = f"{namespace}:"
+        self._foreign = ForeignMessages()
 
     async def publish(self, channel: str, message: bytes) -> None:
         await super().publish(self._namespace + channel, message)
@@ -142,7 +144,10 @@ class _Shard(RedisSingleShardConnection):  # type: ignore[misc]  # channels_redi
 
     def _receive_message(self, message: dict[str, Any]) -> None:
         name = message["channel"].decode().removeprefix(self._namespace)
-        super()._receive_message({**message, "channel": name})
+        if _is_dict(self.channel_layer.channel_layer, message["data"]):
+            super()._receive_message({**message, "channel": name})
+        else:
+            self._foreign.report(f"channel {name}", "format")
 
     async def _do_receiving(self) -> None:
         is_asked = False  # whether it is still there
@@ -173,6 +178,14 @@ class _Shard(RedisSingleShardConnection):  # type: ignore[misc]  # channels_redi
         await super().flush()
         if isinstance(pool, SentinelConnectionPool):
             await pool.sentinel_manager.aclose()
+
+
+def _is_dict(serializer: RedisChannels, data: bytes) -> bool:
+    """Is it a message of the channel layer? One that cannot be read would end the task that receives all others."""
+    try:
+        return isinstance(serializer.deserialize(data), dict)
+    except Exception:  # of whatever kind, by its bytes
+        return False
 
 
 class _Queue(asyncio.Queue[bytes]):

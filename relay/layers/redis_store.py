@@ -16,6 +16,7 @@ from relay.layers.bounds import Bounds
 from relay.layers.redis_commit import GroupCommit, Promise
 from relay.layers.redis_connection import Argument
 from relay.layers.redis_failures import reason
+from relay.layers.redis_foreign import ForeignMessages
 from relay.layers.redis_frames import SEPARATOR, decode_all
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_subscriber import Subscriber
@@ -44,6 +45,7 @@ class Store:
         self._tasks: list[asyncio.Task[None]] = []
         self._probe = b""
         self._probe_arrived = asyncio.Event()
+        self._foreign = ForeignMessages()
         limits = {"timeout_seconds": bounds.lease_seconds / 2, "patience_seconds": bounds.lease_seconds}
         self._writes = GroupCommit(url, scripts, **limits)
         self._reads = GroupCommit(url, scripts, **limits)
@@ -165,7 +167,8 @@ class Store:
             ]
 
     def _new_watch(self, session_id: str) -> Watch:
-        return Watch(session_id, max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
+        bounds = self._bounds
+        return Watch(session_id, self._foreign, max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
 
     def _drop(self, watch: Watch) -> None:
         if not watch.users and self._watches.get(watch.session_id) is watch:
@@ -182,22 +185,19 @@ class Store:
             return
         if watch.appends and not data.startswith(b"!"):
             return  # see `Append`
-        head, _, rest = data.partition(b"\n")
-        if not head.startswith(b"!"):
-            _feed(watch, head.decode(), rest)
-        elif head == b"!cancel":
-            watch.cancelled(rest.decode())
-        elif head == b"!deleted":
-            watch.delete()
-        elif head == b"!epoch":
-            watch.lose_position()
+        try:
+            _hear(watch, data)
+        except Exception as exc:  # bytes that anybody may have published
+            logger.debug("session %s: an announcement cannot be read: %s", watch.session_id, type(exc).__name__)
+            self._foreign.report(f"session {watch.session_id}", "format")
+            watch.lose_position()  # perhaps a newer version has announced something: the log knows
 
     def _on_line(self, is_up: bool) -> None:
         for watch in list(self._watches.values()):
             if is_up:
                 watch.fail(None)
                 watch.lose_position()
-                watch.cancelled(None)
+                watch.recheck_cancels()
             else:
                 watch.fail(StoreUnavailable())
 
@@ -268,10 +268,34 @@ class Following:
         self._store.leave(self._watch)
 
 
-def _feed(watch: Watch, epoch: str, rest: bytes) -> None:
+def _hear(watch: Watch, announcement: bytes) -> None:
+    """Hand an announcement on. Each names the epoch that it is about; without one it is about no log.
+
+    Raises:
+        Exception: it is not one of ours; of whatever kind its decoding raises.
+    """
+    head, _, rest = announcement.partition(b"\n")
+    if head.startswith(b"!"):
+        epoch, _, argument = rest.decode().partition("\n")
+    else:
+        epoch = head.decode()
+    if not epoch:
+        raise ValueError("an announcement without an epoch")
+    match head:
+        case b"!cancel":
+            watch.hear_cancelled(epoch, argument)
+        case b"!deleted":
+            watch.hear_deleted(epoch)
+        case b"!epoch":
+            watch.hear_epoch(epoch)
+        case _:
+            _hear_frames(watch, epoch, rest)
+
+
+def _hear_frames(watch: Watch, epoch: str, rest: bytes) -> None:
     after, _, data = rest.partition(b"\n")
     offset = int(after)
     position = watch.position
     if position is not None and position.epoch == epoch and offset + data.count(SEPARATOR) < position.offset:
         return  # our own append, or a late one: not worth reading
-    watch.feed(epoch, offset, decode_all(data.split(SEPARATOR), offset))
+    watch.hear(epoch, offset, decode_all(data.split(SEPARATOR), offset))

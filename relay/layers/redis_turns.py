@@ -111,7 +111,7 @@ class RedisTurns(abc.ABC):
 
     async def wait_cancelled(self, turn: Turn) -> None:
         async with self._store(turn.session_id).watch(turn.session_id) as watch:
-            with watch.cancel_waiter(turn.turn_id) as waiter:
+            with watch.cancel_waiter(turn.epoch, turn.turn_id) as waiter:
                 if await self._look(turn, extend=False) == b"held":
                     await waiter
 

@@ -1,7 +1,8 @@
 """One session as this process sees it: the newest frames, shared by all who watch it here.
 
-What is announced is only a hint. A frame counts when its offset follows the last one; after a hole, another epoch or
-a lost line the position is unknown, and every tail goes back to reading the log.
+What is announced is only a hint. A frame counts when the store itself has named its epoch as the log's, and its offset
+follows the last one; after a hole, another epoch or a lost connection every tail goes back to reading the log. An
+announcement of an epoch that the log then does not have is foreign: it is counted, and never given to a tail.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from relay import metrics
 from relay.cursor import Cursor
 from relay.exceptions import RelayError, SessionDeleted
 from relay.frames import Frame
+from relay.layers.redis_epoch import LogEpoch
+from relay.layers.redis_foreign import ForeignMessages
 from relay.layers.redis_replay import PAGE_FRAMES, Read, Replay
 from relay.layers.redis_values import EpochDeleted
 from relay.layers.waiters import Take, Waiters
@@ -29,7 +33,7 @@ class Watch:
     this process that are under way.
     """
 
-    def __init__(self, session_id: str, *, max_frames: int, max_bytes: int) -> None:
+    def __init__(self, session_id: str, foreign: ForeignMessages, *, max_frames: int, max_bytes: int) -> None:
         self.session_id = session_id
         self.users = 0
         self.appends = 0
@@ -40,18 +44,68 @@ class Watch:
         self._window_bytes = 0
         self._version = 0  # of what was heard: counts the news
         self._lives = 0  # how often it was erased
+        self._erased_epoch = ""  # by the last of these
+        self._epoch = LogEpoch()
+        self._foreign = foreign
         self._failure: RelayError | None = None
         self._ending: RelayError | None = None  # of the tails that began before it
         self._endings = 0
         self._waiters = Waiters()
-        self._cancel_waiters: dict[asyncio.Future[None], str] = {}  # the turn that each is for
+        self._cancel_waiters: dict[asyncio.Future[None], tuple[str, str]] = {}  # epoch and id of the turn of each
         self._replay = Replay(max_bytes)
         self._loop = asyncio.get_running_loop()
 
     # What comes.
 
     def feed(self, epoch: str, after: int, frames: list[Frame]) -> None:
-        """Take in numbered frames that follow ``after``; those that are known already are passed over."""
+        """Take in frames that the store has confirmed as new, and as following the offset ``after``."""
+        if epoch != self._epoch.known:
+            self._epoch.confirm(epoch)
+        self._take_in(epoch, after, frames)
+
+    def hear(self, epoch: str, after: int, frames: list[Frame]) -> None:
+        """Take in frames that were announced as following ``after``; tails get them if the log has that epoch."""
+        if self._may_be_ours(epoch):
+            self._take_in(epoch, after, frames)
+
+    def hear_epoch(self, epoch: str) -> None:
+        """Learn that a log of this epoch was started; unless it is known already, every tail reads the log."""
+        if epoch != self._epoch.known and self._may_be_ours(epoch):
+            self._unsettle()
+
+    def hear_deleted(self, epoch: str) -> None:
+        """Learn that the log of this epoch was erased: its tails end. A later one sees the session's next life."""
+        if self._may_be_ours(epoch):
+            self._lives += 1
+            self._erased_epoch = epoch
+            self._unsettle()
+            self._wake_cancel_waiters(epoch)
+
+    def hear_cancelled(self, epoch: str, turn_id: str) -> None:
+        """Learn that a turn was cancelled, and wake the task that waits for it."""
+        if self._may_be_ours(epoch):
+            self._wake_cancel_waiters(epoch, turn_id)
+
+    def _may_be_ours(self, epoch: str) -> bool:
+        """Judge an announcement by its epoch. Where another epoch is known, every tail asks the log."""
+        known = self._epoch.known
+        if epoch == known:
+            return True
+        if self._epoch.is_former(epoch):
+            return False  # it comes late: the store has told us of the next epoch already
+        if self._epoch.is_foreign(epoch):
+            self._report_foreign()
+            return False
+        if known is not None:
+            self._unsettle()
+        self._epoch.doubt(epoch)
+        return True
+
+    def _report_foreign(self) -> None:
+        self._foreign.report(f"session {self.session_id}", "epoch")
+
+    def _take_in(self, epoch: str, after: int, frames: list[Frame]) -> None:
+        """Put numbered frames behind those that are known; those that are known already are passed over."""
         end = after + len(frames)
         position = self.position
         if position is not None and position.epoch == epoch:
@@ -61,8 +115,8 @@ class Watch:
             if after <= position.offset:
                 news = frames[position.offset - after :] if after < position.offset else frames
                 self._extend(epoch, news)
-                if len(news) == 1:
-                    self._waiters.offer(news[0])
+                if len(news) == 1 and epoch == self._epoch.known:
+                    self._waiters.offer(news[0])  # whoever waits, waits in the known epoch: see `tail`
                 else:
                     self._waiters.wake()
                 return
@@ -73,6 +127,11 @@ class Watch:
 
     def lose_position(self) -> None:
         """Forget what was known: every tail reads the log."""
+        self._epoch.forget()
+        self._unsettle()
+
+    def _unsettle(self) -> None:
+        self._epoch.lose()
         self.position = None
         self._forget_window()
         self._replay.forget()
@@ -90,25 +149,22 @@ class Watch:
         self._endings += 1
         self._wake()
 
-    def delete(self) -> None:
-        """End the tails there are: the session was erased. A later one sees its next life."""
-        self._lives += 1
-        self.lose_position()
-        self.cancelled(None)
+    def recheck_cancels(self) -> None:
+        """Wake every task that waits for a turn's cancel, because an announcement may have been missed."""
+        self._wake_cancel_waiters()
 
-    def cancelled(self, turn_id: str | None) -> None:
-        """Wake who waits for a turn's cancel; ``None``: all, because something may have been missed."""
-        for waiter, name in self._cancel_waiters.items():
-            if turn_id in (None, name) and not waiter.done():
+    def _wake_cancel_waiters(self, epoch: str | None = None, turn_id: str | None = None) -> None:
+        for waiter, (epoch_of_turn, awaited) in self._cancel_waiters.items():
+            if epoch in (None, epoch_of_turn) and turn_id in (None, awaited) and not waiter.done():
                 waiter.set_result(None)
 
     # Who waits.
 
     @contextmanager
-    def cancel_waiter(self, turn_id: str) -> Iterator[asyncio.Future[None]]:
+    def cancel_waiter(self, epoch: str, turn_id: str) -> Iterator[asyncio.Future[None]]:
         """Give what is done when a turn may have been cancelled, from here on."""
         waiter: asyncio.Future[None] = self._loop.create_future()
-        self._cancel_waiters[waiter] = turn_id
+        self._cancel_waiters[waiter] = (epoch, turn_id)
         try:
             yield waiter
         finally:
@@ -128,7 +184,7 @@ class Watch:
                 raise self._failure
             if self._ending is not None and self._endings != endings:
                 raise self._ending
-            if self._lives != life:
+            if self._lives != life and self._erased_epoch == after.epoch:
                 raise SessionDeleted
             version = self._version
             batch = self._after(after) if has_begun or subject is None else None
@@ -150,18 +206,25 @@ class Watch:
     ) -> list[Frame]:
         """Read the log; a tail that has begun learns that the session was erased, also before it is announced."""
         try:
-            is_current = self.position is not None and self.position.epoch == after.epoch
-            is_known = is_current and (has_begun or subject is None)
-            return await self._replay.page(after, read, version, subject, is_known=is_known)
+            is_known = self._epoch.known == after.epoch and (has_begun or subject is None)
+            return await self._replay.page(after, partial(self._read, read), version, subject, is_known=is_known)
         except EpochDeleted as exc:
             if has_begun:
                 raise SessionDeleted from exc
             raise
 
+    async def _read(self, read: Read, after: Cursor, limit: int) -> list[Frame]:
+        """Read the log. It gives frames only to a cursor of its own epoch: so that is confirmed."""
+        question = self._epoch.question()
+        frames = await read(after, limit)
+        if self._epoch.answer(question, after.epoch):
+            self._report_foreign()
+        return frames
+
     def _after(self, cursor: Cursor) -> list[Frame] | None:
         """Give frames of the window; empty at its end, ``None`` where only the log knows."""
         position = self.position
-        if position is None or position.epoch != cursor.epoch:
+        if position is None or position.epoch != cursor.epoch or cursor.epoch != self._epoch.known:
             return None
         begin = len(self._window) - (position.offset - cursor.offset)
         if begin < max(0, len(self._window) - self._max_frames) or begin > len(self._window):
@@ -170,7 +233,8 @@ class Watch:
 
     def _settle(self, newest: Cursor) -> None:
         """Know the position again, from a read that gave nothing more."""
-        if self.position is None:
+        if self.position is None or self.position.epoch != newest.epoch:
+            self._forget_window()
             self.position = newest
 
     def _precede(self, epoch: str, frames: list[Frame]) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from relay import frames
 from relay.cursor import Cursor
+from relay.layers.redis_foreign import ForeignMessages
 from relay.layers.redis_watch import Watch
 
 LIMIT_SECONDS = 20
@@ -15,7 +16,7 @@ NEWEST = Cursor("e", 1)
 
 @pytest.fixture
 async def watch():
-    return Watch("s", max_frames=100, max_bytes=10_000)
+    return Watch("s", ForeignMessages(), max_frames=100, max_bytes=10_000)
 
 
 async def test_a_read_from_before_the_news_does_not_prove_that_there_are_none(watch):
@@ -43,7 +44,7 @@ async def test_a_read_from_before_the_news_does_not_prove_that_there_are_none(wa
 
 
 async def test_who_waits_for_a_cancel_no_longer_leaves_nothing_behind(watch):
-    with watch.cancel_waiter("t") as waiter, watch.cancel_waiter("other") as other:
-        watch.cancelled("t")
+    with watch.cancel_waiter("e", "t") as waiter, watch.cancel_waiter("e", "other") as other:
+        watch.hear_cancelled("e", "t")
         assert (waiter.done(), other.done()) == (True, False)
     assert not watch._cancel_waiters

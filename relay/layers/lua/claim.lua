@@ -34,7 +34,7 @@ else
       return false
     end
     call('HSET', session, 'lease', claim_id, 'abandoned', 1)
-    announce('!cancel\n' .. turn_id) -- its former owner, if it lives, looks at its lease
+    announce('!cancel\n' .. fields[4] .. '\n' .. turn_id) -- its former owner, if it lives, looks at its lease
   end
 end
 hold()

@@ -12,5 +12,5 @@ call('ZADD', deleted, now, epoch)
 call('ZREMRANGEBYSCORE', deleted, '-inf', now - TTL)
 call('PEXPIRE', deleted, math.ceil(TTL * 1000))
 call('SET', memo, 1, 'PX', MEMO_TTL)
-announce('!deleted\n')
+announce('!deleted\n' .. epoch)
 return 1

@@ -128,7 +128,7 @@ local function cancel_turn(turn_id, turn)
     keep(turn_id, turn)
   end
   if is_new then
-    announce('!cancel\n' .. turn_id)
+    announce('!cancel\n' .. call('HGET', session, 'epoch') .. '\n' .. turn_id)
   end
   return is_new
 end

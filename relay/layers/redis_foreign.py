@@ -1,0 +1,40 @@
+"""What to do with a message on our channels that is not ours: count it, and say so now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+from relay import metrics
+
+logger = logging.getLogger(__name__)
+
+REPORT_SECONDS: Final = 60.0  # between two lines of the log: a foreign deployment may publish for each of its tokens
+
+
+class ForeignMessages:
+    """Counts them all, and logs one a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._silent_until = float("-inf")
+
+    def report(self, about: str, found_by: Literal["epoch", "format"]) -> None:
+        """Take note of a message that was not handed on.
+
+        Args:
+            about: names the channel that it came on, for the log.
+            found_by: its ``epoch`` is not that of the session's log; or its ``format`` is not one of ours.
+        """
+        metrics.FOREIGN.labels(found_by).inc()
+        if self._clock() < self._silent_until:
+            return
+        self._silent_until = self._clock() + REPORT_SECONDS
+        logger.warning(
+            "%s: a message that is not of this deployment (found by its %s) was published there. It is ignored."
+            " Does another deployment use the same GATEWAY__REDIS_PREFIX and database number?",
+            about,
+            found_by,
+        )
