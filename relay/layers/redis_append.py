@@ -16,8 +16,8 @@ from relay.layers.values import Turn
 class Append:
     """A promise for the group commit. What it brings is done in the call that reads the reply, so no task is woken.
 
-    Meanwhile what is announced of the session is not read: it is this append, whose reply says the same, unless the
-    append is refused or gets no reply; then whoever watches here reads the log.
+    Meanwhile what is announced of the session is not read: it is this append, whose reply says the same. Unless the
+    append is refused, gets no reply, or repeats one that was stored already: then the tails here read the log.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Append:
         return self._is_done
 
     def set_result(self, reply: Reply) -> None:
-        """Take the reply: number the frames and show them to who watches here; or keep the refusal."""
-        self._release(is_stored=isinstance(reply, list))
+        """Take the reply: number the frames and give them to the tails here; or keep the refusal."""
+        self._release(is_new=isinstance(reply, list) and reply[2] is not None)
         try:
             self._take_in(accept(reply))
         except Exception as exc:  # a refusal; or a bug of ours, which is the turn's trouble and not the commit's
@@ -67,20 +67,20 @@ class Append:
 
     def set_exception(self, failure: Exception) -> None:
         """Take note that there will be no reply."""
-        self._release(is_stored=False)
+        self._release(is_new=False)
         self._failure = failure
         self._wake()
 
-    def _release(self, *, is_stored: bool) -> None:
+    def _release(self, *, is_new: bool) -> None:
         if self._watch is not None:
             self._watch.appends -= 1
-            if not is_stored:
+            if not is_new:
                 self._watch.lose_position()
 
     def _take_in(self, reply: Reply) -> None:
         turn, frames = self._turn, self._frames
         turn.append_number, self._end, epoch = reply
-        if turn.append_number == self._number + 1:
+        if epoch is not None:  # the store has stored these frames now, and no others under this number before
             after = self._end - len(frames)
             for offset, frame in enumerate(frames, after + 1):
                 frame.offset = offset

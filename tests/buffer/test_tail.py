@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from relay.cursor import UNKNOWN, Cursor
-from relay.exceptions import ReplayGap, SessionDeleted
+from relay.exceptions import ReplayGap, SessionDeleted, TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
 from tests.buffer.turns import (
@@ -101,6 +101,31 @@ async def test_a_repeated_append_is_shown_once(layer):
         await append_twice(layer, turn, tokens(turn, "b"))
         await tail.has(2)
         assert tail.shown == ["token:a", "token:b"]
+
+
+@pytest.mark.parametrize("has_news", [False, True], ids=["before it", "after more"])
+@pytest.mark.parametrize("is_refused", [False, True], ids=["with a position", "after a refusal"])
+async def test_a_repetition_of_other_frames_shows_what_is_stored(layer, peer, is_refused, has_news):
+    """The store keeps what came first under a number; so do viewers where the turn runs, and elsewhere."""
+    turn = await start(layer)
+    async with tailing(layer, await cursor_at(layer, 0)) as here, tailing(peer, await cursor_at(peer, 0)) as there:
+        for tail in (here, there):
+            await tail.has(1)
+        await say(layer, turn, "stored")
+        if has_news:
+            for tail in (here, there):
+                await tail.has(2)
+        if is_refused:
+            await layer.cancel(S)
+            with pytest.raises(TurnCancelled):
+                await say(layer, turn, "refused")
+        turn.append_number = 0
+        assert await layer.append(turn, tokens(turn, "never stored")) == 2
+        await stop(layer, turn)
+        for tail in (here, there):
+            await tail.has(3)
+            assert tail.shown[:2] == ["user:hi", "token:stored"]
+            assert tail.frames == await whole_log(layer)
 
 
 async def test_tail_sees_only_its_own_session(layer):

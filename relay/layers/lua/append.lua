@@ -1,4 +1,5 @@
--- ARGV: 3 turn id, 4 lease, 5 append number, then frames. Gives number, last offset, epoch.
+-- ARGV: 3 turn id, 4 lease, 5 append number, then frames. Gives number, last offset, epoch (false: a
+-- repetition, of which these frames were perhaps not what was stored).
 local turn_id = ARGV[3]
 local fields = call('HMGET', session, 'running', 'lease', 'number', 'end', 'cancelled', 'epoch', 'newest', 'bytes', 'until')
 if fields[1] ~= turn_id or fields[2] ~= ARGV[4] then
@@ -8,7 +9,7 @@ local number, known = tonumber(ARGV[5]), tonumber(fields[3])
 if number > known then
   return 'lost'
 end
-local last = tonumber(fields[4])
+local last, epoch = tonumber(fields[4]), false
 if number == known then
   if fields[5] == '1' then
     return 'cancelled'
@@ -18,7 +19,8 @@ if number == known then
     frames[i - 5] = ARGV[i]
   end
   local bytes
-  last, bytes = write(fields[6], tonumber(fields[7]), tonumber(fields[8]), turn_id, frames)
+  epoch = fields[6]
+  last, bytes = write(epoch, tonumber(fields[7]), tonumber(fields[8]), turn_id, frames)
   known = known + 1
   call('HSET', session, 'number', known, 'end', last, 'newest', last, 'bytes', bytes, 'until', now + LEASE, 'active', now)
 else
@@ -27,4 +29,4 @@ end
 if now + LEASE - tonumber(fields[9]) > 0.05 then -- the index may be a moment behind: a claim looks at the session
   call('ZADD', work, now + LEASE, session_id)
 end
-return {known, last, fields[6]}
+return {known, last, epoch}
