@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -50,6 +50,10 @@ def database(url: str) -> dict[str, Any]:
         load_backend(config["ENGINE"])
     except ImproperlyConfigured as exc:
         raise ValueError("there is no driver") from exc
+    host = parts.netloc.rpartition("@")[2]
+    if host[:3].upper() == "%2F":  # a socket's folder, as libpq writes it; the parser leaves it so, in lower case
+        folder, _, port = host.partition(":")
+        config["HOST"], config["PORT"] = unquote(folder), int(port) if port else ""
     config["OPTIONS"] = {**_OPTIONS.get(config["ENGINE"], {}), **config.get("OPTIONS", {})}
     return config
 

@@ -7,6 +7,7 @@ import io
 import signal
 import subprocess
 import sys
+from urllib.parse import quote
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -53,6 +54,17 @@ def test_several_processes_at_once_all_end_well(database):
     assert [process.returncode for process in running] == [0] * PROCESSES, said
     assert sum("Applying sessions.0001_initial... OK" in text for text in said) == 1
     assert missing() == 0
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_postgresql_is_reached_by_its_socket(database):
+    """``%2F`` as in libpq's own addresses."""
+    (folder,) = connection.cursor().execute("SHOW unix_socket_directories").fetchone()
+    name = database.rpartition("/")[2]
+    port = database.rpartition(":")[2].partition("/")[0]
+    with default_database(f"postgres://test@{quote(folder, safe='')}:{port}/{name}"):
+        assert missing() == 0
+        assert connection.settings_dict["HOST"] == folder
 
 
 @pytest.mark.parametrize("is_migrated", [False], indirect=True)

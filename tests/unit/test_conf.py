@@ -115,6 +115,7 @@ def wrong_texts():
             "postgres:a/b",
             "postgres://a:x/b",
             "postgres://a:99999/b",
+            "postgres://%2Frun:x/b",
             "postgres://[a/b",
             "postgres://a/b?conn_max_age=x",
             "postgres://u:p\nw@a/b",
@@ -219,12 +220,29 @@ def test_a_character_of_a_password_that_must_be_escaped_is_named(scheme, charact
         ("DATABASE_URL", "sqlite:////var/lib/a@b/db"),
         ("DATABASE_URL", "sqlite://:memory:"),
         ("DATABASE_URL", "postgres:////run/postgresql/db"),
+        ("DATABASE_URL", "postgres://u:p@%2Frun%2Fpostgresql:5433/db"),
         ("DATABASE_URL", "postgresql://u:p%40w@a,b:5433/db?sslmode=require&conn_max_age=60"),
         ("AGENT_URL", "http://user:p%2Fw@h"),
     ],
 )
 def test_other_addresses_are_taken(name, text):
     assert problems(**{name: text}) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("postgres://u:p@%2Frun%2FPostgreSQL/db", "/run/PostgreSQL", ""),
+        ("postgres://u:p@%2frun%2fpg:5433/db?sslmode=disable", "/run/pg", 5433),
+        ("postgres://%2Frun%2Fp%20g/db", "/run/p g", ""),
+        ("postgres:////run/pg/db", "/run/pg", ""),
+        ("postgres:///db?host=/run/pg", "", ""),
+        ("postgres://Host.example:5433/db", "host.example", 5433),
+    ],
+)
+def test_a_database_may_be_at_a_socket(url, host, port):
+    config = database(url)
+    assert (config["HOST"], config["PORT"], config["NAME"]) == (host, port, "db")
 
 
 @given(st.sampled_from(["REDIS_URL", "DATABASE_URL", "AGENT_URL", "JWKS_URL"]), st.text(max_size=30), st.booleans())
