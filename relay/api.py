@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import wraps
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import pydantic
@@ -51,7 +51,6 @@ SyncView = Callable[[HttpRequest], HttpResponse]
 logger = logging.getLogger(__name__)
 
 DEFAULT_LIMIT: Final = 256
-MAX_LIMIT: Final = 1_000
 DESCRIPTION: Final = "Sessions, their turns and their logs. What the frames mean stands in docs/protocol.md."
 
 
@@ -85,7 +84,7 @@ api = NinjaAPI(
 )
 api.add_router("", operators)
 SESSION: Final = "/sessions/{session_id:session_id}"
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Limit = Annotated[int, Query(ge=1, le=schemas.MAX_LIMIT)]
 
 
 def api_urls() -> tuple[list[URLPattern | URLResolver], str, str]:
@@ -248,8 +247,7 @@ def _read_ticket_wish(request: HttpRequest) -> schemas.TicketWish:
     try:
         return schemas.TicketWish.model_validate(read_object(request))
     except pydantic.ValidationError as exc:
-        problems = [f"{error['loc'][0]}: {error['msg']}" for error in exc.errors()]
-        raise ParameterInvalid(f"{'; '.join(problems)}.") from exc
+        raise ParameterInvalid(_sentences(exc.errors())) from exc
 
 
 def _read_page_cursor(text: str) -> str:
@@ -300,7 +298,19 @@ def _on_refusal(request: HttpRequest, exc: RelayError) -> HttpResponse:
 
 @api.exception_handler(ValidationError)
 def _on_invalid_parameter(request: HttpRequest, exc: ValidationError) -> HttpResponse:
-    return refusal(ParameterInvalid("; ".join(f"{error['loc'][-1]}: {error['msg']}" for error in exc.errors)))
+    return refusal(ParameterInvalid(_sentences(exc.errors)))
+
+
+def _sentences(errors: Iterable[Mapping[str, Any]]) -> str:
+    """Say of each parameter what it must be: pydantic's own words are for programmers. (``Any``: what it tells.)"""
+    problems = []
+    for error in errors:
+        name = str(error["loc"][-1])
+        is_missing = error["type"] == "missing"
+        problems.append(
+            f"{name} is missing." if is_missing else f"{name} must be {schemas.EXPECTED.get(name, 'a text')}."
+        )
+    return " ".join(problems)
 
 
 @api.exception_handler(Http404)

@@ -15,6 +15,17 @@ from relay.client_messages import CLIENT_MESSAGE_ID_PATTERN, is_session_id
 from relay.layers.values import CancelStatus, TurnStatus
 from relay.policies.handshake import is_subject
 
+MAX_LIMIT: Final = 1_000  # of a page, whatever is on it
+MAX_TICKET_SECONDS: Final = 86_400
+
+# What a parameter must be, for the one who sent another; those that may be any text are not refused.
+EXPECTED: Final = {
+    "session_id": "1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not a dot or two alone",
+    "subject": "1 to 255 printable ASCII characters",
+    "expires_in": f"a whole number of seconds, 1 to {MAX_TICKET_SECONDS}",
+    "limit": f"a whole number, 1 to {MAX_LIMIT}",
+}
+
 GATEWAYS_TYPES: Final = (
     "assistant_message",
     "error",
@@ -377,7 +388,8 @@ class TicketWish(Model):
     session_id: SessionId
     subject: Subject | None = None
     expires_in: Annotated[
-        int | None, Field(strict=True, ge=1, le=86_400, description="Seconds; absent: GATEWAY__TICKET_SECONDS.")
+        int | None,
+        Field(strict=True, ge=1, le=MAX_TICKET_SECONDS, description="Seconds; absent: GATEWAY__TICKET_SECONDS."),
     ] = None
 
 

@@ -25,6 +25,9 @@ from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.processes import KEY
 
 UNAUTHORIZED = (401, {"detail": "unauthorized"})
+SESSION_ID_WORDS = "session_id must be 1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not a dot or two alone."
+SUBJECT_WORDS = "subject must be 1 to 255 printable ASCII characters."
+EXPIRES_IN_WORDS = "expires_in must be a whole number of seconds, 1 to 86400."
 KEY_HEADER = (b"x-internal-auth", KEY.encode())
 
 
@@ -288,27 +291,29 @@ class TestIssuing:
         assert (answer.status, answer.json()) == UNAUTHORIZED
 
     @pytest.mark.parametrize(
-        ("wish", "named"),
+        ("wish", "words"),
         [
-            ({}, "session_id"),
-            ({"session_id": ".."}, "session_id"),
-            ({"session_id": "a b"}, "session_id"),
-            ({"session_id": 7}, "session_id"),
-            ({"session_id": "s", "subject": ""}, "subject"),
-            ({"session_id": "s", "subject": "a\r\nX: y"}, "subject"),
-            ({"session_id": "s", "subject": "ü"}, "subject"),
-            ({"session_id": "s", "subject": "x" * 256}, "subject"),
-            ({"session_id": "s", "expires_in": 0}, "expires_in"),
-            ({"session_id": "s", "expires_in": 86_401}, "expires_in"),
-            ({"session_id": "s", "expires_in": "5"}, "expires_in"),
-            ([], ""),
-            (b"{", ""),
+            ({}, "session_id is missing."),
+            ({"session_id": ".."}, SESSION_ID_WORDS),
+            ({"session_id": "a b"}, SESSION_ID_WORDS),
+            ({"session_id": 7}, SESSION_ID_WORDS),
+            ({"session_id": None}, SESSION_ID_WORDS),
+            ({"session_id": "s", "subject": ""}, SUBJECT_WORDS),
+            ({"session_id": "s", "subject": "a\r\nX: y"}, SUBJECT_WORDS),
+            ({"session_id": "s", "subject": "ü"}, SUBJECT_WORDS),
+            ({"session_id": "s", "subject": "x" * 256}, SUBJECT_WORDS),
+            ({"session_id": "s", "expires_in": 0}, EXPIRES_IN_WORDS),
+            ({"session_id": "s", "expires_in": 86_401}, EXPIRES_IN_WORDS),
+            ({"session_id": "s", "expires_in": "5"}, EXPIRES_IN_WORDS),
+            ({"session_id": "s", "subject": 5, "expires_in": 1.5}, f"{SUBJECT_WORDS} {EXPIRES_IN_WORDS}"),
+            ([], None),
+            (b"{", None),
         ],
     )
-    async def test_a_wrong_wish_is_refused_in_words(self, http, wish, named):
+    async def test_a_wrong_wish_is_refused_in_words(self, http, wish, words):
         answer = await http.post("/api/v1/tickets", wish)
         assert (answer.status, answer.json()["code"]) == (400, "bad_request")
-        assert named in answer.json()["content"]
+        assert answer.json()["content"] == (f"Invalid request: {words}" if words else "Invalid JSON message")
 
 
 # Owners.

@@ -273,13 +273,18 @@ async def test_sessions_are_listed_page_by_page(http, v1, agent):
     assert cursor is None
 
 
-@pytest.mark.parametrize(
-    "query", ["limit=0", "limit=1001", "limit=x", "limit=", "cursor=%C3%BC", "cursor=a", "cursor=_w=="]
-)
+@pytest.mark.parametrize("query", ["cursor=%C3%BC", "cursor=a", "cursor=_w=="])
 async def test_invalid_parameter_is_a_bad_request_in_words(http, query):
     answer = await http.get(f"{API}?{query}")
     assert (answer.status, answer.json()["code"]) == (400, "bad_request")
-    assert query.partition("=")[0] in answer.json()["content"]
+    assert answer.json()["content"] == "Invalid request: cursor is not one that a page gave."
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "x", "", "1.5"])
+async def test_a_wrong_limit_is_a_bad_request_in_words(http, limit):
+    answer = await http.get(f"{API}?limit={limit}")
+    assert (answer.status, answer.json()["code"]) == (400, "bad_request")
+    assert answer.json()["content"] == "Invalid request: limit must be a whole number, 1 to 1000."
 
 
 # The log.
