@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from time import monotonic
 from typing import Any
 
 from autobahn.exception import Disconnected
 
 from relay.frames import CloseCode
+
+_Coroutine = types.CoroutineType
 
 
 class ClientGone(Exception):
@@ -25,17 +27,18 @@ class Line:
         send: ASGI's ``send``; it takes events of any shape, hence ``Any``.
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self._send = send
+        self._may_send_now = True  # not closed, and as far as is known ``send`` gives coroutines
         self._sending = 0
-        self._moved_at = time.monotonic()
+        self._moved_at = monotonic()
         self._is_closed = False
         self._finishing: asyncio.Task[None] | None = None
 
     @property
     def quiet_seconds(self) -> float:
         """How long nothing has been sent."""
-        return time.monotonic() - self._moved_at
+        return monotonic() - self._moved_at
 
     @property
     def stuck_seconds(self) -> float:
@@ -51,13 +54,13 @@ class Line:
         if self._is_closed:
             raise ClientGone
         if not self._sending:
-            self._moved_at = time.monotonic()
+            self._moved_at = monotonic()
         self._sending += 1
         try:
             if self._finishing is not None:
                 await asyncio.wait([self._finishing])
             await self._send({"type": "websocket.send", "text": text})
-            self._moved_at = time.monotonic()
+            self._moved_at = monotonic()
         except (OSError, Disconnected) as exc:  # uvicorn's way and daphne's
             raise ClientGone from exc
         finally:
@@ -67,27 +70,35 @@ class Line:
         """Send one frame within this call. Returns whether it was taken; if not, ``send`` tells why.
 
         The server's ``send`` is a coroutine that seldom waits: it runs here up to its end or its first wait, so that
-        a frame costs no task. Only for the rest, once the client does not keep up, one is made.
+        a frame costs no task. Only for the rest, once the client does not keep up, one is made. ASGI allows any other
+        awaitable; calling ``send`` may then have sent the frame already, so it is not called again.
         """
-        if self._sending or self._is_closed:
+        if self._sending or not self._may_send_now:
             return False
-        sending = self._send({"type": "websocket.send", "text": text})
         try:
+            sending = self._send({"type": "websocket.send", "text": text})
+            if type(sending) is not _Coroutine and not asyncio.iscoroutine(sending):
+                self._may_send_now = False
+                self._leave_to_task(sending)
+                return True
             awaited = sending.send(None)
         except StopIteration:
-            self._moved_at = time.monotonic()
+            self._moved_at = monotonic()
             return True
         except Exception:
             return False
-        self._sending += 1
-        self._moved_at = time.monotonic()
-        self._finishing = asyncio.create_task(self._finish(sending, awaited))
+        self._leave_to_task(_rest_of(sending, awaited))
         return True
 
-    async def _finish(self, sending: Coroutine[Any, Any, None], awaited: Any) -> None:
+    def _leave_to_task(self, sending: Awaitable[None]) -> None:
+        self._sending += 1
+        self._moved_at = monotonic()
+        self._finishing = asyncio.create_task(self._finish(sending))
+
+    async def _finish(self, sending: Awaitable[None]) -> None:
         try:
-            await _rest_of(sending, awaited)
-            self._moved_at = time.monotonic()
+            await sending
+            self._moved_at = monotonic()
         except (OSError, Disconnected):
             pass  # the next one to send is told
         finally:
@@ -97,6 +108,7 @@ class Line:
     async def stop(self) -> None:
         """Send nothing more, also not what the client has kept waiting."""
         self._is_closed = True
+        self._may_send_now = False
         if self._finishing is not None:
             self._finishing.cancel()
             await asyncio.wait([self._finishing])
@@ -106,6 +118,7 @@ class Line:
         if self._is_closed:
             return
         self._is_closed = True
+        self._may_send_now = False
         with contextlib.suppress(OSError, Disconnected):  # it was faster
             await self._send({"type": "websocket.close", "code": int(code)})
 

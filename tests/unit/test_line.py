@@ -99,3 +99,76 @@ async def test_nothing_follows_the_close_and_there_is_one(server, line):
         await line.send("a")
     assert not line.send_now("a")
     assert server.sent == ["websocket.close"]
+
+
+class AwaitableServer:
+    """ASGI's ``send`` of servers that write before they return, such as Granian: a future, or another awaitable."""
+
+    def __init__(self, awaitable):
+        self.sent = []
+        self.awaitable = awaitable
+
+    def send(self, event):
+        self.sent.append(event.get("text", event["type"]))
+        return self.awaitable()
+
+
+class Done:
+    def __await__(self):
+        yield from asyncio.sleep(0).__await__()
+
+
+def done_future():
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future
+
+
+def failed_future():
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(OSError("gone"))
+    return future
+
+
+@pytest.mark.parametrize("awaitable", [done_future, Done])
+async def test_text_is_sent_once_where_send_gives_no_coroutine(awaitable):
+    server = AwaitableServer(awaitable)
+    line = Line(server.send)
+    for text in "abc":
+        if not line.send_now(text):
+            await line.send(text)
+    assert server.sent == ["a", "b", "c"]
+    assert not line.stuck_seconds
+    await line.close(CloseCode.INTERNAL)
+    assert server.sent == ["a", "b", "c", "websocket.close"]
+
+
+async def test_text_that_waits_where_send_gives_no_coroutine_counts_as_waiting():
+    future = asyncio.get_running_loop().create_future()
+    server = AwaitableServer(lambda: future)
+    line = Line(server.send)
+    assert line.send_now("a")
+    assert not line.send_now("b")
+    assert line.stuck_seconds
+    await asyncio.sleep(0)
+    await line.stop()
+    assert server.sent == ["a"]
+    assert future.cancelled()
+
+
+async def test_client_that_has_gone_is_told_by_send_where_it_gives_no_coroutine():
+    server = AwaitableServer(failed_future)
+    line = Line(server.send)
+    assert line.send_now("a")
+    with pytest.raises(ClientGone):
+        await line.send("b")
+
+
+async def test_send_that_raises_at_once_is_told_by_send():
+    def send(event):
+        raise OSError("gone")
+
+    line = Line(send)
+    assert not line.send_now("a")
+    with pytest.raises(ClientGone):
+        await line.send("a")
