@@ -25,14 +25,14 @@ def may_open_socket(scope: Scope) -> bool:
     """May a socket be opened under this Host and from this page, whoever asks?"""
     if not _is_host_allowed(scope):
         return False
-    if not _headers(scope, b"origin"):
+    if not _origins(scope):
         return conf.allow_no_origin or shows_internal_key(scope["headers"])
     return is_origin_allowed(scope)
 
 
 def is_origin_allowed(scope: Scope) -> bool:
     """May pages of the Origin that is named, if one is, open a line?"""
-    origins = _headers(scope, b"origin")
+    origins = _origins(scope)
     if not origins:
         return True
     if len(origins) > 1:
@@ -53,6 +53,12 @@ def _is_host_allowed(scope: Scope) -> bool:
         return not hosts and "*" in allowed
     domain, _ = split_domain_port(hosts[0])
     return bool(domain) and validate_host(domain, allowed)
+
+
+def _origins(scope: Scope) -> list[str]:
+    """Give the Origins that are named; an empty one is none."""
+    origins = _headers(scope, b"origin")
+    return [] if origins == [""] else origins
 
 
 def _headers(scope: Scope, name: bytes) -> list[str]:

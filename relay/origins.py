@@ -1,6 +1,7 @@
 """Origins of web pages, as ``ALLOWED_ORIGINS`` names them. Pure.
 
-An origin is scheme, host and port (RFC 6454 §4); browsers send it in lower case and without a default port (§6.2).
+An origin is scheme, host and port (RFC 6454 §4); browsers send it in lower case and without a default port (§6.2), and
+with the dot that a host may end with. It is the same host with it.
 Pages inside a native shell have a scheme of the shell's own: ``capacitor://localhost``, ``tauri://localhost``, ``app://-``.
 """
 
@@ -14,12 +15,13 @@ from urllib.parse import urlsplit
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")  # RFC 3986 §3.1
 _NO_PAGES: Final = frozenset({"about", "blob", "data", "file", "filesystem", "ftp", "javascript", "ws", "wss"})
-_HOST: Final = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\]")
+_HOST: Final = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*[a-z0-9_-]+\.?|\[[0-9a-f:.]+\]")
+_PORT: Final = re.compile(r":[0-9]+\Z")
 _SUBDOMAINS: Final = r"([a-z0-9_-]+\.)+"
 
 
 def parse_origin(text: str) -> str:
-    """Write an origin as browsers do; its host may begin with ``*.``, which stands for every subdomain.
+    """Write an origin as browsers do, without a dot at its host's end; ``*.`` before it stands for every subdomain.
 
     Raises:
         ValueError: the text is no origin.
@@ -34,6 +36,7 @@ def parse_origin(text: str) -> str:
     is_shell = parts.scheme not in _DEFAULT_PORTS
     if not _HOST.fullmatch(host) and not (is_shell and host == "."):  # Electron's pages may be at app://.
         raise ValueError("not a host")
+    host = host if host == "." else host.removesuffix(".")
     is_default = port is None or port == _DEFAULT_PORTS.get(parts.scheme)
     return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{port}"
 
@@ -58,5 +61,7 @@ def is_own(origin: str, host: str, *, is_secure: bool) -> bool:
 
 def origin_pattern(origin: str) -> str:
     """Write a regular expression that the whole of an allowed origin matches, and nothing else."""
-    escaped = re.escape(origin).replace(r"\*\.", _SUBDOMAINS, 1)
-    return rf"\A{escaped}\Z"
+    scheme_and_host, colon, port = origin.rpartition(":") if _PORT.search(origin) else (origin, "", "")
+    dot = "" if scheme_and_host.endswith("]") else r"\.?"
+    escaped = re.escape(scheme_and_host).replace(r"\*\.", _SUBDOMAINS, 1)
+    return rf"\A{escaped}{dot}{colon}{port}\Z"

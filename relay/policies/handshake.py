@@ -63,7 +63,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
 
     def _bearer(self) -> list[str]:
         scheme, _, token = (self.header("authorization") or "").partition(" ")
-        return [token.strip()] if scheme.lower() == "bearer" else []
+        return [token.strip(" ")] if scheme.lower() == "bearer" else []
 
     def _from_subprotocols(self) -> list[str]:
         offered = [name for name in self.subprotocols if name.startswith(TICKET_SUBPROTOCOL)]

@@ -52,7 +52,7 @@ def _is_proxy(host: str, distance: int, trusted: TrustedProxies) -> bool:
 
 def _entries(headers: Headers, wanted: bytes) -> list[str]:
     values = b",".join(value for name, value in headers if name.lower() == wanted).decode("latin-1")
-    return [entry.strip() for entry in values.split(",") if entry.strip()]
+    return [stripped for entry in values.split(",") if (stripped := entry.strip(" \t"))]  # RFC 9110 §5.6.3
 
 
 def _host(entry: str) -> str | None:

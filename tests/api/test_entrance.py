@@ -83,6 +83,27 @@ async def test_the_own_origin_is_scheme_host_and_port(opens, configure):
     assert not await opens("https://gateway.example", host=None)
 
 
+async def test_a_dot_at_the_end_of_a_host_makes_no_difference(opens, configure, settings):
+    configure(ALLOWED_ORIGINS=LISTED)
+    settings.ALLOWED_HOSTS = ["gateway.example"]
+    assert await opens(None, host="gateway.example.")
+    assert await opens(None, host="gateway.example.:8000")
+    assert await opens(f"{OWN}.", host="gateway.example.")
+    assert await opens(f"{OWN}.:8443", host="gateway.example.:8443")
+    assert await opens(OWN, host="gateway.example.")
+    assert await opens(f"{LISTED}.")
+    assert not await opens(f"{FOREIGN}.")
+    assert not await opens(f"{OWN}..", host="gateway.example.")
+    assert not await opens(None, host="gateway.example..")
+
+
+async def test_an_empty_origin_is_none(opens, configure):
+    assert await opens("")
+    configure(ALLOW_NO_ORIGIN="false")
+    assert not await opens("")
+    assert not await opens("", "")
+
+
 async def test_two_origins_are_refused(opens):
     assert not await opens(OWN, FOREIGN)
     assert not await opens(OWN, OWN)

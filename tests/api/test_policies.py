@@ -131,6 +131,11 @@ class TestTickets:
         bearer = {"headers": [(b"authorization", f"Bearer {tickets.issue('s', None, 60)}".encode())]}
         assert [await visitor.is_admitted(**bearer), await visitor.is_admitted(**bearer)] == [True, False]
 
+    async def test_a_ticket_with_white_space_that_http_does_not_know_is_none(self, visitor):
+        ticket = tickets.issue("s", None, 60).encode()
+        for shown in (ticket + b"\xa0", b"\x85" + ticket, ticket + b"\t"):
+            assert not await visitor.is_admitted(headers=[(b"authorization", b"Bearer " + shown)])
+
     async def test_whoever_shows_nothing_or_nonsense_is_refused(self, visitor):
         other_purpose = Signer(salt="another").sign_object({"session_id": "s"})
         unreadable = Signer(salt=tickets.SALT).sign_object({"session": "s"})

@@ -154,6 +154,8 @@ def test_two_hosts_are_none(gateway):
         (f"X-Internal-Auth : {processes.KEY}",),
         (f"X-Internal-Auth: wrong\r\n {processes.KEY}",),
         (f"X-Internal-Auth: {processes.KEY}, wrong",),
+        (f"X-Internal-Auth: {processes.KEY}\xa0",),
+        (f"X-Internal-Auth: \x85{processes.KEY}",),
         (KEY, "X-Internal-Auth: wrong"),
         ("X-Internal-Auth: wrong", KEY),
         (KEY, KEY),

@@ -25,6 +25,8 @@ from relay.origins import origin_pattern, parse_origin
         ("app://-", "app://-"),
         ("app://.", "app://."),
         ("moz-extension://2f0e7c5a-1b6d-4c8e", "moz-extension://2f0e7c5a-1b6d-4c8e"),
+        ("https://chat.example.", "https://chat.example"),
+        ("https://chat.example.:8443", "https://chat.example:8443"),
     ],
 )
 def test_origin_is_written_as_browsers_do(text, origin):
@@ -36,7 +38,8 @@ def test_origin_is_written_as_browsers_do(text, origin):
     ["*", "null", "chat.example", "ftp://x", "ws://x", "wss://x", "file://", "file://x",
      "javascript://x", "capacitor://", "app:///x", "app:x",
      "https://.", "1app://x", "https://", "https://x/y", "https://x?y", "https://a.*.b", "https://*",
-     "https://u@x", "https://x:y", "https://x:99999", "https://a b", "https://x//"],
+     "https://u@x", "https://x:y", "https://x:99999", "https://a b", "https://x//",
+     "https://x..", "https://[::1]."],
 )  # fmt: skip
 def test_what_is_no_origin_is_refused(text):
     with pytest.raises(ValueError):
@@ -57,6 +60,14 @@ def test_what_is_no_origin_is_refused(text):
         ("capacitor://localhost", "http://localhost", False),
         ("capacitor://localhost", "capacitor://localhost.evil", False),
         ("app://.", "app://x", False),
+        ("https://chat.example", "https://chat.example.", True),
+        ("https://chat.example:8443", "https://chat.example.:8443", True),
+        ("https://*.example.com", "https://a.example.com.", True),
+        ("https://chat.example", "https://chat.example..", False),
+        ("https://chat.example", "https://chat.example.evil", False),
+        ("https://chat.example:8443", "https://chat.example:8443.", False),
+        ("http://[::1]:3000", "http://[::1]:3000", True),
+        ("http://[::1]", "http://[::1].", False),
     ],
 )
 def test_pattern_matches_the_whole_origin(origin, asked, is_allowed):

@@ -50,6 +50,7 @@ def test_by_number_the_entry_of_the_outermost_proxy_counts(trusted, forwarded, h
         (("10.9.9.9, 10.1.2.3",), "10.9.9.9"),  # all are ours: the outermost
         (("203.0.113.9:5000, 10.1.2.3",), "203.0.113.9"),  # with a port
         (("203.0.113.9, unknown, 10.1.2.3",), "10.1.2.3"),  # nobody knows what stands left of it
+        (("203.0.113.9\x85, 10.1.2.3",), "10.1.2.3"),  # nor of a byte that only Python takes for white space
         (("<script>",), "10.0.0.1"),
         ((" , ,",), "10.0.0.1"),
     ],
