@@ -14,8 +14,11 @@ from relay.database import database
 from relay.env_file import EnvFileInvalid, load_env_file
 from relay.logs import logging_settings
 from relay.origins import origin_pattern
+from relay.standard_streams import open_standard_streams
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+
+open_standard_streams()  # before anything else is opened, or written to standard error
 
 try:
     load_env_file(BASE_DIR / ".env", os.environ)

@@ -128,6 +128,7 @@ class HardenedServer(ApplicationServer):
         if self.signal_handlers:
             for number in SIGNALS:
                 asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _on_hangup)
 
     def _on_signal(self) -> None:
         if self._stopping.is_set():  # the third one ends the process as if nobody handled it
@@ -156,6 +157,11 @@ class HardenedServer(ApplicationServer):
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=limits.HURRIED_CLOSE_SECONDS)
+
+
+def _on_hangup() -> None:
+    """Go on: other daemons read their settings again at this signal, and a closed terminal sends it."""
+    logger.warning("SIGHUP changes nothing: settings are read at the start. SIGTERM drains and ends the process")
 
 
 async def _within(seconds: float, ending: Awaitable[None]) -> None:

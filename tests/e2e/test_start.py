@@ -12,6 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from scripts.run import wait_until_healthy
 from tests import processes
 
 SECRET = "s3cret-Value"
@@ -110,3 +111,32 @@ def test_pages_of_native_shells_are_served(server):
             assert answer.headers["access-control-allow-origin"] == shell
         with pytest.raises(InvalidStatus), connect(f"{gateway.ws_url}/ws/s/", origin="capacitor://other"):
             pass
+
+
+@pytest.mark.parametrize(
+    ("server", "closed"),
+    [
+        ("serve", "2>&-"),
+        ("serve", ">&-"),
+        ("serve", "<&-"),
+        ("serve", "<&- >&- 2>&-"),
+        ("daphne", "2>&-"),
+        ("uvicorn", "2>&-"),
+    ],
+)
+def test_closed_standard_streams_do_not_stop_the_start(server, closed):
+    """What is written to a closed stream goes nowhere: its number must not be a client's."""
+    port = processes.free_port()
+    arguments = [argument.format(port=port) for argument in processes.SERVERS[server]]
+    env = processes.environment(GATEWAY__TRANSCRIPTS="false")
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, *arguments]
+    with subprocess.Popen(command, cwd=processes.ROOT, env=env, stdout=-1, stderr=-1, stdin=-1) as running:
+        try:
+            assert wait_until_healthy(port, [running])
+            if server != "serve":  # their event loops are there first
+                return
+            files = [Path(f"/proc/{running.pid}/fd/{number}").readlink() for number in range(3)]
+            assert all(str(file) == "/dev/null" or str(file).startswith("pipe:") for file in files)
+        finally:
+            running.terminate()
+            running.communicate(timeout=processes.STOP_SECONDS)

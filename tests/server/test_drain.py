@@ -175,6 +175,18 @@ def ready(service: processes.Process) -> tuple[int, dict]:
     return status, body
 
 
+@both
+async def test_a_hangup_changes_nothing(service, server):
+    """A terminal that is closed, or an operator who expects settings to be read again."""
+    async with v1(service, "s") as browser:
+        service.signal(signal.SIGHUP)
+        await until(lambda: "SIGHUP changes nothing" in service.output())
+        await browser.say("tokens 3")
+        assert (await browser.turn())[-1]["finish_reason"] == "stop"
+    assert service.is_running
+    assert service.stop() == 0
+
+
 async def test_ready_until_a_signal(service):
     green = {"store": True, "announcements": True, "agent": True, "draining": True}
 

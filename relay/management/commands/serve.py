@@ -24,6 +24,7 @@ error stops the start.
 
 SIGTERM or SIGINT: takes nothing new, lets answers finish (GATEWAY__DRAIN_SECONDS), sends clients away one after
 another, and exits with 0. A second signal leaves no more time, a third one ends the process at once.
+SIGHUP changes nothing: settings are read at the start only.
 """
 
 EXAMPLES = """examples:
