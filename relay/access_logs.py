@@ -1,4 +1,4 @@
-"""Keeps query strings, which may hold tickets, out of the access logs of servers that are not ours."""
+"""Keeps keys and tickets out of the logs of servers that are not ours, at every level of theirs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import Any, Final
 from daphne.access import AccessLogGenerator
 
 UVICORNS_LOGGERS: Final = ("uvicorn.access", "uvicorn.error")  # the second tells of sockets
+# Below INFO these write every header and frame; uvicorn's websockets write to the first.
+TALKATIVE_LOGGERS: Final = ("uvicorn.error", "uvicorn.asgi", "websockets.server")
 
 _write_entry = AccessLogGenerator.write_entry
 
 
 def hide_query_strings() -> None:
-    """Cut them off wherever uvicorn or daphne writes a path; called again, nothing changes."""
+    """Cut them off wherever uvicorn or daphne writes a path, and drop what shows headers; called again, no change."""
     for name in UVICORNS_LOGGERS:
         logging.getLogger(name).addFilter(_cut_paths)
+    for name in TALKATIVE_LOGGERS:
+        logging.getLogger(name).addFilter(_drop_headers)
     AccessLogGenerator.write_entry = _write_entry_without_query
 
 
@@ -23,6 +27,15 @@ def _cut_paths(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
         record.args = tuple(_cut(arg) if isinstance(arg, str) and arg.startswith("/") else arg for arg in record.args)
     return True
+
+
+def _drop_headers(record: logging.LogRecord) -> bool:
+    """Drop lines for debugging. An error of the websockets library keeps its name only: its words quote headers."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and type(error).__module__.startswith("websockets."):
+        record.msg, record.args = f"{record.getMessage()} ({type(error).__name__})", ()
+        record.exc_info = record.exc_text = None
+    return record.levelno >= logging.INFO
 
 
 def _write_entry_without_query(self: Any, host: Any, date: Any, request: str, **details: Any) -> None:

@@ -13,6 +13,11 @@ logger = logging.getLogger(__name__)
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """Serve the lifespan scope (ASGI specification, "Lifespan Protocol")."""
     await receive()
+    if _compresses(receive):
+        logger.warning(
+            "uvicorn compresses sockets: that costs memory and time for each, and compresses what strangers write"
+            " together with answers. Start it with --ws-per-message-deflate=false"
+        )
     try:
         await lifecycle.current()
         garbage.settle()
@@ -25,3 +30,9 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await lifecycle.drain()
     await lifecycle.stop()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def _compresses(receive: Any) -> bool:
+    """Does the server compress messages of sockets? Only uvicorn can be seen to: its ``receive`` knows its settings."""
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    return getattr(config, "ws_per_message_deflate", False) is True

@@ -24,7 +24,10 @@ STOP_SECONDS = 30.0
 
 SERVERS = {
     "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "gateway_project.asgi:application"],
-    "uvicorn": ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "gateway_project.asgi:application"],
+    "uvicorn": [
+        *["-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws-per-message-deflate=false"],
+        "gateway_project.asgi:application",
+    ],
     "serve": ["manage.py", "serve", "--port", "{port}"],
     "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
 }
