@@ -150,6 +150,17 @@ async def test_a_deleted_session_is_no_lost_one(volatile, open_layer, times):
         await layer.read(S, cursor, 10)
 
 
+async def test_a_full_store_takes_no_new_session(volatile, open_layer):
+    layer = await open_layer(volatile, 0.5)
+    await layer.find(S)
+    volatile.command("CONFIG", "SET", "maxmemory", "1")
+    for call in (layer.attach(S, "viewer"), layer.state(S), enqueue(layer)):
+        with pytest.raises(StoreUnavailable):
+            await call
+    volatile.command("CONFIG", "SET", "maxmemory", "0")
+    assert await layer.find(S) is None
+
+
 async def test_a_full_store_lets_sessions_be_deleted(volatile, open_layer):
     layer = await open_layer(volatile)
     await start(layer)

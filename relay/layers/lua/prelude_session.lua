@@ -14,7 +14,9 @@ end
 local function exists()
   local fields = call('HMGET', session, 'touched', 'running')
   if not fields[1] then
-    call('ZREM', work, session_id)
+    if call('ZSCORE', work, session_id) then -- else no write: a full store refuses a script by its first one only
+      call('ZREM', work, session_id)
+    end
     return false
   end
   if fields[2] == '' and tonumber(fields[1]) + TTL <= now and call('LLEN', queue) == 0 then
