@@ -181,8 +181,8 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         try:
             if await in_time(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
                 self._gateway.departures.last_viewer_left(self.session_id)
-        except StoreUnavailable:  # its entry lapses by itself
-            logger.warning("a viewer could not be taken out: the store is out of reach")
+        except StoreUnavailable:  # its entry lapses by itself; the layer logs why
+            logger.debug("a viewer could not be taken out: the store is out of reach")
 
     # What a drain or an operator asks for.
 
@@ -330,7 +330,9 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         except NotOwner as exc:  # the session was deleted, and is somebody else's now
             await self.send_away(exc)
             return
-        except Exception as exc:  # an outage of the store: the next heartbeat tries again
+        except StoreUnavailable:  # the next heartbeat tries again; the layer logs why
+            logger.debug("a heartbeat failed: the store is out of reach")
+        except Exception as exc:
             logger.warning("a heartbeat failed: %s", type(exc).__name__)
         next_seconds = interval_seconds - self._line.quiet_seconds
         self._heartbeat.set(next_seconds if next_seconds > 0 else interval_seconds)

@@ -20,6 +20,8 @@ from relay import frames
 from relay.drain import Watcher
 from relay.exceptions import Kicked, RelayError, StoreUnavailable
 from relay.layers.base import SessionLayer
+from relay.layers.redis_failures import reason
+from relay.outage_log import OutageLog
 from relay.transcripts import Transcripts
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Control:
         self._transcripts = transcripts
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_listening = asyncio.Event()
+        self._outages = OutageLog(logger)
 
     # Orders. Each raises StoreUnavailable where they cannot be sent.
 
@@ -112,7 +115,8 @@ class Control:
         while True:
             try:
                 await self._layer.group_add(GROUP, channel)
-            except (RedisError, OSError):
+            except (RedisError, OSError) as exc:
+                self._outages.failed("orders do not reach this process: %s", reason(exc))
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
                 self._is_listening.set()

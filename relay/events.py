@@ -29,7 +29,16 @@ from relay.auth import admit, has_internal_key, limited_network, read_handshake,
 from relay.conf import conf
 from relay.entrance import is_origin_allowed
 from relay.event_stream import encode_comment, encode_event
-from relay.exceptions import Forbidden, NotOwner, RateLimited, RelayError, ServerRestart, SessionDeleted, Unauthorized
+from relay.exceptions import (
+    Forbidden,
+    NotOwner,
+    RateLimited,
+    RelayError,
+    ServerRestart,
+    SessionDeleted,
+    StoreUnavailable,
+    Unauthorized,
+)
 from relay.frames import CloseCode, Frame, Snapshot
 from relay.layers.values import new_id
 from relay.lifecycle import Gateway
@@ -268,7 +277,9 @@ class EventStream:
             await in_time(self._attach())
         except NotOwner:  # the session was deleted, and is somebody else's now
             raise
-        except Exception as exc:  # an outage of the store: the next heartbeat tries again
+        except StoreUnavailable:  # the next heartbeat tries again; the layer logs why
+            logger.debug("a heartbeat failed: the store is out of reach")
+        except Exception as exc:
             logger.warning("a heartbeat failed: %s", type(exc).__name__)
         now = time.monotonic()
         is_quiet = now - self._sent_at >= self._interval_seconds
@@ -296,7 +307,9 @@ class EventStream:
         try:
             if await in_time(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
                 self._gateway.departures.last_viewer_left(self.session_id)
-        except Exception as exc:  # its entry lapses by itself
+        except StoreUnavailable:  # its entry lapses by itself; the layer logs why
+            logger.debug("a viewer could not leave: the store is out of reach")
+        except Exception as exc:
             logger.warning("a viewer could not leave: %s", type(exc).__name__)
 
 

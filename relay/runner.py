@@ -244,12 +244,19 @@ def _names(turn: Turn) -> dict[str, str]:
 
 async def _until_done(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Repeat a call of the layer through an outage: each attempt waits, and it is done once."""
+    attempts = 0
     while True:
+        attempts += 1
         try:
-            return await call()
-        except StoreUnavailable:
-            logger.warning("the store is out of reach: a turn's begin or end waits")
+            result = await call()
+        except StoreUnavailable as exc:
+            if attempts == 1:
+                logger.warning("a turn's start or end waits for the store: %s", exc.reason or "it does not answer")
             await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+        else:
+            if attempts > 1:
+                logger.info("a turn's start or end is stored, after %d attempts", attempts)
+            return result
 
 
 async def _race(*contenders: Coroutine[Any, Any, T]) -> T:

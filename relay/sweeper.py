@@ -10,6 +10,7 @@ from typing import Final
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
+from relay.outage_log import OutageLog
 from relay.runner import Runner
 
 logger = logging.getLogger(__name__)
@@ -41,11 +42,12 @@ class Sweeper:
             self._runner.wake(session_id)
 
     async def _sweep_for_ever(self) -> None:
+        outages = OutageLog(logger)
         while True:
             await asyncio.sleep(conf.lease_seconds * random.uniform(0.25, 0.75))  # noqa: S311 - no secret
             try:
                 await self.sweep()
-            except StoreUnavailable:
-                logger.warning("the store is out of reach: sessions without a worker wait")
+            except StoreUnavailable as exc:
+                outages.failed("sessions without a worker wait for the store: %s", exc.reason or "it does not answer")
             except Exception:
                 logger.exception("a sweep failed; the next one follows")

@@ -33,6 +33,7 @@ from relay.layers.redis_wire import Reply
 from relay.layers.values import SessionState, new_id
 from relay.layers.waiters import Take
 from relay.loops import running_loop
+from relay.outage_log import OutageLog
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         self._urls = list(urls)
         self._prefix = prefix
         self._clock = clock
+        self._outages = OutageLog(logger)
         self._scripts = Scripts(self.bounds)
         self._ring = Ring([store_name(url) for url in urls])
         self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Store]] = WeakKeyDictionary()
@@ -143,7 +145,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             if isinstance(page, BaseException):
                 if not isinstance(page, StoreUnavailable):
                     raise page
-                logger.warning("a store is out of reach: its sessions wait")
+                self._outages.failed("sessions of a store wait for a worker: %s", page.reason or "it does not answer")
             else:
                 names += [name.decode() for name in page]
         return names[:limit]

@@ -21,8 +21,7 @@ from relay.layers.redis_connection import Argument, RedisConnection, is_unable, 
 from relay.layers.redis_failures import reason
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_wire import Reply
-
-logger = logging.getLogger(__name__)
+from relay.outage_log import OutageLog
 
 MAX_EXCHANGE_CALLS: Final = 512
 MAX_WAITING_CALLS: Final = 20_000  # more than a process can have in flight unless its store is gone
@@ -63,8 +62,11 @@ class GroupCommit:
         failure: why the last exchange failed; ``None`` if it did not.
     """
 
-    def __init__(self, url: str, scripts: Scripts, *, timeout_seconds: float, patience_seconds: float) -> None:
+    def __init__(
+        self, url: str, scripts: Scripts, outages: OutageLog, *, timeout_seconds: float, patience_seconds: float
+    ) -> None:
         self._scripts = scripts
+        self._outages = outages
         self._patience_seconds = patience_seconds
         self.failure: BaseException | None = None
         self._connection = RedisConnection(url, timeout_seconds=timeout_seconds)
@@ -158,6 +160,9 @@ class GroupCommit:
                 failure = reply
             elif isinstance(reply, Exception):
                 self._refuse([call], reply, "refused")
+                self._outages.failed(
+                    "the store refuses a call: %s", reason(reply), level=logging.ERROR, call=call.name, reply=str(reply)
+                )
             elif not call.promise.done():
                 call.duration.observe(now - call.asked_at)
                 call.promise.set_result(reply)
@@ -184,7 +189,7 @@ class GroupCommit:
         self._waiting = deque(call for call in left if call.asked_at > too_old)
         metrics.STORE_REPEATS.inc(len(repeated))
         if late:
-            logger.warning("the store does not answer (%s): %d calls given up", type(failure).__name__, len(late))
+            self._outages.failed("calls of the store are given up: %s", reason(failure))
 
     @staticmethod
     def _refuse(calls: list[_Call], cause: BaseException | None = None, kind: str = "unavailable") -> None:

@@ -23,6 +23,7 @@ from relay.layers.redis_subscriber import Subscriber
 from relay.layers.redis_watch import Watch
 from relay.layers.redis_wire import Reply
 from relay.layers.values import new_id
+from relay.outage_log import OutageLog
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +48,10 @@ class Store:
         self._probe_arrived = asyncio.Event()
         self._foreign = ForeignMessages()
         limits = {"timeout_seconds": bounds.lease_seconds / 2, "patience_seconds": bounds.lease_seconds}
-        self._writes = GroupCommit(url, scripts, **limits)
-        self._reads = GroupCommit(url, scripts, **limits)
-        self._subscriber = Subscriber(url, on_message=self._on_message, on_line=self._on_line, **limits)
+        outages = OutageLog(logger)
+        self._writes = GroupCommit(url, scripts, outages, **limits)
+        self._reads = GroupCommit(url, scripts, outages, **limits)
+        self._subscriber = Subscriber(url, outages, on_message=self._on_message, on_line=self._on_line, **limits)
         self._indexes = {part: f"{prefix}:{part}" for part in _INDEXES}
         self.keys = lru_cache(512)(self._keys)  # more than can say something in the same second
         self._probe_channel = self.keys(f"{_CHECKED}{new_id()}")[4]

@@ -13,8 +13,10 @@ from typing import Final, NoReturn
 from redis.exceptions import RedisError, ResponseError
 
 from relay import metrics
-from relay.layers.redis_connection import RedisConnection, pack
+from relay.layers.redis_connection import RedisConnection, is_unable, pack
+from relay.layers.redis_failures import reason
 from relay.layers.redis_wire import Reply
+from relay.outage_log import OutageLog
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +41,14 @@ class Subscriber:
     def __init__(
         self,
         url: str,
+        outages: OutageLog,
         *,
         timeout_seconds: float,
         patience_seconds: float,
         on_message: Callable[[str, bytes], None],
         on_line: Callable[[bool], None],
     ) -> None:
+        self._outages = outages
         self._timeout_seconds = timeout_seconds
         self._patience_seconds = patience_seconds
         self._on_message = on_message
@@ -109,6 +113,8 @@ class Subscriber:
             metrics.LINES_LOST.inc()
             if self._is_refused() and time.monotonic() - self._was_well_at > self._patience_seconds:
                 self._on_line(False)  # a line that broke is not enough: it may come back at once
+                if self.failure is not None:
+                    self._outages.failed("the store's announcements do not arrive: %s", reason(self.failure))
             await self._connection.close()
             self._unconfirm_all()
             pause_seconds = RECONNECT_SECONDS[0] if self._is_caught_up else min(2 * pause_seconds, RECONNECT_SECONDS[1])
@@ -185,7 +191,7 @@ class Subscriber:
         await self._connection.hand_to(self._take)
 
     def _take(self, message: Reply) -> None:
-        if isinstance(message, Exception):
+        if isinstance(message, Exception) and not is_unable(message):  # a store without its disk refuses even PING
             raise message
         self._heard_at = time.monotonic()
         if self._is_caught_up:

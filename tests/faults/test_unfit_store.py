@@ -10,6 +10,7 @@ import pytest
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.values import new_id
+from tests import scraping
 from tests.buffer.turns import LIMIT_SECONDS, S, cursor_at, start, stop, tailing
 from tests.clients import text_of
 from tests.faults.conftest import running_cluster
@@ -43,6 +44,29 @@ async def test_a_user_who_may_not_do_all_of_it_is_refused_in_time(valkey, open_l
     async with asyncio.timeout(LIMIT_SECONDS):
         with pytest.raises(StoreUnavailable):
             await layer.state(S)
+
+
+@pytest.mark.parametrize("how", ["full", "denied"])
+async def test_what_a_store_refuses_again_and_again_is_logged_once_with_its_reason(valkey, open_layer, caplog, how):
+    layer = await open_layer(valkey.url)
+    await layer.check()
+    if how == "full":
+        fill(valkey)
+    else:
+        valkey.command("ACL", "SETUSER", "default", "-hset")
+    before = scraping.here()
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable):
+            await layer.attach(S, "viewer")
+    kind, line = {
+        "full": ("unavailable", "calls of the store are given up: it is full: give it more memory (maxmemory)"),
+        "denied": (
+            "refused",
+            "the store refuses a call: its user may not run 'hset': docs/deployment.md lists the rights",
+        ),
+    }[how]
+    assert [message for message in caplog.messages if "store" in message] == [line]
+    assert scraping.here().since(before)[f'gateway_store_call_errors_total{{error="{kind}"}}'] == 5
 
 
 async def test_calls_that_wait_behind_one_with_a_garbled_answer_are_not_forgotten(valkey, open_layer):
