@@ -11,10 +11,11 @@ from typing import Any, Final, cast
 
 import hiredis
 from redis import exceptions
-from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from relay.layers.redis_failures import NoTls
 from relay.layers.redis_sentinel import Sentinels, parse_sentinel_url
 from relay.layers.redis_wire import Reply, Wire
 
@@ -28,6 +29,8 @@ _OUTAGES: Final = (
 )
 
 _UNABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # no disk, no replicas, somebody's endless script
+
+PLAIN_ANSWER_SECONDS: Final = 0.5
 
 Argument = str | bytes | int | float
 
@@ -75,14 +78,24 @@ class RedisConnection:
     async def open(self) -> None:
         """Connect, if need be, within the time limit."""
         if self._wire is None:
-            async with asyncio.timeout(self._timeout_seconds):
-                if self._sentinels is not None:
-                    address = await self._sentinels.primary()
-                    self._connection.host, self._connection.port = address  # type: ignore[attr-defined]  # no socket file
-                await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it so
-                if self._sentinels is not None:
-                    await self._refuse_replica()
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    await self._connect()
+            except (TimeoutError, exceptions.TimeoutError) as exc:
+                if isinstance(self._connection, SSLConnection) and await _answers_without_tls(
+                    self._connection.host, self._connection.port
+                ):
+                    raise NoTls from exc
+                raise
             self._wire = Wire(cast(Any, self._connection)._writer.transport)  # redis-py hides it
+
+    async def _connect(self) -> None:
+        if self._sentinels is not None:
+            address = await self._sentinels.primary()
+            self._connection.host, self._connection.port = address  # type: ignore[attr-defined]  # no socket file
+        await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it so
+        if self._sentinels is not None:
+            await self._refuse_replica()
 
     async def _refuse_replica(self) -> None:
         """A sentinel may not know yet, as its documentation warns: the server itself knows what it is."""
@@ -127,6 +140,20 @@ class RedisConnection:
         await self.open()
         assert self._wire is not None  # noqa: S101 - an invariant of `open`
         return self._wire
+
+
+async def _answers_without_tls(host: str, port: int) -> bool:
+    """Ask a server without TLS after a handshake that led to nothing: a plain one waits for the end of a command."""
+    try:
+        async with asyncio.timeout(PLAIN_ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.read(1) in (b"+", b"-")
+            finally:
+                writer.transport.abort()
+    except OSError:
+        return False
 
 
 def _raise_outage(replies: list[Reply]) -> None:

@@ -36,8 +36,11 @@ _TEXTS: Final = {
     "No permissions to access a key": f"its user may not use the gateway's keys: {_RIGHTS}",
     "No permissions to access a channel": f"its user may not use the gateway's channels: {_RIGHTS}",
     "Unknown command": "it lacks a command: Redis 7 or Valkey 8 is the oldest that works",
+    "Connection closed by server": "it closes each connection at once: does it want TLS (rediss://)?",
     "max number of clients": "it takes no more connections (maxclients)",
 }
+_NO_TLS: Final = "it does not speak TLS, but its address begins with rediss://"
+_NO_TLS_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 _COMMAND: Final = re.compile(r"no permissions to run the '([a-z|_-]{1,40})' command")
 # X509_V_ERR_…: https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
 _CERTIFICATES: Final = {
@@ -50,7 +53,10 @@ _CERTIFICATES: Final = {
         "its TLS certificate is from an authority that is not trusted here: name it with ssl_ca_certs in the address",
     ),
 }
-_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
+
+
+class NoTls(exceptions.ConnectionError):
+    """A server answers without TLS where TLS was asked for."""
 
 
 def reason(failure: BaseException) -> str:
@@ -69,6 +75,7 @@ def reason(failure: BaseException) -> str:
 
 
 _NETWORK: Final[dict[type[BaseException], str]] = {
+    NoTls: _NO_TLS,
     ConnectionRefusedError: "no server listens at its address",
     socket.gaierror: "the name of its host is not known here",
     TimeoutError: "it does not answer in time",
@@ -87,8 +94,8 @@ def _causes(failure: BaseException | None) -> Iterator[BaseException]:
 def _tls_reason(failure: ssl.SSLError) -> str:
     if isinstance(failure, ssl.SSLCertVerificationError):
         return _CERTIFICATES.get(failure.verify_code, "its TLS certificate is not accepted")
-    if failure.reason in _NO_TLS:
-        return "it does not speak TLS, but its address begins with rediss://"
+    if failure.reason in _NO_TLS_ERRORS:
+        return _NO_TLS
     return f"TLS fails ({failure.reason or type(failure).__name__})"
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 
 READ_BYTES = 65_536
 
 
 class Proxy:
-    """Passes bytes on, both ways, to a port of loopback."""
+    """Passes bytes on, both ways, to a port of loopback; with ``tls`` its clients speak that to it."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0  # chosen when it begins to listen
         self._target_port = target_port
+        self._tls = tls
         self._lines: set[asyncio.Task[None]] = set()
 
     @property
@@ -33,7 +35,7 @@ class Proxy:
         return True
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
