@@ -35,7 +35,7 @@ ALLOWED_HOSTS = list(_conf.allowed_hosts)
 INSTALLED_APPS = [
     "relay",  # before daphne: it chooses the event loop, and has a runserver of its own
     "daphne",  # before staticfiles: its runserver speaks WebSocket
-    "django.contrib.admin",
+    "relay.apps.GuardedAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -1,6 +1,7 @@
 """The Django app."""
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 
 from relay.server import reactor
 
@@ -23,3 +24,10 @@ class RelayConfig(AppConfig):
 
         admin.site.login_form = LimitedLoginForm
         hide_query_strings()
+
+
+class GuardedAdminConfig(admin_apps.AdminConfig):
+    """Django's admin app with the gateway's site, in the place of ``django.contrib.admin``."""
+
+    default = False  # the app `relay` is the one above
+    default_site = "relay.admin_site.GuardedAdminSite"

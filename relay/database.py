@@ -1,18 +1,23 @@
-"""The database's address as Django's settings, with what SQLite and PostgreSQL need to serve several processes."""
+"""The database: its address as Django's settings, with what several processes need; a limit for long queries."""
 
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 
 WAIT_SECONDS: Final = 5  # for another writer of a SQLite file, or for PostgreSQL to take the connection
 GONE_SECONDS: Final = 20
+STEPS_BETWEEN_LOOKS: Final = 100_000  # of SQLite's machine, about a millisecond
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "django.db.backends.sqlite3": {
         "timeout": WAIT_SECONDS,
@@ -83,3 +88,31 @@ def _check_conninfo(parameters: dict[str, Any]) -> None:
         make_conninfo(**{name: value for name, value in parameters.items() if name not in ours})
     except psycopg.Error as exc:
         raise ValueError("the driver refuses the address") from exc
+
+
+@contextmanager
+def limited_queries(seconds: float) -> Iterator[None]:
+    """End queries of the default database that run longer within the block.
+
+    Args:
+        seconds: for each query on PostgreSQL; for the whole block on SQLite.
+
+    Raises:
+        OperationalError: a query was ended.
+    """
+    if connection.vendor == "postgresql":
+        with transaction.atomic():  # the limit ends with it: behind PgBouncer the connection is others', too
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(round(1000 * seconds))])
+            yield
+    elif connection.vendor == "sqlite":
+        connection.ensure_connection()
+        opened: Any = connection.connection  # sqlite3's own; Django's types do not say
+        give_up_at = time.monotonic() + seconds
+        opened.set_progress_handler(lambda: time.monotonic() > give_up_at, STEPS_BETWEEN_LOOKS)
+        try:
+            yield
+        finally:
+            opened.set_progress_handler(None, 0)
+    else:
+        yield

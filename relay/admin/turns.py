@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.contrib import admin
+from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import truncatechars
@@ -13,8 +15,15 @@ from django.utils.html import format_html
 
 from relay.admin.chart import GOOD, draw
 from relay.admin.export import as_csv
+from relay.admin_site import NotOffered
 from relay.models import Turn
 
+# What the list's own filters ask. Django would take any other look-up, over texts that strangers wrote, from a link.
+LOOKUPS: Final = frozenset(
+    {"reason", "reason__exact", "reason__isnull", "ended_at__isnull", "ended_at__gte", "ended_at__lt"}
+    | {f"ended_at__{part}" for part in ("year", "month", "day")}
+)
+MAX_SEARCH_CHARACTERS: Final = 200  # each is compared at each place of each text
 TURNS_BEFORE: Final = 2  # of the session, shown above the one that is read
 TURNS_AFTER: Final = 6
 
@@ -30,6 +39,7 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
     date_hierarchy = "ended_at"
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # a link would make the database count all rows for each filter
     actions = ("export",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -40,6 +50,33 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    # What a link may ask for.
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        return lookup in LOOKUPS
+
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+        return False  # nothing refers to a turn
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Make the list; Django's would drop filters that it cannot read, and show all turns without a word."""
+        if IS_POPUP_VAR in request.GET:
+            raise NotOffered("Turns are not chosen in windows of other pages.")
+        try:
+            return super().get_changelist_instance(request)
+        except (IncorrectLookupParameters, ValueError, OverflowError) as exc:
+            raise NotOffered("This link names a filter that cannot be read. Choose it from the list.") from exc
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        if len(search_term) > MAX_SEARCH_CHARACTERS:
+            raise NotOffered(f"Search for at most {MAX_SEARCH_CHARACTERS} characters.")
+        return super().get_search_results(request, queryset, search_term)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Turn]:
+        return super().get_queryset(request).defer("answer")  # the list does not show it, and it may be megabytes
+
+    # Pages.
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """List turns under the picture of the last hour."""

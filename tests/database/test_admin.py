@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Permission, User
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from relay.admin.chart import MINUTES, draw
-from relay.admin.export import harmless
+from relay.admin.export import CHUNK_ROWS, harmless
+from relay.admin.turns import TurnAdmin
+from relay.database import limited_queries
 from relay.models import Turn
 
 LIST = "/admin/relay/turn/"
@@ -161,14 +166,176 @@ def test_export_runs_no_formula(reader):
     assert (line["message"], line["answer"]) == ("'=HYPERLINK(1)", "'@x")
 
 
-@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@a", "\ta", "\ra", "\na"])
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@a", "\ta", "\ra", "\na", "＝1", "＋1", "－1", "＠a"])
 def test_what_a_spreadsheet_would_run_gets_an_apostrophe(cell):
     assert harmless(cell) == f"'{cell}"
 
 
-@pytest.mark.parametrize("cell", ["", "1", "a=b", "'=1", "ü"])
+@pytest.mark.parametrize(
+    ("cell", "safe"),
+    [
+        ("a;=1", "a;'=1"),
+        ("a\t+1", "a\t'+1"),
+        ("a\n-1", "a\n'-1"),
+        ("a\r\n@b", "a\r\n'@b"),
+        ("a;＝1", "a;'＝1"),
+        (";;=1;=2", ";;'=1;'=2"),
+        ('a; "=1"', 'a; "\'=1"'),
+        (" =1", " '=1"),
+        ("\xa0\u3000=1", "\xa0\u3000'=1"),
+        ("\t=1", "'\t'=1"),
+    ],
+)
+def test_what_would_begin_a_cell_for_another_program_gets_an_apostrophe_too(cell, safe):
+    assert harmless(cell) == safe
+
+
+@pytest.mark.parametrize("cell", ["", "1", "a=b", "'=1", "ü", "a; b", "a, -b", "1;2", "a\nb"])
 def test_other_cells_stay_as_they_are(cell):
     assert harmless(cell) == cell
+
+
+@pytest.mark.parametrize("unit", ["=", ";", "\n", " ", '"', ";=", "\n ", " ="])
+def test_making_a_long_cell_harmless_takes_steps_in_proportion(unit):
+    """Ten times the text, ten times the apostrophes, and each part is looked at once."""
+    one, ten = harmless(unit * 1_000), harmless(unit * 10_000)
+    assert abs(ten.count("'") - 10 * one.count("'")) <= 10
+
+
+def test_export_asks_for_no_cursor_of_the_servers(reader, kind):
+    """Behind PgBouncer each chunk may go over another connection; here each does."""
+    rows = [turn(f"t{number}") for number in range(2 * CHUNK_ROWS + 1)]
+    response = reader.post(LIST, {"action": "export", "_selected_action": [row.pk for row in rows]})
+
+    async def read():
+        chunks = []
+        async for chunk in response.streaming_content:
+            chunks.append(chunk)
+            await sync_to_async(lambda: connection.close())()
+        return b"".join(chunks)
+
+    table = list(csv.DictReader(io.StringIO(async_to_sync(read)().decode("utf-8-sig"))))
+    assert [line["turn_id"] for line in table] == [row.turn_id for row in reversed(rows)]
+
+
+# What a link can do.
+
+
+def page_of(response, status):
+    """A page for people: not JSON, and no failure."""
+    assert (response.status_code, response.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+    return response.content.decode()
+
+
+SLOW = "(((a+)+)+)+$"  # matching the text below would take years
+TEXT = "a" * 60 + "!"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"{LIST}?{column}__{kind}={SLOW}" for column in ("message", "id") for kind in ("regex", "iregex")),
+        f"{LIST}?ended_at__year__regex={SLOW}",
+        f"/admin/auth/user/?username__regex={SLOW}",
+        f"/admin/auth/group/?name__iregex={SLOW}",
+        f"/admin/auth/user/?groups__name__regex={SLOW}",
+    ],
+)
+def test_a_link_cannot_make_the_admin_match_a_pattern(person, path):
+    browser = person(is_superuser=True, first_name=TEXT)
+    turn("a", message=TEXT)
+    assert "patterns" in page_of(browser.get(path), 400)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "message__contains=a", "answer=x", "subject__startswith=a", "session_id__in=a,b", "worker=x", "tokens__gt=1",
+        "reason__in=a", "reason__contains=a", "nothing=1", "_to_field=message", "_to_field=turn_id", "_popup=1",
+        "ended_at__year=x", "ended_at__year=9999", "ended_at__year=0", "ended_at__year=" + 30 * "9",
+        "ended_at__year=2026&ended_at__month=13", "ended_at__year=2026&ended_at__month=2&ended_at__day=30",
+        "ended_at__gte=x", "ended_at__lt=9999-99-99",
+        "q=" + 201 * "a",
+    ],
+)  # fmt: skip
+def test_a_link_with_what_the_list_does_not_offer_is_refused_on_a_page(reader, query):
+    turn("a")
+    page_of(reader.get(f"{LIST}?{query}"), 400)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "q=%00", "q=%ff", "q=" + 200 * "a", "q=%25%5C_", "p=x", "p=" + 30 * "9", "reason__isnull=x",
+        "o=99.-1.x", "all=", "e=1", "_facets=True",
+        "reason=%F0%9F%92%A9", "ended_at__year=2026&ended_at__month=3&ended_at__day=1", "reason__isnull=True",
+    ],
+)  # fmt: skip
+def test_other_odd_links_show_the_list(reader, query):
+    turn("a")
+    page_of(reader.get(f"{LIST}?{query}"), 200)
+
+
+def test_a_null_character_in_a_filter_is_no_failure(reader):
+    turn("a")
+    response = reader.get(f"{LIST}?reason=%00")
+    page_of(response, response.status_code)
+    assert response.status_code in (200, 400)
+
+
+@pytest.mark.parametrize("name", [30 * "9", "%00", "a", "1__regex"])
+def test_an_odd_name_of_a_turn_leads_back(reader, name):
+    assert reader.get(f"{LIST}{name}/change/").status_code == 302
+
+
+def test_the_lists_own_links_are_among_what_it_offers(reader):
+    turn("a")
+    turn("b", reason="cancelled")
+    page = reader.get(LIST).content.decode()
+    links = {link.replace("&amp;", "&") for link in re.findall(r'href="(\?[^"]*)"', page)}
+    assert len(links) > 8
+    for link in links:
+        page_of(reader.get(LIST + link), 200)
+
+
+def endless(kind):
+    if kind == "postgresql":
+        return "SELECT pg_sleep(600)"
+    return "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+def test_a_query_that_runs_long_is_ended_and_the_next_one_is_not(database, kind):
+    with pytest.raises(OperationalError), limited_queries(0.05), connection.cursor() as cursor:
+        cursor.execute(endless(kind))
+    with limited_queries(0.05):
+        pass
+    with connection.cursor() as cursor:
+        for _ in range(3):
+            cursor.execute("SELECT count(*) FROM relay_turn")
+        if kind == "postgresql":
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("0",)
+
+
+def test_a_page_whose_query_runs_long_says_so(reader, kind, monkeypatch, caplog):
+    turn("a")
+
+    def search(self, request, queryset, term):
+        return queryset.extra(
+            where=[f"0 < ({endless(kind).replace('pg_sleep(600)', 'length(pg_sleep(600)::text)')})"]
+        ), False
+
+    monkeypatch.setattr(TurnAdmin, "get_search_results", search)
+    monkeypatch.setattr("relay.admin_site.QUERY_SECONDS", 0.05)
+    assert "did not answer" in page_of(reader.get(f"{LIST}?q=secret"), 503)
+    assert "secret" not in caplog.text
+
+
+def test_the_list_does_not_fetch_answers(reader):
+    turn("a", answer="a long answer")
+    with CaptureQueriesContext(connection) as queries:
+        shown(reader.get(LIST))
+    assert not any('"relay_turn"."answer"' in query["sql"] for query in queries)
 
 
 def test_chart_counts_the_last_hour_by_the_minute(database):

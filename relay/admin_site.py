@@ -1,0 +1,82 @@
+"""Django's admin, whose pages a link cannot turn into a stall: no patterns, bounded queries, errors in words.
+
+An operator follows links, and the texts that a query searches are strangers'.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.contrib import admin
+from django.core.exceptions import SuspiciousOperation
+from django.db import DataError, OperationalError
+from django.db.models.constants import LOOKUP_SEP
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.response import SimpleTemplateResponse
+
+from relay.database import limited_queries
+
+logger = logging.getLogger(__name__)
+
+QUERY_SECONDS: Final = 5.0  # an operator waits no longer, and the database has other work
+# SQLite matches patterns in Python, holding its global lock: a bad one stops the process for seconds, or for ever.
+PATTERNS: Final = frozenset({"regex", "iregex"})
+
+View = Callable[..., Any]  # Django's types know no narrower one
+
+
+class NotOffered(SuspiciousOperation):
+    """A link asks the admin for what it does not do; the text is for the operator."""
+
+
+class GuardedAdminSite(admin.AdminSite):
+    """Django's own, with every view guarded: those of the gateway, of users and of groups."""
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:  # type: ignore[override]  # any view's type
+        """See Django's."""
+        return _guarded(super().admin_view(view, cacheable))
+
+
+def _guarded(view: View) -> View:
+    """Bound the queries of a view, those of its template too, and say in words what could not be done."""
+
+    @wraps(view)
+    def respond(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            _refuse_patterns(request)
+            with limited_queries(QUERY_SECONDS):
+                response: HttpResponse = view(request, *args, **kwargs)
+                if isinstance(response, SimpleTemplateResponse):
+                    response.render()
+                return response
+        except NotOffered as exc:
+            return _refusal(request, HTTPStatus.BAD_REQUEST, str(exc))
+        except (SuspiciousOperation, DataError):
+            return _refusal(
+                request, HTTPStatus.BAD_REQUEST, "This link asks for something that the admin does not offer."
+            )
+        except OperationalError as exc:
+            logger.warning("a page of the admin got no answer from the database: %s", type(exc.__cause__).__name__)
+            words = (
+                f"The database did not answer within {QUERY_SECONDS:g} seconds, or could not be reached. "
+                "Choose a day or a kind of end first, or look for a whole name."
+            )
+            return _refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, words)
+
+    return respond
+
+
+def _refuse_patterns(request: HttpRequest) -> None:
+    if any(not PATTERNS.isdisjoint(parameter.split(LOOKUP_SEP)) for parameter in request.GET):
+        raise NotOffered("The admin does not search by patterns. Search for words, or for a whole name.")
+
+
+def _refusal(request: HttpRequest, status: HTTPStatus, words: str) -> HttpResponse:
+    """Show a page that asks the database for nothing."""
+    context = {"title": "That did not work", "words": words, "has_permission": False, "is_nav_sidebar_enabled": False}
+    return render(request, "admin/relay/refusal.html", context, status=status)
