@@ -263,7 +263,7 @@ def _page_cursor(after: str) -> str:
 
 async def _found(session_id: str) -> SessionState:
     state = await in_time((await lifecycle.current()).layer.find(session_id))
-    if state is None:
+    if state is None or state.is_empty:
         raise Http404
     return state
 

@@ -339,8 +339,8 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
 
     async def _tell_position(self) -> None:
         position = self._viewer.position
-        state = await self._gateway.layer.state(self.session_id)
-        if (state.epoch, state.newest) == (position.epoch, position.offset):
+        state = await self._gateway.layer.find(self.session_id)
+        if state is not None and (state.epoch, state.newest) == (position.epoch, position.offset):
             await self._say(self._dialect.position(position))
 
     def _idle_seconds(self) -> float:

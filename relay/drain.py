@@ -7,6 +7,7 @@ watches is over, or when the time is up: all at once they would come back all at
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import defaultdict
@@ -89,14 +90,13 @@ class Drain:
     async def _newest_at_rest(self, session_id: str, hurry: asyncio.Event) -> int:
         """Wait until the session has no work that this process waits for; give its newest offset, 0 if not known."""
         while True:
-            try:
-                state = await self._layer.state(session_id)
-            except StoreUnavailable:
-                state = None
-            if state is not None and not self._has_work(state):
-                return state.newest
-            if hurry.is_set() and self._is_work_over.is_set():
-                return state.newest if state is not None else 0
+            newest, has_work = 0, True
+            with contextlib.suppress(StoreUnavailable):
+                state = await self._layer.find(session_id)
+                newest = 0 if state is None else state.newest
+                has_work = state is not None and self._has_work(state)
+            if not has_work or (hurry.is_set() and self._is_work_over.is_set()):
+                return newest
             await asyncio.sleep(self._look_seconds)
 
     def _has_work(self, state: SessionState) -> bool:

@@ -168,7 +168,7 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
         """Describe one session; null if there is none."""
         gateway = await lifecycle.current()
         state = await in_time(gateway.layer.find(_session_id(object_id)))
-        return JsonResponse({"session": None if state is None else listed_fields(state)})
+        return JsonResponse({"session": None if state is None or state.is_empty else listed_fields(state)})
 
     @operators_only(VIEW)
     async def events(self, request: HttpRequest, object_id: str) -> HttpResponseBase:

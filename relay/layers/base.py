@@ -4,6 +4,12 @@ Every call is atomic and **may be repeated after a lost reply without a second e
 its lease; a lease is lost only when another worker has claimed the session, so an owner that is merely late writes
 on. Two workers never write one turn, and a turn never gets two ends.
 
+An **empty** session is one that is watched while no message was accepted in it yet. It has an epoch, which is that of
+its first frame to come, and perhaps an owner. It is kept by its viewers alone: it ends when the last one detaches, or
+``VIEWER_SECONDS`` after the last call that attached one (or that looked at an unknown session). It is no session to
+``active`` and ``pending``, never takes another session's room, and is bounded in number. ``enqueue`` and ``reset``
+make it a session like any other.
+
 Cancelling a call (``asyncio``) leaves it done or not done, never half done: repeat it to know.
 
 A session belongs to the first ``subject`` that attaches to it, or that sends a message, cancels or reads in it. Each of
@@ -39,7 +45,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
-        """Store a message in the session's queue; write no frame.
+        """Store a message in the session's queue, which starts the session; write no frame.
 
         A known ``client_message_id`` is looked up before anything else: the same message is a duplicate and gives
         the turn it has.
@@ -163,7 +169,8 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
         Raises:
             NotOwner: the session belongs to another subject.
-            ReplayGap: the position is of another epoch, beyond the newest, or frames after it are gone.
+            ReplayGap: the position is of another epoch, beyond the newest, or frames after it are gone; or the session
+                is not there, and an empty one from now on.
         """
 
     @abc.abstractmethod
@@ -191,33 +198,33 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
         Raises:
             NotOwner: the session belongs to another subject.
-            StoreUnavailable: there is no room for one more session.
+            StoreUnavailable: there is no room for one more session, or for one more empty one.
         """
 
     @abc.abstractmethod
     async def detach(self, session_id: str, viewer: str) -> int:
-        """Take a viewer out. Returns how many are left."""
+        """Take a viewer out; an empty session ends with its last one. Returns how many are left."""
 
     @abc.abstractmethod
     async def state(self, session_id: str, subject: str | None = None) -> SessionState:
-        """Describe a session. One that does not exist yet is begun: its epoch is that of its first frame to come.
+        """Describe a session. One that is not there is an empty one from now on, for those who are about to attach.
 
         Raises:
             NotOwner: the session belongs to another subject.
-            StoreUnavailable: there is no room for one more session.
+            StoreUnavailable: there is no room for one more session, or for one more empty one.
         """
 
     @abc.abstractmethod
     async def find(self, session_id: str) -> SessionState | None:
-        """Describe a session; ``None`` if there is none. Unlike ``state`` it begins nothing."""
+        """Describe a session, also an empty one; ``None`` if there is none. Unlike ``state`` it begins nothing."""
 
     @abc.abstractmethod
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
-        """List sessions, a page a call. ``""`` begins, and is returned with the last page."""
+        """List sessions but the empty ones, a page a call. ``""`` begins, and is returned with the last page."""
 
     @abc.abstractmethod
     async def delete(self, session_id: str) -> bool:
-        """Erase a session: running and queued turns end with it. Returns whether it existed."""
+        """Erase a session, also an empty one: running and queued turns end with it. Returns whether it existed."""
 
     # Life.
 

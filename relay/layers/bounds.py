@@ -14,6 +14,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         max_frames, max_bytes: of one session's log; the oldest frames go first.
         ttl_seconds: a session is forgotten so long after its last frame, message or viewer.
         max_sessions: of one process's memory layer; an idle one that nobody watches goes first.
+        max_empty_sessions: that are watched while no message was accepted in them yet; of one process's memory layer,
+            or of each store.
         max_queue: messages that may wait in one session.
         lease_seconds: how long a worker may be silent before another takes its turn over.
         viewer_seconds: how long a viewer counts after its last sign of life.
@@ -24,6 +26,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int = 4 * 1024 * 1024
     ttl_seconds: float = 3600.0
     max_sessions: int = 10_000
+    max_empty_sessions: int = 10_000
     max_queue: int = 16
     lease_seconds: float = 5.0
     viewer_seconds: float = 60.0
@@ -37,6 +40,7 @@ def configured_bounds() -> Bounds:
         max_bytes=conf.buffer_bytes,
         ttl_seconds=conf.buffer_ttl_seconds,
         max_sessions=conf.max_sessions,
+        max_empty_sessions=conf.max_empty_sessions,
         max_queue=conf.max_queue,
         lease_seconds=conf.lease_seconds,
         viewer_seconds=3 * conf.heartbeat_seconds,

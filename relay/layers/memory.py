@@ -54,7 +54,8 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
     # Turns.
 
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
-        session = self._opened(session_id, new_turn.subject)
+        session = self._shelves.find(session_id) or self._shelves.new(session_id)
+        session.admit(new_turn.subject)
         known = session.turns.get(new_turn.turn_id)
         if known is not None:
             return session.accepted(known, duplicate=False)  # this very call, repeated
@@ -64,6 +65,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
                 raise IdempotencyConflict
             return session.accepted(same_name, duplicate=True)
         self._refuse_if_busy(session, new_turn.on_busy)
+        self._shelves.start(session)
         if new_turn.on_busy is OnBusy.INTERRUPT and session.running is not None:
             session.running.cancel()
         record = session.put_in_queue(new_turn)
@@ -174,7 +176,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         return CancelAck(record.turn_id, status)
 
     async def reset(self, turn: Turn, text: str) -> Frame:
-        session = self._shelves.open(turn.session_id)
+        session = self._shelves.find(turn.session_id) or self._shelves.new(turn.session_id)
         record = session.turns.get(turn.turn_id)
         if record is not None and record.lease_id != turn.lease_id:
             raise LeaseLost
@@ -188,6 +190,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             session.admit(turn.owner)
         except NotOwner as exc:
             raise LeaseLost from exc
+        self._shelves.start(session)
         terminal = frames_.error(turn.turn_id, BufferLost())
         session.begin_epoch()
         session.log.restart_turn(turn.turn_id, text)
@@ -243,8 +246,12 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         if session is None:
             return 0
         session.viewers.leave(viewer)
-        self._shelves.settle(session)
-        return len(session.viewers)
+        left = len(session.viewers)
+        if session.is_empty and not left:
+            self._shelves.forget(session)
+        else:
+            self._shelves.settle(session)
+        return left
 
     async def state(self, session_id: str, subject: str | None = None) -> SessionState:
         return self._opened(session_id, subject).state()
@@ -271,7 +278,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
 
     async def flush(self) -> None:
         await super().flush()
-        for session in self._shelves.page("", len(self._shelves)):
+        for session in list(self._shelves):
             await self.delete(session.session_id)
 
     def _now(self) -> float:

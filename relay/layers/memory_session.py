@@ -81,7 +81,11 @@ class Viewers:
 
 
 class MemorySession:
-    """A session. ``is_forgotten``: it made room for others; ``is_deleted``: somebody erased it."""
+    """A session.
+
+    ``is_empty``: no message was accepted in it yet; ``is_forgotten``: it expired, or made room for others;
+    ``is_deleted``: somebody erased it.
+    """
 
     def __init__(self, session_id: str, bounds: Bounds, clock: Callable[[], float]) -> None:
         self.session_id = session_id
@@ -92,6 +96,7 @@ class MemorySession:
         self.queue: list[TurnRecord] = []  # short; a deque holds 0.8 kB
         self.running: TurnRecord | None = None
         self.viewers = Viewers(bounds.viewer_seconds, clock)
+        self.is_empty = True
         self.is_forgotten = False
         self.is_deleted = False
         self._bounds = bounds
@@ -210,6 +215,7 @@ class MemorySession:
             is_cancelling=running is not None and running.is_cancelled,
             queued=tuple(record.turn_id for record in self.queue),
             viewers=len(self.viewers),
+            is_empty=self.is_empty,
             idle_seconds=self._clock() - self.active_at,
             age_seconds=self._clock() - self.begun_at,
         )

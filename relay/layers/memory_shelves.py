@@ -1,10 +1,10 @@
-"""Where the memory layer finds its sessions: four shelves, each in order of time, so that no call searches."""
+"""Where the memory layer finds its sessions: five shelves, each in order of time, so that no call searches."""
 
 from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -18,6 +18,7 @@ _NO_ROOM: Final = "there are as many sessions as may be (MAX_SESSIONS), and each
 class Shelves:
     """All sessions of one layer, bounded in number and age.
 
+    ``empty``: no message was accepted yet; kept by its viewers, and counted apart. The others:
     ``idle``: no turn, no queue, no viewer, least recently used first. ``watched``: the same, but with viewers when it
     was last used. ``waiting``: work, but nobody runs it. ``leased``: a turn is running; the lease that expires first
     is first, because all last equally long.
@@ -27,16 +28,17 @@ class Shelves:
         self._bounds = bounds
         self._clock = clock
         self._sessions: dict[str, MemorySession] = {}
+        self._empty: OrderedDict[str, MemorySession] = OrderedDict()
         self._idle: OrderedDict[str, MemorySession] = OrderedDict()
         self._watched: OrderedDict[str, MemorySession] = OrderedDict()
         self._waiting: OrderedDict[str, MemorySession] = OrderedDict()
         self._leased: OrderedDict[str, MemorySession] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._sessions)
+    def __iter__(self) -> Iterator[MemorySession]:
+        return iter(self._sessions.values())
 
     def find(self, session_id: str) -> MemorySession | None:
-        """Look a session up; one that nobody used for ``ttl_seconds`` is gone."""
+        """Look a session up; one that nobody used for ``ttl_seconds``, or an empty one without viewers, is gone."""
         self._forget_expired()
         return self._sessions.get(session_id)
 
@@ -45,18 +47,33 @@ class Shelves:
         return self._sessions.get(session_id)
 
     def open(self, session_id: str) -> MemorySession:
-        """Look a session up, or begin it.
+        """Look a session up, or begin an empty one.
 
         Raises:
-            StoreUnavailable: there are ``max_sessions``, and each has work or a viewer.
+            StoreUnavailable: there are ``max_empty_sessions``, or ``max_sessions`` of which each has work or a viewer.
         """
         session = self.find(session_id)
         if session is None:
-            self._make_room()
-            session = MemorySession(session_id, self._bounds, self._clock)
-            self._sessions[session_id] = session
-            self._idle[session_id] = session
+            if len(self._empty) >= self._bounds.max_empty_sessions or not self._has_room():
+                raise StoreUnavailable
+            session = self._sessions[session_id] = self._empty[session_id] = self.new(session_id)
         return session
+
+    def new(self, session_id: str) -> MemorySession:
+        """Make a session that is not kept yet: ``start`` keeps it."""
+        return MemorySession(session_id, self._bounds, self._clock)
+
+    def start(self, session: MemorySession) -> None:
+        """Keep a session in which a message is accepted.
+
+        Raises:
+            StoreUnavailable: it is the first message, there are ``max_sessions``, and each has work or a viewer.
+        """
+        if session.is_empty:
+            self._make_room()
+            session.is_empty = False
+            self._empty.pop(session.session_id, None)
+            self._sessions[session.session_id] = self._idle[session.session_id] = session
 
     def settle(self, session: MemorySession) -> None:
         """Put a session that was used where it belongs now."""
@@ -64,8 +81,7 @@ class Shelves:
         if session.running is not None:
             return  # it stands where its lease put it
         self._take(session)
-        shelf = self._waiting if session.queue else self._watched if len(session.viewers) else self._idle
-        shelf[session.session_id] = session
+        self._shelf_of(session)[session.session_id] = session
 
     def lease(self, session: MemorySession, record: TurnRecord) -> None:
         """Let a turn's lease run from now."""
@@ -91,7 +107,8 @@ class Shelves:
     def page(self, after: str, limit: int) -> list[MemorySession]:
         """Give sessions by name, those after ``after``; for people, so it may look at all of them."""
         self._forget_expired()
-        names = heapq.nsmallest(limit, (name for name in self._sessions if name > after))
+        kept = (name for name, session in self._sessions.items() if name > after and not session.is_empty)
+        names = heapq.nsmallest(limit, kept)
         return [self._sessions[name] for name in names]
 
     def remove(self, session: MemorySession) -> None:
@@ -99,14 +116,27 @@ class Shelves:
         self._take(session)
         del self._sessions[session.session_id]
 
+    def forget(self, session: MemorySession) -> None:
+        """Let a session go that is not used any more, or makes room; who still tails it begins it again."""
+        self.remove(session)
+        session.forget()
+
+    def _shelf_of(self, session: MemorySession) -> OrderedDict[str, MemorySession]:
+        if session.is_empty:
+            return self._empty
+        if session.queue:
+            return self._waiting
+        return self._watched if len(session.viewers) else self._idle
+
     def _take(self, session: MemorySession) -> None:
-        for shelf in (self._idle, self._watched, self._waiting, self._leased):
+        for shelf in (self._empty, self._idle, self._watched, self._waiting, self._leased):
             shelf.pop(session.session_id, None)
 
     def _forget_expired(self) -> None:
-        for shelf in (self._idle, self._watched):
-            while (session := _first(shelf, unused_since=self._clock() - self._bounds.ttl_seconds)) is not None:
-                self._forget(session)
+        expired, lapsed = (self._clock() - s for s in (self._bounds.ttl_seconds, self._bounds.viewer_seconds))
+        for shelf, unused_since in ((self._idle, expired), (self._watched, expired), (self._empty, lapsed)):
+            while (session := _first(shelf, unused_since=unused_since)) is not None:
+                self.forget(session)
 
     def check_room(self) -> None:
         """See whether one more session could be begun; what would have to go for it stays.
@@ -115,27 +145,25 @@ class Shelves:
             StoreUnavailable: as in ``open``.
         """
         self._forget_expired()
-        self._next_to_forget()
+        if not self._has_room():
+            raise StoreUnavailable(_NO_ROOM)
 
     def _make_room(self) -> None:
-        session = self._next_to_forget()
-        if session is not None:
-            self._forget(session)
-
-    def _next_to_forget(self) -> MemorySession | None:
-        """Give the session that makes room for another; ``None``: there is room."""
-        if len(self._sessions) < self._bounds.max_sessions:
-            return None
-        # A watched session never makes room: its viewers would begin it anew at once, in place of another one.
-        lapsed = self._clock() - self._bounds.viewer_seconds
-        session = _first(self._idle, unused_since=self._clock()) or _first(self._watched, unused_since=lapsed)
-        if session is None:
+        if not self._has_room():
             raise StoreUnavailable(_NO_ROOM)
-        return session
+        if self._is_full() and (session := self._dispensable()) is not None:
+            self.forget(session)
 
-    def _forget(self, session: MemorySession) -> None:
-        self.remove(session)
-        session.forget()
+    def _has_room(self) -> bool:
+        return not self._is_full() or self._dispensable() is not None
+
+    def _is_full(self) -> bool:
+        return len(self._sessions) - len(self._empty) >= self._bounds.max_sessions
+
+    def _dispensable(self) -> MemorySession | None:
+        """Give the session that makes room first. A watched one never does: its viewers would be back at once."""
+        lapsed = self._clock() - self._bounds.viewer_seconds
+        return _first(self._idle, unused_since=self._clock()) or _first(self._watched, unused_since=lapsed)
 
 
 def _first(shelf: OrderedDict[str, MemorySession], *, unused_since: float) -> MemorySession | None:

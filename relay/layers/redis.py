@@ -125,7 +125,8 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             pages = await asyncio.gather(*(store.call("page", ("a",), cursor, limit + 1) for store in self._here()))
             names = [name.decode() for name in heapq.nsmallest(limit + 1, (name for page in pages for name in page))]
             wanted = names[: limit - len(found)]
-            found += [state for state in await asyncio.gather(*map(self.find, wanted)) if state is not None]
+            states = await asyncio.gather(*map(self.find, wanted))
+            found += [state for state in states if state is not None and not state.is_empty]
             if len(wanted) == len(names):
                 return found, ""
             cursor = wanted[-1]
@@ -194,7 +195,10 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             for session in page:
                 await self.delete(session.session_id)
             if not cursor:
-                return
+                break
+        for store in self._here():
+            for name in await store.call("pending", ("y",), "1e18", -1):  # empty ones, whatever their moment
+                await self.delete(name.decode())
 
     # Life.
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from relay.exceptions import IdempotencyConflict, LeaseLost, NotOwner, QueueFull, RelayError, SessionBusy, TurnCancelled
+from relay.exceptions import (
+    IdempotencyConflict,
+    LeaseLost,
+    NotOwner,
+    QueueFull,
+    RelayError,
+    SessionBusy,
+    StoreUnavailable,
+    TurnCancelled,
+)
 from relay.layers.redis_wire import Reply
 
 _REFUSALS: Final[dict[bytes, type[RelayError]]] = {
@@ -14,6 +23,7 @@ _REFUSALS: Final[dict[bytes, type[RelayError]]] = {
     b"busy": SessionBusy,
     b"full": QueueFull,
     b"not_owner": NotOwner,
+    b"no_room": StoreUnavailable,
 }
 
 

@@ -58,6 +58,7 @@ def _constants(bounds: Bounds) -> str:
         "TTL": bounds.ttl_seconds,
         "LEASE": bounds.lease_seconds,
         "VIEWER": bounds.viewer_seconds,
+        "MAX_EMPTY": bounds.max_empty_sessions,
         "WORK_TTL": math.ceil(max(bounds.ttl_seconds, WORK_TTL_SECONDS) * 1000),
         "MEMO_TTL": math.ceil(MEMO_SECONDS * 1000),
         "TOKEN": ord(str(FrameKind.TOKEN.value)),

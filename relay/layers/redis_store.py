@@ -28,8 +28,8 @@ from relay.outage_log import OutageLog
 logger = logging.getLogger(__name__)
 
 LINGER_SECONDS: Final = 5.0  # a watch outlives its last user for so long: a reload comes back, the next turn begins
-_PARTS: Final = ("s", "l", "x", "w", "c", "t", "q", "n", "o", "v", "a", "e", "d", "m")
-_INDEXES: Final = ("w", "a", "e")
+_PARTS: Final = ("s", "l", "x", "w", "c", "t", "q", "n", "o", "v", "a", "e", "d", "y", "m")
+_INDEXES: Final = ("w", "a", "e", "y")
 _CHECKED: Final = "!"  # no session's name
 
 
@@ -247,7 +247,7 @@ class Store:
         for (watch, position), (epoch, newest) in zip(asked, replies, strict=True):
             if position is not watch.position or position is None:
                 continue  # it has moved meanwhile: it is not deaf
-            if epoch is None or (epoch.decode(), int(newest)) != (position.epoch, position.offset):
+            if epoch is None or (epoch.decode(), int(newest or 0)) != (position.epoch, position.offset):
                 metrics.GAPS.labels("comparison").inc()
                 logger.info("session %s: an announcement was lost", watch.session_id)
                 watch.lose_position()

@@ -20,7 +20,7 @@ def subject_text(subject: str | None) -> str:
 
 def state(session_id: str, reply: Reply) -> SessionState:
     """Read the reply of ``state.lua``."""
-    epoch, oldest, newest, running, active_after, cancelled, queued, viewers, idle_seconds, age_seconds = reply
+    epoch, oldest, newest, running, active_after, cancelled, queued, viewers, idle_seconds, age_seconds, empty = reply
     return SessionState(
         session_id=session_id,
         epoch=epoch.decode(),
@@ -31,6 +31,7 @@ def state(session_id: str, reply: Reply) -> SessionState:
         is_cancelling=cancelled == b"1",
         queued=tuple(turn_id.decode() for turn_id in queued),
         viewers=viewers,
+        is_empty=empty == 1,
         idle_seconds=max(float(idle_seconds), 0.0),
         age_seconds=max(float(age_seconds), 0.0),
     )

@@ -113,6 +113,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
         is_cancelling: was the turn in flight cancelled?
         queued: turn ids, in the order in which they will run.
         viewers: how many watch.
+        is_empty: was no message accepted in it yet? Then it is kept by its viewers alone.
         idle_seconds: since the last frame or message.
         age_seconds: since it was begun.
     """
@@ -126,6 +127,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     is_cancelling: bool
     queued: tuple[str, ...]
     viewers: int
+    is_empty: bool
     idle_seconds: float
     age_seconds: float
 

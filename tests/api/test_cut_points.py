@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from channels.layers import channel_layers
 
-from relay import patience
+from relay import lifecycle, patience
 from relay.layers.values import new_id
 from tests.buffer.redis_store import server_url
 from tests.clients import LIMIT_SECONDS, V1, Client, CommunicatorClient, text_of
@@ -131,6 +131,7 @@ async def test_answer_cut_anywhere_is_seen_whole(application, http, agent, kinds
     """
     for cut, times in itertools.product(range(LENGTH + 1), range(3)):
         session_id = new_id()
+        await lifecycle.session_layer().attach(session_id, "another tab")  # an empty session ends with its last viewer
         go_on = asyncio.Event()
         begun, rest = TOKENS[: max(cut - 1, 0)], TOKENS[max(cut - 1, 0) :]
         held = [Wait(go_on)] if cut < LENGTH else []

@@ -227,11 +227,14 @@ async def test_bad_cancel_is_refused(http, body):
 async def test_session_is_described_as_by_welcome(http, v1, agent):
     agent.script = [Token("a"), Stall()]
     async with v1() as browser:
-        welcome = await browser.frame()
-        del welcome["type"]
-        assert (await http.get(f"{API}/s")).json() == welcome
+        epoch = (await browser.frame())["epoch"]
         turn_ids = [(await post(http)).json()["turn_id"] for _ in range(2)]
         await browser.frame_of("assistant_message")
+        async with v1() as other:
+            welcome = await other.frame()
+            del welcome["type"]
+            assert (await http.get(f"{API}/s")).json() == welcome
+            assert welcome["epoch"] == epoch
         described = (await http.get(f"{API}/s")).json()
         assert described["active"] == {"turn_id": turn_ids[0], "status": "running"}
         assert (described["queued"], described["offset"], described["after"]) == ([turn_ids[1]], 2, 0)

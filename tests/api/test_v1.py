@@ -136,7 +136,7 @@ async def test_cursor_of_another_session_is_not_honoured(v1, ended):
 async def test_cursor_of_a_log_that_has_expired_is_of_another_epoch(v1, http, ended, agent):
     """Over both transports: nothing is kept, and the client is told so, with the new log's epoch."""
     shelves = lifecycle.session_layer()._shelves
-    shelves._forget(shelves.find("s"))
+    shelves.forget(shelves.find("s"))
     async with (
         v1(query=f"epoch={ended}&offset=20") as browser,
         http.events(**{"Last-Event-ID": f"{ended}:20"}) as stream,

@@ -434,6 +434,7 @@ async def test_stopped_gateway_is_found_again(
     await expect(chat.pill).to_have_text(re.compile("Reconnecting"))
     gateway.start()
     await chat.is_connected()
+    await expect(chat.page.locator(".note.rule")).to_have_count(0)  # nothing was said, so nothing was lost
     turn = await chat.ask("still there?")
     await expect(turn).to_contain_text("still there?")
 

@@ -47,7 +47,7 @@ class MemoryStore:
         assert self._layer is not None
         session = self._layer._shelves.find(session_id)
         assert session is not None
-        self._layer._shelves._forget(session)
+        self._layer._shelves.forget(session)
 
     async def close(self) -> None:
         if self._layer is not None:

@@ -86,7 +86,7 @@ async def use_viewer(layer):
 @pytest.mark.parametrize("use", [use_frame, use_message, use_viewer], ids=lambda f: f.__name__)
 async def test_a_session_is_forgotten_ttl_seconds_after_its_last_use_and_not_before(store, use):
     layer = await store.layer(Bounds(ttl_seconds=TTL_SECONDS, viewer_seconds=1))
-    await layer.state(S)
+    await answer(layer)
     await store.advance(TTL_SECONDS - 1)
     await use(layer)
     kept = await epoch(layer)
@@ -145,9 +145,11 @@ async def test_a_session_with_a_turn_in_flight_is_not_forgotten(store):
 
 async def test_room_is_made_for_one_session_more_by_the_least_recently_used(store):
     layer = await store.layer(Bounds(max_sessions=3))
+    for name in "abc":
+        await answer(layer, session_id=name)
     kept = {name: await epoch(layer, name) for name in "abc"}
     await answer(layer, session_id="a")
-    await layer.state("d")
+    await answer(layer, session_id="d")
     assert {state.session_id for state in (await layer.active("", 10))[0]} == {"a", "c", "d"}
     assert await epoch(layer, "a") == kept["a"]
 
@@ -156,13 +158,12 @@ async def test_sessions_with_work_are_not_forgotten_for_others(store):
     layer = await store.layer(Bounds(max_sessions=2))
     await enqueue(layer, session_id="queued")
     await answer(layer, session_id="idle")
-    await layer.state("new")
-    assert {state.session_id for state in (await layer.active("", 10))[0]} == {"queued", "new"}
     await start(layer, session_id="new")
+    assert {state.session_id for state in (await layer.active("", 10))[0]} == {"queued", "new"}
     with pytest.raises(StoreUnavailable):
-        await layer.state("third")
+        await enqueue(layer, session_id="third")
     await stop(layer, await claim(layer, "queued"))
-    await layer.state("third")
+    await enqueue(layer, session_id="third")
 
 
 async def test_watched_sessions_do_not_make_room_for_others(store):
@@ -175,37 +176,41 @@ async def test_watched_sessions_do_not_make_room_for_others(store):
         kept[name] = await epoch(layer, name)
     with pytest.raises(StoreUnavailable):
         await layer.attach("c", "viewer")
+    with pytest.raises(StoreUnavailable):
+        await enqueue(layer, session_id="c")
     assert {name: await epoch(layer, name) for name in "ab"} == kept
 
 
 async def test_a_session_makes_room_when_its_last_viewer_has_left(store):
     layer = await store.layer(Bounds(max_sessions=2, viewer_seconds=60))
-    await layer.attach("a", "one")
-    await layer.attach("a", "two")
-    await layer.attach("b", "one")
+    for name, viewer in (("a", "one"), ("a", "two"), ("b", "one")):
+        await layer.attach(name, viewer)
+        await answer(layer, session_id=name)
     await layer.detach("a", "one")
     with pytest.raises(StoreUnavailable):
         await layer.attach("c", "viewer")
     await layer.detach("a", "two")
     await layer.attach("c", "viewer")
-    assert await epoch(layer, "b")  # still there
-    with pytest.raises(StoreUnavailable):
-        await layer.state("a")
+    await answer(layer, session_id="c")
+    assert {state.session_id for state in (await layer.active("", 10))[0]} == {"b", "c"}
 
 
 async def test_a_session_makes_room_when_its_viewers_have_lapsed_and_not_before(store):
     layer = await store.layer(Bounds(max_sessions=1, viewer_seconds=60))
     await layer.attach("a", "viewer")
+    await answer(layer, session_id="a")
     await store.advance(59.75)
     with pytest.raises(StoreUnavailable):
         await layer.attach("b", "viewer")
     await store.advance(0.25)
     await layer.attach("b", "viewer")
+    await answer(layer, session_id="b")
 
 
 async def test_a_watched_session_is_forgotten_after_its_time_like_any_other(store):
     layer = await store.layer(Bounds(ttl_seconds=TTL_SECONDS, viewer_seconds=60))
     await layer.attach(S, "viewer")
+    await answer(layer)
     kept = await epoch(layer)
     await store.advance(TTL_SECONDS - 1)
     assert await epoch(layer) == kept

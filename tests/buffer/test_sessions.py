@@ -87,6 +87,7 @@ async def test_a_viewer_without_a_subject_takes_no_session(layer):
 
 async def test_the_owner_stays_when_nobody_watches(layer):
     await layer.attach(S, "one", "alice")
+    await answer(layer, subject="alice")
     await layer.detach(S, "one")
     with pytest.raises(NotOwner):
         await layer.attach(S, "two", "bob")
@@ -155,7 +156,7 @@ async def test_cancel_unwatched_of_an_unknown_session_begins_none(layer):
 # State.
 
 
-async def test_state_of_an_unknown_session_begins_it_with_the_epoch_of_its_first_frame(layer, peer):
+async def test_state_of_an_unknown_session_gives_the_epoch_of_its_first_frame(layer, peer):
     state = await layer.state(S)
     assert (state.oldest, state.newest, state.active_turn_id, state.queued) == (1, 0, None, ())
     assert 1 <= len(state.epoch) <= 32

@@ -85,11 +85,12 @@ class Case:
         return {**texts, "malformed": "http://[x"}.get(self.origin)
 
     async def prepare(self) -> None:
-        """Use a ticket up, or let another open the session first."""
+        """Use a ticket up, or let another subject start the session."""
         if self.credential in ("used", "another subject's"):
             ticket = self.ticket if self.credential == "used" else tickets.issue(self.session_id, "ada", 60)
-            async with SocketClient(f"{self.gateway.ws_url}/ws/{self.session_id}/?ticket={ticket}"):
-                pass
+            async with SocketClient(f"{self.gateway.ws_url}/ws/{self.session_id}/?ticket={ticket}") as browser:
+                if self.credential == "another subject's":
+                    await browser.ask("canary of the owner")
 
     def __str__(self) -> str:
         return f"{self.credential}, origin {self.origin}"

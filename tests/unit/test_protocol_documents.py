@@ -92,7 +92,7 @@ def test_example_of_a_last_event_of_the_agent_ends_the_turn(text):
 
 STATE = SessionState(
     session_id="s", epoch="e", oldest=1, newest=3, active_turn_id="t", active_after=0, is_cancelling=True,
-    queued=("u",), viewers=1, idle_seconds=0.0, age_seconds=0.0,
+    queued=("u",), viewers=1, is_empty=False, idle_seconds=0.0, age_seconds=0.0,
 )  # fmt: skip
 TOKEN = frames.token("t", "a")
 ERROR = frames.error("t", exceptions.Interrupted())

@@ -4,14 +4,14 @@ local turn_id = ARGV[3]
 if turn_id == '' then
   turn_id = call('GET', memo) or ''
 end
-if not exists() then
+if not exists() and not is_empty() then
   return {turn_id, 'unknown'}
 end
 if not admit(ARGV[4]) then
   return 'not_owner'
 end
 if turn_id == '' then
-  turn_id = call('HGET', session, 'running')
+  turn_id = call('HGET', session, 'running') or ''
   if turn_id == '' then
     turn_id = call('LINDEX', queue, 0) or ''
   end

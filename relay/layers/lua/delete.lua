@@ -2,7 +2,7 @@
 if call('GET', memo) then
   return 1
 end
-if not exists() then
+if not exists() and not is_empty() then
   return 0
 end
 local epoch = call('HGET', session, 'epoch')

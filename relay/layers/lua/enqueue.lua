@@ -13,8 +13,7 @@ local function accepted(id, turn, duplicate)
   return {id, position, turn.status, duplicate}
 end
 
-open()
-if not admit(ARGV[9]) then
+if not start(ARGV[9]) then
   return 'not_owner'
 end
 local known = turn_named(turn_id)

@@ -1,6 +1,6 @@
 -- What every script but append goes on with: each closure that is made costs time, and append runs for each token.
 local turns, queue, names, order, viewers = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local all, expiring, deleted, memo = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local all, expiring, deleted, empties, memo = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 
 -- The session.
 
@@ -9,8 +9,10 @@ local function erase()
   call('ZREM', all, session_id)
   call('ZREM', expiring, session_id)
   call('ZREM', work, session_id)
+  call('ZREM', empties, session_id)
 end
 
+-- Is there a session in which a message was accepted?
 local function exists()
   local fields = call('HMGET', session, 'touched', 'running')
   if not fields[1] then
@@ -26,9 +28,32 @@ local function exists()
   return true
 end
 
+-- Is there an empty session: one that is watched, while no message was accepted in it yet? It has an epoch, perhaps an
+-- owner, and the moment until which its viewers keep it.
+local function is_empty()
+  local kept_until = call('HGET', session, 'kept_until')
+  if kept_until and tonumber(kept_until) <= now then
+    erase()
+    return false
+  end
+  return kept_until ~= false
+end
+
+local function keep_empty()
+  call('HSET', session, 'kept_until', now + VIEWER)
+  call('ZADD', empties, now + VIEWER, session_id)
+  for _, key in ipairs({session, viewers, empties}) do
+    call('PEXPIRE', key, math.ceil(VIEWER * 1000) + 1000)
+  end
+end
+
 -- Let the keys live as long as the session is used, or as its work may wait; forget a few that have expired.
 local function settle()
-  local is_busy = call('HGET', session, 'running') ~= '' or call('LLEN', queue) > 0
+  local running = call('HGET', session, 'running')
+  if not running then
+    return keep_empty()
+  end
+  local is_busy = running ~= '' or call('LLEN', queue) > 0
   local seconds = is_busy and WORK_TTL / 1000 or TTL
   call('HSET', session, 'touched', now)
   for _, key in ipairs({session, log, text, turns, queue, names, order, viewers}) do
@@ -42,13 +67,23 @@ local function settle()
   end
 end
 
+local function begin_epoch()
+  call('HSET', session, 'epoch', ARGV[3], 'owner', '', 'begun', now)
+  announce('!epoch\n' .. ARGV[3])
+end
+
+-- Find the session, or begin an empty one. Returns whether there is one: of empty ones there may be so many.
 local function open()
-  if not exists() then
-    call('HSET', session, 'epoch', ARGV[3], 'newest', 0, 'bytes', 0, 'running', '', 'turn', '', 'turn_after', 0,
-      'cancelled', '0', 'begun', now, 'active', now, 'owner', '', 'terminal', '')
-    settle()
-    announce('!epoch\n' .. ARGV[3])
+  if exists() or is_empty() then
+    return true
   end
+  call('ZREMRANGEBYSCORE', empties, '-inf', now)
+  if call('ZCARD', empties) >= MAX_EMPTY then
+    return false
+  end
+  begin_epoch()
+  keep_empty()
+  return true
 end
 
 -- May this subject act in the session? One without an owner is its own from now on; an empty one is a service, which may.
@@ -62,6 +97,26 @@ local function admit(subject)
     return true
   end
   return owner == subject
+end
+
+-- Find the session for a message that was accepted: an empty one goes on under its epoch, with its owner and viewers.
+-- Returns whether the subject may act in it.
+local function start(subject)
+  local has_started = exists()
+  if not has_started and not is_empty() then
+    begin_epoch()
+  end
+  if not admit(subject) then
+    return false
+  end
+  if not has_started then
+    call('HDEL', session, 'kept_until')
+    call('ZREM', empties, session_id)
+    call('HSET', session, 'newest', 0, 'bytes', 0, 'running', '', 'turn', '', 'turn_after', 0, 'cancelled', '0',
+      'active', now, 'terminal', '')
+    settle()
+  end
+  return true
 end
 
 -- Turns.

@@ -1,10 +1,12 @@
 -- ARGV: 3 epoch of a new session, 4 and 5 the cursor, 6 limit, 7 subject. Gives frames, or what a snapshot needs.
-open()
+if not open() then
+  return 'no_room'
+end
 if not admit(ARGV[7]) then
   return 'not_owner'
 end
 local fields = call('HMGET', session, 'epoch', 'newest', 'turn', 'turn_after', 'terminal')
-local newest, offset, limit = tonumber(fields[2]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local newest, offset, limit = tonumber(fields[2]) or 0, tonumber(ARGV[5]), tonumber(ARGV[6]) -- 0: it is empty
 local oldest = newest - call('LLEN', log) + 1
 local reason
 if fields[1] ~= ARGV[4] or offset > newest then
@@ -13,9 +15,9 @@ elseif offset < oldest - 1 then
   reason = 'trimmed'
 end
 if reason then
-  local kept = call('LRANGE', log, math.max(0, tonumber(fields[4]) - oldest + 1), -1)
+  local kept = call('LRANGE', log, math.max(0, (tonumber(fields[4]) or 0) - oldest + 1), -1)
   local was_deleted = call('ZSCORE', deleted, ARGV[4]) and 1 or 0
-  return {reason, fields[1], newest, fields[3], call('GET', text) or '', fields[5], kept, was_deleted}
+  return {reason, fields[1], newest, fields[3] or '', call('GET', text) or '', fields[5] or '', kept, was_deleted}
 end
 if limit < 1 then
   return {false, {}}

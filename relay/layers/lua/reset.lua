@@ -4,7 +4,6 @@ local turn_id, lease = ARGV[4], ARGV[5]
 if call('ZSCORE', deleted, ARGV[9]) then
   return 'lost'
 end
-open()
 local fields = call('HMGET', session, 'running', 'lease', 'newest', 'epoch')
 local is_behind = fields[4] == ARGV[9] -- the same life of the log, but it has forgotten what came last
 local turn = turn_named(turn_id)
@@ -14,13 +13,13 @@ if turn and turn.status == 'ended' then
   end
   return {turn.terminal, turn.offset, false}
 end
-if fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease) then
+if exists() and fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease) then
   return 'lost'
 end
-if not turn and tonumber(fields[3]) > 0 and not is_behind then
+if not turn and (tonumber(fields[3]) or 0) > 0 and not is_behind then
   return 'lost' -- another turn has been written since
 end
-if not admit(ARGV[10]) then
+if not start(ARGV[10]) then
   return 'lost' -- what was said belongs to another
 end
 if turn then

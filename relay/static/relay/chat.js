@@ -255,11 +255,14 @@ class ChatPage {
   #onSnapshot(frame, turn) {
     const isNewEpoch = frame.reason === 'epoch_changed';
     this.#historyEnd = frame.offset;
-    this.conversation.note(
-      isNewEpoch
-        ? 'The server lost the earlier part of this conversation, most likely by a restart. It stays readable here until you leave the page, and you can go on.'
-        : 'Some messages between here and there are no longer kept by the server.',
-    );
+    // Where nothing was shown, nothing was lost: a session without messages is forgotten with its last viewer.
+    if (!isNewEpoch || !this.conversation.isEmpty) {
+      this.conversation.note(
+        isNewEpoch
+          ? 'The server lost the earlier part of this conversation, most likely by a restart. It stays readable here until you leave the page, and you can go on.'
+          : 'Some messages between here and there are no longer kept by the server.',
+      );
+    }
     if (!turn) return;
     this.#begin(turn, null);
     const view = this.#view(turn);

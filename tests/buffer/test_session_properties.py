@@ -1,0 +1,179 @@
+"""Whoever watches, speaks, leaves and comes back: which sessions there are, whose they are, and for how long.
+
+Hypothesis makes up the story, a model checks it: an empty session is kept by its viewers alone, one with a message for
+its time; an epoch lasts as long as its session; nobody but the owner gets in.
+"""
+
+import asyncio
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from relay.exceptions import NotOwner, StoreUnavailable
+from relay.layers.bounds import Bounds
+from tests.buffer.stores import STORES
+from tests.buffer.turns import answer
+
+VIEWER_SECONDS, TTL_SECONDS = 10.0, 35.0
+MAX_EMPTY = 2
+NAMES = st.sampled_from("abcd")
+VIEWERS = st.sampled_from(["one", "two"])
+SUBJECTS = st.sampled_from([None, None, "alice", "bob"])
+
+
+class ModelSession:
+    """What must be true of one session."""
+
+    def __init__(self, now):
+        self.epoch = None  # not known before it is told
+        self.owner = None
+        self.has_started = False
+        self.used_at = now
+        self.viewers = {}  # until when each counts
+
+    def use(self, now):
+        self.used_at = now
+
+    def is_over(self, now):
+        return self.used_at + (TTL_SECONDS if self.has_started else VIEWER_SECONDS) <= now
+
+    def watching(self, now):
+        return sum(until > now for until in self.viewers.values())
+
+
+class Sessions(RuleBasedStateMachine):
+    """The rules are what clients, services and time do; ``backend`` is set by the test."""
+
+    backend = "memory"
+
+    def __init__(self):
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.store = STORES[self.backend]()
+        bounds = Bounds(viewer_seconds=VIEWER_SECONDS, ttl_seconds=TTL_SECONDS, max_empty_sessions=MAX_EMPTY)
+        self.layers = [self.wait(self.store.layer(bounds)), self.wait(self.store.peer())]
+        self.now = 0.0
+        self.sessions = {}
+        self.former_epochs = set()
+
+    def teardown(self):
+        self.wait(self.store.close())
+        self.runner.close()
+
+    def wait(self, call):
+        return self.runner.run(call)
+
+    @property
+    def layer(self):
+        self.layers.reverse()  # another worker each time
+        return self.layers[0]
+
+    # What the model knows.
+
+    def end(self, name):
+        self.former_epochs.add(self.sessions.pop(name).epoch)
+
+    def empties(self):
+        return [name for name, session in self.sessions.items() if not session.has_started]
+
+    def expected_error(self, name, subject, *, starts=False):
+        """What a call by this subject raises; a session that it may begin is begun."""
+        session = self.sessions.get(name)
+        if session is None:
+            if not starts and len(self.empties()) >= MAX_EMPTY:
+                return StoreUnavailable
+            session = self.sessions[name] = ModelSession(self.now)
+        if subject is not None:
+            if session.owner not in (None, subject):
+                return NotOwner
+            session.owner = subject
+        return None
+
+    def outcome(self, call):
+        try:
+            return self.wait(call), None
+        except (NotOwner, StoreUnavailable) as exc:
+            return None, type(exc)
+
+    # Clients and services.
+
+    @rule(name=NAMES, viewer=VIEWERS, subject=SUBJECTS)
+    def attach(self, name, viewer, subject):
+        expected = self.expected_error(name, subject)
+        watching, error = self.outcome(self.layer.attach(name, viewer, subject))
+        assert error is expected
+        if error is None:
+            session = self.sessions[name]
+            session.viewers[viewer] = self.now + VIEWER_SECONDS
+            session.use(self.now)
+            assert watching == session.watching(self.now)
+
+    @rule(name=NAMES, viewer=VIEWERS)
+    def detach(self, name, viewer):
+        left = self.wait(self.layer.detach(name, viewer))
+        session = self.sessions.get(name)
+        if session is None:
+            assert left == 0
+            return
+        session.viewers.pop(viewer, None)
+        assert left == session.watching(self.now)
+        if left or session.has_started:
+            session.use(self.now)
+        else:
+            self.end(name)
+
+    @rule(name=NAMES, subject=SUBJECTS)
+    def look(self, name, subject):
+        expected = self.expected_error(name, subject)
+        state, error = self.outcome(self.layer.state(name, subject))
+        assert error is expected
+        assert error is not None or state.is_empty is not self.sessions[name].has_started
+
+    @rule(name=NAMES, subject=SUBJECTS)
+    def say(self, name, subject):
+        expected = self.expected_error(name, subject, starts=True)
+        _, error = self.outcome(answer(self.layer, session_id=name, subject=subject))
+        assert error is expected
+        if error is None:
+            self.sessions[name].has_started = True
+            self.sessions[name].use(self.now)
+
+    @rule(name=NAMES)
+    def delete(self, name):
+        assert self.wait(self.layer.delete(name)) == (name in self.sessions)
+        if name in self.sessions:
+            self.end(name)
+
+    @rule(seconds=st.sampled_from([1.0, VIEWER_SECONDS - 1, VIEWER_SECONDS, TTL_SECONDS]))
+    def time_passes(self, seconds):
+        self.wait(self.store.advance(seconds))
+        self.now += seconds
+        for name in [name for name, session in self.sessions.items() if session.is_over(self.now)]:
+            self.end(name)
+
+    # What must always be so.
+
+    @invariant()
+    def each_session_is_what_the_model_says(self):
+        for name in "abcd":
+            state, session = self.wait(self.layer.find(name)), self.sessions.get(name)
+            assert (state is None) == (session is None)
+            if state is not None:
+                session.epoch = session.epoch or state.epoch
+                assert state.epoch == session.epoch
+                assert state.epoch not in self.former_epochs
+                assert state.is_empty is not session.has_started
+                assert state.viewers == session.watching(self.now)
+
+    @invariant()
+    def only_sessions_with_messages_are_listed(self):
+        listed = [state.session_id for state in self.wait(self.layer.active("", 10))[0]]
+        assert listed == sorted(name for name, session in self.sessions.items() if session.has_started)
+
+
+@pytest.mark.parametrize("backend", sorted(STORES))
+def test_sessions_are_kept_as_long_as_they_must_be(backend):
+    machine = type("Machine", (Sessions,), {"backend": backend})
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30))
