@@ -211,6 +211,12 @@ def count(least: int, unit: str, most: int = MAX_COUNT) -> Parser[int]:
     return Parser(f"a whole number of {unit}, at least {least:,} and at most {most:,}", read)
 
 
+def count_or_auto(least: int, unit: str) -> Parser[int | None]:
+    """Read a count, or ``None`` for ``auto``: what is right depends on other settings."""
+    counted = count(least, unit)
+    return Parser(f"auto, or {counted.expected}", lambda raw: None if raw.lower() == "auto" else counted.read(raw))
+
+
 def proxies() -> Parser[TrustedProxies]:
     def read(raw: str) -> TrustedProxies:
         if raw.isascii() and raw.isdigit():
@@ -275,6 +281,7 @@ class Conf:
     address_rate_limit = Setting("ADDRESS_RATE_LIMIT", count(0, "messages a minute"), "0")
     max_sockets = Setting("MAX_SOCKETS", count(1, "connections"), "5000")
     address_max_sockets = Setting("ADDRESS_MAX_SOCKETS", count(0, "connections"), "0")
+    address_connect_rate = Setting("ADDRESS_CONNECT_RATE", count_or_auto(0, "connections a minute"), "auto")
     max_json_depth = Setting("MAX_JSON_DEPTH", count(1, "levels", most=MAX_NESTING), str(MAX_NESTING))
 
     # Behaviour.

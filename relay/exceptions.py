@@ -84,6 +84,12 @@ class TooManyConnections(RateLimited):
         super().__init__(10.0)  # connections do not end as fast as messages are answered
 
 
+class ConnectsTooOften(RateLimited):
+    """A client address that opens connections more often than it may."""
+
+    sentence = "Connections are opened too often. Wait a moment, then connect again."
+
+
 # Who may not, and what ends a connection that was open.
 
 

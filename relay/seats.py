@@ -1,14 +1,22 @@
-"""How many lines one client address may have open in this process."""
+"""How many lines one client address may have open in this process, and how often it may open one.
+
+Counted without the store: a stranger's handshake must not cost it anything.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from relay import metrics
 from relay.conf import conf
-from relay.exceptions import TooManyConnections
+from relay.exceptions import ConnectsTooOften, TooManyConnections
+from relay.layers.limits import TokenBuckets
+from relay.layers.values import Rate
+
+CONNECTS_BEHIND_PROXY: Final = 600  # a minute: an office behind one address comes back at once after a restart
 
 
 class Seats:
@@ -16,6 +24,7 @@ class Seats:
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
+        self._connects = TokenBuckets()
 
     def take(self, network: str) -> None:
         """Take one more seat for a client; ``leave`` gives it back.
@@ -24,8 +33,10 @@ class Seats:
             network: as ``auth.limited_network`` gives it; empty: a client that is not limited.
 
         Raises:
-            TooManyConnections: it has as many as it may.
+            ConnectsTooOften: it has opened as many lately as it may.
+            TooManyConnections: it has as many open as it may.
         """
+        self._check_rate(network)
         if network and conf.address_max_sockets and self._taken[network] >= conf.address_max_sockets:
             metrics.RATE_LIMITED.labels("address_sockets").inc()
             raise TooManyConnections
@@ -45,6 +56,25 @@ class Seats:
         self._taken[network] -= 1
         if not self._taken[network]:
             del self._taken[network]
+
+    def _check_rate(self, network: str) -> None:
+        rate = connect_rate()
+        if not network or not rate:
+            return
+        wait_seconds = self._connects.take(network, Rate(rate, 60))
+        if wait_seconds:
+            metrics.RATE_LIMITED.labels("address_connects").inc()
+            raise ConnectsTooOften(wait_seconds)
+
+
+def connect_rate() -> int:
+    """Say how many lines an address may open a minute; 0: any number.
+
+    Behind an unknown proxy all clients have its address, so ``auto`` limits only where the proxies are named.
+    """
+    if conf.address_connect_rate is not None:
+        return conf.address_connect_rate
+    return CONNECTS_BEHIND_PROXY if conf.trusted_proxies else 0
 
 
 def check_viewers(viewers: int) -> None:

@@ -13,15 +13,15 @@ from relay.layers.values import Rate
 _NEVER: Final = (0.0, "")
 
 
-class MemoryLimits(Limits):
-    """Limits of one process. A bucket that is full again, or a use that has lapsed, is forgotten."""
+class TokenBuckets:
+    """Token buckets of one process. One that is full again is forgotten."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets = _Expiring(clock)
-        self._used = _Expiring(clock)
 
-    async def take(self, key: str, rate: Rate) -> float:
+    def take(self, key: str, rate: Rate) -> float:
+        """Take one from a bucket. Returns 0, or the seconds after which there will be one."""
         # A bucket is kept as the moment at which it will be full again (the "generic cell rate algorithm").
         now = self._clock()
         seconds_each = rate.seconds / rate.count
@@ -31,6 +31,18 @@ class MemoryLimits(Limits):
             return wait_seconds
         self._buckets.set(key, full_at)
         return 0.0
+
+
+class MemoryLimits(Limits):
+    """Limits of one process. What has lapsed is forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets = TokenBuckets(clock)
+        self._used = _Expiring(clock)
+
+    async def take(self, key: str, rate: Rate) -> float:
+        return self._buckets.take(key, rate)
 
     async def use_once(self, key: str, ttl_seconds: float, purpose: str = "") -> bool:
         now = self._clock()

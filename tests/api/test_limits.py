@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from relay import consumers
+from relay import consumers, lifecycle, tickets
 from relay.rates import client_network
+from relay.seats import CONNECTS_BEHIND_PROXY, connect_rate
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API, HttpClient
 from tests.processes import KEY
@@ -143,6 +144,55 @@ async def test_connections_of_an_address_are_limited_and_given_back(client, conf
             async with client("192.0.2.2") as other:
                 assert (await other.frame())["type"] == "welcome"
     assert refused("address_sockets") == before + 2
+
+
+async def test_connections_that_an_address_opens_a_minute_are_limited(client, configure, application):
+    """Those that have ended count as well, and so does each that is refused for another reason."""
+    configure(ADDRESS_CONNECT_RATE="2")
+    before = refused("address_connects")
+    for session_id in ("s", "t"):
+        async with client(session_id=session_id) as browser:
+            assert (await browser.frame())["type"] == "welcome"
+    async with client(session_id="u") as late:
+        frame = await late.frame()
+        assert (frame["code"], frame["reconnect"]) == ("rate_limited", True)
+        assert frame["delay_ms"] >= 20_000
+        assert await late.close_code() == 4429
+    assert await lifecycle.session_layer().find("u") is None
+    async with client("192.0.2.2") as other:
+        assert (await other.frame())["type"] == "welcome"
+    for _ in range(3):
+        async with client(X_Internal_Auth=KEY) as service:
+            assert (await service.frame())["type"] == "welcome"
+    assert refused("address_connects") == before + 1
+
+
+async def test_event_streams_count_among_the_connections_of_an_address(configure, application):
+    async def from_address(scope: Any, receive: Any, send: Any) -> None:
+        await application({**scope, "client": ["192.0.2.1", 50_000]}, receive, send)
+
+    configure(ADDRESS_CONNECT_RATE="1", WS_AUTH="ticket")
+    codes = []
+    for _ in range(2):
+        path = f"{API}/s/events?ticket={tickets.issue('s', None, 60)}"
+        async with HttpClient(from_address).open("GET", path, key=None) as (_, chunks):
+            codes.append(b"rate_limited" in await anext(chunks))
+    assert codes == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("texts", "rate"),
+    [
+        ({}, 0),
+        ({"TRUSTED_PROXIES": "1"}, CONNECTS_BEHIND_PROXY),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8"}, CONNECTS_BEHIND_PROXY),
+        ({"TRUSTED_PROXIES": "1", "ADDRESS_CONNECT_RATE": "0"}, 0),
+        ({"ADDRESS_CONNECT_RATE": "5"}, 5),
+    ],
+)
+def test_connections_are_limited_by_default_where_addresses_are_known(settings, texts, rate):
+    settings.GATEWAY = {**settings.GATEWAY, **texts}
+    assert connect_rate() == rate
 
 
 async def test_a_plain_client_that_is_one_too_many_gets_403(application, configure):
