@@ -33,6 +33,14 @@ async def events(http: httpx.AsyncClient, session_id: str, last_event_id: str = 
         yield EventReader(response.aiter_raw())
 
 
+async def converse(http: httpx.AsyncClient, session_id: str) -> None:
+    """Let something be said, because a session that is only watched is not listed."""
+    await http.post(f"{API}/{session_id}/messages", json={"content": "script:tokens 1"})
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while (await http.get(f"{API}/{session_id}")).json()["offset"] < 3:
+            await asyncio.sleep(0.01)
+
+
 async def viewers(http: httpx.AsyncClient, session_id: str) -> int:
     sessions = (await http.get(API, params={"limit": 1_000})).json()["sessions"]
     return next(session["viewers"] for session in sessions if session["session_id"] == session_id)
@@ -54,6 +62,7 @@ async def test_message_over_rest_is_answered_over_events(http, server):
 
 
 async def test_quiet_stream_shows_signs_of_life(http, server):
+    await converse(http, f"quiet-{server}")
     async with events(http, f"quiet-{server}") as stream:
         await stream.frame()
         for _ in range(4):
@@ -63,6 +72,7 @@ async def test_quiet_stream_shows_signs_of_life(http, server):
 
 async def test_client_that_leaves_is_taken_out_at_once(http, server):
     session_id = f"leave-{server}"
+    await converse(http, session_id)
     async with events(http, session_id) as one:
         await one.frame()
         async with events(http, session_id) as two:

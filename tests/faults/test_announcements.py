@@ -77,8 +77,8 @@ async def test_appends_between_what_is_there_and_what_comes_are_seen_once(worker
         make_deaf(viewer)
     read, left = viewer.read, list("abc")
 
-    async def read_and_append(session_id, after, limit):
-        found = await read(session_id, after, limit)
+    async def read_and_append(session_id, after, limit, subject=None):
+        found = await read(session_id, after, limit, subject)
         if left:
             newest = await say(layer, turn, left.pop(0))
             while is_announced and (watch.position is None or watch.position.offset < newest):

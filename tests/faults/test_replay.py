@@ -34,9 +34,9 @@ def reads(layer, monkeypatch):
     asked = []
     read = layer.read
 
-    async def counted(session_id, after, limit):
+    async def counted(session_id, after, limit, subject=None):
         asked.append(after)
-        return await read(session_id, after, limit)
+        return await read(session_id, after, limit, subject)
 
     monkeypatch.setattr(layer, "read", counted)
     return asked
