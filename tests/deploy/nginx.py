@@ -1,4 +1,4 @@
-"""A real nginx with the site of ``deploy/``, changed in nothing but the lines that say CHANGE."""
+"""A real nginx with the site of ``deploy/``, changed in nothing but the lines that say CHANGE, and limits to be met."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -47,7 +47,7 @@ class Nginx:
     ``locations`` are an operator's own, beside the site's.
     """
 
-    def __init__(self, folder: Path, ports: Iterable[int], locations: str = "") -> None:
+    def __init__(self, folder: Path, ports: Iterable[int], locations: str, limits: Mapping[str, str]) -> None:
         self._folder = folder
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,6 +62,7 @@ class Nginx:
             r"server_name chat\.example;": "server_name localhost;",
             r"ssl_certificate     \S+;": f"ssl_certificate {certificate};",
             r"ssl_certificate_key \S+;": f"ssl_certificate_key {key};",
+            **limits,
         }
         site = SITE.read_text()
         for pattern, change in changes.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import re
@@ -10,8 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from relay.conf import Conf
+from relay.seats import CONNECTS_BEHIND_PROXY
 from relay.server import limits
 from tests import processes
 from tests.clients import V1, SocketClient
@@ -129,6 +132,62 @@ def test_body_above_the_gateways_limit_ends_here(nginx):
     line.close()
 
 
+@pytest.fixture(scope="module")
+def strict(scripted_agent: processes.Process, start_nginx: Start) -> Iterator[Start]:
+    """Starts an nginx that lets few lines through, in front of a gateway."""
+    with processes.gateway("serve", scripted_agent.http_url, TRUSTED_PROXIES="1") as gateway:
+        yield lambda **limits: start_nginx(gateway.port, limits=limits)
+
+
+def handshake(nginx: Nginx, session_id: str) -> SocketClient:
+    return SocketClient(f"{nginx.wss_url}/ws/{session_id}/", [V1], ssl=nginx.tls)
+
+
+async def refusal(nginx: Nginx, session_id: str) -> int:
+    with pytest.raises(InvalidStatus) as refused:
+        async with handshake(nginx, session_id):
+            pass
+    return refused.value.response.status_code
+
+
+async def test_address_that_opens_lines_too_often_is_refused_and_may_ask_for_all_else(strict):
+    nginx = strict(**{r"rate=10r/s": "rate=1r/m", r"burst=600": "burst=2"})
+    for number in range(2):
+        async with handshake(nginx, f"often{number}") as client:
+            await client.frame_of("welcome")
+    path = "/api/v1/sessions/s/events"
+    assert [get(nginx, path)[0], (await asyncio.to_thread(status, nginx, path))] == [401, 429]
+    assert await refusal(nginx, "often") == 429
+    for _ in range(10):
+        assert get(nginx, "/health")[0] == 200
+
+
+async def test_address_that_has_too_many_lines_open_is_refused_until_one_ends(strict):
+    nginx = strict(**{r"gateway_open 1000": "gateway_open 2"})
+    async with handshake(nginx, "many") as one:
+        await one.frame_of("welcome")
+        async with handshake(nginx, "many") as two:
+            await two.frame_of("welcome")
+            assert await refusal(nginx, "many") == 429
+            assert get(nginx, "/health")[0] == 200
+            assert await two.ask("hello, world") == "hello, world"
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(InvalidStatus):  # nginx has not seen the end yet
+                async with handshake(nginx, "many") as three:
+                    await three.frame_of("welcome")
+                    return
+
+
+def status(nginx: Nginx, path: str) -> int:
+    line = connection(nginx)
+    try:
+        line.request("GET", path)
+        return line.getresponse().status
+    finally:
+        line.close()
+
+
 def directive(name: str) -> str:
     (value,) = re.findall(rf"^ *{name} +([^;]+);", SITE.read_text(), re.MULTILINE)
     return value
@@ -147,5 +206,7 @@ def test_limits_fit_the_gateways_defaults():
     for name in ("proxy_read_timeout", "proxy_send_timeout", "send_timeout"):
         assert seconds(name) > 2 * max(defaults.heartbeat_seconds, limits.PING_SECONDS)
         assert seconds(name) > limits.STALLED_SECONDS  # the gateway says 4508 first
+    assert f"rate={CONNECTS_BEHIND_PROXY // 60}r/s" in directive("limit_req_zone")
+    assert f"burst={CONNECTS_BEHIND_PROXY} " in directive("limit_req")
     assert size("client_max_body_size") == defaults.max_message_bytes + limits.BODY_ROOM_BYTES
     assert seconds("keepalive_timeout") < 60  # Twisted's, of a connection without a request
