@@ -4,6 +4,7 @@ local turn_id, lease = ARGV[4], ARGV[5]
 if call('ZSCORE', deleted, ARGV[9]) then
   return 'lost'
 end
+local has_started = exists()
 local fields = call('HMGET', session, 'running', 'lease', 'newest', 'epoch')
 local is_behind = fields[4] == ARGV[9] -- the same life of the log, but it has forgotten what came last
 local turn = turn_named(turn_id)
@@ -13,10 +14,10 @@ if turn and turn.status == 'ended' then
   end
   return {turn.terminal, turn.offset, false}
 end
-if exists() and fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease) then
+if has_started and fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease) then
   return 'lost'
 end
-if not turn and (tonumber(fields[3]) or 0) > 0 and not is_behind then
+if has_started and not turn and tonumber(fields[3]) > 0 and not is_behind then
   return 'lost' -- another turn has been written since
 end
 if not start(ARGV[10]) then
