@@ -7,11 +7,12 @@ from functools import partial
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.values import new_id
 from tests import scraping
-from tests.buffer.turns import LIMIT_SECONDS, S, cursor_at, start, stop, tailing
+from tests.buffer.turns import LIMIT_SECONDS, S, answer, cursor_at, start, stop, tailing
 from tests.clients import text_of
 from tests.faults.conftest import running_cluster
 from tests.faults.proxy import Proxy
@@ -19,6 +20,8 @@ from tests.http_clients import API, EventReader
 from tests.processes import KEY
 
 RUNNER, OTHER = 0, 1  # the gateway that runs the turn; the one that only watches
+
+ROOM_BYTES, STRANGERS = 400_000, 3_000  # a session that was kept would take half a kilobyte
 
 
 class Babbler(Proxy):
@@ -187,3 +190,24 @@ async def events(cluster, gateway, session_id):
         http.stream("GET", f"{API}/{session_id}/events") as response,
     ):
         yield EventReader(response.aiter_raw())
+
+
+async def test_strangers_who_only_watch_do_not_fill_the_store(valkey, open_layer):
+    """There is room for some hundred sessions; many times as many are opened and left, and a conversation goes on."""
+    layer = await open_layer(valkey.url)
+    await answer(layer)
+
+    async def come_and_go(number):
+        session_id = f"stranger {number}"
+        await layer.attach(session_id, "viewer")
+        await layer.state(session_id)
+        await layer.detach(session_id, "viewer")
+
+    async with Redis.from_url(valkey.url) as redis:
+        used = (await redis.info("memory"))["used_memory"]
+        await redis.config_set("maxmemory", used + ROOM_BYTES)
+        for number in range(0, STRANGERS, 50):
+            await asyncio.gather(*map(come_and_go, range(number, number + 50)))
+        await answer(layer, "still there?")
+        assert (await redis.info("memory"))["used_memory"] < used + ROOM_BYTES
+    assert (await layer.state(S)).newest == 4
