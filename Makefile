@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: help run cluster test test-servers coverage image-test soak check bench format pins clean
+.PHONY: help run cluster test test-servers coverage image-test soak properties check bench format pins clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,10 @@ coverage: $(VENV)/installed-dev  ## Run all tests, and tell which lines and bran
 
 soak: $(VENV)/installed-dev  ## Break everything for some minutes while people talk (SOAK_SEED, SOAK_TURNS)
 	$(BIN)/python -m pytest -m soak -s tests
+	@$(MAKE) --no-print-directory properties
+
+properties: $(VENV)/installed-dev  ## Let the property tests look for new cases: at random, ten times as long as in CI
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 3600 -m hypothesis $(TESTS)
 
 image-test:  ## Take the Dockerfile's steps without Docker, and use what comes out
 	$(PYTHON) scripts/try_image.py

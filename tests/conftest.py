@@ -8,20 +8,12 @@ import signal
 from collections.abc import Generator, Iterator
 
 import coverage
-import hypothesis
 import pytest
 import structlog
 
-from tests import log_search, processes
+from tests import log_search, processes, properties
 
-# As in CI, so at home: a machine that stands still for a moment is no slow test.
-hypothesis.settings.register_profile(
-    "patient",
-    hypothesis.settings(),
-    deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("patient")
+properties.load_profile()
 
 
 def pytest_configure() -> None:

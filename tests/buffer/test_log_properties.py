@@ -8,7 +8,7 @@ import contextlib
 import itertools
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay import frames
@@ -19,8 +19,9 @@ from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
 from tests.buffer.stores import STORES
 from tests.buffer.turns import LIMIT_SECONDS, S, claim, enqueue, stop, tokens
+from tests.properties import examples
 
-QUICK = settings(max_examples=120)
+QUICK = examples(120)
 
 
 class Screen:
@@ -103,7 +104,7 @@ small_bounds = st.builds(Bounds, max_frames=st.integers(1, 12), max_bytes=st.sam
 @pytest.mark.parametrize("backend", sorted(STORES))
 @given(bounds=small_bounds, history=st.lists(step, max_size=40))
 @example(bounds=Bounds(max_frames=2, max_bytes=400), history=A_REPETITION_AFTER_A_REFUSAL)
-@settings(QUICK)
+@QUICK
 def test_every_viewer_ends_with_the_same_texts_and_ends(backend, bounds, history):
     with asyncio.Runner() as runner:
         runner.run(_every_viewer_ends_the_same(STORES[backend](), bounds, history))
@@ -189,7 +190,7 @@ class Story:
     joins=st.lists(st.integers(0, 12), max_size=3),
     pauses=st.lists(st.integers(0, 3), min_size=1, max_size=12),
 )
-@settings(QUICK)
+@QUICK
 def test_concurrent_tails_see_the_whole_text_while_it_is_written(backend, bounds, appends, joins, pauses):
     with asyncio.Runner() as runner:
         runner.run(_concurrent_tails(STORES[backend](), bounds, appends, joins, pauses))

@@ -7,7 +7,6 @@ must be what the model says; in the end every accepted message has run into exac
 import asyncio
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -27,6 +26,7 @@ from relay.layers.bounds import Bounds
 from relay.layers.values import CancelStatus, new_id
 from tests.buffer.stores import STORES
 from tests.buffer.turns import LEASE_SECONDS, S, Tail, message, same_frames, tokens
+from tests.properties import examples
 
 MAX_QUEUE = 3
 WORKERS = 3
@@ -359,7 +359,8 @@ def _brief(frame):
     return ("end" if frame.is_terminal else frame.token_text), frame.turn_id
 
 
+@pytest.mark.hypothesis  # the plugin of hypothesis marks only what is given examples
 @pytest.mark.parametrize("backend", sorted(STORES))
 def test_workers_never_spoil_a_session(backend):
     machine = type("Machine", (Workers,), {"backend": backend})
-    run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=examples(150, stateful_step_count=40))

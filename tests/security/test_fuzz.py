@@ -18,12 +18,13 @@ from relay import tickets
 from tests import processes
 from tests.clients import LIMIT_SECONDS, V1
 from tests.http_clients import API
+from tests.properties import examples
 from tests.server.raw import resident_bytes
 
 EXAMPLES = 30
 ROOM_BYTES = 48 * 1024 * 1024
-FUZZ = settings(
-    max_examples=EXAMPLES,
+FUZZ = examples(
+    EXAMPLES,
     database=None,
     suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture],
 )
