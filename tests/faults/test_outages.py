@@ -12,7 +12,7 @@ from relay.cursor import Cursor
 from relay.exceptions import LeaseLost, ReplayGap, StoreUnavailable
 from relay.layers.redis_values import EpochDeleted
 from tests import scraping
-from tests.buffer.turns import S, cursor_at, enqueue, gap_at, log, say, start, stop, tailing, tokens
+from tests.buffer.turns import S, claim, cursor_at, enqueue, gap_at, log, say, start, stop, tailing, tokens
 from tests.faults.gate import Gate
 from tests.faults.valkey import Valkey
 from tests.faults.watches import make_deaf, waits
@@ -159,6 +159,18 @@ async def test_a_full_store_takes_no_new_session(volatile, open_layer):
             await call
     volatile.command("CONFIG", "SET", "maxmemory", "0")
     assert await layer.find(S) is None
+
+
+async def test_a_full_store_hands_out_no_turn_until_there_is_room(volatile, open_layer):
+    """Nothing of its answer could be stored, so the agent must not be asked."""
+    layer = await open_layer(volatile, 0.5)
+    await enqueue(layer)
+    volatile.command("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(StoreUnavailable):
+        await claim(layer)
+    volatile.command("CONFIG", "SET", "maxmemory", "0")
+    assert (await layer.find(S)).queued
+    assert (await claim(layer)).message["content"] == "hi"
 
 
 async def test_a_full_store_lets_sessions_be_deleted(volatile, open_layer):

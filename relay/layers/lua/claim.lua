@@ -12,7 +12,7 @@ if turn_id == '' then
   if fields[2] == claim_id then
     return false -- a late repetition: this claim's turn is over
   end
-  turn_id = call('LPOP', queue)
+  turn_id = call('LINDEX', queue, 0)
   if not turn_id then
     call('ZREM', work, session_id)
     return false
@@ -20,7 +20,8 @@ if turn_id == '' then
   turn = turn_named(turn_id)
   turn.status = 'running'
   turn.waited = now - (turn.queued_at or now)
-  keep(turn_id, turn)
+  keep(turn_id, turn) -- the first write: a full store refuses it, and no turn begins that could not be stored
+  call('LPOP', queue)
   begin_turn(turn_id, fields[5])
   local newest, bytes = write(fields[4], tonumber(fields[5]), tonumber(fields[6]), turn_id,
     {ARGV[4] .. turn_id .. '\n\n' .. turn.body})
