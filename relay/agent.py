@@ -22,7 +22,7 @@ from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol, Upstr
 from relay.frames import Frame
 from relay.layers.values import Turn
 from relay.redaction import redact
-from relay.upstream import READ, UpstreamTransport
+from relay.upstream import ALIVE, READ, TlsFailed, UpstreamTransport
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +147,10 @@ class Answer:
         while True:
             try:
                 response = await self._http.send(self._request(), stream=True)
+            except TlsFailed as exc:  # that does not mend itself in two seconds
+                metrics.UPSTREAM_REQUESTS.labels("tls").inc()
+                logger.warning("the agent is there, but %s", exc)
+                raise UpstreamUnavailable from exc
             except httpx.ConnectError as exc:  # nothing was sent
                 metrics.UPSTREAM_REQUESTS.labels("refused").inc()
                 if time.monotonic() + pause_seconds > give_up_at:
@@ -179,8 +183,15 @@ class Answer:
             headers["traceparent"] = turn.traceparent
         payload = json_text.encode({**turn.message, "session_id": turn.session_id})
         return self._http.build_request(
-            "POST", conf.agent_url + MESSAGE_PATH, headers=headers, content=payload.encode()
+            "POST",
+            conf.agent_url + MESSAGE_PATH,
+            headers=headers,
+            content=payload.encode(),
+            extensions={ALIVE: self._hear},
         )
+
+    def _hear(self) -> None:
+        self._waiting_since = time.monotonic()
 
     def _report(self) -> None:
         metrics.EVENTS_LATE.inc(self._events.late)

@@ -27,8 +27,10 @@ from relay.layers.redis_connection import RedisConnection, pack
 from relay.layers.redis_failures import reason
 from relay.layers.redis_wire import Reply
 from relay.lifecycle import session_layer
+from relay.upstream import NO_HANDSHAKE, NO_TLS, TlsFailed, UpstreamTransport
 
 LIMIT_SECONDS: Final = 5.0
+HANDSHAKE_SECONDS: Final = 3.0  # of a TLS connection to the agent
 ROUND_TRIPS: Final = 20
 SLOW_SECONDS: Final = 0.01  # every token waits for a round trip
 SKEW_SECONDS: Final = 1.0  # what tickets and credentials that expire can bear
@@ -96,13 +98,13 @@ def _settings(*, for_deployment: bool) -> list[Finding]:
 async def _agent() -> AsyncIterator[Finding]:
     """Send the agent a message without content: it is not answered, but its key is looked at, or it is not."""
     host = urlsplit(conf.agent_url).netloc.rpartition("@")[2]
-    async with httpx.AsyncClient(base_url=conf.agent_url, timeout=LIMIT_SECONDS, trust_env=False) as http:
+    transport = UpstreamTransport(HANDSHAKE_SECONDS)
+    async with httpx.AsyncClient(transport=transport, base_url=conf.agent_url, trust_env=False) as http:
         began_at = time.monotonic()
         try:
             status = await _status(http, conf.internal_api_keys[0])
-        except httpx.HTTPError as exc:
-            words = f"nobody answers at {host} ({type(exc).__name__})"
-            yield Finding(Level.PROBLEM, "agent", words, f"Is it running? Is {PREFIX}AGENT_URL right, seen from here?")
+        except (httpx.HTTPError, TimeoutError) as exc:
+            yield _judge_failure(exc, host)
             return
         milliseconds = (time.monotonic() - began_at) * 1000
         yield _judge_status(status, host, milliseconds)
@@ -114,8 +116,21 @@ async def _agent() -> AsyncIterator[Finding]:
 async def _status(http: httpx.AsyncClient, key: str) -> int:
     """Give the status of its answer; what else it says is not read."""
     headers = {"X-Internal-Auth": key, "Accept": "text/event-stream", "Content-Type": "application/json"}
-    async with http.stream("POST", MESSAGE_PATH, headers=headers, content=b"{}") as response:
+    async with (
+        asyncio.timeout(LIMIT_SECONDS),
+        http.stream("POST", MESSAGE_PATH, headers=headers, content=b"{}") as response,
+    ):
         return response.status_code
+
+
+def _judge_failure(exc: Exception, host: str) -> Finding:
+    if not isinstance(exc, TlsFailed):
+        words = f"nobody answers at {host} ({type(exc).__name__})"
+        return Finding(Level.PROBLEM, "agent", words, f"Is it running? Is {PREFIX}AGENT_URL right, seen from here?")
+    advice = "The system's authorities are trusted, or those in the file that SSL_CERT_FILE names."
+    if str(exc) in (NO_TLS, NO_HANDSHAKE):
+        advice = f"Write http:// in {PREFIX}AGENT_URL, or let the agent speak TLS."
+    return Finding(Level.PROBLEM, "agent", f"{host} is there, but {exc}", advice)
 
 
 def _judge_status(status: int, host: str, milliseconds: float) -> Finding:

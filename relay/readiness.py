@@ -10,20 +10,21 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 
 from relay import metrics
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
+from relay.upstream import TlsFailed, UpstreamTransport
 
 logger = logging.getLogger(__name__)
 
 CACHE_SECONDS: Final = 1.0
 LIMIT_SECONDS: Final = 0.9  # a Kubernetes probe waits for one second
-_PORTS: Final = {"http": 80, "https": 443}
+HANDSHAKE_SECONDS: Final = 0.6  # of a TLS connection to the agent
 _TROUBLES: Final = {
     "store": "No new message or session can be stored.",
     "announcements": "What is announced through the store does not arrive here.",
@@ -42,10 +43,11 @@ class Readiness:
     """The checks of one process."""
 
     def __init__(self, layer: SessionLayer) -> None:
+        self._transport = UpstreamTransport(HANDSHAKE_SECONDS)
         self._probes: dict[str, Callable[[], Awaitable[None]]] = {
             "store": layer.check,
             "announcements": layer.check_announcements,
-            "agent": reach_agent,
+            "agent": self._reach_agent,
         }
         self._checks: dict[str, Check] = {}
         self._checked_at = float("-inf")
@@ -64,6 +66,9 @@ class Readiness:
         if self._checking is not None:
             self._checking.cancel()
             await asyncio.gather(self._checking, return_exceptions=True)
+
+    async def _reach_agent(self) -> None:
+        await self._transport.reach(httpx.URL(conf.agent_url))
 
     async def _check(self) -> None:
         try:
@@ -88,17 +93,6 @@ class Readiness:
                 )
 
 
-async def reach_agent() -> None:
-    """Open a connection to the agent, and close it.
-
-    Raises:
-        OSError: it takes none.
-    """
-    url = urlsplit(conf.agent_url)
-    _, writer = await asyncio.open_connection(url.hostname, url.port or _PORTS[url.scheme])
-    writer.close()
-
-
 async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
     began_at = time.monotonic()
     try:
@@ -106,6 +100,10 @@ async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
             await probe()
     except StoreUnavailable as exc:
         return Check(ok=False, detail=_detail(_TROUBLES[name], exc.reason))
+    except TlsFailed as exc:
+        return Check(ok=False, detail=f"The agent is there, but {exc}.")
+    except httpx.ConnectError as exc:
+        return Check(ok=False, detail=f"{_TROUBLES[name]} ({type(exc.__cause__).__name__})")
     except (TimeoutError, OSError) as exc:
         return Check(ok=False, detail=f"{_TROUBLES[name]} ({type(exc).__name__})")
     except Exception:

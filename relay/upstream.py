@@ -19,6 +19,9 @@ import httpx
 from relay.http_body import Body, BodyBroken, body_of
 
 READ: Final = "relay.read"  # a response's extension: `read` of its body
+ALIVE: Final = "relay.alive"  # a request's extension: called for each interim response, such as 102 Processing
+HANDSHAKE_SECONDS: Final = 10.0  # a server without TLS may wait for ever for a line that it understands
+MAX_INTERIM_RESPONSES: Final = 1_000  # each costs 50 µs, and an answer that has only those is none
 MAX_WAITING_BYTES: Final = 64 * 1024  # of a body, that nobody has read yet; more is left to the kernel
 PORTS: Final = {"http": 80, "https": 443}
 
@@ -26,11 +29,37 @@ Take = Callable[[bytes], bool]
 
 _HTTP: Final = b"HTTP/1."  # RFC 9112 §2.3: how every response begins
 
+# What OpenSSL says of a certificate, and of a server that answers a TLS handshake with something else.
+_CERTIFICATE_CAUSES: Final = {
+    9: "its certificate is not valid yet",
+    10: "its certificate has expired",
+    18: "its certificate is signed by itself, which is not trusted here",
+    19: "its certificate is signed by an authority that is not trusted here",
+    20: "its certificate is signed by an authority that is not trusted here",
+    21: "its certificate is signed by an authority that is not trusted here",
+    23: "its certificate was revoked",
+    62: "its certificate is for another host",
+    64: "its certificate is for another host",
+}
+_PLAIN_REASONS: Final = frozenset(
+    ["WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"]
+)
+NO_TLS: Final = "it answers without TLS"
+NO_HANDSHAKE: Final = "it does not answer a TLS handshake, so it may not speak TLS"
+
+
+class TlsFailed(httpx.ConnectError):
+    """The server is there, but no TLS connection to it can be trusted. Its text is the cause, without any address."""
+
 
 class UpstreamTransport(httpx.AsyncBaseTransport):
-    """Sends each request over a connection of its own. Has no time limits: the caller's task is cancelled instead."""
+    """Sends each request over a connection of its own.
 
-    def __init__(self) -> None:
+    Has no time limit but that of a TLS handshake, which tells why there is none; else the caller's task is cancelled.
+    """
+
+    def __init__(self, handshake_seconds: float = HANDSHAKE_SECONDS) -> None:
+        self._handshake_seconds = handshake_seconds
         self._tls: ssl.SSLContext | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -52,13 +81,29 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             head.status_code, headers=head.headers.raw_items(), stream=exchange, extensions={READ: exchange.read}
         )
 
+    async def reach(self, url: httpx.URL) -> None:
+        """Open a connection, over TLS where the address says so, and close it.
+
+        Raises:
+            httpx.ConnectError: there is none.
+        """
+        (await self._connect(url)).leave()
+
     async def _connect(self, url: httpx.URL) -> _Exchange:
-        port = url.port or PORTS[url.scheme]
+        port, is_tls = url.port or PORTS[url.scheme], url.scheme == "https"
         try:
             _, exchange = await asyncio.get_running_loop().create_connection(
-                _Exchange, url.host, port, ssl=self._tls_context() if url.scheme == "https" else None
+                _Exchange,
+                url.host,
+                port,
+                ssl=self._tls_context() if is_tls else None,
+                ssl_handshake_timeout=self._handshake_seconds if is_tls else None,
             )
+        except ssl.SSLError as exc:
+            raise TlsFailed(_tls_cause(exc)) from exc
         except OSError as exc:
+            if is_tls and isinstance(exc, ConnectionAbortedError):  # the event loop's word for a handshake that lasts
+                raise TlsFailed(NO_HANDSHAKE) from exc
             raise httpx.ConnectError(str(exc)) from exc
         return exchange
 
@@ -66,6 +111,15 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         if self._tls is None:
             self._tls = ssl.create_default_context()
         return self._tls
+
+
+def _tls_cause(exc: ssl.SSLError) -> str:
+    """Say why a TLS handshake failed, in words that go on after "the agent is there, but"."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return _CERTIFICATE_CAUSES.get(exc.verify_code, f"its certificate is not accepted (OpenSSL: {exc.verify_code})")
+    if exc.reason in _PLAIN_REASONS:
+        return NO_TLS
+    return f"the TLS handshake fails (OpenSSL: {exc.reason})"
 
 
 class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
@@ -82,11 +136,14 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         self._is_paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._take: Take | None = None  # of the read that waits
+        self._alive: Callable[[], None] | None = None
+        self._interim_responses = 0
 
     # What the caller does.
 
     def send(self, request: httpx.Request, content: bytes) -> None:
         """Send the request."""
+        self._alive = request.extensions.get(ALIVE)
         head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
         events = (head, h11.Data(content), h11.EndOfMessage())
         self._transport.write(b"".join(self._http.send(event) or b"" for event in events))
@@ -129,6 +186,10 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while data := await self.read(MAX_WAITING_BYTES):
             yield data
+
+    def leave(self) -> None:
+        """Take leave of a server that was asked nothing: with TLS' own goodbye, if it is there."""
+        self._transport.close()
 
     async def aclose(self) -> None:
         """Hang up, whatever is still to come."""
@@ -192,12 +253,20 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         self._http.receive_data(data)
         event = self._http.next_event()
         while isinstance(event, h11.InformationalResponse):
+            self._take_interim_response()
             event = self._http.next_event()
         if not isinstance(event, h11.Response):
             return None, b""
         self._head = event
         self._body = body_of(event.status_code, event.headers)
         return self._body, self._http.trailing_data[0]
+
+    def _take_interim_response(self) -> None:
+        self._interim_responses += 1
+        if self._interim_responses > MAX_INTERIM_RESPONSES:
+            raise h11.RemoteProtocolError("too many interim responses")
+        if self._alive is not None:
+            self._alive()
 
     def _fail(self, failure: httpx.TransportError) -> None:
         self._failure = self._failure or failure

@@ -9,6 +9,7 @@ import pytest
 from relay import lifecycle, readiness
 from relay.exceptions import StoreUnavailable
 from tests import scraping
+from tests.certificates import certificate
 from tests.clients import LIMIT_SECONDS
 from tests.scripted_agent import Stall, Token
 
@@ -41,10 +42,22 @@ async def test_all_is_well(http):
 async def test_an_agent_that_takes_no_connection_and_then_does(http, agent, configure):
     configure(AGENT_URL="http://127.0.0.1:9")
     assert await ready(http) == (503, "unready", {**GREEN, "agent": False})
+    checks = (await http.request("GET", "/ready", key=None)).json()["checks"]
+    assert checks["agent"]["detail"] == "The agent takes no connections. (ConnectionRefusedError)"
     assert scraping.here()['gateway_ready{check="agent"}'] == 0
     configure(AGENT_URL=agent.url)
     await becomes(http, (200, "ready", GREEN))
     assert scraping.here()['gateway_ready{check="agent"}'] == 1
+
+
+async def test_an_agent_with_a_certificate_that_is_not_trusted(http, configure, tmp_path):
+    tls = certificate(tmp_path / "shown.pem")
+    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=tls) as agent:
+        configure(AGENT_URL=f"https://localhost:{agent.sockets[0].getsockname()[1]}")
+        answer = await http.request("GET", "/ready", key=None)
+    check = answer.json()["checks"]["agent"]
+    assert check["detail"] == "The agent is there, but its certificate is signed by itself, which is not trusted here."
+    assert not check["ok"]
 
 
 @pytest.mark.parametrize("name", ["store", "announcements"])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import processes, scraping
+from tests.certificates import certificate
 from tests.clients import LIMIT_SECONDS, V1, SocketClient, text_of
 from tests.scripted_agent import ScriptedAgent
 
@@ -147,7 +148,14 @@ async def test_agent_is_given_up_for_its_silence_and_not_for_a_long_answer(impat
             await browser.say("script:tokens 8 delay=0.5")
             assert await browser.answer() == "".join(f"{number} " for number in range(8))
 
-    await asyncio.gather(answer_slowly(), *(fall_silent(*row) for row in SILENCES.items()))
+    async def answer_after_interim_responses():
+        async with SocketClient(f"{impatient.ws_url}/ws/e-interim/") as browser:
+            await browser.say("script:interim 8 delay=0.5")
+            assert await browser.answer() == "a "
+
+    await asyncio.gather(
+        answer_slowly(), answer_after_interim_responses(), *(fall_silent(*row) for row in SILENCES.items())
+    )
 
 
 async def test_broken_chunk_size_ends_the_turn_at_the_latest_by_silence(v1):
@@ -240,3 +248,18 @@ async def test_refused_connection_is_tried_again_until_the_agent_is_back(server)
                     await asyncio.sleep(0.01)
             async with ScriptedAgent(port):
                 assert text_of(await browser.turn()) == "again"
+
+
+async def test_certificate_that_is_not_trusted_is_told_apart_and_not_tried_again(server, tmp_path):
+    tls = certificate(tmp_path / "shown.pem")
+    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=tls) as agent:
+        with processes.gateway(server, f"https://localhost:{agent.sockets[0].getsockname()[1]}") as gateway:
+            async with SocketClient(f"{gateway.ws_url}/ws/s/", [V1]) as browser:
+                await browser.say("hello")
+                error = (await browser.turn())[-1]
+            counted = scraping.scrape(gateway.http_url)
+            log = gateway.output()
+    assert error["code"] == "upstream_unavailable"
+    assert "certificate" not in error["content"]
+    assert counted['gateway_upstream_requests_total{status="tls"}'] == 1
+    assert log.count("the agent is there, but its certificate is signed by itself, which is not trusted here") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from channels.layers import channel_layers
 
 from relay.doctor import Level, examine
 from tests import processes
+from tests.certificates import certificate
 from tests.faults.valkey import Valkey
 from tests.processes import KEY, ROOT
 
@@ -89,6 +91,22 @@ async def test_an_agent_that_takes_any_key(look, scripted_agent):
 async def test_an_agent_that_is_elsewhere(look, demo_agent):
     finding = (await look(AGENT_URL=f"{demo_agent.http_url}/nowhere"))["agent"]
     assert (finding.level, finding.words) == (Level.PROBLEM, "has no /agent/message/stream (404)")
+
+
+async def test_an_agent_with_a_certificate_that_is_not_trusted(look, tmp_path):
+    tls = certificate(tmp_path / "shown.pem")
+    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=tls) as agent:
+        address = f"localhost:{agent.sockets[0].getsockname()[1]}"
+        finding = (await look(AGENT_URL=f"https://{address}"))["agent"]
+    words = f"{address} is there, but its certificate is signed by itself, which is not trusted here"
+    assert (finding.level, finding.words) == (Level.PROBLEM, words)
+    assert "SSL_CERT_FILE" in finding.advice
+
+
+async def test_an_agent_without_tls_behind_https(look, demo_agent):
+    finding = (await look(AGENT_URL=demo_agent.http_url.replace("http:", "https:")))["agent"]
+    assert finding.words.endswith("so it may not speak TLS")  # it waits for the end of what is no request
+    assert "http://" in finding.advice
 
 
 async def test_a_store_that_does_not_answer(look):

@@ -90,6 +90,13 @@ def _tokens(words: list[str], options: Options) -> Iterator[Step]:
     yield Final(options.get("finish"))
 
 
+def _interim(words: list[str], options: Options) -> Iterator[Step]:
+    """``interim <n> delay=<seconds>``: n times 102 Processing, and then the answer."""
+    yield from _paced(options, (Raw(b"HTTP/1.1 102 Processing\r\n\r\n") for _ in range(int(words[0]))))
+    yield Token("a ")
+    yield Final()
+
+
 def _burst(words: list[str], options: Options) -> Iterator[Step]:
     """``burst <n>``: ``0 `` ``1 `` …, all of them at once."""
     yield Send(b"".join(event_bytes(token_value(f"{number} ")) for number in range(int(words[0]))))
@@ -248,6 +255,7 @@ FIXED: dict[str, list[Step]] = {
 SCRIPTS: dict[str, Made] = {
     **{name: (lambda words, options, steps=steps: steps) for name, steps in FIXED.items()},
     "tokens": _tokens,
+    "interim": _interim,
     "burst": _burst,
     "distinct": _distinct,
     "stamps": _stamps,

@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import socket
 import ssl
-from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+import uvloop
 
-from relay.upstream import READ, UpstreamTransport
+from relay.upstream import ALIVE, MAX_INTERIM_RESPONSES, NO_HANDSHAKE, NO_TLS, READ, TlsFailed, UpstreamTransport
+from tests.certificates import certificate
 
 LIMIT_SECONDS = 20
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-
-
-def certificate(path: Path) -> ssl.SSLContext:
-    """Write a certificate for ``localhost`` that vouches for itself, and give what a server needs to show it."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=localhost")
-    now = datetime.datetime.now(datetime.UTC)
-    alternative = x509.SubjectAlternativeName([x509.DNSName("localhost")])
-    unsigned = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    unsigned = unsigned.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    signed = unsigned.add_extension(alternative, critical=False).sign(key, hashes.SHA256())
-    encoding = serialization.Encoding.PEM
-    shown = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(signed.public_bytes(encoding) + shown)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
 
 
 @contextlib.asynccontextmanager
@@ -61,9 +42,10 @@ async def answering(*parts: bytes, hangs_up: bool = True, tls: ssl.SSLContext | 
         yield f"{address}:{server.sockets[0].getsockname()[1]}/path?query=1", asked, finished
 
 
-async def body_at(url: str) -> bytes:
+async def body_at(url: str, **extensions) -> bytes:
     async with httpx.AsyncClient(transport=UpstreamTransport(), timeout=LIMIT_SECONDS) as client:
-        response = await client.post(url, content=b"body", headers={"Connection": "close"})
+        headers = {"Connection": "close"}
+        response = await client.post(url, content=b"body", headers=headers, extensions=extensions)
         return response.content
 
 
@@ -166,3 +148,98 @@ async def test_agent_behind_https_is_asked_if_its_certificate_is_trusted(tmp_pat
             await body_at(url.replace("localhost", "127.0.0.1"))
         assert asked == b""
         assert await body_at(url) == b"abc"
+
+
+TLS_CAUSES = {
+    "expired": ({"days": (-2, -1)}, True, "has expired"),
+    "not yet valid": ({"days": (1, 2)}, True, "is not valid yet"),
+    "another host": ({"name": "other.example"}, True, "is for another host"),
+    "unknown authority": ({}, False, "is not trusted here"),
+}
+
+
+@pytest.mark.parametrize(("made", "is_trusted", "words"), TLS_CAUSES.values(), ids=TLS_CAUSES)
+async def test_certificate_that_will_not_do_is_named(tmp_path, monkeypatch, made, is_trusted, words):
+    tls = certificate(tmp_path / "shown.pem", **made)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "shown.pem"))
+    async with answering(tls=tls) as (url, asked, _):
+        with pytest.raises(TlsFailed, match=words) as caught:
+            await body_at(url)
+        with pytest.raises(TlsFailed, match=words):
+            await UpstreamTransport().reach(httpx.URL(url))
+    assert asked == b""
+    assert "localhost" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", NO_TLS),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "the TLS handshake fails (OpenSSL: "),
+    ],
+    ids=["plain", "alert"],
+)
+async def test_server_that_refuses_a_handshake_is_named(said, words):
+    async def refuse(reader, writer):
+        await reader.read(65_536)
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(TlsFailed) as caught:
+            await body_at(f"https://localhost:{port}/path")
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_server_that_does_not_answer_a_handshake_is_named(new_loop):
+    async def reach():
+        left = asyncio.Event()
+
+        async def listen(reader, writer):
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+            left.set()
+
+        async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            try:
+                await UpstreamTransport(handshake_seconds=0.2).reach(httpx.URL(f"https://localhost:{port}"))
+            finally:
+                await left.wait()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner, pytest.raises(TlsFailed) as caught:
+        runner.run(asyncio.wait_for(reach(), LIMIT_SECONDS))
+    assert str(caught.value) == NO_HANDSHAKE
+
+
+async def test_refused_connection_is_no_failure_of_tls():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        with pytest.raises(httpx.ConnectError) as caught:
+            await body_at(f"https://localhost:{taken.getsockname()[1]}/path")
+    assert not isinstance(caught.value, TlsFailed)
+
+
+PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+async def test_interim_responses_are_signs_of_life():
+    parts = (PROCESSING, PROCESSING[:9], PROCESSING[9:] + HINTS + HEAD + b"Content-Length: 3\r\n\r\nabc")
+    heard = []
+    async with answering(*parts) as (url, _, _):
+        assert await body_at(url, **{ALIVE: lambda: heard.append(1)}) == b"abc"
+    assert len(heard) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(MAX_INTERIM_RESPONSES, httpx.ReadError), (10_000, httpx.RemoteProtocolError)]
+)
+async def test_interim_responses_are_bounded(number, error):
+    async with answering(PROCESSING * number) as (url, _, _), asyncio.timeout(LIMIT_SECONDS):
+        with pytest.raises(error):
+            await body_at(url)
