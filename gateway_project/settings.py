@@ -69,6 +69,8 @@ CORS_ALLOW_CREDENTIALS = bool(_conf.allowed_origins) and _conf.ws_auth == "sessi
 CORS_ALLOW_HEADERS = (*default_headers, "x-internal-auth", "idempotency-key", "last-event-id", "cache-control")
 CORS_EXPOSE_HEADERS = ("retry-after",)
 
+SESSION_ENGINE = "relay.django_sessions"
+
 # Cookies over TLS only, and browsers come back over TLS only. A redirect is the proxy's business, and whether the
 # domain's other hosts have TLS is not ours to promise: Django's checks for these stay silent.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _conf.https

@@ -16,6 +16,7 @@ import msgspec
 import pydantic
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver
@@ -311,6 +312,12 @@ def _sentences(errors: Iterable[Mapping[str, Any]]) -> str:
             f"{name} is missing." if is_missing else f"{name} must be {schemas.EXPECTED.get(name, 'a text')}."
         )
     return " ".join(problems)
+
+
+@api.exception_handler(SuspiciousOperation)
+def _on_odd_request(request: HttpRequest, exc: SuspiciousOperation) -> HttpResponse:
+    logger.info("a request is refused: %s", type(exc).__name__)
+    return refusal(ParameterInvalid("it has more fields or other characters than it may have."))
 
 
 @api.exception_handler(Http404)

@@ -50,10 +50,15 @@ def logging_settings(level: str, *, is_terminal: bool) -> dict[str, Any]:
     """
     return {
         "version": 1,
-        "filters": {"news": {"()": "django.utils.log.CallbackFilter", "callback": _is_news}},
+        "filters": {
+            "news": {"()": "django.utils.log.CallbackFilter", "callback": _is_news},
+            "one_line": {"()": "django.utils.log.CallbackFilter", "callback": _in_one_line},
+        },
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": "relay.logs.formatter", "is_terminal": is_terminal}},
-        "handlers": {"stderr": {"class": "relay.log_handler.PatientHandler", "formatter": "line"}},
+        "handlers": {
+            "stderr": {"class": "relay.log_handler.PatientHandler", "formatter": "line", "filters": ["one_line"]}
+        },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             "relay": {"level": level},
@@ -67,6 +72,15 @@ def logging_settings(level: str, *, is_terminal: bool) -> dict[str, Any]:
 def _is_news(record: logging.LogRecord) -> bool:
     """Is a line of Django's about an answer worth its place? 503 is said on purpose, each second to who asks /ready."""
     return getattr(record, "status_code", None) != HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Make a warning without a traceback of a line about a refused request: the client is to blame, not the code."""
+    status = getattr(record, "status_code", None)
+    if isinstance(status, int) and HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = min((record.levelno, record.levelname), (logging.WARNING, "WARNING"))
+    return True
 
 
 def formatter(*, is_terminal: bool) -> logging.Formatter:

@@ -87,6 +87,13 @@ async def test_wrong_length_header_is_refused(http):
     assert answer.json()["code"] == "bad_request"
 
 
+async def test_too_many_parameters_are_a_bad_request(http, caplog):
+    for path in (f"{API}/s/events", f"{API}/s/frames", API):
+        answer = await http.get(f"{path}?{'a&' * 1_001}")
+        assert (answer.status, answer.json()["code"]) == (400, "bad_request")
+    assert "Traceback" not in caplog.text
+
+
 async def test_half_an_emoji_passes(http, v1, agent):
     async with v1() as browser:
         await http.post(f"{API}/s/messages", rb'{"content":"\ud83d"}')

@@ -110,6 +110,19 @@ def test_a_refusal_on_purpose_is_no_error_of_a_request(status, is_said):
     assert settings["filters"]["news"]["callback"](record) is is_said
 
 
+@pytest.mark.parametrize(
+    ("status", "level", "has_trace"), [(400, "WARNING", False), (500, "ERROR", True), (None, "ERROR", True)]
+)
+def test_a_refused_request_is_one_line(status, level, has_trace):
+    """What a client sends causes no traceback, and calls nobody."""
+    settings = logs.logging_settings("DEBUG", is_terminal=False)
+    assert settings["handlers"]["stderr"]["filters"] == ["one_line"]
+    fields = {"levelno": logging.ERROR, "levelname": "ERROR", "exc_info": (ValueError, ValueError(), None)}
+    record = logging.makeLogRecord(fields if status is None else {**fields, "status_code": status})
+    assert settings["filters"]["one_line"]["callback"](record) is True
+    assert (record.levelname, record.exc_info is not None) == (level, has_trace)
+
+
 def test_levels_are_those_of_the_setting_for_the_gateway_alone():
     settings = logs.logging_settings("DEBUG", is_terminal=sys.stderr.isatty())
     assert settings["loggers"]["relay"]["level"] == "DEBUG"
