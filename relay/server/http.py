@@ -21,6 +21,7 @@ from relay.server.request_head import (
     RequestHead,
     RequestRefused,
     WebSocketRequest,
+    has_token,
     read_head,
     read_websocket_request,
 )
@@ -82,6 +83,14 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         if not self.is_refused:
             self._set_deadline(limits.BODY_SECONDS)
             super().allHeadersReceived()
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: N802 - Twisted's name
+        """Is another request to come? (Twisted takes ``close, x`` for one word, and looks at one header only.)"""
+        values = request.requestHeaders.getRawHeaders(b"Connection", [])
+        if has_token([(b"connection", value) for value in values], b"connection", b"close"):
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return bool(super().checkPersistence(request, version))
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         if not self.is_refused:

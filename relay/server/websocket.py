@@ -176,8 +176,8 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             if b"\r" in name + value or b"\n" in name + value:
                 raise ValueError(f"the header {name!r} has a line end in it")
             shown.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-        self._is_answered = True
         self.succeedHandshake((subprotocol, shown))
+        self._is_answered = True
 
     def _send_message(self, message: Message) -> None:
         if self.state == self.STATE_CONNECTING:

@@ -99,6 +99,12 @@ async def test_what_is_refused_is_refused_once_in_one_line(service, sent, status
     assert "Traceback" not in service.output().removeprefix(said_before)
 
 
+@pytest.mark.parametrize("connection", ["close, te", "te,CLOSE", "te\r\nConnection: close", "\tclose\t"])
+async def test_close_in_a_list_ends_the_connection(service, connection):
+    head = f"GET /scope HTTP/1.1\r\nHost: test\r\nConnection: {connection}\r\n\r\n"
+    assert (await exchange(service, head.encode() + NEXT)).count(b"HTTP/1.1 200 OK") == 1
+
+
 async def test_head_at_its_limits_is_read(service):
     head = b"GET /scope HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
     assert b"200 OK" in await exchange(service, head + b"X: y\r\n" * 498 + b"\r\n")
