@@ -61,7 +61,7 @@ def read_handshake(scope: Mapping[str, Any], session_id: str, *, has_cursor: boo
 
 
 def limited_network(handshake: Handshake) -> str:
-    """Give what a client's limits count by; empty for a service, which is trusted, and where it is not known."""
+    """Give what a client's limits count by; empty for a service, which is trusted and has no such limits."""
     return "" if shows_internal_key(handshake.headers) else client_network(handshake.address)
 
 

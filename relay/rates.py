@@ -14,12 +14,15 @@ from relay.layers.values import Rate
 LOGINS_OF_ADDRESS: Final = Rate(10, 300)  # a person who mistypes has enough; a list of passwords takes years
 LOGINS_OF_NAME: Final = Rate(30, 3_600)  # from however many addresses; it also locks out, so it is wider
 
+UNKNOWN_NETWORK: Final = "unknown"
+
 
 async def take_message(limits: Limits, session_id: str, network: str = "") -> None:
     """Count a message that is to start a turn.
 
     Args:
-        network: of the client, as ``auth.limited_network`` gives it; empty: only the session's messages count.
+        network: of the client, as ``auth.limited_network`` gives it; empty: a service, whose
+            messages count for the session only.
 
     Raises:
         RateLimited: there were too many; it says when the next may come.
@@ -50,7 +53,12 @@ async def _take(limits: Limits, what: str, key: str, rate: Rate) -> None:
 
 
 def client_network(address: str) -> str:
-    """Give what one client may be: its address, or of IPv6 the /64 that it may choose its addresses from."""
+    """Give what one client may be: its address, or of IPv6 the /64 that it may choose its addresses from.
+
+    Clients whose address is not known (on a Unix socket, without trusted proxies) are one together: never no client.
+    """
+    if not address:
+        return UNKNOWN_NETWORK
     try:
         parsed = ip_address(address)
     except ValueError:

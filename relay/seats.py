@@ -30,7 +30,7 @@ class Seats:
         """Take one more seat for a client; ``leave`` gives it back.
 
         Args:
-            network: as ``auth.limited_network`` gives it; empty: a client that is not limited.
+            network: as ``auth.limited_network`` gives it; empty: a service, which is not limited.
 
         Raises:
             ConnectsTooOften: it has opened as many lately as it may.

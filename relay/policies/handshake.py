@@ -25,7 +25,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
         headers: as they came: lower-case names, every header of a kind.
         query: the parameters of the address; the last of a kind.
         subprotocols: what a socket offers; empty for server-sent events.
-        address: the client's, as far as the proxies that are trusted tell; empty if it is not known.
+        address: the client's, as far as the proxies that are trusted tell; empty if it is not known (a Unix socket).
         is_socket: a WebSocket, or server-sent events?
         has_cursor: does the client say that it comes back to where it was? Anybody can say so.
         cursor_epoch: the epoch of that cursor, as the client names it; empty if it names none.

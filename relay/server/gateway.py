@@ -32,6 +32,11 @@ class GatewayServer(HardenedServer):
     def on_listening(self, addresses: list[str]) -> None:
         """Say where; ``relay.lifecycle`` has said the rest."""
         logger.info("listening on %s", ", ".join(addresses))
+        if not self.trusted_proxies and not all(address.startswith("http://") for address in addresses):
+            logger.warning(
+                "clients on a Unix socket have no address, so limits of addresses and of logins count them all as one; "
+                "set GATEWAY__TRUSTED_PROXIES=1 if a proxy before it writes X-Forwarded-For"
+            )
 
     async def on_drain(self, hurry: asyncio.Event) -> None:
         """Finish turns and send clients away; see ``relay.drain``."""

@@ -92,6 +92,19 @@ async def test_a_service_with_the_key_speaks_for_many_and_has_no_limit_of_addres
         assert (await two.frame())["type"] == "welcome"
 
 
+async def test_clients_whose_address_is_not_known_are_limited_as_one(application, configure):
+    """As on a Unix socket without trusted proxies: the server tells no address."""
+    configure(ADDRESS_RATE_LIMIT="1", ADDRESS_MAX_SOCKETS="2")
+
+    def unknown(session_id: str) -> CommunicatorClient:
+        return CommunicatorClient(application, f"/ws/{session_id}/", [V1])
+
+    async with unknown("s") as one, unknown("t") as two, unknown("u") as three:
+        assert await say(one, 1) == ["accepted"]
+        assert await say(two, 1) == ["rate_limited"]
+        assert (await three.frame())["code"] == "rate_limited"
+
+
 async def test_zero_is_no_limit(client, configure):
     configure(RATE_LIMIT="0", MAX_QUEUE="1000")
     async with client() as browser:
@@ -250,7 +263,7 @@ async def test_nesting_is_limited(client, configure, depth, outcome):
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("", ""),
+        ("", "unknown"),
         ("a name", "a name"),
     ],
 )

@@ -72,6 +72,8 @@ async def test_socket_of_any_family_is_served_and_left_as_it_was(family, tmp_pat
                 assert json.loads(await ask(listener))["version"] == "by-socket"
                 assert gateway.stop() == 0
                 assert "Traceback" not in gateway.output()
+                is_warned = "clients on a Unix socket have no address" in gateway.output()
+                assert is_warned == (family is socket.AF_UNIX)
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
