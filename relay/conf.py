@@ -74,9 +74,10 @@ class Setting(Generic[T]):
     def __get__(self, conf: Conf | None, owner: type[Any]) -> Self | T:
         if conf is None:
             return self
-        if self.file_name in conf.texts:  # `read_texts` left it, so the setting must not be the default
+        texts = conf.texts
+        if self.file_name in texts:  # `read_texts` left it, so the setting must not be the default
             raise SettingInvalid(self.file_name, f"a file of text, not an empty one, and {self.name} must not be set")
-        text = conf.texts.get(self.name)
+        text = texts.get(self.name)
         if text is None or (self._may_be_unset and not text.strip()):
             text = self.default
         with contextlib.suppress(ValueError):
