@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 from django.db.backends.utils import CursorWrapper
+
+logger = logging.getLogger(__name__)
 
 WAIT_SECONDS: Final = 600  # for the others; a migration of many transcripts takes minutes
 LOOK_SECONDS: Final = 0.1
@@ -95,6 +98,8 @@ def _has_locked(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as exc:  # a file system without locks: migrating without one is what Django does
+        logger.warning("the folder of the database cannot be locked (%s): run one migrate at a time", exc.strerror)
     return True
 
 

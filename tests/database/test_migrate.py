@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import signal
 import subprocess
@@ -101,3 +102,14 @@ def test_a_database_in_memory_has_no_lock(django_db_blocker):
             stack.enter_context(migration_lock.migration_lock(connections["default"], pytest.fail))
         call_command("migrate", verbosity=0)
         assert missing() == 0
+
+
+def test_a_file_system_without_locks_is_migrated_without_one(tmp_path, django_db_blocker, monkeypatch, caplog):
+    def refuse(descriptor, operation):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(migration_lock.fcntl, "flock", refuse)
+    with django_db_blocker.unblock(), default_database(f"sqlite:///{tmp_path}/db.sqlite3"):
+        call_command("migrate", verbosity=0)
+        assert missing() == 0
+    assert "cannot be locked (Operation not supported)" in caplog.text
