@@ -150,6 +150,10 @@ BUDGETS = (
         ),
         ("memory peak of a resume storm against before it", "resume-storm", "memory_peak_ratio", 2.0, False),
     ),
+    *(
+        Budget("longest wait for a token beside 40 noisy strangers, ms", "noisy-strangers", system, "longest_ms", 250)
+        for system in ("memory-serve", "redis-serve")
+    ),
     *_each(  # the log is longer than a batch: two batches, and the read that finds no more
         ("redis-serve", "redis-uvicorn"),
         ("reads of the store a session in a resume storm", "resume-storm", "store_reads_per_session", 3, False),

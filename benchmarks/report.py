@@ -39,6 +39,8 @@ COLUMNS = {
     "p50_ms": Column("p50 ms", 2),
     "p99_ms": Column("p99 ms", 2),
     "p999_ms": Column("p99.9 ms", 2),
+    "longest_ms": Column("longest ms"),
+    "longest_ms_before": Column("longest without, ms"),
     "frames_per_second": Column("frames/s", 0),
     "server_busy": Column("server's core %", 0, 0.01),
     "load_busy": Column("load's core %", 0, 0.01),

@@ -43,6 +43,7 @@ class Window:
             "p50_ms": percentile(ordered, 0.5) / 1e6,
             "p99_ms": percentile(ordered, 0.99) / 1e6,
             "p999_ms": percentile(ordered, 0.999) / 1e6,
+            "longest_ms": percentile(ordered, 1.0) / 1e6,
             "frames_per_second": self.frames / self.server.at_seconds,
             "server_busy": self.server.busy,
             "load_busy": self.agent.busy + self.client.busy,
@@ -53,11 +54,12 @@ class Window:
 class Rig:
     """The system's processes, the agent behind it, and viewers in front of it."""
 
-    def __init__(self, servers: list[Process], agent: Process) -> None:
+    def __init__(self, servers: list[Process], agent: Process, load_core: int) -> None:
         self.tally = Tally()
         self.server_pids = [server.pid for server in servers]
         self._servers = servers
         self._agent = agent
+        self._load_core = load_core
         self._handshakes = asyncio.Semaphore(MAX_HANDSHAKES)
         self._sessions = 0
         self._prefix = secrets.token_hex(4)  # a store may remember those of another rig
@@ -98,6 +100,17 @@ class Rig:
         for viewer in viewers:
             viewer.transport.disconnect()
         await until(lambda: all(viewer.is_closed for viewer in viewers), LEAVE_SECONDS)
+
+    @contextmanager
+    def strangers(self, count: int) -> Iterator[None]:
+        """Have strangers who send without end; see ``benchmarks.strangers``."""
+        target = str(self._servers[-1].port)
+        arguments = ("-m", "benchmarks.strangers", "--target", target, "--count", str(count), "--port", "{port}")
+        process = Process.start(arguments, self._load_core, port=free_port())
+        try:
+            yield
+        finally:
+            process.stop()
 
     # Measuring.
 
@@ -146,7 +159,7 @@ async def rig(system: System, cores: Cores, redis_url: str | None) -> AsyncGener
         servers = system.start(cores.server, agent_url=f"http://127.0.0.1:{agent.port}", redis_url=redis_url)
         processes += servers
         with settled_on(cores.load), no_garbage_collection():
-            yield Rig(servers, agent)
+            yield Rig(servers, agent, cores.load)
     finally:
         for process in processes:
             process.stop()

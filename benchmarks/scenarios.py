@@ -51,6 +51,8 @@ class Scale:
     crowd_sessions: tuple[int, int] = (10, 5_000)
     visitors_per_second: int = 10
     visitor_tokens: int = 200
+    strangers: int = 40
+    disturbed_sessions: int = 10
 
 
 FULL = Scale()
@@ -74,6 +76,8 @@ SMOKE = Scale(
     crowd_sockets=(2, 4),
     crowd_sessions=(2, 4),
     visitor_tokens=5,
+    strangers=2,
+    disturbed_sessions=2,
 )
 
 
@@ -192,6 +196,14 @@ async def mixed(rig: Rig, scale: Scale) -> Figures:
         await asyncio.gather(visiting, return_exceptions=True)
 
 
+async def noisy_strangers(rig: Rig, scale: Scale) -> Figures:
+    """The paced load of few sessions, while strangers send pings and bodies in the smallest pieces, without end."""
+    alone = await _paced(rig, scale, scale.disturbed_sessions)
+    with rig.strangers(scale.strangers):
+        beside = await _paced(rig, scale, scale.disturbed_sessions)
+    return {**beside, "lost": alone["lost"] + beside["lost"], "longest_ms_before": alone["longest_ms"]}
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A scenario by name.
@@ -271,6 +283,12 @@ SCENARIOS = {
         Scenario("crowd-of-sockets", crowd_of_sockets, (*STREAM, *GROWTH, "lost"), beside=RELAYS),
         Scenario("crowd-of-sessions", crowd_of_sessions, (*STREAM, *GROWTH, "lost"), KEEPS_LOG, NOBODY),
         Scenario("mixed", mixed, (*STREAM, "lost"), beside=RELAYS),
+        Scenario(
+            "noisy-strangers",
+            noisy_strangers,
+            ("p50_ms", "p99_ms", "longest_ms", "longest_ms_before", "frames_per_second", "server_busy", "lost"),
+            beside=NOBODY,
+        ),
     )
 }
 

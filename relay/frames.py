@@ -49,6 +49,7 @@ class CloseCode(enum.IntEnum):
     TOO_SLOW = 4508
     # Don't.
     SESSION_DELETED = 1000
+    POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1: it sends what no client needs to
     INTERNAL = 1011
     UNAUTHORIZED = 4401
     FORBIDDEN = 4403

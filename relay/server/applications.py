@@ -13,6 +13,7 @@ from daphne.server import Server
 from relay.conf import TrustedProxies
 from relay.server.flow import Message
 from relay.server.http import HttpRequest
+from relay.server.reading import ReadScheduler
 from relay.server.websocket import ClientLeft, WebSocketConnection
 from relay.server.writing import EndOfTurn
 
@@ -32,6 +33,7 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
         super().__init__(*args, **options)
         self.connections: dict[Protocol, dict[str, Any]] = {}
         self.end_of_turn = EndOfTurn()
+        self.read_scheduler = ReadScheduler()
 
     def protocol_connected(self, protocol: Protocol) -> None:
         """Know a connection; told again, nothing changes."""

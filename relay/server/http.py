@@ -16,6 +16,7 @@ from twisted.web.http import HTTPChannel
 from relay.server import limits
 from relay.server.flow import Message, Outflow
 from relay.server.proxies import client_address, forwarded_scheme
+from relay.server.reading import ReadBuffer
 from relay.server.request_head import (
     Fields,
     RequestHead,
@@ -25,6 +26,7 @@ from relay.server.request_head import (
     read_head,
     read_websocket_request,
 )
+from relay.server.writing import Writing
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +43,16 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
     _deadline: Any = None  # Twisted's DelayedCall
     is_refused = False  # what still comes is not looked at
     _has_asked = False
+    slice_bytes = limits.HTTP_SLICE_BYTES
+    upgraded_to: Any = None  # a WebSocket's protocol
+    _dataBuffer: list[bytes]  # noqa: N815 - Twisted's: what follows the request in the same slice
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self._made_at = time.monotonic()
         self.factory.open_connections.add(self)
+        self.reading = ReadBuffer(self, self.factory.server.read_scheduler)
         super().connectionMade()
+        self._networkProducer = self.reading
 
     @property
     def is_awaited(self) -> bool:
@@ -57,11 +64,30 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
     # Twisted goes on with what it has read already, whatever was refused in its midst; here nothing does.
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self.reading.receive(data)
+
+    @property
+    def is_held(self) -> bool:
+        """Does what comes wait for the answer to the request before it, or for nothing more?"""
+        return bool(self._handlingRequest or self.transport.disconnecting)
+
+    def handle_slice(self, data: bytes) -> None:
+        """Handle some of what was received; what follows an upgrade is the new protocol's."""
         if self.is_refused:
             return
-        if self._deadline is None and not self._handlingRequest:
+        if self._deadline is None:
             self._set_deadline(limits.HEAD_SECONDS)
         super().dataReceived(data)
+        if self.upgraded_to is not None:
+            rest = b"".join(self._dataBuffer) + self.reading.take_over()
+            if rest:
+                self.upgraded_to.dataReceived(rest)
+
+    def requestDone(self, request: HttpRequest) -> None:  # noqa: N802 - Twisted's name
+        self.reading.put_back(b"".join(self._dataBuffer))  # else Twisted would handle all of it within this call
+        self._dataBuffer = []
+        super().requestDone(request)
+        self.reading.handle_soon()
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802 - Twisted's name
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
@@ -122,6 +148,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
         self._set_deadline(None)
         self.factory.open_connections.discard(self)
+        self.reading.take_over()
         super().connectionLost(reason)
 
     def refuse(self, status: int, headers: Fields = ()) -> None:
@@ -129,11 +156,14 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         if self.is_refused:
             return
         self.is_refused = True
+        self.reading.discard()
         self.clearLineBuffer()
         self.setTimeout(None)
         more = b"".join(b"%b: %b\r\n" % header for header in headers)
         answer = b"HTTP/1.1 %d %b\r\n%bContent-Length: 0\r\nConnection: close\r\n\r\n"
-        self.transport.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
+        writing = Writing(self.transport, self.factory.server.end_of_turn)
+        writing.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
+        writing.flush()  # at once: Twisted would drop it if the client has sent its end
         self._networkProducer.unregisterProducer()
         self.transport.loseWriteConnection()  # a close now would be a reset, and could overtake the answer
         self._set_deadline(limits.CLOSE_SECONDS)
@@ -228,6 +258,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             transport.protocol = socket
         socket.makeConnection(transport)
         self.channel.factory.open_connections.discard(self.channel)
+        self.channel.upgraded_to = socket
         socket.begin({**self._scope(head), "type": "websocket"}, request)
         self.server.protocol_disconnected(self)
         self.channel._networkProducer.resumeProducing()

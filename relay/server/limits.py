@@ -8,7 +8,7 @@ from typing import Final
 STALLED_SECONDS: Final = 45.0  # not one byte taken for so long; above the consumer's own limit, which says it better
 PING_SECONDS: Final = 20.0  # proxies drop a connection that is silent for 60 s
 PONG_SECONDS: Final = 30.0  # a phone in a tunnel is back by then
-MESSAGE_SECONDS: Final = 60.0  # added to PONG_SECONDS while a message is coming in: the pong is queued behind it
+MESSAGE_SECONDS: Final = 60.0  # for a whole message to come in; a pong behind it may come that much later
 
 # A consumer that is behind.
 MAX_WAITING_BYTES: Final = 65_536  # of one socket's messages; beyond it nothing more is read
@@ -19,6 +19,15 @@ HUNG_SECONDS: Final = 60.0  # a consumer that takes no message for so long, whil
 MIN_MESSAGE_LIMIT_BYTES: Final = 1_048_576  # the consumer refuses large messages in words; this limit ends the socket
 BODY_ROOM_BYTES: Final = 1_048_576  # of an HTTP request beyond MAX_MESSAGE_BYTES: the admin's forms
 MAX_REASON_BYTES: Final = 123  # RFC 6455 §5.5: a control frame has 125, two are the code
+
+# What a client may send that is no use to anybody.
+HTTP_SLICE_BYTES: Final = 512  # handled before the clock is looked at: at most 85 chunks of a body
+SOCKET_SLICE_BYTES: Final = 128  # at most 21 frames
+PAYLOAD_SLICE_BYTES: Final = 16_384  # within one frame, which is little work
+MAX_FRAGMENTS: Final = 4_096  # of one message: a mebibyte in pieces of 256 bytes
+MAX_CONTROL_FRAMES: Final = 256  # pings and pongs within WATCH_SECONDS; a client needs one in some seconds
+CLOSING_BYTES: Final = 4_096  # handled after our close frame, to find the client's
+DISCARD_BYTES: Final = 1_048_576  # read and dropped after that, or after a refusal
 
 # Times of a request: against clients that keep a connection busy by sending a byte now and then.
 HEAD_SECONDS: Final = 15.0

@@ -16,6 +16,7 @@ from relay.frames import CloseCode
 from relay.server import limits
 from relay.server.flow import Inbox, Message, Outflow
 from relay.server.proxies import client_address, forwarded_scheme
+from relay.server.reading import ReadBuffer
 from relay.server.request_head import WEBSOCKET_VERSION, WebSocketRequest
 from relay.server.writing import Writing, data_frame
 
@@ -47,7 +48,13 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         self._pinged_at: float | None = None
         self._last_ping_at = self._connected_at = time.monotonic()
         self._closing_at: float | None = None
-        self._is_message_begun = False
+        self._message: bytearray | None = None  # what has come of a message that is not whole
+        self._message_began_at = 0.0
+        self._fragments = 0
+        self._control_frames = 0  # since check_timeouts looked
+        self._closing_bytes = 0
+        self.reading = ReadBuffer(self, self.server.read_scheduler)
+        self.transport.resumeProducing()  # the HTTP connection's buffer may have stopped it
         super().connectionMade()
         self.transport.unregisterProducer()  # it was the HTTP connection
         self.transport.registerProducer(self.outflow, True)
@@ -72,18 +79,36 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def make_inbox(self) -> Inbox:
         """Make the queue of what the client says."""
-        return Inbox(pause=self.transport.pauseProducing, resume=self._read_on_soon)
+        return Inbox(pause=self.reading.pauseProducing, resume=self._read_on_soon)
 
     # What the client sends.
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self.reading.receive(data)
+        if self._closing_at is not None and not self.reading.is_discarding:
+            self._closing_bytes += len(data)
+            self._check_closing_bytes()
+
+    @property
+    def is_held(self) -> bool:
+        """Does what the client says wait: for the handshake's end, or for the consumer to catch up?"""
+        return self._is_handshake_pending() or self._is_behind()
+
+    @property
+    def slice_bytes(self) -> int:
+        """The rest of a large frame is as little work as a few small frames."""
+        if self.current_frame is None:
+            return limits.SOCKET_SLICE_BYTES
+        rest: int = self.current_frame.length - self.current_frame_masker.pointer()
+        return max(limits.SOCKET_SLICE_BYTES, min(rest, limits.PAYLOAD_SLICE_BYTES))
+
+    def handle_slice(self, data: bytes) -> None:
+        """Handle some of what was received."""
         self._dataReceived(data)  # past autobahn's debug line, which is formatted whether or not anybody reads it
 
     def consumeData(self) -> None:  # noqa: N802 - autobahn's name
-        """Handle what was read, up to where the consumer falls behind; nothing after a violation (RFC 6455 §7.1.7)."""
-        if self._is_handshake_pending():  # autobahn would read on for a second handshake, of any length
-            self.transport.pauseProducing()
-        elif self.state in (self.STATE_CONNECTING, self.STATE_CLOSED):
+        """Handle a slice, up to where the consumer falls behind; nothing after a violation (RFC 6455 §7.1.7)."""
+        if self.state in (self.STATE_CONNECTING, self.STATE_CLOSED):
             super().consumeData()
         elif self.failedByMe:
             self.data = b""
@@ -106,25 +131,48 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
     def _read_on(self) -> None:
         if self._pinged_at is not None:
             self._pinged_at = time.monotonic()  # its pong may be among what was not read
+        self._message_began_at = time.monotonic()
         try:
             self.consumeData()
         except Exception:
             logger.exception("%r: what it sent could not be handled", self)
             self.abort()
         if not self._is_behind():
-            self.transport.resumeProducing()
+            self.reading.resumeProducing()
+
+    # A message, as autobahn finds it. (Its own lists hold an object for each piece, however small.)
 
     def onMessageBegin(self, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
-        self._is_message_begun = True
         super().onMessageBegin(isBinary)
+        self._message = bytearray()
+        self._message_began_at = time.monotonic()
+        self._fragments = 0
+
+    def onMessageFrameBegin(self, length: int) -> None:  # noqa: N802 - autobahn's name
+        super().onMessageFrameBegin(length)
+        self._fragments += 1
+        if self._fragments > limits.MAX_FRAGMENTS:
+            self._fail_connection(CloseCode.POLICY_VIOLATION, "a message has too many fragments")
+
+    def onMessageFrameData(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
+        if self._message is not None and not self.failedByMe:
+            self._message += payload
+
+    def onMessageFrameEnd(self) -> None:  # noqa: N802 - autobahn's name
+        pass
+
+    def onMessageEnd(self) -> None:  # noqa: N802 - autobahn's name
+        message, self._message = self._message, None
+        if message is not None and not self.failedByMe:
+            self.onMessage(bytes(message), self.message_is_binary)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
-        self._is_message_begun = False
         if self.application_queue is not None and self.state == self.STATE_OPEN:
             content = {"bytes": payload} if isBinary else {"text": payload.decode()}
             self.application_queue.put_nowait({"type": "websocket.receive", **content})
 
     def onPing(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
+        self._count_control_frame()
         self._owed_pong = payload  # RFC 6455 §5.5.3: of several pings, the last is enough
         if not self.outflow.is_paused:
             self._send_owed_pong()
@@ -135,10 +183,17 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             self.sendPong(payload)
 
     def onPong(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
+        self._count_control_frame()
         self._pinged_at = None
+
+    def _count_control_frame(self) -> None:
+        self._control_frames += 1
+        if self._control_frames > limits.MAX_CONTROL_FRAMES and self.state == self.STATE_OPEN:
+            self._fail_connection(CloseCode.POLICY_VIOLATION, "too many pings or pongs")
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803 - autobahn's
         self.outflow.stopProducing()
+        self.reading.take_over()
         self.server.protocol_disconnected(self)
         if self.application_queue is not None:
             code = 1005 if code is None else code  # RFC 6455 §7.1.5: no code was given
@@ -213,9 +268,21 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         self._closing_at = time.monotonic()
         self.outflow.stopProducing()  # who waits to send learns that the client has left
         self.transport.unregisterProducer()
-        self.transport.resumeProducing()  # the client's part of the handshake is read, whoever is behind
         if self.failedByMe:  # the client learns why, and its part of the handshake is not waited for
-            self.transport.loseWriteConnection()
+            self._end_reading()
+        else:
+            self.reading.resumeProducing()  # the client's part of the handshake is read, whoever is behind
+            self._closing_bytes = len(self.reading)
+            self._check_closing_bytes()
+
+    def _check_closing_bytes(self) -> None:
+        """Do not look for the client's close frame in whatever else it sends."""
+        if self._closing_bytes > limits.CLOSING_BYTES:
+            self._end_reading()
+
+    def _end_reading(self) -> None:
+        self.reading.discard()
+        self.transport.loseWriteConnection()
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802 - autobahn's name
         """Let go of the connection; without a reset where the handshake is complete, it could overtake the answer."""
@@ -254,6 +321,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
     def check_timeouts(self) -> None:
         """Look whether somebody has taken too long; called every second or so."""
         now = time.monotonic()
+        self._control_frames = 0
         if self.state == self.STATE_CONNECTING:
             if now - self._connected_at > limits.ACCEPT_SECONDS:
                 self.deny(503)
@@ -276,8 +344,10 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             self.close(CloseCode.TOO_SLOW)
         elif self._is_behind():
             pass  # what it says is not read
+        elif self._message is not None and now - self._message_began_at > limits.MESSAGE_SECONDS:
+            self._fail_connection(CloseCode.POLICY_VIOLATION, "a message takes too long")
         elif self._pinged_at is not None:
-            patience_seconds = limits.PONG_SECONDS + (limits.MESSAGE_SECONDS if self._is_message_begun else 0)
+            patience_seconds = limits.PONG_SECONDS + (limits.MESSAGE_SECONDS if self._message is not None else 0)
             if now - self._pinged_at > patience_seconds:
                 self.abort()
         elif now - self._last_ping_at > limits.PING_SECONDS:
@@ -290,7 +360,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             self.close(CloseCode.INTERNAL)
 
     def onOpen(self) -> None:  # noqa: N802 - autobahn's name
-        self.transport.resumeProducing()
+        self.reading.handle_soon()
         self.server.log_action("websocket", "connected", self._details())
 
     def _details(self) -> dict[str, Any]:

@@ -16,18 +16,39 @@ from relay.server import limits, reactor
 
 reactor.install()
 
-from relay.server.server import HardenedServer  # noqa: E402 - after the reactor
+from twisted.web.http import _ChunkedTransferDecoder  # noqa: E402 - after the reactor
+
+from relay.server.http import HttpRequest  # noqa: E402
+from relay.server.server import HardenedServer  # noqa: E402
+from relay.server.websocket import WebSocketConnection  # noqa: E402
 
 CHUNK = 64 * 1024
 server: HardenedServer
 released = asyncio.Event()
 taken = {"messages": 0, "bytes": 0, "last_error": "", "last_code": 0}
+work: dict[str, int] = {}  # the steps of this iteration of the event loop, by kind
+most_work = {"frames": 0, "chunks": 0, "requests": 0}  # of any iteration
+all_work = {"frames": 0, "chunks": 0, "requests": 0}
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     name, *words = unquote(scope["path"]).strip("/").split("/")
     places = SOCKETS if scope["type"] == "websocket" else REQUESTS
     await places[name](scope, receive, send, *words)
+
+
+def counted(kind: str, step: Any) -> Any:
+    """A function that counts how often it is called in one iteration of the event loop."""
+
+    def count(*arguments: Any) -> Any:
+        if not work:
+            asyncio.get_running_loop().call_soon(work.clear)
+        work[kind] = work.get(kind, 0) + 1
+        most_work[kind] = max(most_work[kind], work[kind])
+        all_work[kind] += 1
+        return step(*arguments)
+
+    return count
 
 
 # Sockets.
@@ -168,7 +189,12 @@ async def respond(send: Any, body: str) -> None:
 
 async def state(scope: Any, receive: Any, send: Any) -> None:
     sockets = sum(protocol.application_type == "websocket" for protocol in map(Kind, server.connections))
-    await respond(send, json.dumps({**taken, "sockets": sockets, "connections": len(server.connections)}))
+    await respond(
+        send,
+        json.dumps(
+            {**taken, "most": most_work, "all": all_work, "sockets": sockets, "connections": len(server.connections)}
+        ),
+    )
 
 
 class Kind:
@@ -272,6 +298,10 @@ def main() -> int:
         name, value = limit.split("=")
         assert hasattr(limits, name)
         setattr(limits, name, float(value))
+    WebSocketConnection.onFrameBegin = counted("frames", WebSocketConnection.onFrameBegin)
+    decoder = _ChunkedTransferDecoder
+    decoder._dataReceived_CHUNK_LENGTH = counted("chunks", decoder._dataReceived_CHUNK_LENGTH)
+    HttpRequest.process = counted("requests", HttpRequest.process)
     endpoint = f"tcp:port={arguments.port}:interface=127.0.0.1"
     server = HardenedServer(application=application, endpoints=[endpoint])
     server.trusted_proxies = arguments.proxies

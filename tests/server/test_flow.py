@@ -84,16 +84,6 @@ async def test_ping_while_the_client_is_behind_is_answered_when_it_is_not(servic
         assert PONG in opcodes
 
 
-async def test_flood_of_pings_by_a_client_that_does_not_read_costs_little(service):
-    before = resident_bytes(service.pid)
-    pings = encoded(PING, b"x" * 125) * 8_000
-    async with RawSocket(service.port, "/echo", buffer_bytes=65_536) as client:
-        client.writer.transport.pause_reading()
-        for _ in range(20):
-            await client.send_bytes(pings)
-        assert resident_bytes(service.pid) - before < BOUND
-
-
 async def test_client_that_answers_no_ping_is_dropped_though_it_sends(impatient):
     async def keep_sending() -> None:
         while True:
