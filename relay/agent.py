@@ -21,6 +21,7 @@ from relay.event_stream import EventStreamDecoder, EventTooLarge
 from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnavailable
 from relay.frames import Frame
 from relay.layers.values import Turn
+from relay.portions import DENSE_PORTION_BYTES, PORTION_BYTES
 from relay.redaction import redact
 from relay.upstream import ALIVE, READ, TlsFailed, UpstreamTransport
 
@@ -31,7 +32,7 @@ MESSAGE_PATH: Final = "/agent/message/stream"
 CONNECT_SECONDS: Final = 2.0  # a refused connection is tried again for so long: an agent restarts in that time
 CONNECT_PAUSE_SECONDS: Final = 0.1  # doubled after each try
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
-READ_BYTES: Final = 16_384  # decoded at once, while everybody else on the loop waits: some 200 tokens, 3 ms
+READ_BYTES: Final = PORTION_BYTES  # decoded at once, while everybody else on the loop waits: some 200 tokens, 3 ms
 _UNAVAILABLE: Final = frozenset({429, 502, 503, 504})
 _STATUS_CODES: Final = frozenset(HTTPStatus)
 
@@ -101,8 +102,8 @@ class Answer:
                     yield batch
                 if self._events.is_over:
                     return
-                if len(chunk) == READ_BYTES:
-                    await asyncio.sleep(0)  # more is there, so the next read will not wait: others get their turn here
+                if len(chunk) >= DENSE_PORTION_BYTES:
+                    await asyncio.sleep(0)  # more may be there, so the next read will not wait: others get their turn
                 self._waiting_since = time.monotonic()
             yield [self._events.end_of_body(is_within_event=self._decoder.is_within_event)]
         except EventTooLarge as exc:

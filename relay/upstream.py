@@ -17,6 +17,7 @@ import h11
 import httpx
 
 from relay.http_body import Body, BodyBroken, body_of
+from relay.portions import portion_size
 
 READ: Final = "relay.read"  # a response's extension: `read` of its body
 ALIVE: Final = "relay.alive"  # a request's extension: called for each interim response, such as 102 Processing
@@ -130,6 +131,7 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         self._http = h11.Connection(h11.CLIENT)  # of the request and the head of the response
         self._head: h11.Response | None = None
         self._body: Body | None = None
+        self._undecoded = b""  # of a large read, for the next iterations of the event loop
         self._received = bytearray()
         self._failure: httpx.TransportError | None = None
         self._is_over = False  # nothing more will come
@@ -157,7 +159,8 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         return self._head
 
     async def read(self, max_bytes: int, take: Take | None = None) -> bytes:
-        """Wait for bytes of the body, and give what has come, at most ``max_bytes``; ``b""`` at its end.
+        """Wait for bytes of the body, and give what has come, at most ``max_bytes`` and no more than a portion;
+        ``b""`` at its end.
 
         Args:
             take: is offered what comes while this waits, and says whether it took that; then this waits on. It never
@@ -176,11 +179,11 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
                 await self._wait()
             finally:
                 self._take = None
-        data = bytes(self._received[:max_bytes])
-        del self._received[:max_bytes]
-        if self._is_paused and len(self._received) <= MAX_WAITING_BYTES:
-            self._is_paused = False
-            self._transport.resume_reading()
+        size = min(max_bytes, portion_size(self._received))
+        data = bytes(self._received[:size])
+        del self._received[:size]
+        if self._is_paused:
+            self._update_reading()
         return data
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -214,6 +217,25 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
+        if self._undecoded:
+            self._undecoded += data
+            return
+        size = portion_size(data)
+        if size < len(data):
+            self._undecoded = data[size:]
+            self._loop.call_soon(self._decode_next)
+            data = data[:size]
+        self._decode(data)
+        if self._undecoded:
+            self._update_reading()
+
+    def _decode_next(self) -> None:
+        data, self._undecoded = self._undecoded, b""
+        if data and not self._is_over and self._failure is None:
+            self.data_received(data)
+        self._update_reading()
+
+    def _decode(self, data: bytes) -> None:
         try:
             body = self._body
             if body is None:
@@ -233,13 +255,24 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         elif self._take is not None and not self._received and self._take(content):
             return
         self._received += content
-        if len(self._received) > MAX_WAITING_BYTES and not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
+        self._update_reading()
         self._wake()
+
+    def _update_reading(self) -> None:
+        """Read while little waits."""
+        must_pause = bool(self._undecoded) or len(self._received) > MAX_WAITING_BYTES
+        if must_pause != self._is_paused:
+            self._is_paused = must_pause
+            if must_pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
+        if self._undecoded:
+            data, self._undecoded = self._undecoded, b""
+            self._decode(data)
         if self._is_over or (exc is None and self._body is not None and self._body.ends_with_connection):
             self._is_over = True
             self._wake()

@@ -11,6 +11,8 @@ import httpx
 import pytest
 import uvloop
 
+from relay.http_body import ChunkedBody
+from relay.portions import DENSE_PORTION_BYTES
 from relay.upstream import ALIVE, MAX_INTERIM_RESPONSES, NO_HANDSHAKE, NO_TLS, READ, TlsFailed, UpstreamTransport
 from tests.certificates import certificate
 
@@ -100,6 +102,24 @@ async def test_what_came_before_a_broken_chunk_is_given_first():
         assert await read(10) == b"abc"
         with pytest.raises(httpx.RemoteProtocolError):
             await read(10)
+
+
+async def test_chunks_of_one_byte_are_decoded_in_many_iterations_and_arrive_whole(monkeypatch):
+    """Counted are the chunks that are decoded in one call, not the time that they take."""
+    decoded = []
+    feed = ChunkedBody.feed
+
+    def count(body: ChunkedBody, data: bytes) -> bytes:
+        content = feed(body, data)
+        decoded.append(len(content))
+        return content
+
+    monkeypatch.setattr(ChunkedBody, "feed", count)
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with answering(head + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n") as (url, _, _):
+        assert await body_at(url) == b"x" * 100_000
+    assert sum(decoded) == 100_000
+    assert max(decoded) <= DENSE_PORTION_BYTES // 6 + 1
 
 
 async def test_refused_connection_raises_connect_error():
