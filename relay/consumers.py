@@ -238,17 +238,21 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
     async def _say_farewell(self, reason: RelayError) -> None:
         """Close, with words if the dialect has any and the client takes them in time."""
         self._is_leaving = True
-        await self._say_briefly(self._dialect.farewell(reason))
-        await self._line.close(frames.close_code(reason))
+        text = self._dialect.farewell(reason)
+        was_taken = await self._say_briefly(text)
+        await self._line.close(frames.close_code(reason), None if was_taken else text)
 
     async def _say(self, text: str | None) -> None:
         if text is not None:
             await self._line.send(text)
 
-    async def _say_briefly(self, text: str | None) -> None:
+    async def _say_briefly(self, text: str | None) -> bool:
+        """Send a frame, if the client takes it soon. Returns whether it did."""
         with contextlib.suppress(ClientGone, TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await self._say(text)
+                return True
+        return False
 
     # Messages in.
 

@@ -7,11 +7,13 @@ import contextlib
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from autobahn.exception import Disconnected
 
 from relay.frames import CloseCode
+
+LAST_TEXT: Final = "relay.last_text"  # of ``websocket.close``: our own, beside what ASGI has
 
 _Coroutine = types.CoroutineType
 
@@ -113,14 +115,22 @@ class Line:
             self._finishing.cancel()
             await asyncio.wait([self._finishing])
 
-    async def close(self, code: CloseCode) -> None:
-        """Close the socket, once; a client that has left already is no error."""
+    async def close(self, code: CloseCode, last_text: str | None = None) -> None:
+        """Close the socket, once; a client that has left already is no error.
+
+        Args:
+            last_text: a frame that goes out in front of the close frame, though the client does not read. Servers
+                that do not know ``LAST_TEXT`` leave it out.
+        """
         if self._is_closed:
             return
         self._is_closed = True
         self._may_send_now = False
+        message: dict[str, Any] = {"type": "websocket.close", "code": int(code)}
+        if last_text is not None:
+            message[LAST_TEXT] = last_text
         with contextlib.suppress(OSError, Disconnected):  # it was faster
-            await self._send({"type": "websocket.close", "code": int(code)})
+            await self._send(message)
 
 
 @types.coroutine

@@ -13,6 +13,7 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 from relay import metrics
 from relay.frames import CloseCode
+from relay.line import LAST_TEXT
 from relay.server import limits
 from relay.server.flow import Inbox, Message, Outflow
 from relay.server.proxies import client_address, forwarded_scheme
@@ -217,7 +218,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             case "websocket.close" if self.state == self.STATE_CONNECTING:
                 self.deny(403)
             case "websocket.close":
-                self.close(message.get("code"), message.get("reason") or "")
+                self.close(message.get("code"), message.get("reason") or "", message.get(LAST_TEXT))
             case kind:
                 raise ValueError(f"a WebSocket has no message {kind!r}")
 
@@ -253,11 +254,17 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     # Ends.
 
-    def close(self, code: int | None, reason: str = "") -> None:
-        """Begin the closing handshake with any code that may be sent; the reason is cut where it does not fit."""
+    def close(self, code: int | None, reason: str = "", last_text: str | None = None) -> None:
+        """Begin the closing handshake with any code that may be sent; the reason is cut where it does not fit.
+
+        Args:
+            last_text: goes out in front of the close frame, however much waits for the client already.
+        """
         code = int(CloseCode.SESSION_DELETED) if code is None else code  # 1000
         if code in UNSENDABLE_CODES or not 1000 <= code <= 4999:
             raise ValueError(f"{code} is no close code that may be sent")
+        if last_text is not None and self.state == self.STATE_OPEN:
+            self.writing.write(data_frame(TEXT, last_text.encode()))
         whole = reason.encode()[: limits.MAX_REASON_BYTES].decode(errors="ignore")
         self.sendCloseFrame(code=code, reasonUtf8=whole.encode())
 

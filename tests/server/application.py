@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -134,6 +135,27 @@ async def flood(scope: Any, receive: Any, send: Any, megabytes: str) -> None:
             taken["last_error"] = type(exc).__name__
             raise
     await send({"type": "websocket.close", "code": 1000})
+
+
+async def stuck(scope: Any, receive: Any, send: Any) -> None:
+    """Send until the client must read first, then close with a last text in front."""
+
+    async def fill() -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError):
+            while True:
+                await send({"type": "websocket.send", "bytes": bytes(CHUNK)})
+                sent += 1
+
+    sent, seen = 0, -1
+    await accept(receive, send)
+    filling = asyncio.create_task(fill())
+    while sent > seen:
+        seen = sent
+        await asyncio.sleep(0.2)
+    await send({"type": "websocket.close", "code": 4508, "relay.last_text": "goodbye"})
+    await filling
+    taken["last_error"] = "stuck"
 
 
 async def burst(scope: Any, receive: Any, send: Any, messages: str) -> None:
@@ -268,6 +290,7 @@ SOCKETS = {
     "headers": headers,
     "nothing": nothing,
     "flood": flood,
+    "stuck": stuck,
     "burst": burst,
     "busy": busy,
     "take": take,

@@ -48,6 +48,15 @@ async def test_client_that_reads_again_in_time_sees_4508(service):
         assert (await client.frame()).close == (4508, "slow")
 
 
+async def test_last_text_is_in_front_of_the_close_frame_though_the_client_did_not_read(service):
+    async with RawSocket(service.port, "/stuck", buffer_bytes=65_536) as client:
+        await until(lambda: state(service)["last_error"] == "stuck")
+        while (frame := await client.answer()).opcode == BINARY:
+            pass
+        assert (frame.opcode, frame.payload) == (TEXT, b"goodbye")
+        assert (await client.answer()).close == (4508, "")
+
+
 async def test_others_have_their_turn_while_a_client_takes_all_it_is_sent(service):
     async with RawSocket(service.port, "/burst/2000") as client:
         while (frame := await client.answer()).opcode == BINARY:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests import processes
@@ -47,3 +48,20 @@ async def test_process_does_not_grow_others_are_served_and_the_client_ends_with_
                 assert frame.opcode == PING or json.loads(frame.payload)["type"] == "assistant_message"
             assert frame.close[0] == 4508
     assert growth < 8 * MEGABYTE
+
+
+async def test_client_that_does_not_read_finds_its_disconnect_in_front_of_the_close_frame(service):
+    v1 = f"Sec-WebSocket-Protocol: {V1}\r\n"
+    async with (
+        SocketClient(f"{service.ws_url}/ws/s/", [V1]) as driver,
+        RawSocket(service.port, "/ws/s/", headers=v1, buffer_bytes=65_536) as client,
+    ):
+        for _ in range(4):
+            await stream(driver)  # more than the kernel and the server hold for a client
+        async with httpx.AsyncClient(base_url=service.http_url, headers={"X-Internal-Auth": processes.KEY}) as http:
+            assert (await http.delete("/api/v1/sessions/s/viewers")).status_code == 202
+        frames = [await client.answer()]
+        while frames[-1].opcode != CLOSE:
+            frames.append(await client.answer())
+        assert frames[-1].close[0] == 4403
+        assert json.loads(frames[-2].payload)["code"] == "kicked"

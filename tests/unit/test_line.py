@@ -92,6 +92,18 @@ async def test_stop_gives_up_what_waits(server, line):
     assert not line.send_now("b")
 
 
+async def test_last_text_goes_with_the_close_and_is_left_out_where_there_is_none():
+    said = []
+
+    async def send(event):
+        said.append(event)
+
+    await Line(send).close(CloseCode.TOO_SLOW, "bye")
+    await Line(send).close(CloseCode.TOO_SLOW)
+    close = {"type": "websocket.close", "code": 4508}
+    assert said == [{**close, "relay.last_text": "bye"}, close]
+
+
 async def test_nothing_follows_the_close_and_there_is_one(server, line):
     await line.close(CloseCode.SERVER_RESTART)
     await line.close(CloseCode.INTERNAL)
