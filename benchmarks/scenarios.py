@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from benchmarks.load_client import Tally, Viewer, until
 from benchmarks.measure import peak_memory_bytes, reset_peak_memory, resident_bytes
 from benchmarks.rig import Figures, Rig
-from benchmarks.systems import FANS_OUT, GATEWAYS, KEEPS_LOG, System
+from benchmarks.systems import FANS_OUT, GATEWAYS, KEEPS_LOG, SHARES_TIME, System
 
 RATE = 50  # tokens a second and session
 SPARE_SECONDS = 0.5  # answers outlast the window by so much
@@ -287,7 +287,8 @@ SCENARIOS = {
             "noisy-strangers",
             noisy_strangers,
             ("p50_ms", "p99_ms", "longest_ms", "longest_ms_before", "frames_per_second", "server_busy", "lost"),
-            beside=NOBODY,
+            SHARES_TIME,
+            NOBODY,
         ),
     )
 }

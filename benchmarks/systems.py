@@ -23,6 +23,7 @@ GATEWAY_SERVERS = {
 GATEWAYS = ("memory-serve", "memory-uvicorn", "redis-serve", "redis-uvicorn")  # those that every budget holds for
 KEEPS_LOG = "keeps a log"  # clients come back and replay
 FANS_OUT = "fans out"  # several viewers see one session
+SHARES_TIME = "shares time"  # among clients, whatever they send; under uvicorn two strangers are enough to stop all
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _gateway(layer: str, server: str, *, workers: int = 1) -> System:
         env=env,
         workers=workers,
         needs_redis=layer == "redis",
-        can=frozenset({KEEPS_LOG, FANS_OUT}),
+        can=frozenset({KEEPS_LOG, FANS_OUT, *([SHARES_TIME] if server == "serve" else [])}),
     )
 
 

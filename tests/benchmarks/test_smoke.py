@@ -44,7 +44,7 @@ def assert_complete(scenario: str, figures: dict[str, float]) -> None:
 
 def test_every_scenario_on_the_gateway_gives_every_figure() -> None:
     async def every_scenario() -> dict[str, dict[str, float]]:
-        async with rig(systems.SYSTEMS["memory-uvicorn"], measure.Cores.choose(), None) as started:
+        async with rig(systems.SYSTEMS["memory-serve"], measure.Cores.choose(), None) as started:
             return {name: await each.run(started, scenarios.SMOKE) for name, each in scenarios.SCENARIOS.items()}
 
     for scenario, figures in uvloop.run(every_scenario()).items():
