@@ -97,6 +97,15 @@ async def test_a_dot_at_the_end_of_a_host_makes_no_difference(opens, configure, 
     assert not await opens(None, host="gateway.example..")
 
 
+@pytest.mark.parametrize("path", ["//ws/s/", "///ws/s/", "//x/ws/s/", "/x//ws/s/"])
+async def test_path_of_a_socket_begins_with_one_slash(application, path):
+    """A proxy's rule for /ws/ does not see such a path."""
+    client = CommunicatorClient(application, "/", [V1], headers=[(b"host", b"gateway.example")])
+    client.communicator.scope["path"] = path  # the communicator would read it as a URL
+    async with client as browser:
+        assert not browser.is_accepted
+
+
 async def test_an_empty_origin_is_none(opens, configure):
     assert await opens("")
     configure(ALLOW_NO_ORIGIN="false")
