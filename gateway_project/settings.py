@@ -14,6 +14,7 @@ from relay.database import database
 from relay.env_file import EnvFileInvalid, load_env_file
 from relay.logs import logging_settings
 from relay.origins import origin_pattern
+from relay.request_headers import FROM_PAGES, REQUEST_ID
 from relay.standard_streams import open_standard_streams
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -66,8 +67,8 @@ CORS_URLS_REGEX = r"\A/api/v1/"
 CORS_ALLOW_ALL_ORIGINS = DEBUG
 CORS_ALLOWED_ORIGIN_REGEXES = [origin_pattern(origin) for origin in _conf.allowed_origins]
 CORS_ALLOW_CREDENTIALS = bool(_conf.allowed_origins) and _conf.ws_auth == "session" and not DEBUG  # its cookie
-CORS_ALLOW_HEADERS = (*default_headers, "x-internal-auth", "idempotency-key", "last-event-id", "cache-control")
-CORS_EXPOSE_HEADERS = ("retry-after",)
+CORS_ALLOW_HEADERS = (*default_headers, *FROM_PAGES)
+CORS_EXPOSE_HEADERS = ("retry-after", REQUEST_ID.lower())
 
 SESSION_ENGINE = "relay.django_sessions"
 

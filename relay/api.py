@@ -45,6 +45,7 @@ from relay.layers.values import SessionState, new_turn
 from relay.operator_api import router as operators
 from relay.patience import in_time
 from relay.rates import take_message
+from relay.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT
 from relay.viewers import listed_fields, welcome_fields
 
 SyncView = Callable[[HttpRequest], HttpResponse]
@@ -58,7 +59,7 @@ DESCRIPTION: Final = "Sessions, their turns and their logs. What the frames mean
 class InternalKey(APIKeyHeader):
     """The internal key. (Where the gateway's middleware is in place, that has asked for it already.)"""
 
-    param_name = "X-Internal-Auth"
+    param_name = INTERNAL_KEY
 
     def authenticate(self, request: HttpRequest, key: str | None) -> bool:
         return has_internal_key(request)
@@ -113,7 +114,7 @@ async def send_message(request: HttpRequest, session_id: str) -> HttpResponse:
         if gateway.is_draining:
             raise ShuttingDown
         await in_time(take_message(gateway.layer.limits, session_id))
-        shown = request.headers.get("traceparent")
+        shown = request.headers.get(TRACEPARENT)
         new = new_turn(message, is_detached=True, shown_traceparent=shown)
         accepted = await in_time(gateway.layer.enqueue(session_id, new))
     except RelayError as exc:
@@ -235,7 +236,7 @@ async def issue_ticket(request: HttpRequest) -> HttpResponse:
 
 def _read_message(request: HttpRequest) -> StartTurn:
     fields = {"type": "user_message", **read_object(request)}
-    key = request.headers.get("Idempotency-Key")
+    key = request.headers.get(IDEMPOTENCY_KEY)
     if key is not None:
         key = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key  # a structured field is quoted
         if fields.get("client_message_id") not in (None, key):

@@ -16,10 +16,11 @@ from relay.exceptions import CredentialUncheckable, RelayError
 from relay.policies import Handshake, Identity, Policy
 from relay.policies.handshake import parse_query
 from relay.rates import client_network
+from relay.request_headers import INTERNAL_KEY
 
 T = TypeVar("T")
 
-HEADER: Final = b"x-internal-auth"
+HEADER: Final = INTERNAL_KEY.lower().encode()
 ADMIT_SECONDS: Final = 4.0  # daphne answers a handshake itself after 5
 
 logger = logging.getLogger(__name__)

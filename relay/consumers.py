@@ -45,6 +45,7 @@ from relay.patience import in_time
 from relay.policies import Handshake, Identity
 from relay.policies.handshake import parse_query
 from relay.rates import take_message
+from relay.request_headers import REQUEST_ID, TRACEPARENT
 from relay.seats import check_viewers
 from relay.viewers import Viewer
 
@@ -109,7 +110,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         has_cursor = self._dialect.has_cursor(query)
         handshake = read_handshake(self.scope, self.session_id, has_cursor=has_cursor, cursor_epoch=epoch)
         logs.bind(session_id=self.session_id)
-        logs.bind_request(handshake.header("x-request-id"), handshake.header("traceparent"))
+        logs.bind_request(handshake.header(REQUEST_ID), handshake.header(TRACEPARENT))
         self._gateway = await lifecycle.current()
         try:
             if self._gateway.is_draining:
@@ -143,7 +144,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         self._gateway.seats.take(network)
         self._network = network
         self._identity = await admit(handshake, self._gateway.policy)
-        self._traceparent = handshake.header("traceparent")
+        self._traceparent = handshake.header(TRACEPARENT)
         layer = self._gateway.layer
         viewers = await in_time(layer.attach(self.session_id, self._viewer_id, self._identity.subject))
         self._is_entered = True

@@ -44,6 +44,7 @@ from relay.layers.values import new_id
 from relay.lifecycle import Gateway
 from relay.patience import in_time
 from relay.policies import Identity
+from relay.request_headers import LAST_EVENT_ID
 from relay.seats import check_viewers
 from relay.viewers import ResumableViewer, runs
 
@@ -68,7 +69,16 @@ async def session_events(request: HttpRequest, session_id: str) -> HttpResponseB
     Raises:
         Unauthorized, Forbidden, StoreUnavailable: what the policy says no with.
     """
-    last_event_id = request.headers.get("Last-Event-ID") or request.GET.get("last_event_id", "")
+    try:
+        return await _opened(request, session_id)
+    except RelayError as exc:
+        metrics.SENT_AWAY.labels(exc.code).inc()
+        logger.info("an event stream is turned away: %s", exc.code)
+        raise
+
+
+async def _opened(request: HttpRequest, session_id: str) -> HttpResponseBase:
+    last_event_id = request.headers.get(LAST_EVENT_ID) or request.GET.get("last_event_id", "")
     epoch, offset = _cursor(last_event_id)
     if last_event_id == CLOSED_ID:
         return HttpResponse(status=204)
@@ -90,7 +100,7 @@ async def session_events(request: HttpRequest, session_id: str) -> HttpResponseB
 
 def operator_events(request: HttpRequest, session_id: str, *, seconds: float) -> HttpResponseBase:
     """Stream all of a session's log to an operator whom the admin has let in; for so long, then it is asked again."""
-    last_event_id = request.headers.get("Last-Event-ID", FROM_THE_BEGIN)
+    last_event_id = request.headers.get(LAST_EVENT_ID, FROM_THE_BEGIN)
     if last_event_id == CLOSED_ID:
         return HttpResponse(status=204)
     epoch, offset = _cursor(last_event_id)

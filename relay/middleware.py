@@ -16,6 +16,7 @@ from django.utils.decorators import async_only_middleware
 from relay import logs
 from relay.auth import has_internal_key
 from relay.conf import conf
+from relay.request_headers import REQUEST_ID, TRACEPARENT
 from relay.views import bad_request, unauthorized
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ PROBES: Final = frozenset({"/health", "/ready"})
 METRICS: Final = "/metrics"
 ANY_HOST: Final = PROBES | {METRICS}  # Prometheus goes to addresses, which change
 CSP: Final = "Content-Security-Policy"
-REQUEST_ID: Final = "X-Request-ID"
 API_DOCS: Final = frozenset({"/api/v1/docs", "/api/v1/openapi.json"})  # a browser cannot show the key
 
 EVENTS: Final = re.compile(r"/api/v1/sessions/[^/]+/events")
@@ -38,7 +38,7 @@ def request_context(get_response: Respond) -> Respond:
     """Name the request in every line of the log, and tell its client the name: ``X-Request-ID``."""
 
     async def respond(request: HttpRequest) -> HttpResponseBase:
-        name = logs.bind_request(request.headers.get(REQUEST_ID), request.headers.get("traceparent"))
+        name = logs.bind_request(request.headers.get(REQUEST_ID), request.headers.get(TRACEPARENT))
         response = await get_response(request)
         response[REQUEST_ID] = name
         return response

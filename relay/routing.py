@@ -7,9 +7,11 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import re_path
 
+from relay import metrics
 from relay.client_messages import SESSION_ID_PATTERN
 from relay.consumers import SessionConsumer
 from relay.entrance import may_open_socket
+from relay.exceptions import Forbidden
 
 _consumer = SessionConsumer.as_asgi()
 
@@ -17,6 +19,7 @@ _consumer = SessionConsumer.as_asgi()
 async def session_socket(scope: Any, receive: Any, send: Any) -> None:
     """Serve a client on a session, unless it comes from a page that may not."""
     if not may_open_socket(scope):
+        metrics.SENT_AWAY.labels(Forbidden.code).inc()
         await refuse(scope, receive, send)
         return
     await _consumer(scope, receive, send)

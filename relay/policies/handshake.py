@@ -42,7 +42,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
 
     def header(self, name: str) -> str | None:
         """Give a header's value; ``None`` if it is missing, or there more than once."""
-        values = [value for shown, value in self.headers if shown.lower() == name.encode()]
+        values = [value for shown, value in self.headers if shown.lower() == name.lower().encode()]
         return values[0].decode("latin-1") if len(values) == 1 else None
 
     @property

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
+import relay
 from relay import events, lifecycle
 from relay.exceptions import NotOwner, SessionDeleted
+from relay.request_headers import FROM_PAGES
 from relay.viewers import ResumableViewer
 from tests.api.test_v1 import CURSORS
-from tests.clients import LIMIT_SECONDS
+from tests.clients import LIMIT_SECONDS, CommunicatorClient
 from tests.http_clients import API
 from tests.scripted_agent import Final, Stall, Token, Wait
 
@@ -355,7 +360,32 @@ async def test_preflight_needs_no_key(http, settings):
     answer = await http.request("OPTIONS", f"{API}/s/messages", key=None, headers=headers)
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://chat.example")
     allowed = answer.headers["access-control-allow-headers"]
-    assert {"x-internal-auth", "idempotency-key", "last-event-id", "content-type"} <= set(allowed.split(", "))
+    assert {"content-type", "authorization", *FROM_PAGES} <= set(allowed.split(", "))
+    assert {"traceparent", "tracestate", "x-request-id", "x-internal-auth", "last-event-id"} <= set(FROM_PAGES)
+
+
+def test_each_header_that_the_code_reads_may_come_from_a_page():
+    """A header read by its text escapes the list; these few any page may send, or only a browser."""
+    by_text = re.compile(r'request\.headers(?:\.get\(|\[)"([^"]+)"|(?:handshake|self)\.header\("([^"]+)"')
+    found = set()
+    for path in Path(relay.__file__).parent.rglob("*.py"):
+        found |= {name.lower() for names in by_text.findall(path.read_text()) for name in names if name}
+    assert found <= {"accept", "authorization", "cookie"}
+
+
+def sent_away(code):
+    return REGISTRY.get_sample_value("gateway_clients_sent_away_total", {"code": code}) or 0.0
+
+
+async def test_a_stream_or_socket_that_is_refused_at_the_door_is_counted(http, application, configure):
+    before = sent_away("unauthorized"), sent_away("forbidden")
+    assert (await http.get(f"{API}/s/events", key=None)).status == 401
+    configure(WS_AUTH="ticket", ALLOWED_ORIGINS="https://chat.example")
+    evil = {"Origin": "https://evil.example"}
+    assert (await http.get(f"{API}/s/events", key=None, headers=evil)).status == 403
+    async with CommunicatorClient(application, "/ws/s/", headers=[(b"origin", b"https://evil.example")]) as browser:
+        assert not browser.is_accepted
+    assert (sent_away("unauthorized"), sent_away("forbidden")) == (before[0] + 1, before[1] + 2)
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://chat.example", "https://chat.example.evil", "null"])

@@ -1,0 +1,20 @@
+"""The headers of requests that the gateway reads, and a page of another origin may therefore send. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+INTERNAL_KEY: Final = "X-Internal-Auth"
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+LAST_EVENT_ID: Final = "Last-Event-ID"
+REQUEST_ID: Final = "X-Request-ID"
+TRACEPARENT: Final = "traceparent"
+
+# Not read, but sent along by browsers' tracing and event-stream libraries; a preflight that lacks one refuses all.
+TRACESTATE: Final = "tracestate"
+CACHE_CONTROL: Final = "Cache-Control"
+
+FROM_PAGES: Final = tuple(
+    name.lower()
+    for name in (INTERNAL_KEY, IDEMPOTENCY_KEY, LAST_EVENT_ID, REQUEST_ID, TRACEPARENT, TRACESTATE, CACHE_CONTROL)
+)
