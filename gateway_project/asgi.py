@@ -2,17 +2,18 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
-http = get_asgi_application()  # sets Django up; what follows needs that
+django.setup(set_prefix=False)  # what follows needs that
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 
+from relay.asgi_handler import OwningHandler  # noqa: E402
 from relay.checks import stop_on_errors  # noqa: E402
 from relay.lifespan import lifespan  # noqa: E402
 from relay.routing import sockets  # noqa: E402
 
 stop_on_errors()  # servers run no system checks
 
-application = ProtocolTypeRouter({"http": http, "websocket": sockets, "lifespan": lifespan})
+application = ProtocolTypeRouter({"http": OwningHandler(), "websocket": sockets, "lifespan": lifespan})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from relay.viewers import ResumableViewer
 from tests.api.test_v1 import CURSORS
 from tests.clients import LIMIT_SECONDS, CommunicatorClient
 from tests.http_clients import API
+from tests.processes import KEY
 from tests.scripted_agent import Final, Stall, Token, Wait
 
 
@@ -402,6 +404,43 @@ async def test_only_the_api_answers_to_other_origins(http, settings):
     for path in ("/health", "/x", "/xapi/v1/sessions"):
         answer = await http.get(path, headers={"Origin": "https://chat.example"})
         assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_stream_that_its_server_cancels_leaves_no_task_behind(application):
+    """As at the end of a process, with a client that reads nothing."""
+    unseen = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context["message"]))
+    before = asyncio.all_tasks()
+    gone, is_sending = asyncio.Event(), asyncio.Event()
+    requests = [{"type": "http.request", "body": b""}]
+
+    async def receive():
+        if requests:
+            return requests.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            is_sending.set()
+            await asyncio.Event().wait()
+
+    headers = {"Host": "test", "X-Internal-Auth": KEY}
+    scope = {
+        "type": "http", "method": "GET", "path": f"{API}/s/events", "query_string": b"", "scheme": "http",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    serving = asyncio.create_task(application(scope, receive, send))
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await is_sending.wait()
+    serving.cancel()
+    gone.set()
+    await asyncio.gather(serving, return_exceptions=True)
+    left = {task.get_coro().__qualname__ for task in asyncio.all_tasks() - before}
+    assert not {name for name in left if "ASGIHandler" in name}
+    gc.collect()
+    assert unseen == []
+    assert await viewers() == 0
 
 
 async def _fail(*_: object) -> None:
