@@ -166,8 +166,12 @@ async def test_list_updates_itself_across_gateways(site, page):
     await page.goto(f"{site.url}{LIVE}")
     assert await page.locator("#relay-notice").count() == 0
     row = page.locator("#relay-sessions tr", has_text="list:s_1")
-    async with site.open("list:s_1") as browser, site.open("list-2"):
+    async with site.open("list:s_1") as browser, site.open("list-2") as other, site.open("list-3"):
+        await browser.ask("x")  # one that is only watched is not listed
+        await other.ask("x")
         await expect(row).to_contain_text("idle")
+        await expect(page.locator("#relay-sessions tr", has_text="list-2")).to_be_visible()
+        await expect(page.locator("#relay-sessions tr", has_text="list-3")).to_have_count(0)
         await browser.say("script:tokens 2000 delay=0.03")
         await expect(row).to_contain_text("running")
         await expect(row.locator("td").nth(3)).to_have_text(re.compile(r"^\d+$"))
