@@ -93,7 +93,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
     @property
     def is_held(self) -> bool:
         """Does what the client says wait: for the handshake's end, or for the consumer to catch up?"""
-        return self._is_handshake_pending() or self._is_behind()
+        return self.state == self.STATE_CONNECTING or self._is_behind()
 
     @property
     def slice_bytes(self) -> int:
@@ -109,9 +109,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def consumeData(self) -> None:  # noqa: N802 - autobahn's name
         """Handle a slice, up to where the consumer falls behind; nothing after a violation (RFC 6455 §7.1.7)."""
-        if self.state in (self.STATE_CONNECTING, self.STATE_CLOSED):
-            super().consumeData()
-        elif self.failedByMe:
+        if self.failedByMe or self.state == self.STATE_CLOSED:
             self.data = b""
         else:
             while not self._is_behind() and self.processData() and self.state != self.STATE_CLOSED:
