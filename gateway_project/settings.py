@@ -13,8 +13,8 @@ from relay.conf import Conf, SettingInvalid, read_texts
 from relay.database import database
 from relay.env_file import EnvFileInvalid, load_env_file
 from relay.logs import logging_settings
-from relay.origins import origin_pattern
-from relay.request_headers import FROM_PAGES, REQUEST_ID
+from relay.protocol.origins import origin_pattern
+from relay.protocol.request_headers import FROM_PAGES, REQUEST_ID
 from relay.standard_streams import open_standard_streams
 
 BASE_DIR = Path(__file__).resolve().parent.parent

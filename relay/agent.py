@@ -14,14 +14,15 @@ from typing import Final, NoReturn
 
 import httpx
 
-from relay import json_text, metrics
+from relay import metrics
 from relay.agent_events import AgentEvents
 from relay.conf import conf
-from relay.event_stream import EventStreamDecoder, EventTooLarge
 from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnavailable
-from relay.frames import Frame
 from relay.layers.values import Turn
 from relay.portions import DENSE_PORTION_BYTES, PORTION_BYTES
+from relay.protocol import json_text
+from relay.protocol.event_stream import EventStreamDecoder, EventTooLarge
+from relay.protocol.frames import Frame
 from relay.redaction import redact
 from relay.upstream import ALIVE, READ, TlsFailed, UpstreamTransport
 

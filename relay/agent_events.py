@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from relay import frames, json_text
-from relay.event_stream import Event
 from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol
-from relay.frames import Frame
+from relay.protocol import frames, json_text
+from relay.protocol.event_stream import Event
+from relay.protocol.frames import Frame
 
 DONE: Final = "[DONE]"  # how OpenAI's streams end
 MAX_REASON_CHARACTERS: Final = 100  # a session remembers the ends of its last 1,000 turns

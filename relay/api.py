@@ -28,9 +28,7 @@ from ninja.security import APIKeyHeader
 from relay import lifecycle, logs, report, schemas, tickets, views
 from relay.api_json import body_of, json_response, read_body, read_object, refusal
 from relay.auth import has_internal_key
-from relay.client_messages import StartTurn, parse_turn
 from relay.conf import conf
-from relay.cursor import Cursor, Resume, resume
 from relay.events import session_events
 from relay.exceptions import (
     ClientMessageInvalid,
@@ -44,8 +42,10 @@ from relay.exceptions import (
 from relay.layers.values import SessionState, new_turn
 from relay.operator_api import router as operators
 from relay.patience import in_time
+from relay.protocol.client_messages import StartTurn, parse_turn
+from relay.protocol.cursor import Cursor, Resume, resume
+from relay.protocol.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT
 from relay.rates import take_message
-from relay.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT
 from relay.viewers import listed_fields, welcome_fields
 
 SyncView = Callable[[HttpRequest], HttpResponse]

@@ -15,8 +15,8 @@ from relay.conf import conf
 from relay.exceptions import CredentialUncheckable, RelayError
 from relay.policies import Handshake, Identity, Policy
 from relay.policies.handshake import parse_query
+from relay.protocol.request_headers import INTERNAL_KEY
 from relay.rates import client_network
-from relay.request_headers import INTERNAL_KEY
 
 T = TypeVar("T")
 

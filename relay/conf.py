@@ -17,8 +17,8 @@ from typing import Any, Generic, Self, TypeVar, overload
 from django.conf import settings
 
 from relay.addresses import check_database_address, check_http_address, how_to_escape, split_store_addresses
-from relay.client_messages import MAX_NESTING
-from relay.origins import parse_origin
+from relay.protocol.client_messages import MAX_NESTING
+from relay.protocol.origins import parse_origin
 
 T = TypeVar("T")
 

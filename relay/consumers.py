@@ -17,12 +17,10 @@ from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from relay import frames, lifecycle, logs, metrics, report
+from relay import lifecycle, logs, metrics, report
 from relay.alarm import Alarm
 from relay.auth import admit, limited_network, read_handshake, redeem
-from relay.client_messages import Cancel, StartTurn, parse_client_message
 from relay.conf import conf
-from relay.cursor import UNKNOWN, query_cursor
 from relay.dialects import dialect_of
 from relay.exceptions import (
     ClientMessageInvalid,
@@ -37,15 +35,18 @@ from relay.exceptions import (
     TooSlow,
     Unauthorized,
 )
-from relay.frames import CloseCode
 from relay.inbox import Inbox, Received
 from relay.layers.values import Accepted, CancelAck, new_id, new_turn
 from relay.line import ClientGone, Line
 from relay.patience import in_time
 from relay.policies import Handshake, Identity
 from relay.policies.handshake import parse_query
+from relay.protocol import frames
+from relay.protocol.client_messages import Cancel, StartTurn, parse_client_message
+from relay.protocol.cursor import UNKNOWN, query_cursor
+from relay.protocol.frames import CloseCode
+from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
 from relay.rates import take_message
-from relay.request_headers import REQUEST_ID, TRACEPARENT
 from relay.seats import check_viewers
 from relay.viewers import Viewer
 

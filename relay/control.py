@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from relay import frames
 from relay.drain import Watcher
 from relay.exceptions import Kicked, RelayError, StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.layers.redis_failures import reason
 from relay.outage_log import OutageLog
+from relay.protocol import frames
 from relay.transcripts import Transcripts
 
 logger = logging.getLogger(__name__)

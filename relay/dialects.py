@@ -12,11 +12,11 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from relay import frames, json_text
-from relay.cursor import Cursor, query_cursor
 from relay.exceptions import RateLimited, RelayError
 from relay.layers.base import SessionLayer
 from relay.layers.values import Accepted, CancelAck
+from relay.protocol import frames, json_text
+from relay.protocol.cursor import Cursor, query_cursor
 from relay.viewers import PlainViewer, ResumableViewer, Viewer
 
 SUBPROTOCOL: Final = "gateway.v1"

@@ -13,7 +13,7 @@ from django.http.request import split_domain_port, validate_host
 
 from relay.auth import shows_internal_key
 from relay.conf import conf
-from relay.origins import is_listed, is_own
+from relay.protocol.origins import is_listed, is_own
 
 # These policies look at what a page shows on purpose. Others may look at cookies, which a browser shows unasked.
 POLICIES_WITHOUT_COOKIES: Final = frozenset({"open", "ticket", "jwt"})

@@ -24,11 +24,10 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from relay import frames, json_text, lifecycle, metrics
+from relay import lifecycle, metrics
 from relay.auth import admit, has_internal_key, limited_network, read_handshake, redeem
 from relay.conf import conf
 from relay.entrance import is_origin_allowed
-from relay.event_stream import encode_comment, encode_event
 from relay.exceptions import (
     Forbidden,
     NotOwner,
@@ -39,12 +38,14 @@ from relay.exceptions import (
     StoreUnavailable,
     Unauthorized,
 )
-from relay.frames import CloseCode, Frame, Snapshot
 from relay.layers.values import new_id
 from relay.lifecycle import Gateway
 from relay.patience import in_time
 from relay.policies import Identity
-from relay.request_headers import LAST_EVENT_ID
+from relay.protocol import frames, json_text
+from relay.protocol.event_stream import encode_comment, encode_event
+from relay.protocol.frames import CloseCode, Frame, Snapshot
+from relay.protocol.request_headers import LAST_EVENT_ID
 from relay.seats import check_viewers
 from relay.viewers import ResumableViewer, runs
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from relay.frames import Snapshot
+    from relay.protocol.frames import Snapshot
 
 
 class RelayError(Exception):

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from relay import metrics
-from relay.client_messages import Cancel, StartTurn
 from relay.exceptions import RateLimited, RelayError
 from relay.line import ClientGone
+from relay.protocol.client_messages import Cancel, StartTurn
 
 MAX_WAITING: Final = 64  # messages of one socket that wait for the store; more are refused
 FINISH_SECONDS: Final = 2.0  # as long as one message may wait for the store

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from autobahn.exception import Disconnected
 
-from relay.frames import CloseCode
+from relay.protocol.frames import CloseCode
 
 LAST_TEXT: Final = "relay.last_text"  # of ``websocket.close``: our own, beside what ASGI has
 

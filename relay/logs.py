@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from structlog.types import EventDict, Processor
 
-from relay.trace_context import trace_id, traceparent
+from relay.protocol.trace_context import trace_id, traceparent
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _PLAIN: Final = (str, int, float, bool, type(None))

@@ -16,7 +16,7 @@ from django.utils.decorators import async_only_middleware
 from relay import logs
 from relay.auth import has_internal_key
 from relay.conf import conf
-from relay.request_headers import REQUEST_ID, TRACEPARENT
+from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
 from relay.views import bad_request, unauthorized
 
 logger = logging.getLogger(__name__)

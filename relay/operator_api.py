@@ -11,10 +11,10 @@ from ninja import Router
 
 from relay import lifecycle, schemas
 from relay.api_json import body_of, json_response, read_body, read_object
-from relay.client_messages import is_session_id
 from relay.control import end_process
 from relay.exceptions import ClientMessageInvalid, ParameterInvalid
 from relay.patience import in_time
+from relay.protocol.client_messages import is_session_id
 
 logger = logging.getLogger(__name__)
 

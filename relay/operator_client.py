@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import httpx
 
-from relay import json_text
 from relay.conf import conf
-from relay.event_stream import EventStreamDecoder
+from relay.protocol import json_text
+from relay.protocol.event_stream import EventStreamDecoder
 
 REPLY_SECONDS: Final = 15.0  # above what the gateway itself allows its store
 PAGE: Final = 1_000

@@ -10,10 +10,11 @@ import time
 
 import msgspec
 
-from relay import frames, metrics
+from relay import metrics
 from relay.exceptions import RelayError
-from relay.frames import Frame
 from relay.layers.values import Accepted, Turn
+from relay.protocol import frames
+from relay.protocol.frames import Frame
 
 logger = logging.getLogger(__name__)
 

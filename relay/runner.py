@@ -12,10 +12,9 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from structlog.contextvars import bound_contextvars
 
-from relay import frames, logs, metrics
+from relay import logs, metrics
 from relay.agent import AgentClient, Answer
 from relay.conf import conf
-from relay.cursor import UNKNOWN
 from relay.exceptions import (
     Interrupted,
     LeaseLost,
@@ -27,11 +26,13 @@ from relay.exceptions import (
     TurnTimeout,
     UpstreamEof,
 )
-from relay.frames import Frame
 from relay.layers.base import SessionLayer
 from relay.layers.values import Turn, new_id
+from relay.protocol import frames
+from relay.protocol.cursor import UNKNOWN
+from relay.protocol.frames import Frame
+from relay.protocol.trace_context import trace_id
 from relay.report import Report
-from relay.trace_context import trace_id
 from relay.tracing import Tracing
 from relay.transcript_rows import ended_turn
 from relay.transcripts import Transcripts

@@ -11,9 +11,9 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from relay.agent_events import RESERVED_TYPES
-from relay.client_messages import CLIENT_MESSAGE_ID_PATTERN, is_session_id
 from relay.layers.values import CancelStatus, TurnStatus
 from relay.policies.handshake import is_subject
+from relay.protocol.client_messages import CLIENT_MESSAGE_ID_PATTERN, is_session_id
 
 MAX_LIMIT: Final = 1_000  # of a page, whatever is on it
 MAX_TICKET_SECONDS: Final = 86_400

@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 from django.db import DatabaseError, connection
 
-from relay import json_text
 from relay.models import MAX_SUBJECT_CHARACTERS, Turn
+from relay.protocol import json_text
 from relay.report import Report
 
 WORKER: Final = f"{socket.gethostname()}:{os.getpid()}"

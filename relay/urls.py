@@ -4,7 +4,7 @@ from django.urls import path, register_converter
 
 from relay import views
 from relay.api import api_urls
-from relay.client_messages import is_session_id
+from relay.protocol.client_messages import is_session_id
 
 
 class SessionIdConverter:

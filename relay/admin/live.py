@@ -21,12 +21,12 @@ from django.views.decorators.http import require_GET, require_POST
 
 from relay import lifecycle
 from relay.api_json import refusal
-from relay.client_messages import is_session_id
 from relay.events import operator_events
 from relay.exceptions import RelayError, StoreUnavailable
 from relay.lifecycle import Gateway
 from relay.models import LiveSession
 from relay.patience import in_time, seen_through
+from relay.protocol.client_messages import is_session_id
 from relay.viewers import listed_fields
 
 logger = logging.getLogger(__name__)

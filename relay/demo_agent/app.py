@@ -14,7 +14,7 @@ from typing import Any, Final
 from relay.demo_agent.answers import AgentEvent, AgentMessage, Answerer, CannedAnswers, error
 from relay.demo_agent.config import DemoAgentConfig
 from relay.demo_agent.openai import OpenAIAnswers
-from relay.event_stream import encode_event
+from relay.protocol.event_stream import encode_event
 
 logger = logging.getLogger(__name__)
 

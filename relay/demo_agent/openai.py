@@ -13,7 +13,7 @@ import msgspec
 
 from relay.demo_agent.answers import AgentEvent, AgentMessage, error, final, token
 from relay.demo_agent.config import OpenAIConfig
-from relay.event_stream import EventStreamDecoder, EventTooLarge
+from relay.protocol.event_stream import EventStreamDecoder, EventTooLarge
 
 logger = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ from typing import ClassVar, Final
 
 from channels.layers import BaseChannelLayer
 
-from relay.cursor import Cursor
-from relay.frames import Frame
 from relay.layers.values import Accepted, CancelAck, NewTurn, Rate, SessionState, Turn
 from relay.layers.waiters import Take
+from relay.protocol.cursor import Cursor
+from relay.protocol.frames import Frame
 
 EXTENSION: Final = "sessions"
 

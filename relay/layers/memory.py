@@ -10,9 +10,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any
 
-from relay import frames as frames_
-from relay.client_messages import OnBusy
-from relay.cursor import Cursor
 from relay.exceptions import (
     BufferLost,
     IdempotencyConflict,
@@ -23,7 +20,6 @@ from relay.exceptions import (
     SessionDeleted,
     TurnCancelled,
 )
-from relay.frames import Frame
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
 from relay.layers.channels import MemoryChannels
@@ -32,6 +28,10 @@ from relay.layers.memory_session import MemorySession, TurnRecord
 from relay.layers.memory_shelves import Shelves
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, SessionState, Turn, agent_message
 from relay.layers.waiters import Take
+from relay.protocol import frames as frames_
+from relay.protocol.client_messages import OnBusy
+from relay.protocol.cursor import Cursor
+from relay.protocol.frames import Frame
 
 TAIL_BATCH_FRAMES = 256  # a viewer that is behind reads so many at once, then lets others run
 

@@ -7,14 +7,14 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 
-from relay import frames
-from relay.client_messages import OnBusy
 from relay.exceptions import NotOwner
-from relay.frames import Frame
 from relay.layers.bounds import Bounds
 from relay.layers.log import Log
 from relay.layers.values import Accepted, NewTurn, SessionState, Turn, TurnStatus, new_id
 from relay.layers.waiters import Waiters
+from relay.protocol import frames
+from relay.protocol.client_messages import OnBusy
+from relay.protocol.frames import Frame
 
 
 class TurnRecord:

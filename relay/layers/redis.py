@@ -14,9 +14,7 @@ from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from relay.cursor import Cursor
 from relay.exceptions import StoreUnavailable
-from relay.frames import Frame
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
 from relay.layers.redis_channels import RedisChannels, channel_host
@@ -34,6 +32,8 @@ from relay.layers.values import SessionState, new_id
 from relay.layers.waiters import Take
 from relay.loops import running_loop
 from relay.outage_log import OutageLog
+from relay.protocol.cursor import Cursor
+from relay.protocol.frames import Frame
 
 logger = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from relay.frames import Frame
 from relay.layers.redis_frames import encode
 from relay.layers.redis_replies import accept
 from relay.layers.redis_store import Store
 from relay.layers.redis_wire import Reply
 from relay.layers.values import Turn
+from relay.protocol.frames import Frame
 
 
 class Append:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from relay import frames
-from relay.frames import Frame, FrameKind
+from relay.protocol import frames
+from relay.protocol.frames import Frame, FrameKind
 
 TOKEN_BYTES: Final = len(frames.token_body(""))  # what a token frame has around its text
 SEPARATOR: Final = b"\x1e"

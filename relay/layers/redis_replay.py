@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from relay.cursor import Cursor
-from relay.frames import Frame
+from relay.protocol.cursor import Cursor
+from relay.protocol.frames import Frame
 
 PAGE_FRAMES: Final = 256
 KEEP_SECONDS: Final = 5.0  # from the first page that is kept; then all are forgotten

@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from relay.frames import FrameKind
 from relay.layers.bounds import Bounds
 from relay.layers.redis_frames import TOKEN_BYTES
+from relay.protocol.frames import FrameKind
 
 WORK_TTL_SECONDS: Final = 86_400.0  # a session with a running or queued turn waits so long for a worker
 MEMO_SECONDS: Final = 60.0  # a call is not repeated after so long

@@ -11,7 +11,6 @@ from typing import Final
 
 from relay import metrics
 from relay.exceptions import StoreUnavailable
-from relay.frames import Frame
 from relay.layers.bounds import Bounds
 from relay.layers.redis_commit import GroupCommit, Promise
 from relay.layers.redis_connection import Argument
@@ -24,6 +23,7 @@ from relay.layers.redis_watch import Watch
 from relay.layers.redis_wire import Reply
 from relay.layers.values import new_id
 from relay.outage_log import OutageLog
+from relay.protocol.frames import Frame
 
 logger = logging.getLogger(__name__)
 

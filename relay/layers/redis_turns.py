@@ -7,9 +7,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 
-from relay import frames as frames_
 from relay.exceptions import BufferLost, StoreUnavailable
-from relay.frames import Frame, FrameKind
 from relay.layers.redis_append import Append
 from relay.layers.redis_frames import decode, encode
 from relay.layers.redis_replies import accept
@@ -17,6 +15,8 @@ from relay.layers.redis_store import Store
 from relay.layers.redis_values import subject_text
 from relay.layers.redis_wire import Reply
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, Turn, agent_message, new_id
+from relay.protocol import frames as frames_
+from relay.protocol.frames import Frame, FrameKind
 
 
 class RedisTurns(abc.ABC):

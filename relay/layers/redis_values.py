@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from relay.exceptions import ReplayGap
-from relay.frames import Snapshot
 from relay.layers.redis_frames import decode, decode_all
 from relay.layers.redis_wire import Reply
 from relay.layers.values import SessionState
+from relay.protocol.frames import Snapshot
 
 
 class EpochDeleted(ReplayGap):

@@ -14,14 +14,14 @@ from functools import partial
 from typing import Final
 
 from relay import metrics
-from relay.cursor import Cursor
 from relay.exceptions import RelayError, SessionDeleted
-from relay.frames import Frame
 from relay.layers.redis_epoch import LogEpoch
 from relay.layers.redis_foreign import ForeignMessages
 from relay.layers.redis_replay import PAGE_FRAMES, Read, Replay
 from relay.layers.redis_values import EpochDeleted
 from relay.layers.waiters import Take, Waiters
+from relay.protocol.cursor import Cursor
+from relay.protocol.frames import Frame
 
 WINDOW_FRAMES: Final = 512  # kept for viewers that are a little behind; the others read the log
 

@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from relay import json_text
-from relay.client_messages import OnBusy, StartTurn
-from relay.trace_context import traceparent
+from relay.protocol import json_text
+from relay.protocol.client_messages import OnBusy, StartTurn
+from relay.protocol.trace_context import traceparent
 
 TurnStatus = Literal["queued", "running", "ended"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from relay.frames import Frame
+from relay.protocol.frames import Frame
 
 Take = Callable[[Frame], bool]
 """Takes a frame at once and says so, or says no; it never raises, and never waits."""

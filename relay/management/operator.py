@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
-from relay.client_messages import is_session_id
 from relay.conf import SettingInvalid
 from relay.management.help import with_examples
 from relay.operator_client import Fields, OperatorClient, Refused, Unreachable
+from relay.protocol.client_messages import is_session_id
 
 REFUSED: Final = 1
 WRONG_USAGE: Final = 2

@@ -10,8 +10,8 @@ from typing import Any, Final
 import httpx
 import jwt
 
-from relay import json_text
 from relay.exceptions import CredentialUncheckable, Unauthorized
+from relay.protocol import json_text
 
 logger = logging.getLogger(__name__)
 

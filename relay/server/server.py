@@ -14,7 +14,7 @@ from typing import Any, Final
 from twisted.internet import reactor as twisted_reactor
 from twisted.logger import globalLogBeginner
 
-from relay.frames import CloseCode
+from relay.protocol.frames import CloseCode
 from relay.server import limits
 from relay.server.applications import ApplicationServer
 from relay.server.http import HttpConnections

@@ -12,8 +12,8 @@ from typing import Any, Final
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 from relay import metrics
-from relay.frames import CloseCode
 from relay.line import LAST_TEXT
+from relay.protocol.frames import CloseCode
 from relay.server import limits
 from relay.server.flow import Inbox, Message, Outflow
 from relay.server.proxies import client_address, forwarded_scheme

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 import relay
 from relay import events, lifecycle
 from relay.exceptions import NotOwner, SessionDeleted
-from relay.request_headers import FROM_PAGES
+from relay.protocol.request_headers import FROM_PAGES
 from relay.viewers import ResumableViewer
 from tests.api.test_v1 import CURSORS
 from tests.clients import LIMIT_SECONDS, CommunicatorClient

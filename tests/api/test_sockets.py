@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from relay import consumers, frames, inbox, lifecycle, patience
+from relay import consumers, inbox, lifecycle, patience
 from relay.exceptions import StoreUnavailable
+from relay.protocol import frames
 from tests.clients import LIMIT_SECONDS, V1
 from tests.scripted_agent import Final, Stall, Token
 
@@ -84,7 +85,7 @@ async def test_flood_is_refused_in_words_then_sent_away(v1, layer, monkeypatch):
 async def test_viewer_that_meets_a_bug_is_closed_1011_and_the_turn_goes_on(v1, plain, layer, monkeypatch, caplog):
     async with plain() as other, v1() as browser:
         await browser.frame()
-        monkeypatch.setattr("relay.frames.Frame.v1", property(lambda frame: 1 / 0))
+        monkeypatch.setattr("relay.protocol.frames.Frame.v1", property(lambda frame: 1 / 0))
         assert await other.ask("x") == "x"
         assert await browser.close_code() == 1011
         assert "ZeroDivisionError" in caplog.text

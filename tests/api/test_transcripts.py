@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay import frames, lifecycle
+from relay import lifecycle
+from relay.protocol import frames
 from relay.transcripts import Transcripts
 from tests.scripted_agent import Final, Stall, Token
 

@@ -10,9 +10,9 @@ import pytest
 from relay import lifecycle, runner
 from relay.agent import AgentClient
 from relay.exceptions import StoreUnavailable, UpstreamProtocol
-from relay.frames import FrameKind
 from relay.layers.memory import MemorySessionLayer
 from relay.layers.values import Turn
+from relay.protocol.frames import FrameKind
 from tests.clients import LIMIT_SECONDS
 from tests.scripted_agent import Final, Send, Stall, Token, Wait
 

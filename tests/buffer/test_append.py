@@ -5,8 +5,8 @@ import copy
 
 import pytest
 
-from relay import frames
 from relay.exceptions import LeaseLost, TurnCancelled
+from relay.protocol import frames
 from tests.buffer.turns import (
     S,
     append_twice,

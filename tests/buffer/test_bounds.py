@@ -2,10 +2,10 @@
 
 import pytest
 
-from relay.cursor import UNKNOWN
 from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.values import CancelAck, CancelStatus
+from relay.protocol.cursor import UNKNOWN
 from tests.buffer.turns import S, answer, claim, cursor_at, enqueue, gap_at, log, say, start, stop, whole_log
 
 TTL_SECONDS = 100.0

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from relay.client_messages import OnBusy
 from relay.exceptions import TurnCancelled
 from relay.layers.values import CancelAck, CancelStatus
+from relay.protocol.client_messages import OnBusy
 from tests.buffer.turns import LIMIT_SECONDS, S, answer, claim, enqueue, log, run_queue, say, start, stop
 
 CANCELLING, QUEUED, ALREADY_ENDED, UNKNOWN = CancelStatus

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from relay.cursor import Cursor
 from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
+from relay.protocol.cursor import Cursor
 from tests.buffer.turns import S, message, tokens
 
 FEW, MANY = 5, 5_000

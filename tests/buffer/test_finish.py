@@ -2,9 +2,9 @@
 
 import pytest
 
-from relay import frames
 from relay.exceptions import LeaseLost, UpstreamEof
 from relay.layers.bounds import Bounds
+from relay.protocol import frames
 from tests.buffer.turns import S, answer, claim, enqueue, log, say, shown, start, stop
 
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from relay import frames
 from relay.exceptions import LeaseLost, TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
+from relay.protocol import frames
 from tests.buffer.turns import (
     LEASE_SECONDS,
     S,

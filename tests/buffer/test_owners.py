@@ -5,11 +5,11 @@ A client may be the former owner of a session that was deleted while it was conn
 
 import pytest
 
-from relay.client_messages import OnBusy
-from relay.cursor import UNKNOWN, Cursor
 from relay.exceptions import LeaseLost, NotOwner, SessionDeleted
 from relay.layers.bounds import Bounds
 from relay.layers.values import CancelAck, CancelStatus
+from relay.protocol.client_messages import OnBusy
+from relay.protocol.cursor import UNKNOWN, Cursor
 from tests.buffer.turns import S, answer, claim, cursor_at, enqueue, gap_at, log, say, start, stop, tailing
 
 FORMER, OWNER = "alice", "bob"

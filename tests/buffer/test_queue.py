@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from relay import json_text
-from relay.client_messages import OnBusy
-from relay.cursor import Cursor
 from relay.exceptions import IdempotencyConflict, QueueFull, SessionBusy, StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, new_id
+from relay.protocol import json_text
+from relay.protocol.client_messages import OnBusy
+from relay.protocol.cursor import Cursor
 from tests.buffer.turns import S, answer, claim, enqueue, log, message, run_queue, start, stop
 
 REJECT, INTERRUPT = OnBusy.REJECT, OnBusy.INTERRUPT

@@ -2,10 +2,10 @@
 
 import pytest
 
-from relay import frames
-from relay.cursor import UNKNOWN, Cursor
 from relay.exceptions import UpstreamEof
 from relay.layers.bounds import Bounds
+from relay.protocol import frames
+from relay.protocol.cursor import UNKNOWN, Cursor
 from tests.buffer.turns import S, answer, cursor_at, gap_at, say, shown, start, whole_log
 
 

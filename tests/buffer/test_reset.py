@@ -2,8 +2,8 @@
 
 import pytest
 
-from relay.cursor import Cursor
 from relay.exceptions import LeaseLost, ReplayGap
+from relay.protocol.cursor import Cursor
 from tests.buffer.turns import S, answer, claim, cursor_at, enqueue, gap_at, log, run_queue, say, shown, start, tailing
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from relay.client_messages import OnBusy
 from relay.exceptions import NotOwner, SessionDeleted, StoreUnavailable, TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.values import CancelAck, CancelStatus
+from relay.protocol.client_messages import OnBusy
 from tests.buffer.turns import S, answer, claim, cursor_at, enqueue, log, run_queue, say, start, stop, tailing
 
 VIEWER_SECONDS = 60.0

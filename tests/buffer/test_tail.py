@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from relay.cursor import UNKNOWN, Cursor
 from relay.exceptions import ReplayGap, SessionDeleted, TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
+from relay.protocol.cursor import UNKNOWN, Cursor
 from tests.buffer.turns import (
     LIMIT_SECONDS,
     S,

@@ -17,13 +17,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from relay import frames
-from relay.client_messages import OnBusy
-from relay.cursor import Cursor
 from relay.exceptions import IdempotencyConflict, Interrupted, LeaseLost, QueueFull, SessionBusy, TurnCancelled
-from relay.frames import FrameKind
 from relay.layers.bounds import Bounds
 from relay.layers.values import CancelStatus, new_id
+from relay.protocol import frames
+from relay.protocol.client_messages import OnBusy
+from relay.protocol.cursor import Cursor
+from relay.protocol.frames import FrameKind
 from tests.buffer.stores import STORES
 from tests.buffer.turns import LEASE_SECONDS, S, Tail, message, same_frames, tokens
 from tests.properties import examples

@@ -20,7 +20,7 @@ from relay.demo_agent import answers
 from relay.demo_agent.app import MAX_BODY_BYTES, DemoAgentApplication
 from relay.demo_agent.config import DemoAgentConfig, OpenAIConfig
 from relay.demo_agent.openai import History
-from relay.event_stream import EventStreamDecoder
+from relay.protocol.event_stream import EventStreamDecoder
 from tests.processes import ROOT
 
 LIMIT_SECONDS = 20

@@ -3,11 +3,11 @@
 import pytest
 from redis.asyncio import Redis
 
-from relay import frames
 from relay.exceptions import LeaseLost, ReplayGap
 from relay.layers.bounds import Bounds
 from relay.layers.redis import RedisSessionLayer
 from relay.layers.values import new_id
+from relay.protocol import frames
 from tests.buffer.redis_store import server_url
 from tests.buffer.turns import S, answer, claim, cursor_at, enqueue, gap_at, log, run_queue, say, shown, start, stop
 

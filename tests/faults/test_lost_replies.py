@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from relay.cursor import Cursor
 from relay.exceptions import TurnCancelled
 from relay.layers import redis_scripts
 from relay.layers.bounds import Bounds
 from relay.layers.redis import RedisSessionLayer
 from relay.layers.values import Accepted, CancelAck, CancelStatus, Rate, new_id
+from relay.protocol.cursor import Cursor
 from tests.buffer.redis_store import server_url
 from tests.buffer.turns import S, enqueue, log, message, say, shown, start, stop, tokens
 from tests.faults.cutting_proxy import CuttingProxy

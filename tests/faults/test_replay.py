@@ -5,13 +5,13 @@ from contextlib import aclosing
 
 import pytest
 
-from relay.cursor import Cursor
 from relay.exceptions import ReplayGap
 from relay.layers import redis_replay
 from relay.layers.bounds import Bounds
 from relay.layers.redis import RedisSessionLayer
 from relay.layers.redis_replay import PAGE_FRAMES
 from relay.layers.values import new_id
+from relay.protocol.cursor import Cursor
 from tests.buffer.redis_store import server_url
 from tests.buffer.turns import S, cursor_at, say, start, stop
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.agent_events import RESERVED_TYPES, AgentEvents
-from relay.event_stream import Event, EventStreamDecoder
 from relay.exceptions import UpstreamEof, UpstreamProtocol
-from relay.frames import FrameKind
+from relay.protocol.event_stream import Event, EventStreamDecoder
+from relay.protocol.frames import FrameKind
 
 FINAL = '{"type":"assistant_message","token":"","is_final":true}'
 TOKEN = '{"type":"assistant_message","token":"a","is_final":false}'

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from relay.frames import CloseCode
 from relay.line import ClientGone, Line
+from relay.protocol.frames import CloseCode
 
 
 class Server:

@@ -11,14 +11,15 @@ import pytest
 from django.core.management import CommandError, call_command
 from pydantic import TypeAdapter, ValidationError
 
-from relay import asyncapi, exceptions, frames, schemas
+from relay import asyncapi, exceptions, schemas
 from relay.agent_events import AgentEvents
-from relay.client_messages import parse_client_message, parse_turn
-from relay.cursor import Cursor, Resume
-from relay.event_stream import Event
 from relay.exceptions import RelayError
-from relay.frames import CloseCode, Snapshot
 from relay.layers.values import SessionState
+from relay.protocol import frames
+from relay.protocol.client_messages import parse_client_message, parse_turn
+from relay.protocol.cursor import Cursor, Resume
+from relay.protocol.event_stream import Event
+from relay.protocol.frames import CloseCode, Snapshot
 from relay.viewers import welcome_fields
 
 ROOT = Path(__file__).resolve().parent.parent.parent

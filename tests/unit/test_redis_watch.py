@@ -5,10 +5,10 @@ from contextlib import aclosing
 
 import pytest
 
-from relay import frames
-from relay.cursor import Cursor
 from relay.layers.redis_foreign import ForeignMessages
 from relay.layers.redis_watch import Watch
+from relay.protocol import frames
+from relay.protocol.cursor import Cursor
 
 LIMIT_SECONDS = 20
 NEWEST = Cursor("e", 1)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from relay import origins
-from relay.client_messages import CLIENT_MESSAGE_ID_PATTERN, SESSION_ID_PATTERN
+from relay.protocol import origins
+from relay.protocol.client_messages import CLIENT_MESSAGE_ID_PATTERN, SESSION_ID_PATTERN
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHARACTERS = 2_000

@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 
-from relay.event_stream import EventStreamDecoder
+from relay.protocol.event_stream import EventStreamDecoder
 from tests.processes import ROOT
 from tests.scripted_agent import (
     PATH,

@@ -6,11 +6,12 @@ from contextlib import aclosing
 
 import pytest
 
-from relay import frames, metrics
+from relay import metrics
 from relay.exceptions import TooSlow
-from relay.frames import Snapshot
 from relay.layers.bounds import Bounds
 from relay.layers.memory import MemorySessionLayer
+from relay.protocol import frames
+from relay.protocol.frames import Snapshot
 from relay.viewers import PlainViewer, ResumableViewer, runs
 from tests.buffer.turns import LIMIT_SECONDS, S, answer, enqueue, say, start, stop, tokens
 

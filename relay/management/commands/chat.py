@@ -13,9 +13,9 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from relay.chat_client import ChatClient, Closed, Frame
-from relay.client_messages import is_session_id
 from relay.layers.values import new_id
 from relay.management.terminal import printable
+from relay.protocol.client_messages import is_session_id
 
 HELP = """\
 Talk to the agent in this terminal, through a gateway that is running. Ctrl-C stops an answer; pressed again, or when

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from relay import exceptions, frames
+from relay import exceptions
 from relay.exceptions import Interrupted, RelayError, SessionDeleted, UpstreamUnavailable
-from relay.frames import COME_BACK, CloseCode, Frame, FrameKind, Snapshot
+from relay.protocol import frames
+from relay.protocol.frames import COME_BACK, CloseCode, Frame, FrameKind, Snapshot
 
 HALVES = ("\ud83d", "\ude00")
 

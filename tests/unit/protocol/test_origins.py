@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from relay.origins import origin_pattern, parse_origin
+from relay.protocol.origins import origin_pattern, parse_origin
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.trace_context import trace_id, traceparent
+from relay.protocol.trace_context import trace_id, traceparent
 
 VALID = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

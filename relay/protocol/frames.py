@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from relay import json_text
 from relay.exceptions import RelayError
+from relay.protocol import json_text
 
 FinishReason = str  # "stop", "cancelled", or what the agent said
 SnapshotReason = Literal["trimmed", "epoch_changed"]

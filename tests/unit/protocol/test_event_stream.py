@@ -8,13 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.event_stream import (
-    Event,
-    EventStreamDecoder,
-    EventTooLarge,
-    encode_comment,
-    encode_event,
-)
+from relay.protocol.event_stream import Event, EventStreamDecoder, EventTooLarge, encode_comment, encode_event
 
 LIMIT = 100_000
 

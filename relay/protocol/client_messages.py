@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from relay import json_text
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge
+from relay.protocol import json_text
 
 # PROTOCOL: 1–128 of these, and not "." or "..", so that it can stand in a path.
 SESSION_ID_PATTERN: Final = r"(?!\.{1,2}/?\Z)[A-Za-z0-9._:~@-]{1,128}"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay import json_text
+from relay.protocol import json_text
 
 any_text = st.text(alphabet=st.characters() | st.characters(categories=["Cs"]) | st.sampled_from('\ud83d\ude00"\\'))
 any_json = st.recursive(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.cursor import UNKNOWN, Cursor, Resume, query_cursor, resume
+from relay.protocol.cursor import UNKNOWN, Cursor, Resume, query_cursor, resume
 
 OLDEST, NEWEST, LIVE_AFTER = 4, 8, 6  # 1 to 3 are trimmed; a turn is in flight from 7
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from relay import json_text
-from relay.client_messages import Cancel, OnBusy, StartTurn, is_session_id, parse_client_message
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge
+from relay.protocol import json_text
+from relay.protocol.client_messages import Cancel, OnBusy, StartTurn, is_session_id, parse_client_message
 
 MAX_BYTES = 200_000
 
