@@ -10,7 +10,7 @@ from corsheaders.defaults import default_headers
 from django.core.management.utils import get_random_secret_key
 
 from relay.conf import Conf, SettingInvalid, read_texts
-from relay.database import database
+from relay.database.connection import database
 from relay.env_file import EnvFileInvalid, load_env_file
 from relay.logs import logging_settings
 from relay.protocol.origins import origin_pattern

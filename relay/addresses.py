@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
-from relay.database import database
+from relay.database.connection import database
 
 _DELIMITERS: Final = "/?#[] "  # they end a user name or a password, or stand in none (RFC 3986 §3.2.1)
 _STORE_OPTIONS: Final = frozenset(  # those of redis-py whose values are texts, numbers or truth

@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import SimpleTemplateResponse
 
-from relay.database import limited_queries
+from relay.database.connection import limited_queries
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from relay.agent_events import RESERVED_TYPES
 from relay.conf import PREFIX, conf
-from relay.database import check_driver
+from relay.database.connection import check_driver
 from relay.layers.base import EXTENSION, SessionLayer
 from relay.policies import policy_class
 from relay.tracing import EXPORTERS, is_installed, wanted_exporter

@@ -20,7 +20,7 @@ import psycopg
 from django.core.management import call_command
 from django.db import connections
 
-from relay.database import database
+from relay.database.connection import database
 from tests.processes import free_port
 
 START_SECONDS = 60.0

@@ -17,7 +17,7 @@ from django.urls import reverse
 from relay.admin.chart import MINUTES, draw
 from relay.admin.export import CHUNK_ROWS, harmless
 from relay.admin.turns import TurnAdmin
-from relay.database import limited_queries
+from relay.database.connection import limited_queries
 from relay.models import Turn
 
 LIST = "/admin/relay/turn/"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.conf import Conf, SettingInvalid, read_texts
-from relay.database import database
+from relay.database.connection import database
 
 
 def conf(**texts):

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.commands.migrate import Command as DjangosCommand
 from django.db import connections
 
-from relay.migration_lock import migration_lock
+from relay.database.migration_lock import migration_lock
 
 
 class Command(DjangosCommand):
