@@ -12,7 +12,7 @@ from django.core.management.utils import get_random_secret_key
 from relay.conf import Conf, SettingInvalid, read_texts
 from relay.database.connection import database
 from relay.env_file import EnvFileInvalid, load_env_file
-from relay.logs import logging_settings
+from relay.observability.logging_config import logging_settings
 from relay.protocol.origins import origin_pattern
 from relay.protocol.request_headers import FROM_PAGES, REQUEST_ID
 from relay.standard_streams import open_standard_streams

@@ -14,11 +14,11 @@ from typing import Final, NoReturn
 
 import httpx
 
-from relay import metrics
 from relay.agent_events import AgentEvents
 from relay.conf import conf
 from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnavailable
 from relay.layers.values import Turn
+from relay.observability import metrics
 from relay.portions import DENSE_PORTION_BYTES, PORTION_BYTES
 from relay.protocol import json_text
 from relay.protocol.event_stream import EventStreamDecoder, EventTooLarge

@@ -25,7 +25,7 @@ from ninja import NinjaAPI, Query
 from ninja.errors import ValidationError
 from ninja.security import APIKeyHeader
 
-from relay import lifecycle, logs, report, schemas, tickets, views
+from relay import lifecycle, report, schemas, tickets, views
 from relay.api_json import body_of, json_response, read_body, read_object, refusal
 from relay.auth import has_internal_key
 from relay.conf import conf
@@ -40,6 +40,7 @@ from relay.exceptions import (
     Unauthorized,
 )
 from relay.layers.values import SessionState, new_turn
+from relay.observability import logging_config
 from relay.operator_api import router as operators
 from relay.patience import in_time
 from relay.protocol.client_messages import StartTurn, parse_turn
@@ -342,7 +343,7 @@ def _json_only(view: View) -> View:
     @wraps(view)
     async def respond(request: HttpRequest, **parameters: object) -> HttpResponseBase:
         if (session_id := parameters.get("session_id")) is not None:
-            logs.bind(session_id=str(session_id))
+            logging_config.bind(session_id=str(session_id))
         response = await view(request, **parameters)
         return views.method_not_allowed(response["Allow"]) if response.status_code == 405 else response
 

@@ -19,8 +19,8 @@ class RelayConfig(AppConfig):
         from django.contrib import admin
 
         from relay import checks, deploy_checks  # noqa: F401 - they register
-        from relay.access_logs import hide_query_strings
         from relay.login import LimitedLoginForm
+        from relay.observability.access_logs import hide_query_strings
 
         admin.site.login_form = LimitedLoginForm
         hide_query_strings()

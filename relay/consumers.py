@@ -17,7 +17,7 @@ from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from relay import lifecycle, logs, metrics, report
+from relay import lifecycle, report
 from relay.alarm import Alarm
 from relay.auth import admit, limited_network, read_handshake, redeem
 from relay.conf import conf
@@ -38,6 +38,7 @@ from relay.exceptions import (
 from relay.inbox import Inbox, Received
 from relay.layers.values import Accepted, CancelAck, new_id, new_turn
 from relay.line import ClientGone, Line
+from relay.observability import logging_config, metrics
 from relay.patience import in_time
 from relay.policies import Handshake, Identity
 from relay.policies.handshake import parse_query
@@ -110,8 +111,8 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         epoch, _ = query_cursor(query)
         has_cursor = self._dialect.has_cursor(query)
         handshake = read_handshake(self.scope, self.session_id, has_cursor=has_cursor, cursor_epoch=epoch)
-        logs.bind(session_id=self.session_id)
-        logs.bind_request(handshake.header(REQUEST_ID), handshake.header(TRACEPARENT))
+        logging_config.bind(session_id=self.session_id)
+        logging_config.bind_request(handshake.header(REQUEST_ID), handshake.header(TRACEPARENT))
         self._gateway = await lifecycle.current()
         try:
             if self._gateway.is_draining:

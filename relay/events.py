@@ -24,7 +24,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from relay import lifecycle, metrics
+from relay import lifecycle
 from relay.auth import admit, has_internal_key, limited_network, read_handshake, redeem
 from relay.conf import conf
 from relay.entrance import is_origin_allowed
@@ -40,6 +40,7 @@ from relay.exceptions import (
 )
 from relay.layers.values import new_id
 from relay.lifecycle import Gateway
+from relay.observability import metrics
 from relay.patience import in_time
 from relay.policies import Identity
 from relay.protocol import frames, json_text

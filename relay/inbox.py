@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from relay import metrics
 from relay.exceptions import RateLimited, RelayError
 from relay.line import ClientGone
+from relay.observability import metrics
 from relay.protocol.client_messages import Cancel, StartTurn
 
 MAX_WAITING: Final = 64  # messages of one socket that wait for the store; more are refused

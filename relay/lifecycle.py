@@ -13,15 +13,15 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
-from relay import metrics
 from relay.agent import AgentClient
 from relay.conf import conf
 from relay.control import Control
 from relay.departures import Departures
 from relay.drain import Drain, Watcher
 from relay.layers.base import SessionLayer
+from relay.observability import metrics
+from relay.observability.loop_lag import Pulse
 from relay.policies import make_policy
-from relay.pulse import Pulse
 from relay.readiness import Readiness
 from relay.runner import Runner
 from relay.seats import Seats

@@ -13,9 +13,9 @@ from django.http import HttpRequest, HttpResponseBase
 from django.middleware import common
 from django.utils.decorators import async_only_middleware
 
-from relay import logs
 from relay.auth import has_internal_key
 from relay.conf import conf
+from relay.observability import logging_config
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
 from relay.views import bad_request, unauthorized
 
@@ -38,7 +38,7 @@ def request_context(get_response: Respond) -> Respond:
     """Name the request in every line of the log, and tell its client the name: ``X-Request-ID``."""
 
     async def respond(request: HttpRequest) -> HttpResponseBase:
-        name = logs.bind_request(request.headers.get(REQUEST_ID), request.headers.get(TRACEPARENT))
+        name = logging_config.bind_request(request.headers.get(REQUEST_ID), request.headers.get(TRACEPARENT))
         response = await get_response(request)
         response[REQUEST_ID] = name
         return response

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
-from relay import metrics
 from relay.conf import conf
 from relay.exceptions import RateLimited
 from relay.layers.base import Limits
 from relay.layers.values import Rate
+from relay.observability import metrics
 
 LOGINS_OF_ADDRESS: Final = Rate(10, 300)  # a person who mistypes has enough; a list of passwords takes years
 LOGINS_OF_NAME: Final = Rate(30, 3_600)  # from however many addresses; it also locks out, so it is wider

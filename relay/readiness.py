@@ -14,10 +14,10 @@ from typing import Final
 import httpx
 import msgspec
 
-from relay import metrics
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
+from relay.observability import metrics
 from relay.upstream import TlsFailed, UpstreamTransport
 
 logger = logging.getLogger(__name__)

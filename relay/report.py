@@ -10,9 +10,9 @@ import time
 
 import msgspec
 
-from relay import metrics
 from relay.exceptions import RelayError
 from relay.layers.values import Accepted, Turn
+from relay.observability import metrics
 from relay.protocol import frames
 from relay.protocol.frames import Frame
 

@@ -12,7 +12,6 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from structlog.contextvars import bound_contextvars
 
-from relay import logs, metrics
 from relay.agent import AgentClient, Answer
 from relay.conf import conf
 from relay.exceptions import (
@@ -28,6 +27,7 @@ from relay.exceptions import (
 )
 from relay.layers.base import SessionLayer
 from relay.layers.values import Turn, new_id
+from relay.observability import logging_config, metrics
 from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN
 from relay.protocol.frames import Frame
@@ -92,7 +92,7 @@ class Runner:
             await self._end_queued()
 
     async def _run_session(self, session_id: str) -> None:
-        logs.bind(session_id=session_id)
+        logging_config.bind(session_id=session_id)
         try:
             while session_id in self._woken:
                 self._woken.discard(session_id)

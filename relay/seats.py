@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from relay import metrics
 from relay.conf import conf
 from relay.exceptions import ConnectsTooOften, TooManyConnections
 from relay.layers.limits import TokenBuckets
 from relay.layers.values import Rate
+from relay.observability import metrics
 
 CONNECTS_BEHIND_PROXY: Final = 600  # a minute: an office behind one address comes back at once after a restart
 

@@ -10,7 +10,7 @@ from typing import Final
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
-from relay.outage_log import OutageLog
+from relay.observability.outage_log import OutageLog
 from relay.runner import Runner
 
 logger = logging.getLogger(__name__)

@@ -22,9 +22,10 @@ from typing import Final, NamedTuple
 
 from django.db import DatabaseError, connection
 
-from relay import metrics, transcript_rows
+from relay import transcript_rows
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
+from relay.observability import metrics
 from relay.transcript_rows import EndedTurn
 
 logger = logging.getLogger(__name__)

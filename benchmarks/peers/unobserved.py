@@ -7,8 +7,8 @@ from typing import Any
 
 from prometheus_client import metrics as prometheus
 
-from relay import metrics
-from relay.histogram import LoopHistogram
+from relay.observability import metrics
+from relay.observability.histogram import LoopHistogram
 
 
 class Blind:

@@ -31,7 +31,7 @@ from relay.layers.redis_wire import Reply
 from relay.layers.values import SessionState, new_id
 from relay.layers.waiters import Take
 from relay.loops import running_loop
-from relay.outage_log import OutageLog
+from relay.observability.outage_log import OutageLog
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
 

@@ -14,14 +14,14 @@ from typing import Final, Protocol
 
 from redis.exceptions import NoScriptError, RedisError
 
-from relay import metrics
 from relay.exceptions import StoreUnavailable
-from relay.histogram import Buckets
 from relay.layers.redis_connection import Argument, RedisConnection, is_unable, pack
 from relay.layers.redis_failures import reason
 from relay.layers.redis_scripts import Scripts
 from relay.layers.redis_wire import Reply
-from relay.outage_log import OutageLog
+from relay.observability import metrics
+from relay.observability.histogram import Buckets
+from relay.observability.outage_log import OutageLog
 
 MAX_EXCHANGE_CALLS: Final = 512
 MAX_WAITING_CALLS: Final = 20_000  # more than a process can have in flight unless its store is gone

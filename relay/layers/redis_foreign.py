@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from relay import metrics
+from relay.observability import metrics
 
 logger = logging.getLogger(__name__)
 

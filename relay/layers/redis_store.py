@@ -9,7 +9,6 @@ import time
 from functools import lru_cache
 from typing import Final
 
-from relay import metrics
 from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.redis_commit import GroupCommit, Promise
@@ -22,7 +21,8 @@ from relay.layers.redis_subscriber import Subscriber
 from relay.layers.redis_watch import Watch
 from relay.layers.redis_wire import Reply
 from relay.layers.values import new_id
-from relay.outage_log import OutageLog
+from relay.observability import metrics
+from relay.observability.outage_log import OutageLog
 from relay.protocol.frames import Frame
 
 logger = logging.getLogger(__name__)

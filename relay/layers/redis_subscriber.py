@@ -12,11 +12,11 @@ from typing import Final, NoReturn
 
 from redis.exceptions import RedisError, ResponseError
 
-from relay import metrics
 from relay.layers.redis_connection import RedisConnection, is_unable, pack
 from relay.layers.redis_failures import reason
 from relay.layers.redis_wire import Reply
-from relay.outage_log import OutageLog
+from relay.observability import metrics
+from relay.observability.outage_log import OutageLog
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
-from relay import metrics
 from relay.exceptions import RelayError, SessionDeleted
 from relay.layers.redis_epoch import LogEpoch
 from relay.layers.redis_foreign import ForeignMessages
 from relay.layers.redis_replay import PAGE_FRAMES, Read, Replay
 from relay.layers.redis_values import EpochDeleted
 from relay.layers.waiters import Take, Waiters
+from relay.observability import metrics
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
 

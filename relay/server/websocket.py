@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
-from relay import metrics
 from relay.line import LAST_TEXT
+from relay.observability import metrics
 from relay.protocol.frames import CloseCode
 from relay.server import limits
 from relay.server.flow import Inbox, Message, Outflow

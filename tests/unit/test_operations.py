@@ -6,7 +6,7 @@ import re
 import pytest
 from prometheus_client import REGISTRY
 
-from relay import metrics  # noqa: F401 - declares them
+from relay.observability import metrics  # noqa: F401 - declares them
 from tests.processes import ROOT
 
 DASHBOARD = ROOT / "deploy" / "grafana.json"

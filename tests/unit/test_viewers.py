@@ -6,10 +6,10 @@ from contextlib import aclosing
 
 import pytest
 
-from relay import metrics
 from relay.exceptions import TooSlow
 from relay.layers.bounds import Bounds
 from relay.layers.memory import MemorySessionLayer
+from relay.observability import metrics
 from relay.protocol import frames
 from relay.protocol.frames import Snapshot
 from relay.viewers import PlainViewer, ResumableViewer, runs

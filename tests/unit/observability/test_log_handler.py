@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from relay import log_handler, metrics
-from relay.log_handler import PatientHandler
+from relay.observability import log_handler, metrics
+from relay.observability.log_handler import PatientHandler
 
 
 @pytest.fixture

@@ -55,9 +55,13 @@ def logging_settings(level: str, *, is_terminal: bool) -> dict[str, Any]:
             "one_line": {"()": "django.utils.log.CallbackFilter", "callback": _in_one_line},
         },
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": "relay.logs.formatter", "is_terminal": is_terminal}},
+        "formatters": {"line": {"()": "relay.observability.logging_config.formatter", "is_terminal": is_terminal}},
         "handlers": {
-            "stderr": {"class": "relay.log_handler.PatientHandler", "formatter": "line", "filters": ["one_line"]}
+            "stderr": {
+                "class": "relay.observability.log_handler.PatientHandler",
+                "formatter": "line",
+                "filters": ["one_line"],
+            }
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {

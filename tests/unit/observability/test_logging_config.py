@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from relay import logs
+from relay.observability import logging_config
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def written():
     def make(*, is_terminal=False):
         stream = io.StringIO()
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(logs.formatter(is_terminal=is_terminal))
+        handler.setFormatter(logging_config.formatter(is_terminal=is_terminal))
         logger = logging.getLogger(f"test.{len(handlers)}")
         logger.addHandler(handler)
         logger.propagate = False
@@ -51,7 +51,7 @@ def test_what_is_bound_is_in_every_line_of_the_context_and_in_no_other(written):
     logger, text = written()
 
     def inside():
-        logs.bind(session_id="s")
+        logging_config.bind(session_id="s")
         logger.info("a")
 
     contextvars.copy_context().run(inside)
@@ -91,20 +91,20 @@ def test_a_line_for_people_has_no_braces(written):
 
 @pytest.mark.parametrize("shown", ["abc-1.2:3_4", "x" * 64])
 def test_a_request_id_that_is_fit_for_a_line_is_kept(shown):
-    assert logs.request_id(shown) == shown
+    assert logging_config.request_id(shown) == shown
 
 
 @pytest.mark.parametrize("shown", [None, "", "x" * 65, "a b", 'a"', "a\n", "ä"])
 def test_another_one_is_replaced(shown):
-    made = logs.request_id(shown)
+    made = logging_config.request_id(shown)
     assert made != shown
-    assert logs.request_id(made) == made
+    assert logging_config.request_id(made) == made
 
 
 @pytest.mark.parametrize(("status", "is_said"), [(503, False), (500, True)])
 def test_a_refusal_on_purpose_is_no_error_of_a_request(status, is_said):
     """Who asks /ready each second of an outage does not fill the log."""
-    settings = logs.logging_settings("DEBUG", is_terminal=False)
+    settings = logging_config.logging_settings("DEBUG", is_terminal=False)
     assert settings["loggers"]["django.request"]["filters"] == ["news"]
     record = logging.makeLogRecord({"status_code": status})
     assert settings["filters"]["news"]["callback"](record) is is_said
@@ -115,7 +115,7 @@ def test_a_refusal_on_purpose_is_no_error_of_a_request(status, is_said):
 )
 def test_a_refused_request_is_one_line(status, level, has_trace):
     """What a client sends causes no traceback, and calls nobody."""
-    settings = logs.logging_settings("DEBUG", is_terminal=False)
+    settings = logging_config.logging_settings("DEBUG", is_terminal=False)
     assert settings["handlers"]["stderr"]["filters"] == ["one_line"]
     fields = {"levelno": logging.ERROR, "levelname": "ERROR", "exc_info": (ValueError, ValueError(), None)}
     record = logging.makeLogRecord(fields if status is None else {**fields, "status_code": status})
@@ -124,6 +124,6 @@ def test_a_refused_request_is_one_line(status, level, has_trace):
 
 
 def test_levels_are_those_of_the_setting_for_the_gateway_alone():
-    settings = logs.logging_settings("DEBUG", is_terminal=sys.stderr.isatty())
+    settings = logging_config.logging_settings("DEBUG", is_terminal=sys.stderr.isatty())
     assert settings["loggers"]["relay"]["level"] == "DEBUG"
     assert settings["root"]["level"] == "WARNING"

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from relay.outage_log import QUIET_SECONDS, OutageLog
+from relay.observability.outage_log import QUIET_SECONDS, OutageLog
 from tests.buffer.clock import Clock
 
 logger = logging.getLogger("relay.test")

@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
 
-from relay.histogram import LoopHistogram
+from relay.observability.histogram import LoopHistogram
 
 # A third of what is scraped, and nobody reads it.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it so

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Histogram, generate_latest
 
-from relay import metrics  # noqa: F401 - declares them
-from relay.histogram import LoopHistogram
+from relay.observability import metrics  # noqa: F401 - declares them
+from relay.observability.histogram import LoopHistogram
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 BUCKETS = (0.1, 1.0, 2.5)
 
 

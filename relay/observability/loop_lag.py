@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from relay import metrics
+from relay.observability import metrics
 
 INTERVAL_SECONDS: Final = 0.5
 

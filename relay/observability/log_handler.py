@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Final, TextIO
 
-from relay import metrics
+from relay.observability import metrics
 
 PIECE_BYTES: Final = select.PIPE_BUF  # POSIX: so much a pipe takes without waiting, if it can be written to at all
 MAX_WAITING_BYTES: Final = 1_048_576
