@@ -74,7 +74,7 @@ def split_store_addresses(text: str) -> tuple[str, ...]:
 def _check_store_address(text: str) -> None:
     from redis.exceptions import RedisError  # only who has a store pays for the client
 
-    from relay.layers.redis_connection import RedisConnection
+    from relay.layers.redis.connection import RedisConnection
 
     parts = urlsplit(text)
     if parts.scheme not in _STORE_SCHEMES or not text.isprintable() or "#" in text:

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from relay.drain import Watcher
 from relay.exceptions import Kicked, RelayError, StoreUnavailable
 from relay.layers.base import SessionLayer
-from relay.layers.redis_failures import reason
+from relay.layers.redis.failures import reason
 from relay.observability.outage_log import OutageLog
 from relay.protocol import frames
 from relay.transcripts import Transcripts

@@ -23,9 +23,9 @@ from redis.exceptions import RedisError
 from relay.agent import MESSAGE_PATH
 from relay.conf import PREFIX, conf
 from relay.exceptions import StoreUnavailable
-from relay.layers.redis_connection import RedisConnection, pack
-from relay.layers.redis_failures import reason
-from relay.layers.redis_wire import Reply
+from relay.layers.redis.connection import RedisConnection, pack
+from relay.layers.redis.failures import reason
+from relay.layers.redis.wire import Reply
 from relay.lifecycle import session_layer
 from relay.upstream import NO_HANDSHAKE, NO_TLS, TlsFailed, UpstreamTransport
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from relay.conf import conf
 from relay.exceptions import ConnectsTooOften, TooManyConnections
-from relay.layers.limits import TokenBuckets
+from relay.layers.memory.limits import TokenBuckets
 from relay.layers.values import Rate
 from relay.observability import metrics
 

@@ -26,8 +26,8 @@ from typing import ClassVar, Final
 
 from channels.layers import BaseChannelLayer
 
+from relay.layers.live import Take
 from relay.layers.values import Accepted, CancelAck, NewTurn, Rate, SessionState, Turn
-from relay.layers.waiters import Take
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay import lifecycle, tickets
-from relay.layers.memory import MemorySessionLayer
+from relay.layers.memory.layer import MemorySessionLayer
 from tests.buffer.turns import log, message
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API, EventReader, HttpClient

@@ -10,7 +10,7 @@ import pytest
 from relay import lifecycle, runner
 from relay.agent import AgentClient
 from relay.exceptions import StoreUnavailable, UpstreamProtocol
-from relay.layers.memory import MemorySessionLayer
+from relay.layers.memory.layer import MemorySessionLayer
 from relay.layers.values import Turn
 from relay.protocol.frames import FrameKind
 from tests.clients import LIMIT_SECONDS

@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.layers.base import Limits, SessionLayer
 from relay.layers.bounds import Bounds
-from relay.layers.memory import MemorySessionLayer
+from relay.layers.memory.layer import MemorySessionLayer
 from tests.buffer.clock import Clock
 from tests.buffer.redis_store import RedisStore
 

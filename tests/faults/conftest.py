@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis.layer import RedisSessionLayer
 from tests import processes
 from tests.clients import LIMIT_SECONDS, V1, SocketClient
 from tests.faults.valkey import Valkey

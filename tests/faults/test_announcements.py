@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis.layer import RedisSessionLayer
 from tests.buffer.turns import LIMIT_SECONDS, S, cursor_at, say, start, stop, tailing
 from tests.faults.valkey import Valkey
 from tests.faults.watches import make_deaf, waits, watch_of

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from relay.exceptions import LeaseLost, ReplayGap
 from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import new_id
 from relay.protocol import frames
 from tests.buffer.redis_store import server_url

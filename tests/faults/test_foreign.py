@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from relay.exceptions import ReplayGap, SessionDeleted
-from relay.layers.redis_foreign import REPORT_SECONDS, ForeignMessages
+from relay.layers.redis.foreign import REPORT_SECONDS, ForeignMessages
 from relay.layers.values import new_id
 from relay.protocol.cursor import UNKNOWN, Cursor
 from relay.protocol.frames import FrameKind

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from relay.layers import redis_channels
+from relay.layers.redis import channels
 from tests.buffer.turns import LIMIT_SECONDS
 from tests.faults.gate import Gate
 
@@ -14,8 +14,8 @@ PAUSE_SECONDS = 0.1
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch):
-    monkeypatch.setattr(redis_channels, "IDLE_SECONDS", PAUSE_SECONDS)
-    monkeypatch.setattr(redis_channels, "RETRY_SECONDS", PAUSE_SECONDS)
+    monkeypatch.setattr(channels, "IDLE_SECONDS", PAUSE_SECONDS)
+    monkeypatch.setattr(channels, "RETRY_SECONDS", PAUSE_SECONDS)
 
 
 async def hears(layer, channel, message, say):

@@ -7,9 +7,9 @@ import pytest
 from redis.asyncio import Redis
 
 from relay.exceptions import TurnCancelled
-from relay.layers import redis_scripts
 from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis import scripts
+from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import Accepted, CancelAck, CancelStatus, Rate, new_id
 from relay.protocol.cursor import Cursor
 from tests.buffer.redis_store import server_url
@@ -17,7 +17,7 @@ from tests.buffer.turns import S, enqueue, log, message, say, shown, start, stop
 from tests.faults.cutting_proxy import CuttingProxy
 
 CUTS = 2
-FOLDER = Path(redis_scripts.__file__).parent / "lua"
+FOLDER = Path(scripts.__file__).parent / "lua"
 COVERED = {
     *(
         "announce",

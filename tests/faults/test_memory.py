@@ -4,7 +4,7 @@ import pytest
 from redis.asyncio import Redis
 
 from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import new_id
 from tests.buffer.redis_store import server_url
 from tests.buffer.turns import S, answer, enqueue, say, start, stop

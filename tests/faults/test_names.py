@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import Rate
 from tests.buffer.turns import LIMIT_SECONDS, S, answer, cursor_at, enqueue, say, start, stop, tailing
 

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from relay.exceptions import LeaseLost, ReplayGap, StoreUnavailable
-from relay.layers.redis_values import EpochDeleted
+from relay.layers.redis.values import EpochDeleted
 from relay.protocol.cursor import Cursor
 from tests import scraping
 from tests.buffer.turns import S, claim, cursor_at, enqueue, gap_at, log, say, start, stop, tailing, tokens

@@ -6,10 +6,10 @@ from contextlib import aclosing
 import pytest
 
 from relay.exceptions import ReplayGap
-from relay.layers import redis_replay
 from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
-from relay.layers.redis_replay import PAGE_FRAMES
+from relay.layers.redis import page_cache
+from relay.layers.redis.layer import RedisSessionLayer
+from relay.layers.redis.page_cache import PAGE_FRAMES
 from relay.layers.values import new_id
 from relay.protocol.cursor import Cursor
 from tests.buffer.redis_store import server_url
@@ -63,7 +63,7 @@ async def watched(layer, after, end):
 
 
 async def test_a_replay_is_read_once_however_many_come_one_after_another(layer, reads, monkeypatch):
-    monkeypatch.setattr(redis_replay, "KEEP_SECONDS", 600)  # they may be slow
+    monkeypatch.setattr(page_cache, "KEEP_SECONDS", 600)  # they may be slow
     end = await long_answer(layer)
     cursor = await cursor_at(layer, 0)
     async with aclosing(layer.tail(S, Cursor(cursor.epoch, end))) as staying:

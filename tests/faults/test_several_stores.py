@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis.layer import RedisSessionLayer
 from tests.buffer.turns import answer, cursor_at, enqueue, log, say, start, stop, tailing
 from tests.faults.valkey import Valkey
 

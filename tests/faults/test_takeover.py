@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 import pytest
 
 from relay.layers.bounds import Bounds
-from relay.layers.redis import RedisSessionLayer
+from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import new_id
 from tests import processes, scraping
 from tests.buffer.turns import answer, claim, enqueue, stop

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from relay.layers.redis import RedisSessionLayer
-from relay.layers.redis_watch import Watch
+from relay.layers.redis.feed import Watch
+from relay.layers.redis.layer import RedisSessionLayer
 from tests.buffer.turns import LIMIT_SECONDS, S
 
 

@@ -7,7 +7,7 @@ from django.test import RequestFactory
 
 from relay import login
 from relay.exceptions import RateLimited, StoreUnavailable
-from relay.layers.limits import MemoryLimits
+from relay.layers.memory.limits import MemoryLimits
 from relay.rates import take_login
 
 WRONG = {"username": "Ann", "password": "wrong"}

@@ -8,7 +8,7 @@ import pytest
 
 from relay.exceptions import TooSlow
 from relay.layers.bounds import Bounds
-from relay.layers.memory import MemorySessionLayer
+from relay.layers.memory.layer import MemorySessionLayer
 from relay.observability import metrics
 from relay.protocol import frames
 from relay.protocol.frames import Snapshot

@@ -17,19 +17,19 @@ from weakref import WeakKeyDictionary
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
-from relay.layers.redis_channels import RedisChannels, channel_host
-from relay.layers.redis_frames import decode_all
-from relay.layers.redis_limits import RedisLimits
-from relay.layers.redis_names import namespace
-from relay.layers.redis_replies import accept
-from relay.layers.redis_ring import Ring, store_name
-from relay.layers.redis_scripts import Scripts
-from relay.layers.redis_store import Store
-from relay.layers.redis_turns import RedisTurns
-from relay.layers.redis_values import gap, state, subject_text
-from relay.layers.redis_wire import Reply
+from relay.layers.live import Take
+from relay.layers.redis.channels import RedisChannels, channel_host
+from relay.layers.redis.frames import decode_all
+from relay.layers.redis.limits import RedisLimits
+from relay.layers.redis.names import namespace
+from relay.layers.redis.replies import accept
+from relay.layers.redis.ring import Ring, store_name
+from relay.layers.redis.scripts import Scripts
+from relay.layers.redis.store import Store
+from relay.layers.redis.turns import RedisTurns
+from relay.layers.redis.values import gap, state, subject_text
+from relay.layers.redis.wire import Reply
 from relay.layers.values import SessionState, new_id
-from relay.layers.waiters import Take
 from relay.loops import running_loop
 from relay.observability.outage_log import OutageLog
 from relay.protocol.cursor import Cursor

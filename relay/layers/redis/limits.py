@@ -8,7 +8,7 @@ from relay.layers.base import Limits
 from relay.layers.values import Rate, new_id
 
 if TYPE_CHECKING:
-    from relay.layers.redis import RedisSessionLayer
+    from relay.layers.redis.layer import RedisSessionLayer
 
 
 class RedisLimits(Limits):

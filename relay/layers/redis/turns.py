@@ -8,12 +8,12 @@ import hashlib
 from collections.abc import Callable
 
 from relay.exceptions import BufferLost, StoreUnavailable
-from relay.layers.redis_append import Append
-from relay.layers.redis_frames import decode, encode
-from relay.layers.redis_replies import accept
-from relay.layers.redis_store import Store
-from relay.layers.redis_values import subject_text
-from relay.layers.redis_wire import Reply
+from relay.layers.redis.append import Append
+from relay.layers.redis.frames import decode, encode
+from relay.layers.redis.replies import accept
+from relay.layers.redis.store import Store
+from relay.layers.redis.values import subject_text
+from relay.layers.redis.wire import Reply
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, Turn, agent_message, new_id
 from relay.protocol import frames as frames_
 from relay.protocol.frames import Frame, FrameKind

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.exceptions import RateLimited
-from relay.layers.redis_frames import SEPARATOR, decode, encode
+from relay.layers.redis.frames import SEPARATOR, decode, encode
 from relay.protocol import frames
 
 TEXTS = ["", "a", "😀", "\ud83d", '"\\', "\n\x00\x1e\x1f\x7f", "\u2028"]

@@ -14,11 +14,11 @@ from functools import partial
 from typing import Final
 
 from relay.exceptions import RelayError, SessionDeleted
-from relay.layers.redis_epoch import LogEpoch
-from relay.layers.redis_foreign import ForeignMessages
-from relay.layers.redis_replay import PAGE_FRAMES, Read, Replay
-from relay.layers.redis_values import EpochDeleted
-from relay.layers.waiters import Take, Waiters
+from relay.layers.live import Take, Waiters
+from relay.layers.redis.epoch import LogEpoch
+from relay.layers.redis.foreign import ForeignMessages
+from relay.layers.redis.page_cache import PAGE_FRAMES, Read, Replay
+from relay.layers.redis.values import EpochDeleted
 from relay.observability import metrics
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame

@@ -12,9 +12,9 @@ from typing import Final, NoReturn
 
 from redis.exceptions import RedisError, ResponseError
 
-from relay.layers.redis_connection import RedisConnection, is_unable, pack
-from relay.layers.redis_failures import reason
-from relay.layers.redis_wire import Reply
+from relay.layers.redis.connection import RedisConnection, is_unable, pack
+from relay.layers.redis.failures import reason
+from relay.layers.redis.wire import Reply
 from relay.observability import metrics
 from relay.observability.outage_log import OutageLog
 

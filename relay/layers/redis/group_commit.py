@@ -15,10 +15,10 @@ from typing import Final, Protocol
 from redis.exceptions import NoScriptError, RedisError
 
 from relay.exceptions import StoreUnavailable
-from relay.layers.redis_connection import Argument, RedisConnection, is_unable, pack
-from relay.layers.redis_failures import reason
-from relay.layers.redis_scripts import Scripts
-from relay.layers.redis_wire import Reply
+from relay.layers.redis.connection import Argument, RedisConnection, is_unable, pack
+from relay.layers.redis.failures import reason
+from relay.layers.redis.scripts import Scripts
+from relay.layers.redis.wire import Reply
 from relay.observability import metrics
 from relay.observability.histogram import Buckets
 from relay.observability.outage_log import OutageLog

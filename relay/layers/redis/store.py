@@ -11,15 +11,15 @@ from typing import Final
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
-from relay.layers.redis_commit import GroupCommit, Promise
-from relay.layers.redis_connection import Argument
-from relay.layers.redis_failures import reason
-from relay.layers.redis_foreign import ForeignMessages
-from relay.layers.redis_frames import SEPARATOR, decode_all
-from relay.layers.redis_scripts import Scripts
-from relay.layers.redis_subscriber import Subscriber
-from relay.layers.redis_watch import Watch
-from relay.layers.redis_wire import Reply
+from relay.layers.redis.connection import Argument
+from relay.layers.redis.failures import reason
+from relay.layers.redis.feed import Watch
+from relay.layers.redis.foreign import ForeignMessages
+from relay.layers.redis.frames import SEPARATOR, decode_all
+from relay.layers.redis.group_commit import GroupCommit, Promise
+from relay.layers.redis.scripts import Scripts
+from relay.layers.redis.subscriber import Subscriber
+from relay.layers.redis.wire import Reply
 from relay.layers.values import new_id
 from relay.observability import metrics
 from relay.observability.outage_log import OutageLog

@@ -10,7 +10,7 @@ from typing import Final
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
-from relay.layers.memory_session import MemorySession, TurnRecord
+from relay.layers.memory.session import MemorySession, TurnRecord
 
 _NO_ROOM: Final = "there are as many sessions as may be (MAX_SESSIONS), and each has work or a viewer"
 

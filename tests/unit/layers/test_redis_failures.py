@@ -7,7 +7,7 @@ import pytest
 from redis import exceptions
 from redis._parsers.base import BaseParser
 
-from relay.layers.redis_failures import NoTls, reason
+from relay.layers.redis.failures import NoTls, reason
 
 
 def certificate_error(code):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from relay.layers.redis_ring import Ring, store_name
+from relay.layers.redis.ring import Ring, store_name
 
 NAMES = ["redis://a:1/0", "redis://b:1/0", "redis://c:1/0"]
 PLACES = [2, 1, 1, 1, 1, 0, 0, 2, 1, 0, 0, 0]  # of the first keys

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.layers.redis_names import database_number, namespace
+from relay.layers.redis.names import database_number, namespace
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,12 @@ from relay.exceptions import (
 )
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
-from relay.layers.channels import MemoryChannels
-from relay.layers.limits import MemoryLimits
-from relay.layers.memory_session import MemorySession, TurnRecord
-from relay.layers.memory_shelves import Shelves
+from relay.layers.live import Take
+from relay.layers.memory.channels import MemoryChannels
+from relay.layers.memory.index import Shelves
+from relay.layers.memory.limits import MemoryLimits
+from relay.layers.memory.session import MemorySession, TurnRecord
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, SessionState, Turn, agent_message
-from relay.layers.waiters import Take
 from relay.protocol import frames as frames_
 from relay.protocol.client_messages import OnBusy
 from relay.protocol.cursor import Cursor

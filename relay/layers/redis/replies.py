@@ -14,7 +14,7 @@ from relay.exceptions import (
     StoreUnavailable,
     TurnCancelled,
 )
-from relay.layers.redis_wire import Reply
+from relay.layers.redis.wire import Reply
 
 _REFUSALS: Final[dict[bytes, type[RelayError]]] = {
     b"lost": LeaseLost,

@@ -15,9 +15,9 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from relay.layers.redis_failures import NoTls
-from relay.layers.redis_sentinel import Sentinels, parse_sentinel_url
-from relay.layers.redis_wire import Reply, Wire
+from relay.layers.redis.failures import NoTls
+from relay.layers.redis.sentinel import Sentinels, parse_sentinel_url
+from relay.layers.redis.wire import Reply, Wire
 
 # A reply that says the store cannot serve now, or is not the one to ask: connect anew, and repeat.
 _OUTAGES: Final = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from relay.layers.redis_frames import encode
-from relay.layers.redis_replies import accept
-from relay.layers.redis_store import Store
-from relay.layers.redis_wire import Reply
+from relay.layers.redis.frames import encode
+from relay.layers.redis.replies import accept
+from relay.layers.redis.store import Store
+from relay.layers.redis.wire import Reply
 from relay.layers.values import Turn
 from relay.protocol.frames import Frame
 

@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
-from relay.layers.redis_foreign import ForeignMessages
-from relay.layers.redis_watch import Watch
+from relay.layers.redis.feed import Watch
+from relay.layers.redis.foreign import ForeignMessages
 from relay.protocol import frames
 from relay.protocol.cursor import Cursor
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from relay.exceptions import NotOwner
 from relay.layers.bounds import Bounds
-from relay.layers.log import Log
+from relay.layers.live import Waiters
+from relay.layers.memory.log import Log
 from relay.layers.values import Accepted, NewTurn, SessionState, Turn, TurnStatus, new_id
-from relay.layers.waiters import Waiters
 from relay.protocol import frames
 from relay.protocol.client_messages import OnBusy
 from relay.protocol.frames import Frame

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from relay.layers.bounds import Bounds
-from relay.layers.redis_frames import TOKEN_BYTES
+from relay.layers.redis.frames import TOKEN_BYTES
 from relay.protocol.frames import FrameKind
 
 WORK_TTL_SECONDS: Final = 86_400.0  # a session with a running or queued turn waits so long for a worker

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from redis.asyncio.connection import parse_url
 
-from relay.layers.redis_sentinel import parse_sentinel_url
+from relay.layers.redis.sentinel import parse_sentinel_url
 
 
 def namespace(prefix: str, url: str) -> str:

@@ -1,0 +1,5 @@
+"""The session layer of one process."""
+
+from relay.layers.memory.layer import MemorySessionLayer
+
+__all__ = ["MemorySessionLayer"]
