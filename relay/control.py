@@ -22,7 +22,7 @@ from relay.layers.base import SessionLayer
 from relay.layers.redis.failures import reason
 from relay.observability.outage_log import OutageLog
 from relay.protocol import frames
-from relay.transcripts import Transcripts
+from relay.transcripts.writer import Transcripts
 
 logger = logging.getLogger(__name__)
 

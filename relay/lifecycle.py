@@ -27,7 +27,7 @@ from relay.runner import Runner
 from relay.seats import Seats
 from relay.sweeper import Sweeper
 from relay.tracing import tracing
-from relay.transcripts import FLUSH_SECONDS, Transcripts
+from relay.transcripts.writer import FLUSH_SECONDS, Transcripts
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ MAX_SUBJECT_CHARACTERS = 255
 
 
 class Turn(models.Model):
-    """An ended turn: what was asked, what was answered, how it went. Written once, by ``relay.transcripts``.
+    """An ended turn: what was asked, what was answered, how it went. Written once, by ``relay.transcripts.writer``.
 
     ``started_at``, ``tokens`` and the times are unknown (null) of a turn whose worker died.
     """

@@ -34,8 +34,8 @@ from relay.protocol.frames import Frame
 from relay.protocol.trace_context import trace_id
 from relay.report import Report
 from relay.tracing import Tracing
-from relay.transcript_rows import ended_turn
-from relay.transcripts import Transcripts
+from relay.transcripts.rows import ended_turn
+from relay.transcripts.writer import Transcripts
 
 T = TypeVar("T")
 

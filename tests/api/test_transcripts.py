@@ -6,7 +6,7 @@ import pytest
 
 from relay import lifecycle
 from relay.protocol import frames
-from relay.transcripts import Transcripts
+from relay.transcripts.writer import Transcripts
 from tests.scripted_agent import Final, Stall, Token
 
 

@@ -11,11 +11,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from relay import transcripts as transcripts_
 from relay.exceptions import StoreUnavailable
 from relay.models import Turn
-from relay.transcript_rows import EndedTurn
-from relay.transcripts import Transcripts
+from relay.transcripts import writer as transcripts_
+from relay.transcripts.rows import EndedTurn
+from relay.transcripts.writer import Transcripts
 from tests.scraping import here
 
 LIMIT_SECONDS = 20
@@ -199,7 +199,7 @@ async def test_database_that_fails_loses_turns_with_one_line_and_takes_later_one
     before = here()
     await execute("ALTER TABLE relay_turn RENAME TO hidden")
     with monkeypatch.context() as patch:
-        patch.setattr("relay.transcript_rows.has_table", lambda: True)  # so it fails in a way of its own
+        patch.setattr("relay.transcripts.rows.has_table", lambda: True)  # so it fails in a way of its own
         for number in range(3):
             transcripts.keep(ended(f"t{number}"))
             await transcripts.flush(LIMIT_SECONDS)

@@ -22,11 +22,11 @@ from typing import Final, NamedTuple
 
 from django.db import DatabaseError, connection
 
-from relay import transcript_rows
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.observability import metrics
-from relay.transcript_rows import EndedTurn
+from relay.transcripts import rows
+from relay.transcripts.rows import EndedTurn
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Transcripts:
             StoreUnavailable: the database could not be asked; do it again.
         """
         try:
-            return await self._ask(partial(transcript_rows.erase, session_id, datetime.now(UTC)))
+            return await self._ask(partial(rows.erase, session_id, datetime.now(UTC)))
         except DatabaseError as exc:
             logger.error("session %s: its transcripts could not be erased: %s", session_id, type(exc).__name__)
             raise StoreUnavailable from exc
@@ -179,13 +179,13 @@ class Transcripts:
 def _write_patiently(batch: list[EndedTurn]) -> None:
     for pause_seconds in RETRY_SECONDS:
         try:
-            return transcript_rows.write(batch)
+            return rows.write(batch)
         except DatabaseError:
             connection.close()  # the next attempt opens another
-            if not transcript_rows.has_table():
+            if not rows.has_table():
                 raise
         time.sleep(pause_seconds)
-    return transcript_rows.write(batch)
+    return rows.write(batch)
 
 
 def _run(errand: _Errand) -> None:
@@ -197,7 +197,7 @@ def _run(errand: _Errand) -> None:
 
 
 def _warn_without_table() -> None:
-    if not transcript_rows.has_table():
+    if not rows.has_table():
         logger.warning(
             "transcripts are not kept: the database has no tables yet. Run: python manage.py migrate "
             "(or set GATEWAY__TRANSCRIPTS=false)"
