@@ -20,14 +20,14 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
-from relay.agent import MESSAGE_PATH
+from relay.agent.client import MESSAGE_PATH
+from relay.agent.transport import NO_HANDSHAKE, NO_TLS, TlsFailed, UpstreamTransport
 from relay.conf import PREFIX, conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.redis.connection import RedisConnection, pack
 from relay.layers.redis.failures import reason
 from relay.layers.redis.wire import Reply
 from relay.lifecycle import session_layer
-from relay.upstream import NO_HANDSHAKE, NO_TLS, TlsFailed, UpstreamTransport
 
 LIMIT_SECONDS: Final = 5.0
 HANDSHAKE_SECONDS: Final = 3.0  # of a TLS connection to the agent

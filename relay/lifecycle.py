@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
-from relay.agent import AgentClient
+from relay.agent.client import AgentClient
 from relay.conf import conf
 from relay.control import Control
 from relay.departures import Departures

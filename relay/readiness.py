@@ -14,11 +14,11 @@ from typing import Final
 import httpx
 import msgspec
 
+from relay.agent.transport import TlsFailed, UpstreamTransport
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
-from relay.upstream import TlsFailed, UpstreamTransport
 
 logger = logging.getLogger(__name__)
 

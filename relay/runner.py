@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from structlog.contextvars import bound_contextvars
 
-from relay.agent import AgentClient, Answer
+from relay.agent.client import AgentClient, Answer
 from relay.conf import conf
 from relay.exceptions import (
     Interrupted,

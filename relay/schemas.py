@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from relay.agent_events import RESERVED_TYPES
+from relay.agent.protocols.agent import RESERVED_TYPES
 from relay.layers.values import CancelStatus, TurnStatus
 from relay.policies.handshake import is_subject
 from relay.protocol.client_messages import CLIENT_MESSAGE_ID_PATTERN, is_session_id

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from relay import lifecycle, runner
-from relay.agent import AgentClient
+from relay.agent.client import AgentClient
 from relay.exceptions import StoreUnavailable, UpstreamProtocol
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.layers.values import Turn
@@ -22,7 +22,7 @@ async def test_bug_of_ours_ends_the_turn_in_words_and_is_logged(plain, agent, mo
         raise ZeroDivisionError("secret detail")
 
     async with plain() as browser:
-        monkeypatch.setattr("relay.agent.AgentEvents.frames", broken)
+        monkeypatch.setattr("relay.agent.client.AgentEvents.frames", broken)
         await browser.say("x")
         assert await browser.turn() == [
             {"type": "error", "content": "Something went wrong in the gateway. Send your message again."}

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from pydantic import TypeAdapter, ValidationError
 
 from relay import asyncapi, exceptions, schemas
-from relay.agent_events import AgentEvents
+from relay.agent.protocols.agent import AgentEvents
 from relay.exceptions import RelayError
 from relay.layers.values import SessionState
 from relay.protocol import frames

@@ -125,5 +125,9 @@ def test_search_that_goes_back_is_told_apart():
 
 
 def test_patterns_are_found():
-    assert {"relay.redaction._PRIVATE", "relay.redaction._TRACE", "relay.http_body._CHUNK_HEAD"} <= set(PATTERNS)
-    assert PATTERNS["relay.http_body._CHUNK_HEAD"][1] == {"match"}
+    assert {
+        "relay.agent.redaction._PRIVATE",
+        "relay.agent.redaction._TRACE",
+        "relay.agent.http_body._CHUNK_HEAD",
+    } <= set(PATTERNS)
+    assert PATTERNS["relay.agent.http_body._CHUNK_HEAD"][1] == {"match"}

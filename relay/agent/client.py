@@ -14,17 +14,17 @@ from typing import Final, NoReturn
 
 import httpx
 
-from relay.agent_events import AgentEvents
+from relay.agent.portions import DENSE_PORTION_BYTES, PORTION_BYTES
+from relay.agent.protocols.agent import AgentEvents
+from relay.agent.redaction import redact
+from relay.agent.transport import ALIVE, READ, TlsFailed, UpstreamTransport
 from relay.conf import conf
 from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnavailable
 from relay.layers.values import Turn
 from relay.observability import metrics
-from relay.portions import DENSE_PORTION_BYTES, PORTION_BYTES
 from relay.protocol import json_text
 from relay.protocol.event_stream import EventStreamDecoder, EventTooLarge
 from relay.protocol.frames import Frame
-from relay.redaction import redact
-from relay.upstream import ALIVE, READ, TlsFailed, UpstreamTransport
 
 logger = logging.getLogger(__name__)
 

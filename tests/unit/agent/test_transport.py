@@ -11,9 +11,9 @@ import httpx
 import pytest
 import uvloop
 
-from relay.http_body import ChunkedBody
-from relay.portions import DENSE_PORTION_BYTES
-from relay.upstream import ALIVE, MAX_INTERIM_RESPONSES, NO_HANDSHAKE, NO_TLS, READ, TlsFailed, UpstreamTransport
+from relay.agent.http_body import ChunkedBody
+from relay.agent.portions import DENSE_PORTION_BYTES
+from relay.agent.transport import ALIVE, MAX_INTERIM_RESPONSES, NO_HANDSHAKE, NO_TLS, READ, TlsFailed, UpstreamTransport
 from tests.certificates import certificate
 
 LIMIT_SECONDS = 20

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.http_body import MAX_CHUNK_HEAD_BYTES, Body, BodyBroken, ChunkedBody, EndlessBody, SizedBody, body_of
+from relay.agent.http_body import MAX_CHUNK_HEAD_BYTES, Body, BodyBroken, ChunkedBody, EndlessBody, SizedBody, body_of
 
 CONTENT = st.lists(st.binary(min_size=1, max_size=40), max_size=5)
 CUTS = st.lists(st.integers(min_value=1, max_value=9), min_size=1, max_size=40)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.agent_events import RESERVED_TYPES, AgentEvents
+from relay.agent.protocols.agent import RESERVED_TYPES, AgentEvents
 from relay.exceptions import UpstreamEof, UpstreamProtocol
 from relay.protocol.event_stream import Event, EventStreamDecoder
 from relay.protocol.frames import FrameKind

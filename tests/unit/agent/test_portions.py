@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.portions import DENSE_PORTION_BYTES, PORTION_BYTES, portion_size
+from relay.agent.portions import DENSE_PORTION_BYTES, PORTION_BYTES, portion_size
 
 TOKEN = b'data: {"type":"assistant_message","token":"a","is_final":false}\n\n'
 FRAMED_TOKEN = b"%x\r\n%b\r\n" % (len(TOKEN), TOKEN)

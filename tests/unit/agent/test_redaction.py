@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.redaction import MAX_ERROR_CHARACTERS, redact
+from relay.agent.redaction import MAX_ERROR_CHARACTERS, redact
 
 KEY = "very-private-key-of-ours"
 

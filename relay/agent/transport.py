@@ -16,8 +16,8 @@ from typing import Final
 import h11
 import httpx
 
-from relay.http_body import Body, BodyBroken, body_of
-from relay.portions import portion_size
+from relay.agent.http_body import Body, BodyBroken, body_of
+from relay.agent.portions import portion_size
 
 READ: Final = "relay.read"  # a response's extension: `read` of its body
 ALIVE: Final = "relay.alive"  # a request's extension: called for each interim response, such as 102 Processing
