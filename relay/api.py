@@ -25,7 +25,7 @@ from ninja import NinjaAPI, Query
 from ninja.errors import ValidationError
 from ninja.security import APIKeyHeader
 
-from relay import lifecycle, report, schemas, tickets, views
+from relay import lifecycle, report, schemas, views
 from relay.api_json import body_of, json_response, read_body, read_object, refusal
 from relay.auth import has_internal_key
 from relay.conf import conf
@@ -43,6 +43,7 @@ from relay.layers.values import SessionState, new_turn
 from relay.observability import logging_config
 from relay.operator_api import router as operators
 from relay.patience import in_time
+from relay.policies import ticket_signing
 from relay.protocol.client_messages import StartTurn, parse_turn
 from relay.protocol.cursor import Cursor, Resume, resume
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT
@@ -226,7 +227,7 @@ async def issue_ticket(request: HttpRequest) -> HttpResponse:
     """Issue a ticket for one session, for a browser that is to open it: good once, and for a short time."""
     wish = _read_ticket_wish(request)
     lifetime_seconds = wish.expires_in or math.ceil(conf.ticket_seconds)
-    ticket = tickets.issue(wish.session_id, wish.subject, lifetime_seconds)
+    ticket = ticket_signing.issue(wish.session_id, wish.subject, lifetime_seconds)
     response = json_response({"ticket": ticket, "expires_in": lifetime_seconds}, status=201)
     response["Cache-Control"] = "no-store"
     return response

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from relay import tickets
 from relay.exceptions import Unauthorized
+from relay.policies import ticket_signing
 from relay.policies.base import Policy
 from relay.policies.handshake import Handshake, Identity
-from relay.tickets import Ticket
+from relay.policies.ticket_signing import Ticket
 
 SOCKET: Final = "socket"
 
@@ -47,7 +47,7 @@ def _ticket(handshake: Handshake) -> Ticket:
     credential = handshake.credential
     if credential is None:
         raise Unauthorized
-    ticket = tickets.read(credential)
+    ticket = ticket_signing.read(credential)
     if ticket.session_id != handshake.session_id:
         raise Unauthorized
     return ticket

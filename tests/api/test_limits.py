@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from relay import consumers, lifecycle, tickets
+from relay import consumers, lifecycle
+from relay.policies import ticket_signing
 from relay.rates import client_network
 from relay.seats import CONNECTS_BEHIND_PROXY, connect_rate
 from tests.clients import V1, CommunicatorClient
@@ -187,7 +188,7 @@ async def test_event_streams_count_among_the_connections_of_an_address(configure
     configure(ADDRESS_CONNECT_RATE="1", WS_AUTH="ticket")
     codes = []
     for _ in range(2):
-        path = f"{API}/s/events?ticket={tickets.issue('s', None, 60)}"
+        path = f"{API}/s/events?ticket={ticket_signing.issue('s', None, 60)}"
         async with HttpClient(from_address).open("GET", path, key=None) as (_, chunks):
             codes.append(b"rate_limited" in await anext(chunks))
     assert codes == [False, True]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from relay import lifecycle, tickets
+from relay import lifecycle
 from relay.layers.memory.layer import MemorySessionLayer
+from relay.policies import ticket_signing
 from tests.buffer.turns import log, message
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API, EventReader, HttpClient
@@ -22,7 +23,7 @@ def ticketed(configure: Callable[..., None]) -> None:
 
 
 def socket(application: Any, subprotocols: list[str] | None = None) -> CommunicatorClient:
-    return CommunicatorClient(application, f"/ws/s/?ticket={tickets.issue('s', 'ada', 60)}", subprotocols)
+    return CommunicatorClient(application, f"/ws/s/?ticket={ticket_signing.issue('s', 'ada', 60)}", subprotocols)
 
 
 async def change_hands(layer: MemorySessionLayer) -> None:
@@ -114,7 +115,7 @@ async def test_log_of_anothers_session_is_not_shown_on_a_socket(application):
 
 
 async def stream(application: Any) -> AsyncIterator[bytes]:
-    ticket = tickets.issue("s", "ada", 60)
+    ticket = ticket_signing.issue("s", "ada", 60)
     async with HttpClient(application).open("GET", f"{API}/s/events?ticket={ticket}", key=None) as (_, chunks):
         async for chunk in chunks:
             yield chunk

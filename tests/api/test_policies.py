@@ -15,9 +15,9 @@ import pytest
 from channels.layers import channel_layers
 from django.core.signing import Signer
 
-from relay import lifecycle, tickets
+from relay import lifecycle
 from relay.exceptions import Forbidden, NotOwner, StoreUnavailable, TooManyConnections
-from relay.policies import Handshake, Identity, Policy
+from relay.policies import Handshake, Identity, Policy, ticket_signing
 from relay.policies import key_set as key_sets
 from tests.clients import LIMIT_SECONDS, V1, CommunicatorClient
 from tests.http_clients import API, EventReader, HttpClient
@@ -129,22 +129,22 @@ def ticketed(configure):
 class TestTickets:
     async def test_a_ticket_opens_its_session_once_in_every_way_of_showing_it(self, visitor):
         for show in (visitor.is_admitted, visitor.is_plain_admitted):
-            ticket = tickets.issue("s", None, 60)
+            ticket = ticket_signing.issue("s", None, 60)
             assert [await show(ticket), await show(ticket)] == [True, False]
-        ticket = tickets.issue("s", None, 60)
+        ticket = ticket_signing.issue("s", None, 60)
         assert [await visitor.stream_code(ticket), await visitor.events_status(ticket)] == ["open", 401]
-        bearer = {"headers": [(b"authorization", f"Bearer {tickets.issue('s', None, 60)}".encode())]}
+        bearer = {"headers": [(b"authorization", f"Bearer {ticket_signing.issue('s', None, 60)}".encode())]}
         assert [await visitor.is_admitted(**bearer), await visitor.is_admitted(**bearer)] == [True, False]
 
     async def test_a_ticket_with_white_space_that_http_does_not_know_is_none(self, visitor):
-        ticket = tickets.issue("s", None, 60).encode()
+        ticket = ticket_signing.issue("s", None, 60).encode()
         for shown in (ticket + b"\xa0", b"\x85" + ticket, ticket + b"\t"):
             assert not await visitor.is_admitted(headers=[(b"authorization", b"Bearer " + shown)])
 
     async def test_whoever_shows_nothing_or_nonsense_is_refused(self, visitor):
         other_purpose = Signer(salt="another").sign_object({"session_id": "s"})
-        unreadable = Signer(salt=tickets.SALT).sign_object({"session": "s"})
-        changed = tickets.issue("s", None, 60)[:-1] + "!"
+        unreadable = Signer(salt=ticket_signing.SALT).sign_object({"session": "s"})
+        changed = ticket_signing.issue("s", None, 60)[:-1] + "!"
         for credential in ("", "x", "a:b:c", KEY, "ü", other_purpose, unreadable, changed, "x" * 10_000):
             assert not await visitor.is_admitted(credential), credential
         assert not await visitor.is_plain_admitted()
@@ -152,26 +152,26 @@ class TestTickets:
         assert await visitor.events_status() == 401
 
     async def test_another_sessions_ticket_is_refused_and_not_used_up(self, visitor):
-        ticket = tickets.issue("s", None, 60)
+        ticket = ticket_signing.issue("s", None, 60)
         assert not await visitor.is_admitted(ticket, "t")
         assert await visitor.is_admitted(ticket, "s")
 
     async def test_an_expired_ticket_is_refused_with_a_cursor_too(self, visitor, monkeypatch):
         now = time.time()
-        monkeypatch.setattr(tickets.time, "time", lambda: now)
-        ticket = tickets.issue("s", None, 60)
+        monkeypatch.setattr(ticket_signing.time, "time", lambda: now)
+        ticket = ticket_signing.issue("s", None, 60)
         await keep("s")
-        monkeypatch.setattr(tickets.time, "time", lambda: now + 59)
+        monkeypatch.setattr(ticket_signing.time, "time", lambda: now + 59)
         assert await visitor.stream_code(ticket) == "open"
         cursor = f"{await epoch_of('s')}:0"
         assert await visitor.stream_code(ticket, **{"Last-Event-ID": cursor}) == "open"
-        monkeypatch.setattr(tickets.time, "time", lambda: now + 60)
+        monkeypatch.setattr(ticket_signing.time, "time", lambda: now + 60)
         assert not await visitor.is_admitted(ticket)
         assert not await visitor.is_admitted(ticket, query="offset=0")
         assert await visitor.events_status(ticket, **{"Last-Event-ID": cursor}) == 401
 
     async def test_a_used_ticket_does_not_open_a_socket_again_whatever_cursor_is_named(self, visitor):
-        ticket = tickets.issue("s", None, 60)
+        ticket = ticket_signing.issue("s", None, 60)
         assert await visitor.is_admitted(ticket)
         for query in ("offset=0", "epoch=abc&offset=3", "epoch=abc", f"epoch={await epoch_of('s')}&offset=0"):
             assert not await visitor.is_admitted(ticket, query=query), query
@@ -183,12 +183,12 @@ class TestTickets:
             partial(visitor.is_admitted, query=f"epoch={await epoch_of('s')}&offset=0"),
             lambda ticket: visitor.stream_code(ticket, **{"Last-Event-ID": ":0"}),
         ):
-            ticket = tickets.issue("s", None, 60)
+            ticket = ticket_signing.issue("s", None, 60)
             assert await show(ticket) in (True, "open")
             assert not await visitor.is_admitted(ticket)
 
     async def test_an_event_stream_comes_back_with_a_cursor_of_its_log_and_no_other(self, visitor):
-        ticket = tickets.issue("s", None, 60)
+        ticket = ticket_signing.issue("s", None, 60)
         await keep("s")
         assert await visitor.stream_code(ticket) == "open"
         epoch = await epoch_of("s")
@@ -200,22 +200,22 @@ class TestTickets:
         assert not await visitor.is_admitted(ticket, query=f"epoch={epoch}&offset=0"), "a stream reads; a socket speaks"
 
     async def test_a_sockets_ticket_is_none_for_an_event_stream(self, visitor):
-        ticket = tickets.issue("s", None, 60)
+        ticket = ticket_signing.issue("s", None, 60)
         assert await visitor.is_admitted(ticket)
         assert await visitor.events_status(ticket, **{"Last-Event-ID": f"{await epoch_of('s')}:0"}) == 401
 
     async def test_of_several_who_show_a_ticket_at_once_one_gets_in(self, visitor):
-        ticket = tickets.issue("s", None, 60)
+        ticket = ticket_signing.issue("s", None, 60)
         opened = await asyncio.gather(*(visitor.is_admitted(ticket) for _ in range(5)))
         assert sorted(opened) == [False] * 4 + [True]
-        ticket = tickets.issue("s", None, 60)
+        ticket = ticket_signing.issue("s", None, 60)
         codes = await asyncio.gather(*(visitor.stream_code(ticket) for _ in range(5)))
         assert sorted(codes, key=str) == sorted([*["unauthorized"] * 4, "open"], key=str)
 
     @pytest.mark.parametrize("obstacle", ["draining", "address", "session", "owner", "store", "log"])
     async def test_who_is_refused_for_another_reason_keeps_the_ticket(self, visitor, configure, monkeypatch, obstacle):
         gateway = await lifecycle.current()
-        socket_ticket, stream_ticket = tickets.issue("s", "ada", 60), tickets.issue("s", "ada", 60)
+        socket_ticket, stream_ticket = ticket_signing.issue("s", "ada", 60), ticket_signing.issue("s", "ada", 60)
         async with visitor.v1(headers=[KEY_HEADER]) as other:
             await other.frame()
             with monkeypatch.context() as patch:
@@ -242,7 +242,7 @@ class TestTickets:
 
     async def test_two_tickets_are_none(self, visitor, application):
         def fresh() -> str:
-            return tickets.issue("s", None, 60)
+            return ticket_signing.issue("s", None, 60)
 
         assert not await visitor.is_admitted(fresh(), query=f"ticket={fresh()}")
         assert not await visitor.is_plain_admitted(f"{fresh()}&ticket={fresh()}")
@@ -259,7 +259,7 @@ class TestTickets:
 
     async def test_a_ticket_alone_is_no_dialect(self, application):
         """A client that offers no dialect speaks plain, and its ticket is not selected."""
-        offered = [subprotocol(tickets.issue("s", None, 60))]
+        offered = [subprotocol(ticket_signing.issue("s", None, 60))]
         async with CommunicatorClient(application, "/ws/s/", offered) as browser:
             assert (browser.is_accepted, browser.subprotocol) == (True, None)
 
@@ -287,7 +287,7 @@ class TestIssuing:
         answer = await http.post("/api/v1/tickets", {"session_id": "s", "subject": "ada", "expires_in": 50})
         assert (answer.status, answer.headers["cache-control"]) == (201, "no-store")
         assert answer.json()["expires_in"] == 50
-        ticket = tickets.read(answer.json()["ticket"])
+        ticket = ticket_signing.read(answer.json()["ticket"])
         assert (ticket.session_id, ticket.subject) == ("s", "ada")
         assert time.time() < ticket.expires_at <= time.time() + 50
         assert await visitor.is_admitted(answer.json()["ticket"])
@@ -296,7 +296,7 @@ class TestIssuing:
         configure(TICKET_SECONDS="7.5")
         answer = (await http.post("/api/v1/tickets", {"session_id": "s"})).json()
         assert answer["expires_in"] == 8
-        assert tickets.read(answer["ticket"]).subject is None
+        assert ticket_signing.read(answer["ticket"]).subject is None
 
     async def test_without_the_key_there_are_none(self, http):
         answer = await http.post("/api/v1/tickets", {"session_id": "s"}, key=None)
@@ -334,34 +334,34 @@ class TestIssuing:
 @pytest.mark.usefixtures("ticketed")
 class TestOwners:
     async def test_a_session_belongs_to_the_subject_that_opened_it_first(self, visitor):
-        async with visitor.v1(tickets.issue("s", "ada", 60)) as browser:
+        async with visitor.v1(ticket_signing.issue("s", "ada", 60)) as browser:
             await browser.ask("mine")
-        async with visitor.v1(tickets.issue("s", "eve", 60)) as browser:
+        async with visitor.v1(ticket_signing.issue("s", "eve", 60)) as browser:
             assert (await browser.frame())["code"] == "forbidden"
             assert await browser.close_code() == 4403
-        assert not await visitor.is_plain_admitted(tickets.issue("s", "eve", 60))
+        assert not await visitor.is_plain_admitted(ticket_signing.issue("s", "eve", 60))
         async with HttpClient(visitor._application).open(
-            "GET", f"{API}/s/events?ticket={tickets.issue('s', 'eve', 60)}", key=None
+            "GET", f"{API}/s/events?ticket={ticket_signing.issue('s', 'eve', 60)}", key=None
         ) as (_, chunks):
             assert b'"code":"forbidden"' in await anext(chunks)
-        assert await visitor.is_admitted(tickets.issue("s", "ada", 60))
+        assert await visitor.is_admitted(ticket_signing.issue("s", "ada", 60))
 
     async def test_a_service_and_a_ticket_without_a_subject_are_not_asked(self, visitor):
-        assert await visitor.is_admitted(tickets.issue("s", "ada", 60))
+        assert await visitor.is_admitted(ticket_signing.issue("s", "ada", 60))
         assert await visitor.is_admitted(headers=[KEY_HEADER])
-        assert await visitor.is_admitted(tickets.issue("s", None, 60))
+        assert await visitor.is_admitted(ticket_signing.issue("s", None, 60))
 
     async def test_the_agent_learns_who_sent_a_message(self, visitor, agent):
-        async with visitor.v1(tickets.issue("s", "ada@example.com", 60)) as browser:
+        async with visitor.v1(ticket_signing.issue("s", "ada@example.com", 60)) as browser:
             await browser.ask("hello")
-        async with visitor.v1(tickets.issue("s", None, 60)) as browser:
+        async with visitor.v1(ticket_signing.issue("s", None, 60)) as browser:
             await browser.ask("hello")
         assert [request.headers.get("x-subject") for request in agent.requests] == ["ada@example.com", None]
 
     async def test_who_watches_a_deleted_session_that_becomes_anothers_is_sent_away(self, visitor, configure):
         configure(HEARTBEAT_SECONDS="0.2")
         layer = (await lifecycle.current()).layer
-        async with visitor.plain(tickets.issue("s", "ada", 60)) as browser:
+        async with visitor.plain(ticket_signing.issue("s", "ada", 60)) as browser:
             session = layer._shelves.find("s")
             session.owner = "eve"
             assert await browser.close_code() == 4403
@@ -668,7 +668,7 @@ def test_a_subject_that_could_not_stand_in_a_header_is_refused(subject):
 async def test_two_workers_use_a_ticket_up_together(application, configure):
     """The layer is what workers share; another event loop's gateway has a policy of its own on it."""
     configure(WS_AUTH="ticket")
-    ticket = tickets.issue("s", None, 60)
+    ticket = ticket_signing.issue("s", None, 60)
     visitor = Visitor(application)
     assert await visitor.is_admitted(ticket)
     shared = channel_layers.backends

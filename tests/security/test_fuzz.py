@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from relay import tickets
+from relay.policies import ticket_signing
 from tests import processes
 from tests.clients import LIMIT_SECONDS, V1
 from tests.http_clients import API
@@ -64,7 +64,7 @@ def gateway(scripted_agent: processes.Process) -> Iterator[processes.Process]:
 @FUZZ
 @given(st.lists(client_frames, min_size=1, max_size=8), st.booleans())
 def test_what_a_client_says(gateway, said, is_resumable):
-    ticket = tickets.issue("fuzz", None, 60)
+    ticket = ticket_signing.issue("fuzz", None, 60)
     url = f"{gateway.ws_url}/ws/fuzz/?ticket={quote(ticket)}"
     with connect(
         url, subprotocols=[V1] if is_resumable else None, open_timeout=LIMIT_SECONDS, proxy=None, max_size=None
@@ -95,7 +95,7 @@ def outcome(gateway: processes.Process, path: str, offered: list[str] | None = N
 @FUZZ
 @given(words, st.integers(0, 400), words)
 def test_what_is_no_ticket(gateway, made_up, place, changed):
-    real = tickets.issue("fuzz", "ada", 60)
+    real = ticket_signing.issue("fuzz", "ada", 60)
     forged = real[:place] + changed + real[place + len(changed) :]
     for text in (made_up, forged):
         if text != real:
@@ -106,7 +106,7 @@ def test_what_is_no_ticket(gateway, made_up, place, changed):
 @FUZZ
 @given(words, words)
 def test_what_is_no_cursor(gateway, epoch, offset):
-    ticket = quote(tickets.issue("fuzz", None, 60))
+    ticket = quote(ticket_signing.issue("fuzz", None, 60))
     query = f"ticket={ticket}&epoch={quote(epoch)}&offset={quote(offset)}"
     assert outcome(gateway, f"/ws/fuzz/?{query}", [V1]) == "welcome"
     key = {"X-Internal-Auth": processes.KEY}

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from relay import tickets
+from relay.policies import ticket_signing
 from tests import processes
 from tests.clients import V1, SocketClient
 from tests.http_clients import API
@@ -61,15 +61,15 @@ class Case:
     def _ticket(self) -> str:
         match self.credential:
             case "wrong ticket":
-                return tickets.issue(self.session_id, None, 60)[:-4] + "AAAA"
+                return ticket_signing.issue(self.session_id, None, 60)[:-4] + "AAAA"
             case "expired":
-                return tickets.issue(self.session_id, None, -1)
+                return ticket_signing.issue(self.session_id, None, -1)
             case "another session's":
-                return tickets.issue("elsewhere", None, 60)
+                return ticket_signing.issue("elsewhere", None, 60)
             case "another subject's":
-                return tickets.issue(self.session_id, "eve", 60)
+                return ticket_signing.issue(self.session_id, "eve", 60)
             case "used" | "right ticket":
-                return tickets.issue(self.session_id, "ada", 60)
+                return ticket_signing.issue(self.session_id, "ada", 60)
         return ""
 
     @property
@@ -87,7 +87,7 @@ class Case:
     async def prepare(self) -> None:
         """Use a ticket up, or let another subject start the session."""
         if self.credential in ("used", "another subject's"):
-            ticket = self.ticket if self.credential == "used" else tickets.issue(self.session_id, "ada", 60)
+            ticket = self.ticket if self.credential == "used" else ticket_signing.issue(self.session_id, "ada", 60)
             async with SocketClient(f"{self.gateway.ws_url}/ws/{self.session_id}/?ticket={ticket}") as browser:
                 if self.credential == "another subject's":
                     await browser.ask("canary of the owner")
@@ -171,7 +171,7 @@ async def test_who_is_refused_cannot_say_anything_before_the_door_shuts(gateway,
             await browser.say("canary of the matrix")
         assert (await browser.frame())["code"] == "unauthorized"
         assert await browser.close_code() == 4401
-    ticket = tickets.issue(case.session_id, None, 60)
+    ticket = ticket_signing.issue(case.session_id, None, 60)
     async with SocketClient(f"{gateway.ws_url}/ws/{case.session_id}/?ticket={ticket}") as late:
         await late.ask("the only thing said")
     with urllib.request.urlopen(f"{scripted_agent.http_url}/requests") as response:

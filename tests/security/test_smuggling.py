@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay import tickets
+from relay.policies import ticket_signing
 from tests import processes
 from tests.clients import LIMIT_SECONDS
 
@@ -271,7 +271,7 @@ def test_subprotocol_tricks_open_nothing(gateway, offered):
 def test_a_ticket_is_never_the_subprotocol_that_is_chosen(gateway):
     import base64
 
-    encoded = base64.urlsafe_b64encode(tickets.issue("s", None, 60).encode()).decode().rstrip("=")
+    encoded = base64.urlsafe_b64encode(ticket_signing.issue("s", None, 60).encode()).decode().rstrip("=")
     offered = f"gateway.ticket.{encoded}, gateway.v1"
     whole = request("/ws/s/", UPGRADE + f"Sec-WebSocket-Protocol: {offered}").replace("Connection: close\r\n", "")
     received = exchange(gateway, whole)
