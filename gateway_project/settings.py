@@ -70,7 +70,7 @@ CORS_ALLOW_CREDENTIALS = bool(_conf.allowed_origins) and _conf.ws_auth == "sessi
 CORS_ALLOW_HEADERS = (*default_headers, *FROM_PAGES)
 CORS_EXPOSE_HEADERS = ("retry-after", REQUEST_ID.lower())
 
-SESSION_ENGINE = "relay.django_sessions"
+SESSION_ENGINE = "relay.access.django_sessions"
 
 # Cookies over TLS only, and browsers come back over TLS only. A redirect is the proxy's business, and whether the
 # domain's other hosts have TLS is not ours to promise: Django's checks for these stay silent.

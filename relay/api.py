@@ -26,8 +26,9 @@ from ninja.errors import ValidationError
 from ninja.security import APIKeyHeader
 
 from relay import lifecycle, report, schemas, views
+from relay.access.auth import has_internal_key
+from relay.access.rate_limits import take_message
 from relay.api_json import body_of, json_response, read_body, read_object, refusal
-from relay.auth import has_internal_key
 from relay.conf import conf
 from relay.events import session_events
 from relay.exceptions import (
@@ -47,7 +48,6 @@ from relay.policies import ticket_signing
 from relay.protocol.client_messages import StartTurn, parse_turn
 from relay.protocol.cursor import Cursor, Resume, resume
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT
-from relay.rates import take_message
 from relay.viewers import listed_fields, welcome_fields
 
 SyncView = Callable[[HttpRequest], HttpResponse]

@@ -18,8 +18,10 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from relay import lifecycle, report
+from relay.access.auth import admit, limited_network, read_handshake, redeem
+from relay.access.connection_limits import check_viewers
+from relay.access.rate_limits import take_message
 from relay.alarm import Alarm
-from relay.auth import admit, limited_network, read_handshake, redeem
 from relay.conf import conf
 from relay.dialects import dialect_of
 from relay.exceptions import (
@@ -47,8 +49,6 @@ from relay.protocol.client_messages import Cancel, StartTurn, parse_client_messa
 from relay.protocol.cursor import UNKNOWN, query_cursor
 from relay.protocol.frames import CloseCode
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
-from relay.rates import take_message
-from relay.seats import check_viewers
 from relay.viewers import Viewer
 
 logger = logging.getLogger(__name__)

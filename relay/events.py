@@ -25,9 +25,10 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from relay import lifecycle
-from relay.auth import admit, has_internal_key, limited_network, read_handshake, redeem
+from relay.access.auth import admit, has_internal_key, limited_network, read_handshake, redeem
+from relay.access.connection_limits import check_viewers
+from relay.access.origin_check import is_origin_allowed
 from relay.conf import conf
-from relay.entrance import is_origin_allowed
 from relay.exceptions import (
     Forbidden,
     NotOwner,
@@ -47,7 +48,6 @@ from relay.protocol import frames, json_text
 from relay.protocol.event_stream import encode_comment, encode_event
 from relay.protocol.frames import CloseCode, Frame, Snapshot
 from relay.protocol.request_headers import LAST_EVENT_ID
-from relay.seats import check_viewers
 from relay.viewers import ResumableViewer, runs
 
 T = TypeVar("T")

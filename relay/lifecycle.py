@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
+from relay.access.connection_limits import Seats
 from relay.agent.client import AgentClient
 from relay.conf import conf
 from relay.control import Control
@@ -24,7 +25,6 @@ from relay.observability.loop_lag import Pulse
 from relay.policies import make_policy
 from relay.readiness import Readiness
 from relay.runner import Runner
-from relay.seats import Seats
 from relay.sweeper import Sweeper
 from relay.tracing import tracing
 from relay.transcripts.writer import FLUSH_SECONDS, Transcripts

@@ -10,8 +10,8 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 
 from relay import lifecycle
+from relay.access.rate_limits import take_login
 from relay.exceptions import RateLimited, StoreUnavailable
-from relay.rates import take_login
 
 
 class LimitedLoginForm(AdminAuthenticationForm):

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.middleware import common
 from django.utils.decorators import async_only_middleware
 
-from relay.auth import has_internal_key
+from relay.access.auth import has_internal_key
 from relay.conf import conf
 from relay.observability import logging_config
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from relay import lifecycle
-from relay.auth import has_internal_key
+from relay.access.auth import has_internal_key
 from relay.conf import conf
 from relay.readiness import Check
 

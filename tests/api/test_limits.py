@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from relay import consumers, lifecycle
+from relay.access.connection_limits import CONNECTS_BEHIND_PROXY, connect_rate
+from relay.access.rate_limits import client_network
 from relay.policies import ticket_signing
-from relay.rates import client_network
-from relay.seats import CONNECTS_BEHIND_PROXY, connect_rate
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API, HttpClient
 from tests.processes import KEY

@@ -373,7 +373,7 @@ class TestOwners:
 @pytest.fixture
 async def provider(configure, monkeypatch):
     monkeypatch.setattr(key_sets, "FETCH_SECONDS", LIMIT_SECONDS)
-    monkeypatch.setattr("relay.auth.ADMIT_SECONDS", LIMIT_SECONDS)
+    monkeypatch.setattr("relay.access.auth.ADMIT_SECONDS", LIMIT_SECONDS)
     async with IdentityProvider() as provider:
         configure(WS_AUTH="jwt", JWKS_URL=provider.url, JWT_ISSUER=ISSUER, JWT_AUDIENCE=AUDIENCE, JWT_LEEWAY="0")
         yield provider
@@ -647,7 +647,7 @@ class HousePolicy(Policy):
 
 
 async def test_a_dotted_path_names_a_policy_of_ones_own(visitor, configure, caplog, monkeypatch):
-    monkeypatch.setattr("relay.auth.ADMIT_SECONDS", 0.1)
+    monkeypatch.setattr("relay.access.auth.ADMIT_SECONDS", 0.1)
     configure(WS_AUTH=f"{__name__}.HousePolicy")
     assert await visitor.is_admitted(headers=[(b"x-house", b"ours")])
     assert not await visitor.is_admitted(headers=[(b"x-house", b"theirs")])

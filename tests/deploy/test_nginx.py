@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from relay.access.connection_limits import CONNECTS_BEHIND_PROXY
 from relay.conf import Conf
-from relay.seats import CONNECTS_BEHIND_PROXY
 from relay.server import limits
 from tests import processes
 from tests.clients import V1, SocketClient

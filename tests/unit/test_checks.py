@@ -120,7 +120,9 @@ def test_other_types_can(gateway):
     assert check_sizes(None) == []
 
 
-@pytest.mark.parametrize("name", ["nowhere.Policy", "relay.policies.Missing", "relay.auth.admit", "relay.conf.Conf"])
+@pytest.mark.parametrize(
+    "name", ["nowhere.Policy", "relay.policies.Missing", "relay.access.auth.admit", "relay.conf.Conf"]
+)
 def test_a_policy_that_is_none_is_an_error(gateway, name):
     gateway(WS_AUTH=name)
     (error,) = check_policy(None)

@@ -6,9 +6,9 @@ import pytest
 from django.test import RequestFactory
 
 from relay import login
+from relay.access.rate_limits import take_login
 from relay.exceptions import RateLimited, StoreUnavailable
 from relay.layers.memory.limits import MemoryLimits
-from relay.rates import take_login
 
 WRONG = {"username": "Ann", "password": "wrong"}
 

@@ -11,12 +11,12 @@ from typing import Any, Final, TypeVar
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
+from relay.access.rate_limits import client_network
 from relay.conf import conf
 from relay.exceptions import CredentialUncheckable, RelayError
 from relay.policies import Handshake, Identity, Policy
 from relay.policies.handshake import parse_query
 from relay.protocol.request_headers import INTERNAL_KEY
-from relay.rates import client_network
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from relay.auth import shows_internal_key
+from relay.access.auth import shows_internal_key
 from relay.conf import conf
 from relay.protocol.origins import is_listed, is_own
 
