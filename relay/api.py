@@ -25,7 +25,7 @@ from ninja import NinjaAPI, Query
 from ninja.errors import ValidationError
 from ninja.security import APIKeyHeader
 
-from relay import lifecycle, report, schemas, views
+from relay import lifecycle, schemas, views
 from relay.access.auth import has_internal_key
 from relay.access.rate_limits import take_message
 from relay.api_json import body_of, json_response, read_body, read_object, refusal
@@ -48,6 +48,7 @@ from relay.policies import ticket_signing
 from relay.protocol.client_messages import StartTurn, parse_turn
 from relay.protocol.cursor import Cursor, Resume, resume
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT
+from relay.turns import recorder
 from relay.viewers import listed_fields, welcome_fields
 
 SyncView = Callable[[HttpRequest], HttpResponse]
@@ -120,9 +121,9 @@ async def send_message(request: HttpRequest, session_id: str) -> HttpResponse:
         new = new_turn(message, is_detached=True, shown_traceparent=shown)
         accepted = await in_time(gateway.layer.enqueue(session_id, new))
     except RelayError as exc:
-        report.message_refused(exc)
+        recorder.message_refused(exc)
         return refusal(exc, message.client_message_id)
-    report.message_accepted(session_id, accepted)
+    recorder.message_accepted(session_id, accepted)
     gateway.runner.wake(session_id)
     fields = {"client_message_id": message.client_message_id, **msgspec.structs.asdict(accepted)}
     return json_response(fields, status=202)

@@ -17,7 +17,7 @@ from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from relay import lifecycle, report
+from relay import lifecycle
 from relay.access.auth import admit, limited_network, read_handshake, redeem
 from relay.access.connection_limits import check_viewers
 from relay.access.rate_limits import take_message
@@ -49,6 +49,7 @@ from relay.protocol.client_messages import Cancel, StartTurn, parse_client_messa
 from relay.protocol.cursor import UNKNOWN, query_cursor
 from relay.protocol.frames import CloseCode
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
+from relay.turns import recorder
 from relay.viewers import Viewer
 
 logger = logging.getLogger(__name__)
@@ -287,7 +288,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         try:
             answer = await in_time(self._store(received))
         except NotOwner as exc:  # the session was deleted, and is another subject's by now
-            report.message_refused(exc)
+            recorder.message_refused(exc)
             await self.send_away(exc)
             return
         except RelayError as exc:
@@ -301,7 +302,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             else:
                 await self._say(self._dialect.cancelled(answer))
             return
-        report.message_refused(refusal)
+        recorder.message_refused(refusal)
         await self._say(self._dialect.refusal(refusal, client_message_id))
 
     async def _store(self, received: Received) -> Accepted | CancelAck:
@@ -315,7 +316,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         await take_message(layer.limits, self.session_id, self._network or "")
         turn = new_turn(received, subject=self._identity.subject, shown_traceparent=self._traceparent)
         accepted = await layer.enqueue(self.session_id, turn)
-        report.message_accepted(self.session_id, accepted)
+        recorder.message_accepted(self.session_id, accepted)
         self._gateway.runner.wake(self.session_id)
         return accepted
 

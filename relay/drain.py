@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from relay.exceptions import RelayError, StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.layers.values import SessionState
-from relay.runner import Runner
+from relay.turns.runner import Runner
 
 logger = logging.getLogger(__name__)
 

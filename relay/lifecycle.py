@@ -17,17 +17,17 @@ from relay.access.connection_limits import Seats
 from relay.agent.client import AgentClient
 from relay.conf import conf
 from relay.control import Control
-from relay.departures import Departures
 from relay.drain import Drain, Watcher
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
 from relay.observability.loop_lag import Pulse
 from relay.policies import make_policy
 from relay.readiness import Readiness
-from relay.runner import Runner
-from relay.sweeper import Sweeper
-from relay.tracing import tracing
 from relay.transcripts.writer import FLUSH_SECONDS, Transcripts
+from relay.turns.on_disconnect import Departures
+from relay.turns.runner import Runner
+from relay.turns.sweeper import Sweeper
+from relay.turns.tracing import tracing
 
 logger = logging.getLogger(__name__)
 

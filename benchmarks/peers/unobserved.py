@@ -30,7 +30,7 @@ for name, metric in list(vars(metrics).items()):
     if isinstance(metric, prometheus.MetricWrapperBase | LoopHistogram):
         setattr(metrics, name, Blind())
 
-from relay.report import Report  # noqa: E402
+from relay.turns.recorder import Report  # noqa: E402
 
 Report.appended = Report.end = lambda self, _: None  # type: ignore[method-assign]
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection
 
 from relay.models import MAX_SUBJECT_CHARACTERS, Turn
 from relay.protocol import json_text
-from relay.report import Report
+from relay.turns.recorder import Report
 
 WORKER: Final = f"{socket.gethostname()}:{os.getpid()}"
 

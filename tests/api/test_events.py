@@ -183,7 +183,7 @@ async def test_client_that_takes_nothing_is_given_up(http, monkeypatch):
 
 @pytest.mark.parametrize("leaving", [True, False])
 async def test_last_viewers_leaving_cancels_if_so_set(http, v1, agent, configure, leaving, monkeypatch):
-    monkeypatch.setattr("relay.departures.GRACE_SECONDS", 0.01)
+    monkeypatch.setattr("relay.turns.on_disconnect.GRACE_SECONDS", 0.01)
     configure(ON_DISCONNECT="cancel")
     agent.script = [Token("a"), Stall()]
     async with http.events() as stream:

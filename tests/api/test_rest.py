@@ -150,7 +150,7 @@ async def test_busy_session_refuses_with_409_and_a_time_to_come_back(http, v1, a
 
 
 async def test_turn_of_rest_runs_on_when_the_last_viewer_leaves(http, v1, agent, configure, monkeypatch):
-    monkeypatch.setattr("relay.departures.GRACE_SECONDS", 0.01)
+    monkeypatch.setattr("relay.turns.on_disconnect.GRACE_SECONDS", 0.01)
     configure(ON_DISCONNECT="cancel")
     go_on = asyncio.Event()
     agent.script = [Token("a"), Wait(go_on), Final()]

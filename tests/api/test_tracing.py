@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from relay import lifecycle
-from relay.turn_spans import TurnSpans
+from relay.turns.otel import TurnSpans
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API
 from tests.scripted_agent import Final, Stall, Status, Token

@@ -7,12 +7,13 @@ from contextlib import nullcontext
 
 import pytest
 
-from relay import lifecycle, runner
+from relay import lifecycle
 from relay.agent.client import AgentClient
 from relay.exceptions import StoreUnavailable, UpstreamProtocol
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.layers.values import Turn
 from relay.protocol.frames import FrameKind
+from relay.turns import runner
 from tests.clients import LIMIT_SECONDS
 from tests.scripted_agent import Final, Send, Stall, Token, Wait
 

@@ -484,7 +484,7 @@ async def test_full_store_sends_new_sockets_away(plain, v1, agent, configure):
 
 
 async def test_last_viewer_leaving_cancels_if_so_configured(v1, agent, configure, monkeypatch):
-    monkeypatch.setattr("relay.departures.GRACE_SECONDS", 0.01)
+    monkeypatch.setattr("relay.turns.on_disconnect.GRACE_SECONDS", 0.01)
     configure(ON_DISCONNECT="cancel")
     agent.script = [Token("a"), Stall()]
     async with v1() as one:
@@ -498,7 +498,7 @@ async def test_last_viewer_leaving_cancels_if_so_configured(v1, agent, configure
 
 async def test_viewer_that_comes_back_at_once_keeps_the_turn(v1, agent, configure, monkeypatch):
     """It is back when it is looked whether anybody watches."""
-    monkeypatch.setattr("relay.departures.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("relay.turns.on_disconnect.GRACE_SECONDS", 0.0)
     configure(ON_DISCONNECT="cancel")
     gateway = await lifecycle.current()
     cancel_unwatched, is_back, go_on = gateway.layer.cancel_unwatched, asyncio.Event(), asyncio.Event()
@@ -522,7 +522,7 @@ async def test_viewer_that_comes_back_at_once_keeps_the_turn(v1, agent, configur
 
 
 async def test_cancel_of_what_nobody_watches_that_fails_is_logged(v1, agent, configure, monkeypatch, caplog):
-    monkeypatch.setattr("relay.departures.GRACE_SECONDS", 0.01)
+    monkeypatch.setattr("relay.turns.on_disconnect.GRACE_SECONDS", 0.01)
     configure(ON_DISCONNECT="cancel")
     gateway = await lifecycle.current()
     asked = asyncio.Event()

@@ -26,8 +26,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from relay.conf import conf
-from relay.report import Report
-from relay.tracing import Tracing
+from relay.turns.recorder import Report
+from relay.turns.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 

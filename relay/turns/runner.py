@@ -32,10 +32,10 @@ from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN
 from relay.protocol.frames import Frame
 from relay.protocol.trace_context import trace_id
-from relay.report import Report
-from relay.tracing import Tracing
 from relay.transcripts.rows import ended_turn
 from relay.transcripts.writer import Transcripts
+from relay.turns.recorder import Report
+from relay.turns.tracing import Tracing
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from relay import turn_spans
-from relay.turn_spans import TurnSpans
+from relay.turns import otel
+from relay.turns.otel import TurnSpans
 
 HOUR_MS = 3_600_000
 
@@ -46,7 +46,7 @@ async def test_last_spans_are_sent(provider):
 
 
 async def test_collector_that_does_not_answer_is_given_up(provider, monkeypatch, caplog):
-    monkeypatch.setattr(turn_spans, "FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr(otel, "FLUSH_SECONDS", 0.01)
     exporter = StuckExporter()
     await with_a_span(provider, exporter).stop()
     assert "the last spans are lost" in caplog.text

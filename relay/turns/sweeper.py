@@ -11,7 +11,7 @@ from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.observability.outage_log import OutageLog
-from relay.runner import Runner
+from relay.turns.runner import Runner
 
 logger = logging.getLogger(__name__)
 

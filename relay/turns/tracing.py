@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Final
 
-from relay.report import Report
+from relay.turns.recorder import Report
 
 EXPORTERS: Final = ("otlp", "console", "none")
 _PACKAGES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
@@ -35,9 +35,9 @@ def tracing() -> Tracing:
     exporter = wanted_exporter()
     if exporter not in ("otlp", "console") or not is_installed():
         return Tracing()
-    from relay import turn_spans
+    from relay.turns import otel
 
-    return turn_spans.TurnSpans(turn_spans.provider(exporter))
+    return otel.TurnSpans(otel.provider(exporter))
 
 
 def wanted_exporter(environ: Mapping[str, str] = os.environ) -> str:

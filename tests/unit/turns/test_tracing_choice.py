@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay import checks, tracing
+from relay import checks
+from relay.turns import tracing
 
 
 @pytest.mark.parametrize(
