@@ -25,7 +25,7 @@ from ninja import NinjaAPI, Query
 from ninja.errors import ValidationError
 from ninja.security import APIKeyHeader
 
-from relay import lifecycle, schemas, views
+from relay import schemas, views
 from relay.access.auth import has_internal_key
 from relay.access.rate_limits import take_message
 from relay.api_json import body_of, json_response, read_body, read_object, refusal
@@ -45,6 +45,7 @@ from relay.observability import logging_config
 from relay.operator_api import router as operators
 from relay.patience import in_time
 from relay.policies import ticket_signing
+from relay.process import lifecycle
 from relay.protocol.client_messages import StartTurn, parse_turn
 from relay.protocol.cursor import Cursor, Resume, resume
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT

@@ -17,7 +17,6 @@ from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from relay import lifecycle
 from relay.access.auth import admit, limited_network, read_handshake, redeem
 from relay.access.connection_limits import check_viewers
 from relay.access.rate_limits import take_message
@@ -44,6 +43,7 @@ from relay.observability import logging_config, metrics
 from relay.patience import in_time
 from relay.policies import Handshake, Identity
 from relay.policies.handshake import parse_query
+from relay.process import lifecycle
 from relay.protocol import frames
 from relay.protocol.client_messages import Cancel, StartTurn, parse_client_message
 from relay.protocol.cursor import UNKNOWN, query_cursor

@@ -27,7 +27,7 @@ from relay.exceptions import StoreUnavailable
 from relay.layers.redis.connection import RedisConnection, pack
 from relay.layers.redis.failures import reason
 from relay.layers.redis.wire import Reply
-from relay.lifecycle import session_layer
+from relay.process.lifecycle import session_layer
 
 LIMIT_SECONDS: Final = 5.0
 HANDSHAKE_SECONDS: Final = 3.0  # of a TLS connection to the agent

@@ -24,7 +24,6 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from relay import lifecycle
 from relay.access.auth import admit, has_internal_key, limited_network, read_handshake, redeem
 from relay.access.connection_limits import check_viewers
 from relay.access.origin_check import is_origin_allowed
@@ -40,10 +39,11 @@ from relay.exceptions import (
     Unauthorized,
 )
 from relay.layers.values import new_id
-from relay.lifecycle import Gateway
 from relay.observability import metrics
 from relay.patience import in_time
 from relay.policies import Identity
+from relay.process import lifecycle
+from relay.process.lifecycle import Gateway
 from relay.protocol import frames, json_text
 from relay.protocol.event_stream import encode_comment, encode_event
 from relay.protocol.frames import CloseCode, Frame, Snapshot

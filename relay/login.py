@@ -9,9 +9,9 @@ from asgiref.sync import async_to_sync
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 
-from relay import lifecycle
 from relay.access.rate_limits import take_login
 from relay.exceptions import RateLimited, StoreUnavailable
+from relay.process import lifecycle
 
 
 class LimitedLoginForm(AdminAuthenticationForm):

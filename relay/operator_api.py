@@ -9,11 +9,12 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
-from relay import lifecycle, schemas
+from relay import schemas
 from relay.api_json import body_of, json_response, read_body, read_object
-from relay.control import end_process
 from relay.exceptions import ClientMessageInvalid, ParameterInvalid
 from relay.patience import in_time
+from relay.process import lifecycle
+from relay.process.control import end_process
 from relay.protocol.client_messages import is_session_id
 
 logger = logging.getLogger(__name__)

@@ -13,10 +13,10 @@ from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from relay import lifecycle
 from relay.access.auth import has_internal_key
 from relay.conf import conf
-from relay.readiness import Check
+from relay.process import lifecycle
+from relay.process.readiness import Check
 
 _READING = frozenset({"GET", "HEAD"})
 

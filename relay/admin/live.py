@@ -19,13 +19,13 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from relay import lifecycle
 from relay.api_json import refusal
 from relay.events import operator_events
 from relay.exceptions import RelayError, StoreUnavailable
-from relay.lifecycle import Gateway
 from relay.models import LiveSession
 from relay.patience import in_time, seen_through
+from relay.process import lifecycle
+from relay.process.lifecycle import Gateway
 from relay.protocol.client_messages import is_session_id
 from relay.viewers import listed_fields
 

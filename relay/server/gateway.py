@@ -1,4 +1,4 @@
-"""The server of the gateway: ``relay.lifecycle`` in the place of lifespan, limits from the settings."""
+"""The server of the gateway: ``relay.process.lifecycle`` in the place of lifespan, limits from the settings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
-from relay import garbage, lifecycle
 from relay.conf import conf
+from relay.process import gc_tuning, lifecycle
 from relay.server import limits
 from relay.server.server import HardenedServer
 
@@ -27,10 +27,10 @@ class GatewayServer(HardenedServer):
     async def on_start(self) -> None:
         """Start layer, agent client, runner and sweeper before the first connection comes."""
         await lifecycle.current()
-        garbage.settle()
+        gc_tuning.settle()
 
     def on_listening(self, addresses: list[str]) -> None:
-        """Say where; ``relay.lifecycle`` has said the rest."""
+        """Say where; ``relay.process.lifecycle`` has said the rest."""
         logger.info("listening on %s", ", ".join(addresses))
         if not self.trusted_proxies and not all(address.startswith("http://") for address in addresses):
             logger.warning(
@@ -39,7 +39,7 @@ class GatewayServer(HardenedServer):
             )
 
     async def on_drain(self, hurry: asyncio.Event) -> None:
-        """Finish turns and send clients away; see ``relay.drain``."""
+        """Finish turns and send clients away; see ``relay.process.drain``."""
         await lifecycle.drain(hurry)
 
     async def on_stop(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from channels.layers import channel_layers
 
-from relay import lifecycle
+from relay.process import lifecycle
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import HttpClient
 from tests.scripted_agent import Final, ScriptedAgent, Token

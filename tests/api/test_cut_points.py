@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from channels.layers import channel_layers
 
-from relay import lifecycle, patience
+from relay import patience
 from relay.layers.values import new_id
+from relay.process import lifecycle
 from tests.buffer.redis_store import server_url
 from tests.clients import LIMIT_SECONDS, V1, Client, CommunicatorClient, text_of
 from tests.http_clients import API, HttpClient

@@ -10,7 +10,7 @@ import pytest
 from channels.layers import channel_layers
 from redis.asyncio import Redis
 
-from relay import lifecycle
+from relay.process import lifecycle
 from tests.clients import V1, CommunicatorClient
 from tests.faults.valkey import Valkey
 from tests.http_clients import API, HttpClient

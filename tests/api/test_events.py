@@ -12,8 +12,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 import relay
-from relay import events, lifecycle
+from relay import events
 from relay.exceptions import NotOwner, SessionDeleted
+from relay.process import lifecycle
 from relay.protocol.request_headers import FROM_PAGES
 from relay.viewers import ResumableViewer
 from tests.api.test_v1 import CURSORS

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from relay import consumers, lifecycle
+from relay import consumers
 from relay.access.connection_limits import CONNECTS_BEHIND_PROXY, connect_rate
 from relay.access.rate_limits import client_network
 from relay.policies import ticket_signing
+from relay.process import lifecycle
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API, HttpClient
 from tests.processes import KEY

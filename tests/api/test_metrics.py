@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from relay import lifecycle
+from relay.process import lifecycle
 from tests import scraping
 from tests.clients import LIMIT_SECONDS
 from tests.http_clients import API

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from relay import lifecycle
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.policies import ticket_signing
+from relay.process import lifecycle
 from tests.buffer.turns import log, message
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API, EventReader, HttpClient

@@ -15,10 +15,10 @@ import pytest
 from channels.layers import channel_layers
 from django.core.signing import Signer
 
-from relay import lifecycle
 from relay.exceptions import Forbidden, NotOwner, StoreUnavailable, TooManyConnections
 from relay.policies import Handshake, Identity, Policy, ticket_signing
 from relay.policies import key_set as key_sets
+from relay.process import lifecycle
 from tests.clients import LIMIT_SECONDS, V1, CommunicatorClient
 from tests.http_clients import API, EventReader, HttpClient
 from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider

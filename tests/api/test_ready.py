@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from relay import lifecycle, readiness
 from relay.exceptions import StoreUnavailable
+from relay.process import lifecycle, readiness
 from tests import scraping
 from tests.certificates import certificate
 from tests.clients import LIMIT_SECONDS

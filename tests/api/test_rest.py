@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from relay import lifecycle, patience, schemas
+from relay import patience, schemas
+from relay.process import lifecycle
 from tests.api.test_v1 import CURSORS
 from tests.http_clients import API
 from tests.scripted_agent import Final, Stall, Token, Wait

@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from relay import consumers, inbox, lifecycle, patience
+from relay import consumers, inbox, patience
 from relay.exceptions import StoreUnavailable
+from relay.process import lifecycle
 from relay.protocol import frames
 from tests.clients import LIMIT_SECONDS, V1
 from tests.scripted_agent import Final, Stall, Token

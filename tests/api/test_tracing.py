@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from relay import lifecycle
+from relay.process import lifecycle
 from relay.turns.otel import TurnSpans
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API

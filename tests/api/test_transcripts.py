@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay import lifecycle
+from relay.process import lifecycle
 from relay.protocol import frames
 from relay.transcripts.writer import Transcripts
 from tests.scripted_agent import Final, Stall, Token

@@ -7,11 +7,11 @@ from contextlib import nullcontext
 
 import pytest
 
-from relay import lifecycle
 from relay.agent.client import AgentClient
 from relay.exceptions import StoreUnavailable, UpstreamProtocol
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.layers.values import Turn
+from relay.process import lifecycle
 from relay.protocol.frames import FrameKind
 from relay.turns import runner
 from tests.clients import LIMIT_SECONDS

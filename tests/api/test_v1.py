@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from relay import lifecycle
 from relay.exceptions import StoreUnavailable
+from relay.process import lifecycle
 from tests.clients import LIMIT_SECONDS, V1, text_of
 from tests.scripted_agent import Final, Stall, Token, Wait
 

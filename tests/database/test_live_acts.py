@@ -11,8 +11,9 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import AsyncClient
 
-from relay import lifecycle, patience
+from relay import patience
 from relay.admin import live
+from relay.process import lifecycle
 
 LIMIT_SECONDS = 20
 STOP = "/admin/relay/livesession/session/s/act/stop"

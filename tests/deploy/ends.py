@@ -1,6 +1,6 @@
 """How long a process may take to end."""
 
-from relay import drain
+from relay.process import drain
 from relay.server import limits
 from relay.transcripts import writer
 

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from relay import garbage
+from relay.process import gc_tuning
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def thresholds():
 
 
 def test_what_is_there_is_left_out_of_collections_and_what_comes_is_not(thresholds):
-    garbage.settle()
+    gc_tuning.settle()
     assert gc.get_freeze_count() > 10_000
-    assert gc.get_threshold() == garbage.THRESHOLDS
+    assert gc.get_threshold() == gc_tuning.THRESHOLDS
     ring = []
     ring.append(ring)
     del ring

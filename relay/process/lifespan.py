@@ -1,11 +1,11 @@
-"""ASGI's lifespan protocol, for servers that speak it: start and stop of ``relay.lifecycle``."""
+"""ASGI's lifespan protocol, for servers that speak it: start and stop of ``relay.process.lifecycle``."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from relay import garbage, lifecycle
+from relay.process import gc_tuning, lifecycle
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         )
     try:
         await lifecycle.current()
-        garbage.settle()
+        gc_tuning.settle()
     except Exception:
         logger.exception("the gateway could not start")
         await send({"type": "lifespan.startup.failed", "message": "The gateway could not start; its log says why."})

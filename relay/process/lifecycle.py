@@ -16,13 +16,13 @@ from channels.layers import get_channel_layer
 from relay.access.connection_limits import Seats
 from relay.agent.client import AgentClient
 from relay.conf import conf
-from relay.control import Control
-from relay.drain import Drain, Watcher
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
 from relay.observability.loop_lag import Pulse
 from relay.policies import make_policy
-from relay.readiness import Readiness
+from relay.process.control import Control
+from relay.process.drain import Drain, Watcher
+from relay.process.readiness import Readiness
 from relay.transcripts.writer import FLUSH_SECONDS, Transcripts
 from relay.turns.on_disconnect import Departures
 from relay.turns.runner import Runner

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from relay.drain import Watcher
 from relay.exceptions import Kicked, RelayError, StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.layers.redis.failures import reason
 from relay.observability.outage_log import OutageLog
+from relay.process.drain import Watcher
 from relay.protocol import frames
 from relay.transcripts.writer import Transcripts
 
