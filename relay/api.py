@@ -30,7 +30,9 @@ from relay.access.auth import has_internal_key
 from relay.access.rate_limits import take_message
 from relay.api_json import body_of, json_response, read_body, read_object, refusal
 from relay.conf import conf
-from relay.events import session_events
+from relay.delivery.sse import session_events
+from relay.delivery.subscription import listed_fields, welcome_fields
+from relay.delivery.timeouts import in_time
 from relay.exceptions import (
     ClientMessageInvalid,
     Forbidden,
@@ -43,14 +45,12 @@ from relay.exceptions import (
 from relay.layers.values import SessionState, new_turn
 from relay.observability import logging_config
 from relay.operator_api import router as operators
-from relay.patience import in_time
 from relay.policies import ticket_signing
 from relay.process import lifecycle
 from relay.protocol.client_messages import StartTurn, parse_turn
 from relay.protocol.cursor import Cursor, Resume, resume
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT
 from relay.turns import recorder
-from relay.viewers import listed_fields, welcome_fields
 
 SyncView = Callable[[HttpRequest], HttpResponse]
 

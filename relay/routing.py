@@ -8,7 +8,7 @@ from channels.routing import URLRouter
 from django.urls import re_path
 
 from relay.access.origin_check import may_open_socket
-from relay.consumers import SessionConsumer
+from relay.delivery.consumer import SessionConsumer
 from relay.exceptions import Forbidden
 from relay.observability import metrics
 from relay.protocol.client_messages import SESSION_ID_PATTERN

@@ -20,14 +20,14 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from relay.api_json import refusal
-from relay.events import operator_events
+from relay.delivery.sse import operator_events
+from relay.delivery.subscription import listed_fields
+from relay.delivery.timeouts import in_time, seen_through
 from relay.exceptions import RelayError, StoreUnavailable
 from relay.models import LiveSession
-from relay.patience import in_time, seen_through
 from relay.process import lifecycle
 from relay.process.lifecycle import Gateway
 from relay.protocol.client_messages import is_session_id
-from relay.viewers import listed_fields
 
 logger = logging.getLogger(__name__)
 

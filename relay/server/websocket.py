@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
-from relay.line import LAST_TEXT
+from relay.delivery.socket_writer import LAST_TEXT
 from relay.observability import metrics
 from relay.protocol.frames import CloseCode
 from relay.server import limits

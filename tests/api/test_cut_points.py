@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from channels.layers import channel_layers
 
-from relay import patience
+from relay.delivery import timeouts
 from relay.layers.values import new_id
 from relay.process import lifecycle
 from tests.buffer.redis_store import server_url
@@ -106,7 +106,7 @@ class StreamViewer(ResumableViewer):
 def store(request: pytest.FixtureRequest, application: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the sessions are; a store is waited for as long as a machine may stand still."""
     if request.param == "redis":
-        monkeypatch.setattr(patience, "STORE_SECONDS", LIMIT_SECONDS)
+        monkeypatch.setattr(timeouts, "STORE_SECONDS", LIMIT_SECONDS)
         backend = {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"urls": [server_url()]}}
         settings.CHANNEL_LAYERS = {"default": backend}
         channel_layers.backends = {}

@@ -12,11 +12,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 import relay
-from relay import events
+from relay.delivery import sse
+from relay.delivery.subscription import ResumableViewer
 from relay.exceptions import NotOwner, SessionDeleted
 from relay.process import lifecycle
 from relay.protocol.request_headers import FROM_PAGES
-from relay.viewers import ResumableViewer
 from tests.api.test_v1 import CURSORS
 from tests.clients import LIMIT_SECONDS, CommunicatorClient
 from tests.http_clients import API
@@ -108,7 +108,7 @@ async def test_coalesced_tokens_carry_their_range_and_the_last_offset_as_cursor(
 
 
 async def test_viewer_that_is_behind_gets_the_log_in_bounded_chunks(http, v1, agent, monkeypatch):
-    monkeypatch.setattr(events, "CHUNK_BYTES", 200)
+    monkeypatch.setattr(sse, "CHUNK_BYTES", 200)
     agent.script = [*(Token("x" * 50) for _ in range(40)), Final()]
     async with v1() as browser:
         await browser.ask("x")
@@ -176,7 +176,7 @@ async def test_failing_detach_is_survived(http, monkeypatch):
 
 
 async def test_client_that_takes_nothing_is_given_up(http, monkeypatch):
-    monkeypatch.setattr(events, "STUCK_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "STUCK_SECONDS", 0.05)
     async with http.open("GET", f"{API}/s/events", is_reading=False) as (_, chunks):
         assert [chunk async for chunk in chunks][1:] == []
         assert await viewers() == 0
@@ -217,14 +217,14 @@ async def test_deleted_session_says_so_and_is_not_come_back_to(http):
 
 
 async def test_deleted_epochs_are_remembered_within_a_bound(http, monkeypatch):
-    monkeypatch.setattr(events, "MAX_DELETED_EPOCHS", 2)
-    events._deleted_epochs.clear()
+    monkeypatch.setattr(sse, "MAX_DELETED_EPOCHS", 2)
+    sse._deleted_epochs.clear()
     for _ in range(3):
         async with http.events() as stream:
             await stream.entry()
             await (await lifecycle.current()).layer.delete("s")
             await stream.rest()
-    assert len(events._deleted_epochs) == 2
+    assert len(sse._deleted_epochs) == 2
 
 
 async def test_deletion_before_the_cursor_is_known_closes_nobody_elses_stream(http, monkeypatch):
@@ -244,7 +244,7 @@ async def test_draining_gateway_sends_away_with_the_cursor_kept(http, v1, agent)
         await browser.ask("x")
         await stream.turn()
         gateway = await lifecycle.current()
-        watcher = next(watcher for watcher in gateway.watchers if isinstance(watcher, events.EventStream))
+        watcher = next(watcher for watcher in gateway.watchers if isinstance(watcher, sse.EventStream))
         assert (watcher.has_seen(4), watcher.has_seen(5)) == (True, False)
         await watcher.send_away()
         entry = await stream.entry()
@@ -268,7 +268,7 @@ async def test_viewer_of_a_session_that_is_somebody_elses_now_is_sent_away_for_g
 
 
 async def test_client_that_takes_nothing_does_not_hold_up_a_drain(http, monkeypatch):
-    monkeypatch.setattr(events, "LEAVE_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "LEAVE_SECONDS", 0.05)
     async with http.open("GET", f"{API}/s/events", is_reading=False):
         await (next(iter((await lifecycle.current()).watchers))).send_away()
 

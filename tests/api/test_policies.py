@@ -464,7 +464,7 @@ class TestJwt:
                 assert b'"code":"unauthorized","content"' in b"".join([chunk async for chunk in chunks])
 
     async def test_a_token_that_lives_longer_than_timers_reach_closes_nothing(self, visitor, provider, monkeypatch):
-        monkeypatch.setattr("relay.alarm.MAX_SECONDS", 0.01)
+        monkeypatch.setattr("relay.delivery.timer.MAX_SECONDS", 0.01)
         async with visitor.v1(provider.token(seconds=1e9)) as browser:
             assert (await browser.frame())["type"] == "welcome"
             assert await browser.is_quiet()

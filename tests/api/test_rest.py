@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from relay import patience, schemas
+from relay import schemas
+from relay.delivery import timeouts
 from relay.process import lifecycle
 from tests.api.test_v1 import CURSORS
 from tests.http_clients import API
@@ -177,7 +178,7 @@ async def test_store_without_room_is_503(http, v1, agent, configure):
 
 
 async def test_frozen_store_is_503(http, monkeypatch):
-    monkeypatch.setattr(patience, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(timeouts, "STORE_SECONDS", 0.05)
     monkeypatch.setattr((await lifecycle.current()).layer, "enqueue", _never)
     answer = await post(http, client_message_id="m")
     assert (answer.status, answer.json()["code"]) == (503, "store_unavailable")

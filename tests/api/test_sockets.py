@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from relay import consumers, inbox, patience
+from relay.delivery import consumer, inbox, timeouts
 from relay.exceptions import StoreUnavailable
 from relay.process import lifecycle
 from relay.protocol import frames
@@ -33,7 +33,7 @@ async def hang(*args: object) -> None:
 
 
 async def test_message_that_cannot_be_stored_in_time_is_refused(v1, layer, monkeypatch):
-    monkeypatch.setattr(patience, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(timeouts, "STORE_SECONDS", 0.05)
     async with v1() as browser:
         await browser.frame()
         layer.enqueue = hang
@@ -191,8 +191,8 @@ async def test_client_that_is_found_gone_at_a_heartbeat_is_left_in_peace(applica
 async def test_client_that_takes_nothing_is_sent_away(application, layer, agent, configure, monkeypatch):
     """``send`` waits for ever, as a server with flow control lets it."""
     configure(HEARTBEAT_SECONDS="0.2")
-    monkeypatch.setattr(consumers, "STUCK_SECONDS", 0.1)
-    monkeypatch.setattr(consumers, "FAREWELL_SECONDS", 0.05)
+    monkeypatch.setattr(consumer, "STUCK_SECONDS", 0.1)
+    monkeypatch.setattr(consumer, "FAREWELL_SECONDS", 0.05)
     agent.script = [Token("a"), Final()]
     inbox: asyncio.Queue[dict] = asyncio.Queue()
     closed = asyncio.get_running_loop().create_future()

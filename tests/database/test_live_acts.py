@@ -11,8 +11,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import AsyncClient
 
-from relay import patience
 from relay.admin import live
+from relay.delivery import timeouts
 from relay.process import lifecycle
 
 LIMIT_SECONDS = 20
@@ -84,7 +84,7 @@ def test_who_leaves_at_once_is_written_down_when_it_is_done(operator, store):
 
 
 def test_what_may_have_been_done_is_written_down_as_such(operator, store, monkeypatch):
-    monkeypatch.setattr(patience, "STORE_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts, "STORE_SECONDS", 0.01)
 
     async def scenario():
         answer = await operator.post(STOP)

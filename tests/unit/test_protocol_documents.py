@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from relay import asyncapi, exceptions, schemas
 from relay.agent.protocols.agent import AgentEvents
+from relay.delivery.subscription import welcome_fields
 from relay.exceptions import RelayError
 from relay.layers.values import SessionState
 from relay.protocol import frames
@@ -20,7 +21,6 @@ from relay.protocol.client_messages import parse_client_message, parse_turn
 from relay.protocol.cursor import Cursor, Resume
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import CloseCode, Snapshot
-from relay.viewers import welcome_fields
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()

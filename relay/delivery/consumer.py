@@ -20,9 +20,13 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from relay.access.auth import admit, limited_network, read_handshake, redeem
 from relay.access.connection_limits import check_viewers
 from relay.access.rate_limits import take_message
-from relay.alarm import Alarm
 from relay.conf import conf
-from relay.dialects import dialect_of
+from relay.delivery.dialects import dialect_of
+from relay.delivery.inbox import Inbox, Received
+from relay.delivery.socket_writer import ClientGone, Line
+from relay.delivery.subscription import Viewer
+from relay.delivery.timeouts import in_time
+from relay.delivery.timer import Alarm
 from relay.exceptions import (
     ClientMessageInvalid,
     Idle,
@@ -36,11 +40,8 @@ from relay.exceptions import (
     TooSlow,
     Unauthorized,
 )
-from relay.inbox import Inbox, Received
 from relay.layers.values import Accepted, CancelAck, new_id, new_turn
-from relay.line import ClientGone, Line
 from relay.observability import logging_config, metrics
-from relay.patience import in_time
 from relay.policies import Handshake, Identity
 from relay.policies.handshake import parse_query
 from relay.process import lifecycle
@@ -50,7 +51,6 @@ from relay.protocol.cursor import UNKNOWN, query_cursor
 from relay.protocol.frames import CloseCode
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
 from relay.turns import recorder
-from relay.viewers import Viewer
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from typing import ClassVar, Final
 
 import msgspec
 
+from relay.delivery.subscription import PlainViewer, ResumableViewer, Viewer
 from relay.exceptions import RateLimited, RelayError
 from relay.layers.base import SessionLayer
 from relay.layers.values import Accepted, CancelAck
 from relay.protocol import frames, json_text
 from relay.protocol.cursor import Cursor, query_cursor
-from relay.viewers import PlainViewer, ResumableViewer, Viewer
 
 SUBPROTOCOL: Final = "gateway.v1"
 COME_BACK_MS: Final = (500, 3_000)  # spread, so that clients that were sent away do not return all at once

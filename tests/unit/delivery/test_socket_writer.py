@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from relay.line import ClientGone, Line
+from relay.delivery.socket_writer import ClientGone, Line
 from relay.protocol.frames import CloseCode
 
 

@@ -6,13 +6,13 @@ from contextlib import aclosing
 
 import pytest
 
+from relay.delivery.subscription import PlainViewer, ResumableViewer, runs
 from relay.exceptions import TooSlow
 from relay.layers.bounds import Bounds
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.observability import metrics
 from relay.protocol import frames
 from relay.protocol.frames import Snapshot
-from relay.viewers import PlainViewer, ResumableViewer, runs
 from tests.buffer.turns import LIMIT_SECONDS, S, answer, enqueue, say, start, stop, tokens
 
 USER, A, B = 1, 2, 3  # offsets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from relay.alarm import Alarm
+from relay.delivery.timer import Alarm
 
 
 async def test_an_alarm_that_is_set_again_as_it_is_stopped_rings_no_more():

@@ -28,6 +28,8 @@ from relay.access.auth import admit, has_internal_key, limited_network, read_han
 from relay.access.connection_limits import check_viewers
 from relay.access.origin_check import is_origin_allowed
 from relay.conf import conf
+from relay.delivery.subscription import ResumableViewer, runs
+from relay.delivery.timeouts import in_time
 from relay.exceptions import (
     Forbidden,
     NotOwner,
@@ -40,7 +42,6 @@ from relay.exceptions import (
 )
 from relay.layers.values import new_id
 from relay.observability import metrics
-from relay.patience import in_time
 from relay.policies import Identity
 from relay.process import lifecycle
 from relay.process.lifecycle import Gateway
@@ -48,7 +49,6 @@ from relay.protocol import frames, json_text
 from relay.protocol.event_stream import encode_comment, encode_event
 from relay.protocol.frames import CloseCode, Frame, Snapshot
 from relay.protocol.request_headers import LAST_EVENT_ID
-from relay.viewers import ResumableViewer, runs
 
 T = TypeVar("T")
 
