@@ -9,10 +9,10 @@ django.setup(set_prefix=False)  # what follows needs that
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 
-from relay.asgi_handler import OwningHandler  # noqa: E402
 from relay.checks import stop_on_errors  # noqa: E402
 from relay.process.lifespan import lifespan  # noqa: E402
 from relay.routing import sockets  # noqa: E402
+from relay.web.asgi_handler import OwningHandler  # noqa: E402
 
 stop_on_errors()  # servers run no system checks
 

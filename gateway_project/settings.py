@@ -49,14 +49,14 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "relay.middleware.request_context",  # first: every line that follows carries its names
+    "relay.web.middleware.request_context",  # first: every line that follows carries its names
     "corsheaders.middleware.CorsMiddleware",  # before the key: a preflight shows no key, and a page may read a 401
-    "relay.middleware.internal_auth",
+    "relay.web.middleware.internal_auth",
     "django.middleware.security.SecurityMiddleware",
-    "relay.middleware.content_security_policy",
+    "relay.web.middleware.content_security_policy",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "relay.middleware.CommonMiddleware",
+    "relay.web.middleware.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

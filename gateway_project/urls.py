@@ -10,7 +10,7 @@ urlpatterns = [path("", include("relay.urls"))]
 if conf.admin or settings.DEBUG:
     urlpatterns.append(path("admin/", admin.site.urls))
 
-handler400 = "relay.views.bad_request"
-handler403 = "relay.views.permission_denied"
-handler404 = "relay.views.not_found"
-handler500 = "relay.views.server_error"
+handler400 = "relay.web.views.bad_request"
+handler403 = "relay.web.views.permission_denied"
+handler404 = "relay.web.views.not_found"
+handler500 = "relay.web.views.server_error"

@@ -2,9 +2,9 @@
 
 from django.urls import path, register_converter
 
-from relay import views
-from relay.api import api_urls
 from relay.protocol.client_messages import is_session_id
+from relay.web import views
+from relay.web.api import api_urls
 
 
 class SessionIdConverter:

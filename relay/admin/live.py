@@ -19,7 +19,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from relay.api_json import refusal
 from relay.delivery.sse import operator_events
 from relay.delivery.subscription import listed_fields
 from relay.delivery.timeouts import in_time, seen_through
@@ -28,6 +27,7 @@ from relay.models import LiveSession
 from relay.process import lifecycle
 from relay.process.lifecycle import Gateway
 from relay.protocol.client_messages import is_session_id
+from relay.web.json_io import refusal
 
 logger = logging.getLogger(__name__)
 

@@ -111,7 +111,7 @@ async def test_queue_of_no_session_is_empty(http, gateway):
 @pytest.mark.parametrize("body", [None, {"everywhere": False}, {"everywhere": True}])
 async def test_drain_ends_the_process_as_its_manager_would(http, gateway, monkeypatch, body):
     ended = asyncio.Event()
-    for module in ("relay.process.control", "relay.operator_api"):
+    for module in ("relay.process.control", "relay.web.operator_api"):
         monkeypatch.setattr(f"{module}.end_process", ended.set)
     assert (await http.post("/api/v1/drain", body)).status == 202
     async with asyncio.timeout(LIMIT_SECONDS):

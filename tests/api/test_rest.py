@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from relay import schemas
 from relay.delivery import timeouts
 from relay.process import lifecycle
+from relay.web import schemas
 from tests.api.test_v1 import CURSORS
 from tests.http_clients import API
 from tests.scripted_agent import Final, Stall, Token, Wait

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from relay import asyncapi
+from relay.web import asyncapi
 
 PATH = "docs/asyncapi.json"
 

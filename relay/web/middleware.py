@@ -17,7 +17,7 @@ from relay.access.auth import has_internal_key
 from relay.conf import conf
 from relay.observability import logging_config
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
-from relay.views import bad_request, unauthorized
+from relay.web.views import bad_request, unauthorized
 
 logger = logging.getLogger(__name__)
 

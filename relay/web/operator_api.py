@@ -9,13 +9,13 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
-from relay import schemas
-from relay.api_json import body_of, json_response, read_body, read_object
 from relay.delivery.timeouts import in_time
 from relay.exceptions import ClientMessageInvalid, ParameterInvalid
 from relay.process import lifecycle
 from relay.process.control import end_process
 from relay.protocol.client_messages import is_session_id
+from relay.web import schemas
+from relay.web.json_io import body_of, json_response, read_body, read_object
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pydantic import TypeAdapter, ValidationError
 
-from relay import asyncapi, exceptions, schemas
+from relay import exceptions
 from relay.agent.protocols.agent import AgentEvents
 from relay.delivery.subscription import welcome_fields
 from relay.exceptions import RelayError
@@ -21,8 +21,9 @@ from relay.protocol.client_messages import parse_client_message, parse_turn
 from relay.protocol.cursor import Cursor, Resume
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import CloseCode, Snapshot
+from relay.web import asyncapi, schemas
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 NEVER_SENT = {"cancelled", "replay_gap"}  # between our own parts
 

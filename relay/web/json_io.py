@@ -9,10 +9,10 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 
-from relay import schemas
 from relay.conf import conf
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge, RelayError
 from relay.protocol import frames, json_text
+from relay.web import schemas
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The sockets, described for programs: an AsyncAPI document made from the models in ``relay.schemas``.
+"""The sockets, described for programs: an AsyncAPI document made from the models in ``relay.web.schemas``.
 
 Source of the format: https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from relay import schemas
+from relay.web import schemas
 
 PLAIN_IN: Final = (schemas.PlainUserMessage, schemas.PlainCancel)
 PLAIN_OUT: Final = (schemas.PlainToken, schemas.PlainFinal, schemas.PlainError)

@@ -25,10 +25,8 @@ from ninja import NinjaAPI, Query
 from ninja.errors import ValidationError
 from ninja.security import APIKeyHeader
 
-from relay import schemas, views
 from relay.access.auth import has_internal_key
 from relay.access.rate_limits import take_message
-from relay.api_json import body_of, json_response, read_body, read_object, refusal
 from relay.conf import conf
 from relay.delivery.sse import session_events
 from relay.delivery.subscription import listed_fields, welcome_fields
@@ -44,13 +42,15 @@ from relay.exceptions import (
 )
 from relay.layers.values import SessionState, new_turn
 from relay.observability import logging_config
-from relay.operator_api import router as operators
 from relay.policies import ticket_signing
 from relay.process import lifecycle
 from relay.protocol.client_messages import StartTurn, parse_turn
 from relay.protocol.cursor import Cursor, Resume, resume
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT
 from relay.turns import recorder
+from relay.web import schemas, views
+from relay.web.json_io import body_of, json_response, read_body, read_object, refusal
+from relay.web.operator_api import router as operators
 
 SyncView = Callable[[HttpRequest], HttpResponse]
 
