@@ -19,7 +19,7 @@ class RelayConfig(AppConfig):
         from django.contrib import admin
 
         from relay import checks, deploy_checks  # noqa: F401 - they register
-        from relay.login import LimitedLoginForm
+        from relay.admin.login import LimitedLoginForm
         from relay.observability.access_logs import hide_query_strings
 
         admin.site.login_form = LimitedLoginForm
@@ -30,4 +30,4 @@ class GuardedAdminConfig(admin_apps.AdminConfig):
     """Django's admin app with the gateway's site, in the place of ``django.contrib.admin``."""
 
     default = False  # the app `relay` is the one above
-    default_site = "relay.admin_site.GuardedAdminSite"
+    default_site = "relay.admin.site.GuardedAdminSite"

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 
 from relay.admin.chart import GOOD, draw
 from relay.admin.export import as_csv
-from relay.admin_site import NotOffered
+from relay.admin.site import NotOffered
 from relay.models import Turn
 
 # What the list's own filters ask. Django would take any other look-up, over texts that strangers wrote, from a link.

@@ -326,7 +326,7 @@ def test_a_page_whose_query_runs_long_says_so(reader, kind, monkeypatch, caplog)
         ), False
 
     monkeypatch.setattr(TurnAdmin, "get_search_results", search)
-    monkeypatch.setattr("relay.admin_site.QUERY_SECONDS", 0.05)
+    monkeypatch.setattr("relay.admin.site.QUERY_SECONDS", 0.05)
     assert "did not answer" in page_of(reader.get(f"{LIST}?q=secret"), 503)
     assert "secret" not in caplog.text
 

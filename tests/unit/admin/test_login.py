@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.test import RequestFactory
 
-from relay import login
 from relay.access.rate_limits import take_login
+from relay.admin import login
 from relay.exceptions import RateLimited, StoreUnavailable
 from relay.layers.memory.limits import MemoryLimits
 
