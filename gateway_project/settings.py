@@ -15,7 +15,7 @@ from relay.env_file import EnvFileInvalid, load_env_file
 from relay.observability.logging_config import logging_settings
 from relay.protocol.origins import origin_pattern
 from relay.protocol.request_headers import FROM_PAGES, REQUEST_ID
-from relay.standard_streams import open_standard_streams
+from relay.server.standard_streams import open_standard_streams
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
