@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from relay.conf import SettingInvalid
 from relay.management.help import with_examples
-from relay.operator_client import Fields, OperatorClient, Refused, Unreachable
+from relay.management.operator_client import Fields, OperatorClient, Refused, Unreachable
 from relay.protocol.client_messages import is_session_id
 
 REFUSED: Final = 1

@@ -11,7 +11,7 @@ import sys
 import pytest
 from channels.layers import channel_layers
 
-from relay.doctor import Level, examine
+from relay.management.doctor import Level, examine
 from tests import processes
 from tests.certificates import certificate
 from tests.faults.valkey import Valkey

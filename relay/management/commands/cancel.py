@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any, Final
 
 from relay.management.operator import REFUSED, OperatorCommand, add_json, add_session
-from relay.operator_client import OperatorClient
+from relay.management.operator_client import OperatorClient
 
 WORDS: Final = {
     "cancelling": "Turn {turn_id} is being stopped.",

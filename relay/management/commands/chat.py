@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from relay.chat_client import ChatClient, Closed, Frame
 from relay.layers.values import new_id
+from relay.management.chat_client import ChatClient, Closed, Frame
 from relay.management.terminal import printable
 from relay.protocol.client_messages import is_session_id
 

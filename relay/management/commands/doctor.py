@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.text import Text
 
-from relay.doctor import Finding, Level, examine
+from relay.management.doctor import Finding, Level, examine
 from relay.management.help import with_examples
 from relay.management.terminal import counted
 

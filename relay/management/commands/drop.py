@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from relay.management.operator import OperatorCommand, add_session, add_yes
-from relay.operator_client import OperatorClient, Refused
+from relay.management.operator_client import OperatorClient, Refused
 
 
 class Command(OperatorCommand):

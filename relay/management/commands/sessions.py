@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 
 from relay.management.operator import OperatorCommand, add_json
+from relay.management.operator_client import Fields, OperatorClient
 from relay.management.terminal import counted, duration
-from relay.operator_client import Fields, OperatorClient
 
 COLUMNS: Final = ("session", "state", "queue", "viewers", "frames/s", "quiet", "age")
 STYLES: Final = {"running": "green", "cancelling": "yellow", "queued": "cyan", "idle": "dim"}

@@ -10,8 +10,8 @@ from typing import Any, Final
 from django.core.management.base import CommandError
 
 from relay.management.operator import REFUSED, OperatorCommand, add_json, add_session
+from relay.management.operator_client import Fields, OperatorClient, Unreachable
 from relay.management.terminal import printable
-from relay.operator_client import Fields, OperatorClient, Unreachable
 
 PAUSE_SECONDS: Final = 1.0  # before coming back after a lost line
 BEGINNING: Final = ":0"  # the cursor before everything that the log holds

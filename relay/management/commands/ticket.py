@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from relay.management.operator import OperatorCommand, add_json, add_session
-from relay.operator_client import OperatorClient
+from relay.management.operator_client import OperatorClient
 
 
 class Command(OperatorCommand):

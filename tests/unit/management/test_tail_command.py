@@ -8,7 +8,7 @@ import pytest
 from django.core.management.base import CommandError
 
 from relay.management.commands import tail
-from relay.operator_client import Refused, Unreachable
+from relay.management.operator_client import Refused, Unreachable
 
 WELCOME = {"type": "welcome", "session_id": "s", "offset": 4}
 DELETED = {"type": "disconnect", "content": "This conversation was deleted.", "reconnect": False}

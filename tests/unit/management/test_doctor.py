@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.doctor import Level, _judge_store
+from relay.management.doctor import Level, _judge_store
 
 WELL = {"redis_version": "7.4.2", "maxmemory_policy": "noeviction"}
 
