@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from relay.loops import running_loop
+from relay.tasks import running_loop
 
 
 async def is_right():

@@ -30,10 +30,10 @@ from relay.layers.redis.turns import RedisTurns
 from relay.layers.redis.values import gap, state, subject_text
 from relay.layers.redis.wire import Reply
 from relay.layers.values import SessionState, new_id
-from relay.loops import running_loop
 from relay.observability.outage_log import OutageLog
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
+from relay.tasks import running_loop
 
 logger = logging.getLogger(__name__)
 
