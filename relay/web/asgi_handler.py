@@ -1,35 +1,54 @@
-"""Django's handler of HTTP requests, which ends its tasks when it is cancelled."""
+"""Django's handler of HTTP requests, which lets go of everything when it is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from typing import Any
+from typing import IO, Any
 
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-_tasks: ContextVar[list[asyncio.Task[Any]]] = ContextVar("tasks of a request")
+
+class _Owned:
+    """What belongs to one request: its tasks, and the file that its body is in."""
+
+    def __init__(self) -> None:
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.body: IO[bytes] | None = None
+
+    async def release(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.body is not None:
+            self.body.close()
+
+
+_owned: ContextVar[_Owned] = ContextVar("what a request owns")
 
 
 class OwningHandler(ASGIHandler):
-    """Owns the two tasks of a request.
+    """Owns the two tasks of a request, and its body.
 
     A server cancels requests that outlive it, such as an event stream that its client does not read. Django's handler
-    would leave both tasks behind: one runs on, the other fails without anybody who sees it.
+    would leave both tasks behind (one runs on, the other fails unseen) and the body's file open.
     """
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:  # Any: ASGI's
-        tasks: list[asyncio.Task[Any]] = []
-        _tasks.set(tasks)
+        owned = _Owned()
+        _owned.set(owned)
         try:
             await super().handle(scope, receive, send)
         except asyncio.CancelledError:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await owned.release()
             raise
+
+    async def read_body(self, receive: Any) -> IO[bytes]:
+        body: IO[bytes] = await super().read_body(receive)
+        _owned.get().body = body
+        return body
 
     async def listen_for_disconnect(self, receive: Any) -> None:
         _own_task()
@@ -44,4 +63,4 @@ class OwningHandler(ASGIHandler):
 def _own_task() -> None:
     task = asyncio.current_task()
     if task is not None:
-        _tasks.get().append(task)
+        _owned.get().tasks.append(task)
