@@ -7,7 +7,7 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import re_path
 
-from relay.access.origin_check import may_open_socket
+from relay.access.origin_check import is_handshake_allowed
 from relay.delivery.consumer import SessionConsumer
 from relay.exceptions import Forbidden
 from relay.observability import metrics
@@ -18,8 +18,8 @@ _consumer = SessionConsumer.as_asgi()
 
 async def session_socket(scope: Any, receive: Any, send: Any) -> None:
     """Serve a client on a session, unless it comes from a page that may not."""
-    if not may_open_socket(scope):
-        metrics.SENT_AWAY.labels(Forbidden.code).inc()
+    if not is_handshake_allowed(scope):
+        metrics.DISCONNECTS.labels(Forbidden.code).inc()
         await refuse(scope, receive, send)
         return
     await _consumer(scope, receive, send)

@@ -30,8 +30,8 @@ for name, metric in list(vars(metrics).items()):
     if isinstance(metric, prometheus.MetricWrapperBase | LoopHistogram):
         setattr(metrics, name, Blind())
 
-from relay.turns.recorder import Report  # noqa: E402
+from relay.turns.recorder import TurnRecorder  # noqa: E402
 
-Report.appended = Report.end = lambda self, _: None  # type: ignore[method-assign]
+TurnRecorder.appended = TurnRecorder.end = lambda self, _: None  # type: ignore[method-assign]
 
 from gateway_project.asgi import application  # noqa: E402, F401

@@ -19,14 +19,14 @@ from relay.observability import metrics
 CONNECTS_BEHIND_PROXY: Final = 600  # a minute: an office behind one address comes back at once after a restart
 
 
-class Seats:
+class ConnectionLimiter:
     """Lines that are open here, by the network of their client."""
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
         self._connects = TokenBuckets()
 
-    def take(self, network: str) -> None:
+    def acquire(self, network: str) -> None:
         """Take one more seat for a client; ``leave`` gives it back.
 
         Args:
@@ -43,15 +43,15 @@ class Seats:
         self._taken[network] += 1
 
     @contextmanager
-    def taken(self, network: str) -> Iterator[None]:
+    def acquired(self, network: str) -> Iterator[None]:
         """Take a seat for as long as the block runs."""
-        self.take(network)
+        self.acquire(network)
         try:
             yield
         finally:
-            self.leave(network)
+            self.release(network)
 
-    def leave(self, network: str) -> None:
+    def release(self, network: str) -> None:
         """Give a seat back."""
         self._taken[network] -= 1
         if not self._taken[network]:
@@ -77,7 +77,7 @@ def connect_rate() -> int:
     return CONNECTS_BEHIND_PROXY if conf.trusted_proxies else 0
 
 
-def check_viewers(viewers: int) -> None:
+def check_session_limit(viewers: int) -> None:
     """Refuse one more line to a session that has as many as it may, this one counted.
 
     Raises:

@@ -21,7 +21,7 @@ POLICIES_WITHOUT_COOKIES: Final = frozenset({"open", "ticket", "jwt"})
 Scope = Mapping[str, Any]  # ASGI's: what is in it depends on its type
 
 
-def may_open_socket(scope: Scope) -> bool:
+def is_handshake_allowed(scope: Scope) -> bool:
     """May a socket be opened under this Host and from this page, whoever asks?"""
     if not _is_host_allowed(scope):
         return False

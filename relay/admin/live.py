@@ -21,7 +21,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from relay.delivery.sse import operator_events
 from relay.delivery.subscription import listed_fields
-from relay.delivery.timeouts import in_time, seen_through
+from relay.delivery.timeouts import run_to_completion, within_store_timeout
 from relay.exceptions import RelayError, StoreUnavailable
 from relay.models import LiveSession
 from relay.process import lifecycle
@@ -60,7 +60,7 @@ async def _delete(gateway: Gateway, session_id: str) -> str:
 
 
 async def _tell(gateway: Gateway, content: str) -> str:
-    await gateway.control.tell(content)
+    await gateway.control.notify(content)
     return f"Notice: {content}"
 
 
@@ -159,7 +159,7 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
     async def data(self, request: HttpRequest) -> HttpResponseBase:
         """List the sessions of all processes, those with work first."""
         gateway = await lifecycle.current()
-        found, more = await in_time(gateway.layer.active("", MAX_SESSIONS))
+        found, more = await within_store_timeout(gateway.layer.active("", MAX_SESSIONS))
         sessions = [{**listed_fields(state), "url": _url(state.session_id)} for state in found]
         return JsonResponse({"sessions": sessions, "is_all": not more})
 
@@ -167,7 +167,7 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
     async def session_data(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """Describe one session; null if there is none."""
         gateway = await lifecycle.current()
-        state = await in_time(gateway.layer.find(_session_id(object_id)))
+        state = await within_store_timeout(gateway.layer.get(_session_id(object_id)))
         return JsonResponse({"session": None if state is None or state.is_empty else listed_fields(state)})
 
     @operators_only(VIEW)
@@ -185,7 +185,7 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
             raise Http404
         flag = DELETION if name == "delete" else CHANGE
         doing = act(await lifecycle.current(), session_id)
-        words = await seen_through(self._done(request, session_id, flag, f"{name} it", doing))
+        words = await run_to_completion(self._done(request, session_id, flag, f"{name} it", doing))
         return JsonResponse({"words": words})
 
     @operators_only(ACT)
@@ -195,13 +195,13 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
         if not content:
             return JsonResponse({"words": "Say something first."}, status=400)
         telling = _tell(await lifecycle.current(), content)
-        await seen_through(self._done(request, "everybody", CHANGE, f"say: {content}", telling))
+        await run_to_completion(self._done(request, "everybody", CHANGE, f"say: {content}", telling))
         return JsonResponse({"words": "Sent to everybody who is connected."})
 
     async def _done(self, request: HttpRequest, name: str, flag: int, wish: str, doing: Awaitable[str]) -> str:
         """Wait until it is done, and write down who did, and also what may or may not have been done."""
         try:
-            words = await in_time(doing)
+            words = await within_store_timeout(doing)
         except StoreUnavailable:
             words = f"Asked to {wish}; the store did not answer, so it may or may not have been done."
             await self._write_down(request, name, flag, words)

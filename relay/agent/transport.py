@@ -26,7 +26,7 @@ MAX_INTERIM_RESPONSES: Final = 1_000  # each costs 50 µs, and an answer that ha
 MAX_WAITING_BYTES: Final = 64 * 1024  # of a body, that nobody has read yet; more is left to the kernel
 PORTS: Final = {"http": 80, "https": 443}
 
-Take = Callable[[bytes], bool]
+ByteSink = Callable[[bytes], bool]
 
 _HTTP: Final = b"HTTP/1."  # RFC 9112 §2.3: how every response begins
 
@@ -137,7 +137,7 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         self._is_over = False  # nothing more will come
         self._is_paused = False
         self._waiter: asyncio.Future[None] | None = None
-        self._take: Take | None = None  # of the read that waits
+        self._take: ByteSink | None = None  # of the read that waits
         self._alive: Callable[[], None] | None = None
         self._interim_responses = 0
 
@@ -158,7 +158,7 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
             await self._wait()
         return self._head
 
-    async def read(self, max_bytes: int, take: Take | None = None) -> bytes:
+    async def read(self, max_bytes: int, take: ByteSink | None = None) -> bytes:
         """Wait for bytes of the body, and give what has come, at most ``max_bytes`` and no more than a portion;
         ``b""`` at its end.
 

@@ -18,15 +18,15 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from relay.access.auth import admit, limited_network, read_handshake, redeem
-from relay.access.connection_limits import check_viewers
+from relay.access.connection_limits import check_session_limit
 from relay.access.rate_limits import take_message
 from relay.conf import conf
 from relay.delivery.dialects import dialect_of
-from relay.delivery.inbox import Inbox, Received
-from relay.delivery.socket_writer import ClientGone, Line
-from relay.delivery.subscription import Viewer
-from relay.delivery.timeouts import in_time
-from relay.delivery.timer import Alarm
+from relay.delivery.inbox import MessageQueue, Received
+from relay.delivery.socket_writer import ClientGone, SocketWriter
+from relay.delivery.subscription import Subscription
+from relay.delivery.timeouts import within_store_timeout
+from relay.delivery.timer import Timer
 from relay.exceptions import (
     ClientMessageInvalid,
     Idle,
@@ -54,8 +54,8 @@ from relay.turns import recorder
 
 logger = logging.getLogger(__name__)
 
-STUCK_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or means harm
-FAREWELL_SECONDS: Final = 1.0  # to take the last frame before the socket is closed
+BLOCKED_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or means harm
+DISCONNECT_SECONDS: Final = 1.0  # to take the last frame before the socket is closed
 
 
 class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
@@ -65,12 +65,12 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         self.session_id: str = scope["url_route"]["kwargs"]["session_id"]
         self._dialect = dialect_of(scope["subprotocols"])
         self._viewer_id = new_id()
-        self._viewer: Viewer
+        self._subscription: Subscription
         self._watching: asyncio.Task[None] | None = None
-        self._line = Line(send)
-        self._inbox = Inbox(self._handle)
-        self._heartbeat = Alarm(self._beat)
-        self._expiry: Alarm | None = None  # of the credential; most have none
+        self._line = SocketWriter(send)
+        self._inbox = MessageQueue(self._handle)
+        self._heartbeat = Timer(self._beat)
+        self._expiry: Timer | None = None  # of the credential; most have none
         self._identity = Identity()
         self._network: str | None = None  # where its seat is counted; None: it has none
         self._is_entered = False  # among the session's viewers
@@ -118,40 +118,42 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         try:
             if self._gateway.is_draining:
                 raise ServerRestart
-            await self._take_seat(handshake)
+            await self._admit(handshake)
             layer, subject = self._gateway.layer, self._identity.subject
-            self._viewer, welcome = await in_time(self._dialect.begin(layer, self.session_id, query, subject))
-            await in_time(redeem(handshake, self._gateway.policy, self._viewer.log_epoch))
+            self._subscription, welcome = await within_store_timeout(
+                self._dialect.begin(layer, self.session_id, query, subject)
+            )
+            await within_store_timeout(redeem(handshake, self._gateway.policy, self._subscription.log_epoch))
         except RelayError as exc:
-            metrics.SENT_AWAY.labels(exc.code).inc()
+            metrics.DISCONNECTS.labels(exc.code).inc()
             logger.info("a socket is turned away: %s", exc.code)
-            await self._turn_away(exc)
+            await self._refuse(exc)
             await self._detach()
             return
         await self.accept(subprotocol=self._dialect.subprotocol)  # what is said from here on is not missed
         with contextlib.suppress(ClientGone):  # the server tells it to the consumer too
             await self._say(welcome)
-        self._gateway.watchers.add(self)
+        self._gateway.connections.add(self)
         metrics.SOCKETS.labels(self._dialect.name).inc()
         self._watching = asyncio.create_task(self._watch(), name=f"watch {self.session_id}")
-        self._heartbeat.set(conf.heartbeat_seconds)
+        self._heartbeat.schedule(conf.heartbeat_seconds)
         if self._identity.expires_at is not None:
-            self._expiry = Alarm(self._expire)
-            self._expiry.set(self._identity.expires_at - time.time())
+            self._expiry = Timer(self._expire)
+            self._expiry.schedule(self._identity.expires_at - time.time())
         if self._gateway.is_draining:  # since the first look at it
-            await self.send_away()  # type: ignore[unreachable]  # mypy does not know what happens in an await
+            await self.disconnect()  # type: ignore[unreachable]  # mypy does not know what happens in an await
 
-    async def _take_seat(self, handshake: Handshake) -> None:
+    async def _admit(self, handshake: Handshake) -> None:
         """Enter the session, if the client may: by its address, by the policy, and by those that watch already."""
         network = limited_network(handshake)
-        self._gateway.seats.take(network)
+        self._gateway.connection_limiter.acquire(network)
         self._network = network
         self._identity = await admit(handshake, self._gateway.policy)
         self._traceparent = handshake.header(TRACEPARENT)
         layer = self._gateway.layer
-        viewers = await in_time(layer.attach(self.session_id, self._viewer_id, self._identity.subject))
+        viewers = await within_store_timeout(layer.attach(self.session_id, self._viewer_id, self._identity.subject))
         self._is_entered = True
-        check_viewers(viewers)
+        check_session_limit(viewers)
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         """End, once what was said before is done; ``__call__`` ends what the socket began, however it ends.
@@ -172,9 +174,9 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             await asyncio.gather(self._watching, return_exceptions=True)
         await self._line.stop()
         if self._network is not None:
-            self._gateway.seats.leave(self._network)
+            self._gateway.connection_limiter.release(self._network)
         if self._watching is not None:
-            self._gateway.watchers.discard(self)
+            self._gateway.connections.discard(self)
             metrics.SOCKETS.labels(self._dialect.name).dec()
         await self._detach()
 
@@ -183,8 +185,8 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             return
         self._is_entered = False
         try:
-            if await in_time(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
-                self._gateway.departures.last_viewer_left(self.session_id)
+            if await within_store_timeout(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
+                self._gateway.on_disconnect.last_viewer_left(self.session_id)
         except StoreUnavailable:  # its entry lapses by itself; the layer logs why
             logger.debug("a viewer could not be taken out: the store is out of reach")
 
@@ -194,15 +196,15 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         """Was everything up to ``offset`` handed to the server, or has the client left?"""
         if self._watching is None or self._watching.done():
             return True
-        return self._viewer.position.offset >= offset and not self._line.stuck_seconds
+        return self._subscription.position.offset >= offset and not self._line.blocked_seconds
 
-    async def send_away(self, reason: RelayError | None = None) -> None:
+    async def disconnect(self, reason: RelayError | None = None) -> None:
         """Say why, by default that the server restarts, and close, in mid-answer too."""
         if self._watching is not None:
             self._watching.cancel()  # nothing follows the farewell
         await self._leave(reason or ServerRestart())
 
-    async def tell(self, text: str) -> None:
+    async def notify(self, text: str) -> None:
         """Send a frame that is not the log's, if the dialect has such; who takes nothing is not waited for."""
         if self._dialect.is_resumable:
             await self._say_briefly(text)
@@ -211,9 +213,9 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
 
     async def _watch(self) -> None:
         try:
-            async with aclosing(self._viewer.batches(self._line.send_now)) as batches:
+            async with aclosing(self._subscription.batches(self._line.send_now)) as batches:
                 async for batch in batches:
-                    for text in self._viewer.texts(batch):
+                    for text in self._subscription.encode(batch):
                         await self._line.send(text)
         except ClientGone:
             return  # the server tells it to the consumer too
@@ -223,26 +225,26 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             logger.exception("a viewer failed")
             await self._line.close(CloseCode.INTERNAL)
 
-    async def _turn_away(self, reason: RelayError) -> None:
+    async def _refuse(self, reason: RelayError) -> None:
         """Refuse the handshake; or say why, if the dialect can: a browser could not tell a 403 from a lost line."""
         if self._dialect.is_resumable:
             await self.accept(subprotocol=self._dialect.subprotocol)
-            await self._say_farewell(reason)
+            await self._send_disconnect(reason)
         else:
             await self.close()  # before accept: 403
 
     async def _leave(self, reason: RelayError) -> None:
         """Send the client away."""
-        metrics.SENT_AWAY.labels(reason.code).inc()
+        metrics.DISCONNECTS.labels(reason.code).inc()
         logger.info("a socket is sent away: %s", reason.code, extra={"session_id": self.session_id})
         if isinstance(reason, TooSlow):
             metrics.SLOW_VIEWERS.labels("closed").inc()
-        await self._say_farewell(reason)
+        await self._send_disconnect(reason)
 
-    async def _say_farewell(self, reason: RelayError) -> None:
+    async def _send_disconnect(self, reason: RelayError) -> None:
         """Close, with words if the dialect has any and the client takes them in time."""
         self._is_leaving = True
-        text = self._dialect.farewell(reason)
+        text = self._dialect.disconnect_frame(reason)
         was_taken = await self._say_briefly(text)
         await self._line.close(frames.close_code(reason), None if was_taken else text)
 
@@ -253,7 +255,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
     async def _say_briefly(self, text: str | None) -> bool:
         """Send a frame, if the client takes it soon. Returns whether it did."""
         with contextlib.suppress(ClientGone, TimeoutError):
-            async with asyncio.timeout(FAREWELL_SECONDS):
+            async with asyncio.timeout(DISCONNECT_SECONDS):
                 await self._say(text)
                 return True
         return False
@@ -286,10 +288,10 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
     async def _handle(self, received: Received) -> None:
         client_message_id = received.client_message_id if isinstance(received, StartTurn) else None
         try:
-            answer = await in_time(self._store(received))
+            answer = await within_store_timeout(self._store(received))
         except NotOwner as exc:  # the session was deleted, and is another subject's by now
             recorder.message_refused(exc)
-            await self.send_away(exc)
+            await self.disconnect(exc)
             return
         except RelayError as exc:
             refusal = exc
@@ -327,39 +329,39 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         interval_seconds = conf.heartbeat_seconds
         try:
             await self._gateway.layer.attach(self.session_id, self._viewer_id, self._identity.subject)
-            if self._line.stuck_seconds >= STUCK_SECONDS:
+            if self._line.blocked_seconds >= BLOCKED_SECONDS:
                 await self._leave(TooSlow())
             elif 0 < conf.idle_timeout_seconds <= self._idle_seconds():
-                await self.send_away(Idle())
-            elif self._line.quiet_seconds >= interval_seconds and self._dialect.is_resumable:
+                await self.disconnect(Idle())
+            elif self._line.idle_seconds >= interval_seconds and self._dialect.is_resumable:
                 await self._tell_position()
         except ClientGone:
             return
         except NotOwner as exc:  # the session was deleted, and is somebody else's now
-            await self.send_away(exc)
+            await self.disconnect(exc)
             return
         except StoreUnavailable:  # the next heartbeat tries again; the layer logs why
             logger.debug("a heartbeat failed: the store is out of reach")
         except Exception as exc:
             logger.warning("a heartbeat failed: %s", type(exc).__name__)
-        next_seconds = interval_seconds - self._line.quiet_seconds
-        self._heartbeat.set(next_seconds if next_seconds > 0 else interval_seconds)
+        next_seconds = interval_seconds - self._line.idle_seconds
+        self._heartbeat.schedule(next_seconds if next_seconds > 0 else interval_seconds)
 
     async def _tell_position(self) -> None:
-        position = self._viewer.position
-        state = await self._gateway.layer.find(self.session_id)
+        position = self._subscription.position
+        state = await self._gateway.layer.get(self.session_id)
         if state is not None and (state.epoch, state.newest) == (position.epoch, position.offset):
             await self._say(self._dialect.position(position))
 
     def _idle_seconds(self) -> float:
         """Say for how long neither side has said anything, as far as heartbeats have seen it."""
-        if self._viewer.position != self._seen:
-            self._seen, self._active_at = self._viewer.position, time.monotonic()
+        if self._subscription.position != self._seen:
+            self._seen, self._active_at = self._subscription.position, time.monotonic()
         return time.monotonic() - self._active_at
 
     async def _expire(self) -> None:
         seconds_left = (self._identity.expires_at or 0.0) - time.time()
         if seconds_left > 0 and self._expiry is not None:
-            self._expiry.set(seconds_left)
+            self._expiry.schedule(seconds_left)
         else:
-            await self.send_away(Unauthorized())
+            await self.disconnect(Unauthorized())

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from relay.delivery.subscription import PlainViewer, ResumableViewer, Viewer
+from relay.delivery.subscription import PlainSubscription, ResumableSubscription, Subscription
 from relay.exceptions import RateLimited, RelayError
 from relay.layers.base import SessionLayer
 from relay.layers.values import Accepted, CancelAck
@@ -43,7 +43,7 @@ class Dialect(ABC):
     @abstractmethod
     async def begin(
         self, layer: SessionLayer, session_id: str, query: Mapping[str, str], subject: str | None
-    ) -> tuple[Viewer, str | None]:
+    ) -> tuple[Subscription, str | None]:
         """Take up position in a log. Gives the viewer, and the first frame."""
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Dialect(ABC):
         """Say what became of a wish to stop."""
         return None
 
-    def farewell(self, reason: RelayError) -> str | None:
+    def disconnect_frame(self, reason: RelayError) -> str | None:
         """Say why the server closes the socket, and when to come back."""
         return None
 
@@ -74,11 +74,11 @@ class PlainDialect(Dialect):
 
     async def begin(
         self, layer: SessionLayer, session_id: str, query: Mapping[str, str], subject: str | None
-    ) -> tuple[Viewer, str | None]:
+    ) -> tuple[Subscription, str | None]:
         """Begin before the turn in flight; plain has no first frame."""
-        viewer = PlainViewer(layer, session_id, subject)
-        await viewer.begin()
-        return viewer, None
+        subscription = PlainSubscription(layer, session_id, subject)
+        await subscription.begin()
+        return subscription, None
 
     def refusal(self, reason: RelayError, client_message_id: str | None) -> str:
         """Refuse a message in words."""
@@ -98,11 +98,11 @@ class ResumableDialect(Dialect):
 
     async def begin(
         self, layer: SessionLayer, session_id: str, query: Mapping[str, str], subject: str | None
-    ) -> tuple[Viewer, str | None]:
+    ) -> tuple[Subscription, str | None]:
         """Begin at the query's cursor, with ``welcome``."""
         epoch, offset = query_cursor(query)
-        viewer = ResumableViewer(layer, session_id, subject, coalesce=query.get("coalesce") == "1")
-        return viewer, await viewer.begin(epoch=epoch, offset=offset)
+        subscription = ResumableSubscription(layer, session_id, subject, coalesce=query.get("coalesce") == "1")
+        return subscription, await subscription.begin(epoch=epoch, offset=offset)
 
     def refusal(self, reason: RelayError, client_message_id: str | None) -> str:
         """Refuse a message by its ``client_message_id``."""
@@ -117,7 +117,7 @@ class ResumableDialect(Dialect):
         """Write ``cancel_ack``."""
         return json_text.encode({"type": "cancel_ack", "turn_id": ack.turn_id, "status": ack.status})
 
-    def farewell(self, reason: RelayError) -> str:
+    def disconnect_frame(self, reason: RelayError) -> str:
         """Write ``disconnect``."""
         close_code = frames.close_code(reason)
         delay_ms = random.randint(*COME_BACK_MS) if close_code in frames.COME_BACK else 0  # noqa: S311 - no secret

@@ -20,7 +20,7 @@ Received = StartTurn | Cancel | RelayError
 """A client's message, or why one is refused: refusals keep their place, too."""
 
 
-class Inbox:
+class MessageQueue:
     """One socket's inbox. A consumer handles one message at a time, so what takes longer is done here, in a task."""
 
     __slots__ = ("_handle", "_reading", "_waiting")

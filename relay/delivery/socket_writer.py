@@ -22,7 +22,7 @@ class ClientGone(Exception):
     """The client left, or was sent away: nothing more reaches it."""
 
 
-class Line:
+class SocketWriter:
     """Sends texts over an ASGI socket; several tasks may, one frame is never within another.
 
     Args:
@@ -38,14 +38,14 @@ class Line:
         self._finishing: asyncio.Task[None] | None = None
 
     @property
-    def quiet_seconds(self) -> float:
+    def idle_seconds(self) -> float:
         """How long nothing has been sent."""
         return monotonic() - self._moved_at
 
     @property
-    def stuck_seconds(self) -> float:
+    def blocked_seconds(self) -> float:
         """How long a frame has been waiting for the client to take it; 0 if none waits."""
-        return self.quiet_seconds if self._sending else 0.0
+        return self.idle_seconds if self._sending else 0.0
 
     async def send(self, text: str) -> None:
         """Send one frame; wait while the client does not take it.

@@ -25,11 +25,11 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from relay.access.auth import admit, has_internal_key, limited_network, read_handshake, redeem
-from relay.access.connection_limits import check_viewers
+from relay.access.connection_limits import check_session_limit
 from relay.access.origin_check import is_origin_allowed
 from relay.conf import conf
-from relay.delivery.subscription import ResumableViewer, runs
-from relay.delivery.timeouts import in_time
+from relay.delivery.subscription import ResumableSubscription, runs
+from relay.delivery.timeouts import within_store_timeout
 from relay.exceptions import (
     Forbidden,
     NotOwner,
@@ -59,7 +59,7 @@ FROM_THE_BEGIN: Final = ":0"
 RETRY_MS: Final = (1_000, 4_000)  # spread, so that clients that lost their line do not return all at once
 CHUNK_BYTES: Final = 65_536  # of a viewer that is behind; a slow one holds one chunk, not a whole batch
 LEAVE_SECONDS: Final = 2.0
-STUCK_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or means harm
+BLOCKED_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or means harm
 MAX_DELETED_EPOCHS: Final = 10_000
 
 _deleted_epochs: OrderedDict[str, None] = OrderedDict()
@@ -74,7 +74,7 @@ async def session_events(request: HttpRequest, session_id: str) -> HttpResponseB
     try:
         return await _opened(request, session_id)
     except RelayError as exc:
-        metrics.SENT_AWAY.labels(exc.code).inc()
+        metrics.DISCONNECTS.labels(exc.code).inc()
         logger.info("an event stream is turned away: %s", exc.code)
         raise
 
@@ -161,18 +161,18 @@ class EventStream:
         self._leaving: RelayError | None = None
         self._left = asyncio.Event()
         self._gateway: Gateway
-        self._viewer: ResumableViewer
+        self._subscription: ResumableSubscription
 
     def has_seen(self, offset: int) -> bool:
         """Was everything up to ``offset`` handed to the server?"""
         return self._seen_offset >= offset
 
-    async def tell(self, text: str) -> None:
+    async def notify(self, text: str) -> None:
         """Send a frame that is not the log's."""
         self._told.append(text)
         self._called.set()
 
-    async def send_away(self, reason: RelayError | None = None) -> None:
+    async def disconnect(self, reason: RelayError | None = None) -> None:
         """Say why, by default that the server restarts, and end; a client that takes nothing is not waited for."""
         self._leave(reason or ServerRestart())
         with contextlib.suppress(TimeoutError):
@@ -183,26 +183,26 @@ class EventStream:
         """Give the response's body. Never raises: a server may not survive that in mid-response."""
         try:
             self._gateway = await lifecycle.current()
-            self._viewer = ResumableViewer(self._gateway.layer, self.session_id, self._identity.subject)
+            self._subscription = ResumableSubscription(self._gateway.layer, self.session_id, self._identity.subject)
             if self._gateway.is_draining:
                 raise ServerRestart
-            with self._gateway.seats.taken(self._network):
+            with self._gateway.connection_limiter.acquired(self._network):
                 async with aclosing(self._attached()) as chunks:
                     async for chunk in chunks:
                         yield chunk
         except RelayError as exc:
             logger.info("an event stream ends: %s", exc.code)
-            yield self._farewell(exc)
+            yield self._disconnect_frame(exc)
         except Exception:
             logger.exception("an event stream failed")
         finally:
             self._left.set()
 
     async def _attached(self) -> AsyncGenerator[bytes, None]:
-        viewers = await in_time(self._attach())
+        viewers = await within_store_timeout(self._attach())
         try:
             self._enter()
-            check_viewers(viewers)
+            check_session_limit(viewers)
             async with aclosing(self._watch()) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -210,14 +210,14 @@ class EventStream:
             await self._detach()
 
     async def _watch(self) -> AsyncGenerator[bytes, None]:
-        welcome = await in_time(self._viewer.begin(**self._cursor))
-        await self._use_up(self._viewer.log_epoch)
+        welcome = await within_store_timeout(self._subscription.begin(**self._cursor))
+        await self._use_up(self._subscription.log_epoch)
         yield self._welcome(welcome)
-        self._seen_offset = self._viewer.position.offset
+        self._seen_offset = self._subscription.position.offset
         self._sent_at = time.monotonic()
         self._beat_at = self._sent_at + self._interval_seconds
         async with (
-            aclosing(self._viewer.batches()) as batches,
+            aclosing(self._subscription.batches()) as batches,
             aclosing(_with_pauses(batches, self._pause_seconds, self._called)) as batches_and_pauses,
         ):
             async for batch in batches_and_pauses:
@@ -225,7 +225,7 @@ class EventStream:
                     for chunk in self._encoded(batch):
                         yield chunk
                     self._sent_at = time.monotonic()
-                    self._seen_offset = self._viewer.position.offset
+                    self._seen_offset = self._subscription.position.offset
                 if self._has_expired():
                     raise Unauthorized
                 self._called.clear()
@@ -240,11 +240,11 @@ class EventStream:
 
     def _welcome(self, text: str) -> bytes:
         after = json_text.decode(text)["after"]
-        event_id = None if after is None else f"{self._viewer.position.epoch}:{after}"
+        event_id = None if after is None else f"{self._subscription.position.epoch}:{after}"
         return encode_event(text, event_id=event_id, retry_milliseconds=random.randint(*RETRY_MS))  # noqa: S311 - no secret
 
     def _encoded(self, batch: list[Frame] | Snapshot) -> Iterator[bytes]:
-        epoch = self._viewer.position.epoch
+        epoch = self._subscription.position.epoch
         if isinstance(batch, Snapshot):
             yield encode_event(batch.v1, event_id=f"{epoch}:{batch.offset}")
             return
@@ -257,19 +257,19 @@ class EventStream:
         if chunk:
             yield bytes(chunk)
 
-    def _farewell(self, reason: RelayError) -> bytes:
+    def _disconnect_frame(self, reason: RelayError) -> bytes:
         """Say why the stream ends; a reason that nobody thought of is one to come back from."""
         close_code = frames.close_code(reason)
         if close_code is CloseCode.INTERNAL:
             close_code = CloseCode.SERVER_RESTART
-        metrics.SENT_AWAY.labels(reason.code).inc()
+        metrics.DISCONNECTS.labels(reason.code).inc()
         delay_ms = random.randint(*RETRY_MS)  # noqa: S311 - no secret
         if isinstance(reason, RateLimited):
             delay_ms += round(1000 * reason.retry_after_seconds)
         if close_code in frames.COME_BACK:
             return encode_event(frames.disconnect(reason, close_code, delay_ms=delay_ms), retry_milliseconds=delay_ms)
-        if isinstance(reason, SessionDeleted) and self._viewer.position.epoch:
-            _remember_deleted(self._viewer.position.epoch)
+        if isinstance(reason, SessionDeleted) and self._subscription.position.epoch:
+            _remember_deleted(self._subscription.position.epoch)
         return encode_event(frames.disconnect(reason, close_code), event_id=CLOSED_ID)
 
     # Signs of life.
@@ -286,7 +286,7 @@ class EventStream:
     async def _beat(self) -> bool:
         """Keep the viewer entered. Returns whether the line was quiet for a whole interval."""
         try:
-            await in_time(self._attach())
+            await within_store_timeout(self._attach())
         except NotOwner:  # the session was deleted, and is somebody else's now
             raise
         except StoreUnavailable:  # the next heartbeat tries again; the layer logs why
@@ -304,7 +304,7 @@ class EventStream:
         return await self._gateway.layer.attach(self.session_id, self._viewer_id, self._identity.subject)
 
     def _enter(self) -> None:
-        self._gateway.watchers.add(self)
+        self._gateway.connections.add(self)
         metrics.EVENT_STREAMS.inc()
         if self._gateway.is_draining:  # since the first look at it
             self._leave(ServerRestart())
@@ -314,11 +314,11 @@ class EventStream:
         self._called.set()
 
     async def _detach(self) -> None:
-        self._gateway.watchers.discard(self)
+        self._gateway.connections.discard(self)
         metrics.EVENT_STREAMS.dec()
         try:
-            if await in_time(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
-                self._gateway.departures.last_viewer_left(self.session_id)
+            if await within_store_timeout(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
+                self._gateway.on_disconnect.last_viewer_left(self.session_id)
         except StoreUnavailable:  # its entry lapses by itself; the layer logs why
             logger.debug("a viewer could not leave: the store is out of reach")
         except Exception as exc:
@@ -354,7 +354,7 @@ def _leave_if_stuck() -> Iterator[None]:
     """End the response if its client takes nothing; only the server's flow control can tell."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - an async generator runs in a task
-    timer = asyncio.get_running_loop().call_later(STUCK_SECONDS, _cut, task)
+    timer = asyncio.get_running_loop().call_later(BLOCKED_SECONDS, _cut, task)
     try:
         yield
     finally:

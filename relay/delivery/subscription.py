@@ -19,13 +19,13 @@ from relay.protocol.frames import Frame, FrameKind, Snapshot
 
 logger = logging.getLogger(__name__)
 
-Show = Callable[[str], bool]
+TextSink = Callable[[str], bool]
 """Shows a text at once and says so, or says no; it never raises, and never waits."""
 
 _RESUMES = {None: "new", True: "recovered", False: "gap"}
 
 
-class Viewer(ABC):
+class Subscription(ABC):
     """Sees one session's log in order: every frame once, or a snapshot where some are gone.
 
     Each look at the session is for the viewer's ``subject``, and raises ``NotOwner`` where the session is another's.
@@ -41,9 +41,9 @@ class Viewer(ABC):
         self._layer = layer
         self._session_id = session_id
         self._subject = subject
-        self._show: Show = _show_nothing
+        self._show: TextSink = _take_nothing
 
-    async def batches(self, show: Show | None = None) -> AsyncGenerator[list[Frame] | Snapshot, None]:
+    async def batches(self, show: TextSink | None = None) -> AsyncGenerator[list[Frame] | Snapshot, None]:
         """Give the frames after ``position``, and a snapshot wherever some are gone.
 
         Args:
@@ -74,7 +74,7 @@ class Viewer(ABC):
                 yield gap.snapshot
 
     @abstractmethod
-    def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
+    def encode(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
         """Write a batch in this viewer's dialect, one text at a time: a slow viewer holds one, not all.
 
         Raises:
@@ -82,13 +82,13 @@ class Viewer(ABC):
         """
 
     @abstractmethod
-    def text(self, frame: Frame) -> str | None:
+    def encode_frame(self, frame: Frame) -> str | None:
         """Write a frame in this viewer's dialect; ``None`` if it does not know such frames."""
 
     def _take(self, frame: Frame) -> bool:
         """Show a frame in the call that appends it, if that can be done at once."""
         try:
-            text = self.text(frame)
+            text = self.encode_frame(frame)
             if text is not None and not self._show(text):
                 return False
         except Exception:  # not the appending turn's trouble: whoever iterates meets it again
@@ -103,31 +103,31 @@ class Viewer(ABC):
         logger.error("session %s: a %s in what a viewer sees", self._session_id, kind)
 
 
-class PlainViewer(Viewer):
+class PlainSubscription(Subscription):
     """Sees the turn in flight from its first token, then what comes."""
 
     _has_begun = False
 
     async def begin(self) -> None:
         """Take up position, so that nothing that is said from now on is missed."""
-        state = await self._layer.state(self._session_id, self._subject)
+        state = await self._layer.ensure(self._session_id, self._subject)
         self.position = Cursor(state.epoch, state.active_after)
         self.log_epoch = state.epoch
 
-    def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
-        """See ``Viewer``."""
+    def encode(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
+        """See ``Subscription``."""
         is_first, self._has_begun = not self._has_begun, True
         if isinstance(batch, Snapshot):
             return _plain_snapshot(batch, is_first)
         return (text for frame in batch if (text := frame.plain) is not None)
 
-    def text(self, frame: Frame) -> str | None:
-        """See ``Viewer``."""
+    def encode_frame(self, frame: Frame) -> str | None:
+        """See ``Subscription``."""
         self._has_begun = True
         return frame.plain
 
 
-class ResumableViewer(Viewer):
+class ResumableSubscription(Subscription):
     """Sees the log from a cursor, in the dialect ``gateway.v1``.
 
     ``coalesce`` merges the tokens of a viewer that is behind.
@@ -141,7 +141,7 @@ class ResumableViewer(Viewer):
 
     async def begin(self, *, epoch: str = "", offset: str = "") -> str:
         """Take up position at a client's cursor and give the ``welcome`` frame."""
-        state = await self._layer.state(self._session_id, self._subject)
+        state = await self._layer.ensure(self._session_id, self._subject)
         start = resume(
             epoch,
             offset,
@@ -155,20 +155,20 @@ class ResumableViewer(Viewer):
         metrics.RESUMES.labels(_RESUMES[start.recovered]).inc()
         return json_text.encode(welcome_fields(state, start))
 
-    def texts(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
-        """See ``Viewer``."""
+    def encode(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
+        """See ``Subscription``."""
         if isinstance(batch, Snapshot):
             return [batch.v1]
         if self._coalesce and len(batch) > 1:
             return (frames.merged_tokens(run) for run in runs(batch))
         return (frame.v1 for frame in batch)
 
-    def text(self, frame: Frame) -> str | None:
-        """See ``Viewer``."""
+    def encode_frame(self, frame: Frame) -> str | None:
+        """See ``Subscription``."""
         return frame.v1
 
 
-def _show_nothing(text: str) -> bool:
+def _take_nothing(text: str) -> bool:
     return False
 
 

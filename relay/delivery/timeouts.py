@@ -13,7 +13,7 @@ T = TypeVar("T")
 STORE_SECONDS: Final = 2.0  # PROTOCOL: a message that is not stored by then is refused; so is a socket
 
 
-async def in_time(call: Awaitable[T]) -> T:
+async def within_store_timeout(call: Awaitable[T]) -> T:
     """Wait for a call of the session layer as long as a client may be kept waiting.
 
     Raises:
@@ -26,7 +26,7 @@ async def in_time(call: Awaitable[T]) -> T:
         raise StoreUnavailable from exc
 
 
-async def seen_through(call: Coroutine[Any, Any, T]) -> T:
+async def run_to_completion(call: Coroutine[Any, Any, T]) -> T:
     """Wait for what must not be left half done: Django cancels the view of a client that goes away.
 
     A wait that is cancelled ends only when the call has.

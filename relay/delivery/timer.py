@@ -9,18 +9,18 @@ from typing import Any, Final
 MAX_SECONDS: Final = 86_400.0  # an event loop's timers do not reach as far as a credential may
 
 
-class Alarm:
-    """Runs ``ring`` once after each ``set``; it may set the alarm again. A timer costs less than a task that sleeps."""
+class Timer:
+    """Runs ``callback`` once after each ``schedule``; it may schedule itself again. Cheaper than a task that sleeps."""
 
-    __slots__ = ("_is_stopped", "_ring", "_ringing", "_timer")
+    __slots__ = ("_callback", "_is_stopped", "_running", "_timer")
 
-    def __init__(self, ring: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._ring = ring
+    def __init__(self, callback: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._callback = callback
         self._timer: asyncio.TimerHandle | None = None
-        self._ringing: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
         self._is_stopped = False
 
-    def set(self, seconds: float) -> None:
+    def schedule(self, seconds: float) -> None:
         """Ring after so many seconds, or after a day: who needs more looks at the time, and sets it again."""
         if not self._is_stopped:
             self._timer = asyncio.get_running_loop().call_later(min(seconds, MAX_SECONDS), self._begin)
@@ -30,9 +30,9 @@ class Alarm:
         self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._ringing is not None:
-            self._ringing.cancel()
-            await asyncio.gather(self._ringing, return_exceptions=True)
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
 
     def _begin(self) -> None:
-        self._ringing = asyncio.create_task(self._ring())
+        self._running = asyncio.create_task(self._callback())

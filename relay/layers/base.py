@@ -26,7 +26,7 @@ from typing import ClassVar, Final
 
 from channels.layers import BaseChannelLayer
 
-from relay.layers.live import Take
+from relay.layers.live import FrameSink
 from relay.layers.values import Accepted, CancelAck, NewTurn, Rate, SessionState, Turn
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
@@ -81,10 +81,10 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     @abc.abstractmethod
-    def begin_append(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
+    def append_nowait(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
         """Begin to append one frame, and wait for nothing, so that a token wakes no task.
 
-        What goes wrong with it is raised by the turn's next ``append`` or ``end_append``.
+        What goes wrong with it is raised by the turn's next ``append`` or ``wait_appended``.
 
         Args:
             stored: is called once the frame is in the log, perhaps within this call.
@@ -94,7 +94,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     @abc.abstractmethod
-    async def end_append(self, turn: Turn) -> None:
+    async def wait_appended(self, turn: Turn) -> None:
         """Wait for the append that was begun, if one is under way.
 
         Raises:
@@ -175,7 +175,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     def tail(
-        self, session_id: str, after: Cursor, take: Take | None = None, subject: str | None = None
+        self, session_id: str, after: Cursor, take: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         """Give what lies after a position, then what comes, in batches: never a hole, never a duplicate.
 
@@ -206,7 +206,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """Take a viewer out; an empty session ends with its last one. Returns how many are left."""
 
     @abc.abstractmethod
-    async def state(self, session_id: str, subject: str | None = None) -> SessionState:
+    async def ensure(self, session_id: str, subject: str | None = None) -> SessionState:
         """Describe a session. One that is not there is an empty one from now on, for those who are about to attach.
 
         Raises:
@@ -215,7 +215,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     @abc.abstractmethod
-    async def find(self, session_id: str) -> SessionState | None:
+    async def get(self, session_id: str) -> SessionState | None:
         """Describe a session, also an empty one; ``None`` if there is none. Unlike ``state`` it begins nothing."""
 
     @abc.abstractmethod

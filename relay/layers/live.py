@@ -11,58 +11,58 @@ from collections.abc import Callable
 
 from relay.protocol.frames import Frame
 
-Take = Callable[[Frame], bool]
+FrameSink = Callable[[Frame], bool]
 """Takes a frame at once and says so, or says no; it never raises, and never waits."""
 
 
-class _Waiter:
+class _Subscriber:
     __slots__ = ("offset", "take", "woken")
 
-    def __init__(self, offset: int, take: Take | None, woken: asyncio.Future[None]) -> None:
+    def __init__(self, offset: int, take: FrameSink | None, woken: asyncio.Future[None]) -> None:
         self.offset = offset
         self.take = take
         self.woken = woken
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         if not self.woken.done():
             self.woken.set_result(None)
 
     def stays(self, frame: Frame) -> bool:
         """Offer the frame, if it is the next one; wake who does not take it. Who was cancelled takes nothing more."""
         if self.take is None or self.offset != frame.offset - 1 or self.woken.done() or not self.take(frame):
-            self.wake()
+            self.notify()
             return False
         self.offset = frame.offset
         return True
 
 
-class Waiters:
+class LiveSubscribers:
     """The waiting tails of one session."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_subscribers",)
 
     def __init__(self) -> None:
-        self._waiting: list[_Waiter] = []
+        self._subscribers: list[_Subscriber] = []
 
-    def offer(self, frame: Frame) -> None:
+    def push(self, frame: Frame) -> None:
         """Offer a frame that was appended alone; wake who does not take it."""
-        if self._waiting:
-            self._waiting = [waiter for waiter in self._waiting if waiter.stays(frame)]
+        if self._subscribers:
+            self._subscribers = [subscriber for subscriber in self._subscribers if subscriber.stays(frame)]
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         """Let all look for themselves."""
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.wake()
+        waiting, self._subscribers = self._subscribers, []
+        for subscriber in waiting:
+            subscriber.notify()
 
-    async def wait(self, offset: int, take: Take | None, loop: asyncio.AbstractEventLoop) -> int:
+    async def wait(self, offset: int, take: FrameSink | None, loop: asyncio.AbstractEventLoop) -> int:
         """Wait for what follows ``offset``. Returns the offset up to which frames were taken meanwhile."""
-        waiter = _Waiter(offset, take, loop.create_future())
-        self._waiting.append(waiter)
+        subscriber = _Subscriber(offset, take, loop.create_future())
+        self._subscribers.append(subscriber)
         try:
-            await waiter.woken
+            await subscriber.woken
         except asyncio.CancelledError:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
             raise
-        return waiter.offset
+        return subscriber.offset

@@ -72,7 +72,7 @@ class OperatorClient:
         """
         self._ask("DELETE", _path(session_id))
 
-    def tell(self, content: str, session_id: str | None) -> None:
+    def notify(self, content: str, session_id: str | None) -> None:
         """Show words to everybody, or to one session."""
         self._ask("POST", "/notice", json={"content": content, "session_id": session_id})
 

@@ -10,7 +10,7 @@ from relay.observability import metrics
 INTERVAL_SECONDS: Final = 0.5
 
 
-class Pulse:
+class LoopLagMonitor:
     """Beats at an interval, and observes by how much each beat is late."""
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ LOG_LINES_DROPPED: Final = Counter(
 
 SOCKETS: Final = Gauge("gateway_sockets", "Open WebSockets", ["dialect"])
 EVENT_STREAMS: Final = Gauge("gateway_event_streams", "Open event streams")
-SENT_AWAY: Final = Counter("gateway_clients_sent_away_total", "Clients that the gateway closed or refused", ["code"])
+DISCONNECTS: Final = Counter("gateway_disconnects_total", "Clients that the gateway closed or refused", ["code"])
 SLOW_VIEWERS: Final = Counter("gateway_slow_viewers_total", "Viewers that fell behind, by what was done", ["action"])
 RESUMES: Final = Counter("gateway_resumes_total", "gateway.v1 viewers that took up position in a log", ["result"])
 DISORDER: Final = Counter("gateway_log_disorder_total", "Frames that a viewer got out of order", ["kind"])
@@ -62,7 +62,9 @@ TOKEN_INTERVAL: Final = LoopHistogram(
     "gateway_turn_token_interval_seconds", "Between one append of tokens and the next in a turn", buckets=_SHORT
 )
 TOKENS: Final = Counter("gateway_tokens_total", "Tokens of ended turns")
-TURNS_REAPED: Final = Counter("gateway_turns_reaped_total", "Turns of workers that died, ended here in their place")
+TURNS_ABANDONED: Final = Counter(
+    "gateway_turns_abandoned_total", "Turns of workers that died, ended here in their place"
+)
 LEASES_LOST: Final = Counter("gateway_leases_lost_total", "Turns that another worker took over from this one")
 
 # The agent.
@@ -82,12 +84,12 @@ STORE_CALLS: Final = LoopHistogram(
 )
 STORE_ERRORS: Final = Counter("gateway_store_call_errors_total", "Calls without a good reply", ["error"])
 STORE_REPEATS: Final = Counter("gateway_store_calls_repeated_total", "Calls sent again after an outage")
-LINES_LOST: Final = Counter("gateway_announcement_lines_lost_total", "Breaks of the line that announcements come on")
-GAPS: Final = Counter(
-    "gateway_announcement_gaps_total", "Holes in what was announced, filled from the log", ["found_by"]
+PUBSUB_LOST: Final = Counter("gateway_pubsub_connections_lost_total", "Breaks of the line that announcements come on")
+PUBSUB_GAPS: Final = Counter(
+    "gateway_pubsub_gaps_total", "Holes in what was announced, filled from the log", ["found_by"]
 )
-DUPLICATES: Final = Counter(
-    "gateway_announcement_duplicates_total", "Announcements of frames that were known already, dropped"
+PUBSUB_DUPLICATES: Final = Counter(
+    "gateway_pubsub_duplicates_total", "Announcements of frames that were known already, dropped"
 )
 FOREIGN: Final = Counter(
     "gateway_pubsub_foreign_total", "Messages on our channels that are not of this deployment, ignored", ["found_by"]

@@ -20,7 +20,7 @@ from relay.exceptions import Kicked, RelayError, StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.layers.redis.failures import reason
 from relay.observability.outage_log import OutageLog
-from relay.process.drain import Watcher
+from relay.process.drain import Connection
 from relay.protocol import frames
 from relay.transcripts.writer import Transcripts
 
@@ -34,9 +34,9 @@ PAUSE_SECONDS: Final = 1.0  # before listening again after an outage
 class Control:
     """Gives orders to all processes, and follows them in this one."""
 
-    def __init__(self, layer: SessionLayer, watchers: Collection[Watcher], transcripts: Transcripts) -> None:
+    def __init__(self, layer: SessionLayer, connections: Collection[Connection], transcripts: Transcripts) -> None:
         self._layer = layer
-        self._watchers = watchers
+        self._connections = connections
         self._transcripts = transcripts
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_listening = asyncio.Event()
@@ -48,7 +48,7 @@ class Control:
         """Send a session's viewers away, for good."""
         await self._send(order="disconnect", session_id=session_id)
 
-    async def tell(self, content: str, session_id: str | None = None) -> None:
+    async def notify(self, content: str, session_id: str | None = None) -> None:
         """Show words to every ``gateway.v1`` client, or to those of one session."""
         await self._send(order="tell", content=content, session_id=session_id)
 
@@ -127,22 +127,24 @@ class Control:
     def _follow(self, message: dict[str, Any]) -> None:
         match message:
             case {"order": "disconnect", "session_id": str(session_id)}:
-                for watcher in self._watching(session_id):
-                    self._do(_calmly(watcher.send_away(Kicked())))
+                for connection in self._watching(session_id):
+                    self._do(_log_errors(connection.disconnect(Kicked())))
             case {"order": "tell", "content": str(content)}:
                 text = frames.operator_notice(content)
-                for watcher in self._watching(message.get("session_id")):
-                    self._do(_calmly(watcher.tell(text)))
+                for connection in self._watching(message.get("session_id")):
+                    self._do(_log_errors(connection.notify(text)))
             case {"order": "erase", "session_id": str(session_id)}:
-                self._do(_calmly(self._transcripts.erase(session_id)))
+                self._do(_log_errors(self._transcripts.erase(session_id)))
             case {"order": "drain"}:
                 logger.info("an operator asks for the end")
                 end_process()
             case _:
                 logger.info("an order of a newer version is left out")
 
-    def _watching(self, session_id: str | None) -> list[Watcher]:
-        return [watcher for watcher in self._watchers if session_id is None or watcher.session_id == session_id]
+    def _watching(self, session_id: str | None) -> list[Connection]:
+        return [
+            connection for connection in self._connections if session_id is None or connection.session_id == session_id
+        ]
 
 
 def end_process() -> None:
@@ -150,7 +152,7 @@ def end_process() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _calmly(work: Any) -> None:  # Any: a coroutine of whatever result
+async def _log_errors(work: Any) -> None:  # Any: a coroutine of whatever result
     """Do something for one of many; what goes wrong there is not the others' business."""
     try:
         await work

@@ -29,7 +29,7 @@ SEEN_SECONDS: Final = 0.02  # between looks at a client that has not seen all of
 LEAVE_SECONDS: Final = 2.0  # when the time is up: for the last frames and the farewell
 
 
-class Watcher(Protocol):
+class Connection(Protocol):
     """A client that watches a session: a socket, for example."""
 
     session_id: str
@@ -37,31 +37,31 @@ class Watcher(Protocol):
     def has_seen(self, offset: int) -> bool:
         """Was everything up to ``offset`` handed to the server, or has the client left?"""
 
-    async def send_away(self, reason: RelayError | None = None) -> None:
+    async def disconnect(self, reason: RelayError | None = None) -> None:
         """Say why, by default that the server restarts, and close."""
 
-    async def tell(self, text: str) -> None:
+    async def notify(self, text: str) -> None:
         """Send a frame that is not the log's, if the client's dialect has such."""
 
 
 class Drain:
     """One drain, from the signal to the last client's farewell."""
 
-    def __init__(self, layer: SessionLayer, runner: Runner, watchers: Collection[Watcher]) -> None:
+    def __init__(self, layer: SessionLayer, runner: Runner, connections: Collection[Connection]) -> None:
         self._layer = layer
         self._runner = runner
-        self._watchers = watchers
+        self._connections = connections
         self._look_seconds = LOOK_SECONDS
         self._is_work_over = asyncio.Event()
 
-    async def run(self, seconds: float, hurry: asyncio.Event) -> None:
-        """Return when every turn is over and every client was told, soon after ``hurry`` is set at the latest."""
-        ending = asyncio.get_running_loop().call_later(seconds, hurry.set)
-        leaving = [asyncio.create_task(leave) for leave in self._departures(seconds, hurry)]
+    async def run(self, seconds: float, deadline: asyncio.Event) -> None:
+        """Return when every turn is over and every client was told, soon after ``deadline`` is set at the latest."""
+        ending = asyncio.get_running_loop().call_later(seconds, deadline.set)
+        leaving = [asyncio.create_task(leave) for leave in self._departures(seconds, deadline)]
         try:
-            await self._runner.drain(hurry)
+            await self._runner.drain(deadline)
             self._is_work_over.set()
-            await wait_unless(hurry, *leaving)
+            await wait_unless(deadline, *leaving)
             if leaving:
                 await asyncio.wait(leaving, timeout=LEAVE_SECONDS)
         finally:
@@ -70,32 +70,32 @@ class Drain:
                 task.cancel()
             await asyncio.gather(*leaving, return_exceptions=True)
 
-    def _departures(self, seconds: float, hurry: asyncio.Event) -> Iterator[Coroutine[Any, Any, None]]:
-        sessions: defaultdict[str, list[Watcher]] = defaultdict(list)
-        for watcher in self._watchers:
-            sessions[watcher.session_id].append(watcher)
+    def _departures(self, seconds: float, deadline: asyncio.Event) -> Iterator[Coroutine[Any, Any, None]]:
+        sessions: defaultdict[str, list[Connection]] = defaultdict(list)
+        for connection in self._connections:
+            sessions[connection.session_id].append(connection)
         self._look_seconds = max(LOOK_SECONDS, len(sessions) / LOOKS_A_SECOND)
-        spread_seconds = min(len(self._watchers) * SPREAD_SECONDS, seconds * MAX_SPREAD)
-        for session_id, watchers in sessions.items():
+        spread_seconds = min(len(self._connections) * SPREAD_SECONDS, seconds * MAX_SPREAD)
+        for session_id, connections in sessions.items():
             delay_seconds = random.uniform(0, spread_seconds)  # noqa: S311 - no secret
-            yield self._see_off(session_id, watchers, delay_seconds, hurry)
+            yield self._disconnect_session(session_id, connections, delay_seconds, deadline)
 
-    async def _see_off(
-        self, session_id: str, watchers: list[Watcher], delay_seconds: float, hurry: asyncio.Event
+    async def _disconnect_session(
+        self, session_id: str, connections: list[Connection], delay_seconds: float, deadline: asyncio.Event
     ) -> None:
-        await wait_unless(hurry, asyncio.create_task(asyncio.sleep(delay_seconds)))
-        newest = await self._newest_at_rest(session_id, hurry)
-        await asyncio.gather(*(_send_away(watcher, newest) for watcher in watchers))
+        await wait_unless(deadline, asyncio.create_task(asyncio.sleep(delay_seconds)))
+        newest = await self._newest_at_rest(session_id, deadline)
+        await asyncio.gather(*(_disconnect(connection, newest) for connection in connections))
 
-    async def _newest_at_rest(self, session_id: str, hurry: asyncio.Event) -> int:
+    async def _newest_at_rest(self, session_id: str, deadline: asyncio.Event) -> int:
         """Wait until the session has no work that this process waits for; give its newest offset, 0 if not known."""
         while True:
             newest, has_work = 0, True
             with contextlib.suppress(StoreUnavailable):
-                state = await self._layer.find(session_id)
+                state = await self._layer.get(session_id)
                 newest = 0 if state is None else state.newest
                 has_work = state is not None and self._has_work(state)
-            if not has_work or (hurry.is_set() and self._is_work_over.is_set()):
+            if not has_work or (deadline.is_set() and self._is_work_over.is_set()):
                 return newest
             await asyncio.sleep(self._look_seconds)
 
@@ -105,26 +105,26 @@ class Drain:
         return bool(state.queued) and not self._layer.survives_process  # else another process goes on with it
 
 
-async def _send_away(watcher: Watcher, newest: int) -> None:
+async def _disconnect(connection: Connection, newest: int) -> None:
     """Let a client see the last frame first, if it reads at all."""
     try:
         async with asyncio.timeout(LEAVE_SECONDS):
-            while not watcher.has_seen(newest):  # noqa: ASYNC110 - a few looks at the end, against an event a frame
+            while not connection.has_seen(newest):  # noqa: ASYNC110 - a few looks at the end, against an event a frame
                 await asyncio.sleep(SEEN_SECONDS)
     except TimeoutError:
-        logger.info("session %s: a client is too slow to be waited for", watcher.session_id)
-    await watcher.send_away()
+        logger.info("session %s: a client is too slow to be waited for", connection.session_id)
+    await connection.disconnect()
 
 
-async def wait_unless(hurry: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
+async def wait_unless(deadline: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
     """Wait for all tasks, or until there is no more time; they are not cancelled."""
     if not tasks:
         return
-    hurrying = asyncio.create_task(hurry.wait())
+    deadline_passed = asyncio.create_task(deadline.wait())
     ending = asyncio.create_task(asyncio.wait(tasks))
-    either: list[asyncio.Task[Any]] = [hurrying, ending]
+    either: list[asyncio.Task[Any]] = [deadline_passed, ending]
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        hurrying.cancel()
+        deadline_passed.cancel()
         ending.cancel()

@@ -15,7 +15,7 @@ from typing import Final
 THRESHOLDS: Final = (10_000, 10, 10)
 
 
-def settle() -> None:
+def freeze_startup_objects() -> None:
     """Leave what the start has made (modules, Django, settings) out of every collection to come; look less often."""
     gc.collect()
     gc.freeze()

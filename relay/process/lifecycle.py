@@ -13,18 +13,18 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
-from relay.access.connection_limits import Seats
+from relay.access.connection_limits import ConnectionLimiter
 from relay.agent.client import AgentClient
 from relay.conf import conf
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
-from relay.observability.loop_lag import Pulse
+from relay.observability.loop_lag import LoopLagMonitor
 from relay.policies import make_policy
 from relay.process.control import Control
-from relay.process.drain import Drain, Watcher
+from relay.process.drain import Connection, Drain
 from relay.process.readiness import Readiness
 from relay.transcripts.writer import FLUSH_SECONDS, Transcripts
-from relay.turns.on_disconnect import Departures
+from relay.turns.on_disconnect import DisconnectPolicy
 from relay.turns.runner import Runner
 from relay.turns.sweeper import Sweeper
 from relay.turns.tracing import tracing
@@ -43,12 +43,12 @@ class Gateway:
         self.tracing = tracing()
         self.runner = Runner(self.layer, self.agent, self.transcripts, self.tracing)
         self.sweeper = Sweeper(self.layer, self.runner)
-        self.departures = Departures(self.layer)
-        self.pulse = Pulse()
+        self.on_disconnect = DisconnectPolicy(self.layer)
+        self.loop_lag_monitor = LoopLagMonitor()
         self.readiness = Readiness(self.layer)
-        self.watchers: set[Watcher] = set()
-        self.seats = Seats()
-        self.control = Control(self.layer, self.watchers, self.transcripts)
+        self.connections: set[Connection] = set()
+        self.connection_limiter = ConnectionLimiter()
+        self.control = Control(self.layer, self.connections, self.transcripts)
         self.is_draining = False
 
     async def start(self) -> None:
@@ -57,7 +57,7 @@ class Gateway:
         self.transcripts.start()
         self.control.start()
         self.sweeper.start()
-        self.pulse.start()
+        self.loop_lag_monitor.start()
         metrics.BUILD.info({"version": conf.version, "layer": type(self.layer).__name__})
         metrics.DRAINING.set(0)
         logger.info(
@@ -73,20 +73,20 @@ class Gateway:
             conf.drain_seconds,
         )
 
-    async def drain(self, hurry: asyncio.Event) -> None:
-        """Take nothing new, let turns finish, send clients away; ``hurry`` is set when there is no more time."""
+    async def drain(self, deadline: asyncio.Event) -> None:
+        """Take nothing new, let turns finish, send clients away; ``deadline`` is set when there is no more time."""
         self.is_draining = True
         metrics.DRAINING.set(1)
         await self.sweeper.stop()
-        await Drain(self.layer, self.runner, self.watchers).run(conf.drain_seconds, hurry)
+        await Drain(self.layer, self.runner, self.connections).run(conf.drain_seconds, deadline)
         await self.transcripts.flush(FLUSH_SECONDS)
 
     async def stop(self) -> None:
         """End the running turns, then let go of everything."""
         await self.readiness.stop()
-        await self.pulse.stop()
+        await self.loop_lag_monitor.stop()
         await self.sweeper.stop()
-        await self.departures.stop()
+        await self.on_disconnect.stop()
         await self.control.stop()
         await self.runner.stop()
         await self.transcripts.stop()
@@ -115,11 +115,11 @@ async def current() -> Gateway:
     return await asyncio.shield(starting)
 
 
-async def drain(hurry: asyncio.Event | None = None) -> None:
-    """Drain the running loop's gateway, if it was started; ``hurry`` may be set to make it end."""
+async def drain(deadline: asyncio.Event | None = None) -> None:
+    """Drain the running loop's gateway, if it was started; ``deadline`` may be set to make it end."""
     starting = _gateways.get(asyncio.get_running_loop())
     if starting is not None:
-        await (await starting).drain(hurry or asyncio.Event())
+        await (await starting).drain(deadline or asyncio.Event())
 
 
 async def stop() -> None:

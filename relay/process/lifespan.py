@@ -20,7 +20,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         )
     try:
         await lifecycle.current()
-        gc_tuning.settle()
+        gc_tuning.freeze_startup_objects()
     except Exception:
         logger.exception("the gateway could not start")
         await send({"type": "lifespan.startup.failed", "message": "The gateway could not start; its log says why."})

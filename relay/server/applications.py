@@ -15,7 +15,7 @@ from relay.server.flow import Message
 from relay.server.http import HttpRequest
 from relay.server.reading import ReadScheduler
 from relay.server.websocket import ClientLeft, WebSocketConnection
-from relay.server.writing import EndOfTurn
+from relay.server.writing import WriteBatcher
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
         """Take daphne's arguments."""
         super().__init__(*args, **options)
         self.connections: dict[Protocol, dict[str, Any]] = {}
-        self.end_of_turn = EndOfTurn()
+        self.write_batcher = WriteBatcher()
         self.read_scheduler = ReadScheduler()
 
     def protocol_connected(self, protocol: Protocol) -> None:
@@ -65,8 +65,8 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
         Raises:
             ClientLeft: the socket is closed. (To a closed HTTP connection, sending does nothing.)
         """
-        if protocol.outflow.is_paused and message["type"] != "websocket.close":
-            await protocol.outflow.wait()
+        if protocol.write_flow.is_paused and message["type"] != "websocket.close":
+            await protocol.write_flow.wait()
         if not isinstance(protocol, WebSocketConnection):
             await super().handle_reply(protocol, message)
         elif "disconnected" not in self.connections.get(protocol, {"disconnected": True}):

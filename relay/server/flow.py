@@ -12,7 +12,7 @@ from relay.server import limits
 Message = dict[str, Any]  # an ASGI message: what is in it depends on its type
 
 
-class Outflow:
+class WriteFlowControl:
     """A client's side: a Twisted push producer that is paused while too much waits to be read.
 
     The transport pauses it above its ``bufferSize``, and resumes it when all was taken.
@@ -57,7 +57,7 @@ class Outflow:
         self._open.set()
 
 
-class Inbox(asyncio.Queue[Message]):
+class ReceiveQueue(asyncio.Queue[Message]):
     """A consumer's side: the messages that it has not taken yet.
 
     ``pause`` is called when more than ``MAX_WAITING_BYTES`` wait, ``resume`` when they have become half of that.

@@ -27,7 +27,7 @@ class GatewayServer(HardenedServer):
     async def on_start(self) -> None:
         """Start layer, agent client, runner and sweeper before the first connection comes."""
         await lifecycle.current()
-        gc_tuning.settle()
+        gc_tuning.freeze_startup_objects()
 
     def on_listening(self, addresses: list[str]) -> None:
         """Say where; ``relay.process.lifecycle`` has said the rest."""
@@ -38,9 +38,9 @@ class GatewayServer(HardenedServer):
                 "set GATEWAY__TRUSTED_PROXIES=1 if a proxy before it writes X-Forwarded-For"
             )
 
-    async def on_drain(self, hurry: asyncio.Event) -> None:
+    async def on_drain(self, deadline: asyncio.Event) -> None:
         """Finish turns and send clients away; see ``relay.process.drain``."""
-        await lifecycle.drain(hurry)
+        await lifecycle.drain(deadline)
 
     async def on_stop(self) -> None:
         """Stop what ``on_start`` started."""

@@ -14,7 +14,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import HTTPChannel
 
 from relay.server import limits
-from relay.server.flow import Message, Outflow
+from relay.server.flow import Message, WriteFlowControl
 from relay.server.proxies import client_address, forwarded_scheme
 from relay.server.reading import ReadBuffer
 from relay.server.request_head import (
@@ -26,7 +26,7 @@ from relay.server.request_head import (
     read_head,
     read_websocket_request,
 )
-from relay.server.writing import Writing
+from relay.server.writing import FrameWriter
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         self.setTimeout(None)
         more = b"".join(b"%b: %b\r\n" % header for header in headers)
         answer = b"HTTP/1.1 %d %b\r\n%bContent-Length: 0\r\nConnection: close\r\n\r\n"
-        writing = Writing(self.transport, self.factory.server.end_of_turn)
+        writing = FrameWriter(self.transport, self.factory.server.write_batcher)
         writing.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
         writing.flush()  # at once: Twisted would drop it if the client has sent its end
         self._networkProducer.unregisterProducer()
@@ -186,7 +186,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     transport: Any  # Twisted's; ``None`` once it is a WebSocket's
 
     def __init__(self, channel: HttpConnection, queued: object = False) -> None:
-        self.outflow = Outflow()
+        self.write_flow = WriteFlowControl()
         self._received_bytes = 0
         super().__init__(channel, queued, parsePOSTFormSubmission=False)  # bodies are Django's business
 
@@ -276,11 +276,11 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         super().handle_reply(message)
         if message["type"] == "http.response.start" and self.producer is None and not self.finished:
-            self.registerProducer(self.outflow, True)
+            self.registerProducer(self.write_flow, True)
 
     def finish(self) -> None:
         """End the response."""
-        self.outflow.stopProducing()
+        self.write_flow.stopProducing()
         if self.producer is not None:
             self.unregisterProducer()
         if self._disconnected:
@@ -289,7 +289,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             super().finish()
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
-        self.outflow.stopProducing()
+        self.write_flow.stopProducing()
         super().connectionLost(reason)
 
     def application_ended(self, error: BaseException | None) -> None:
@@ -306,7 +306,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     def check_timeouts(self) -> None:
         """Break off a response that nobody reads; called every second or so."""
         if self.channel is not None and not self.finished:
-            if self.outflow.stalled_seconds(self.channel.transport) > limits.STALLED_SECONDS:
+            if self.write_flow.stalled_seconds(self.channel.transport) > limits.STALLED_SECONDS:
                 self.abort()
             elif self.server.http_timeout and time.time() - self.request_start > self.server.http_timeout:
                 super().check_timeouts()

@@ -59,8 +59,8 @@ class HardenedServer(ApplicationServer):
     def on_listening(self, addresses: list[str]) -> None:
         """Say so."""
 
-    async def on_drain(self, hurry: asyncio.Event) -> None:
-        """Let the work in hand come to its end; ``hurry`` is set when there is no more time for it."""
+    async def on_drain(self, deadline: asyncio.Event) -> None:
+        """Let the work in hand come to its end; ``deadline`` is set when there is no more time for it."""
 
     async def on_stop(self) -> None:
         """Let go of everything; no connection is left."""

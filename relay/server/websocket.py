@@ -15,11 +15,11 @@ from relay.delivery.socket_writer import LAST_TEXT
 from relay.observability import metrics
 from relay.protocol.frames import CloseCode
 from relay.server import limits
-from relay.server.flow import Inbox, Message, Outflow
+from relay.server.flow import Message, ReceiveQueue, WriteFlowControl
 from relay.server.proxies import client_address, forwarded_scheme
 from relay.server.reading import ReadBuffer
 from relay.server.request_head import WEBSOCKET_VERSION, WebSocketRequest
-from relay.server.writing import Writing, data_frame
+from relay.server.writing import FrameWriter, data_frame
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     client_addr: list[str | int] | None = None
     path: bytes = b""
-    application_queue: Inbox | None = None
+    application_queue: ReceiveQueue | None = None
     _is_answered = False  # the handshake
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self.server = self.factory.server_class
         self.server.protocol_connected(self)
-        self.outflow = Outflow(self._send_owed_pong)
-        self.writing = Writing(self.transport, self.server.end_of_turn)
+        self.write_flow = WriteFlowControl(self._send_owed_pong)
+        self.writing = FrameWriter(self.transport, self.server.write_batcher)
         self._owed_pong: bytes | None = None
         self._pinged_at: float | None = None
         self._last_ping_at = self._connected_at = time.monotonic()
@@ -58,7 +58,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         self.transport.resumeProducing()  # the HTTP connection's buffer may have stopped it
         super().connectionMade()
         self.transport.unregisterProducer()  # it was the HTTP connection
-        self.transport.registerProducer(self.outflow, True)
+        self.transport.registerProducer(self.write_flow, True)
 
     def begin(self, scope: dict[str, Any], request: WebSocketRequest) -> None:
         """Start the consumer, which accepts or refuses. (autobahn would read the request again, in its own way.)"""
@@ -78,9 +78,9 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         scope["client"] = self.client_addr = client_address(scope["client"], scope["headers"], trusted)
         scope["subprotocols"] = self.websocket_protocols  # byte for byte: only such may be accepted
 
-    def make_inbox(self) -> Inbox:
+    def make_inbox(self) -> ReceiveQueue:
         """Make the queue of what the client says."""
-        return Inbox(pause=self.reading.pauseProducing, resume=self._read_on_soon)
+        return ReceiveQueue(pause=self.reading.pauseProducing, resume=self._read_on_soon)
 
     # What the client sends.
 
@@ -173,7 +173,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
     def onPing(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
         self._count_control_frame()
         self._owed_pong = payload  # RFC 6455 §5.5.3: of several pings, the last is enough
-        if not self.outflow.is_paused:
+        if not self.write_flow.is_paused:
             self._send_owed_pong()
 
     def _send_owed_pong(self) -> None:
@@ -191,7 +191,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             self._fail_connection(CloseCode.POLICY_VIOLATION, "too many pings or pongs")
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803 - autobahn's
-        self.outflow.stopProducing()
+        self.write_flow.stopProducing()
         self.reading.take_over()
         self.server.protocol_disconnected(self)
         if self.application_queue is not None:
@@ -271,7 +271,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             return
         super().sendCloseFrame(code=code, reasonUtf8=reasonUtf8, isReply=isReply)
         self._closing_at = time.monotonic()
-        self.outflow.stopProducing()  # who waits to send learns that the client has left
+        self.write_flow.stopProducing()  # who waits to send learns that the client has left
         self.transport.unregisterProducer()
         if self.failedByMe:  # the client learns why, and its part of the handshake is not waited for
             self._end_reading()
@@ -344,7 +344,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             self.transport.loseConnection()
 
     def _check_client(self, now: float) -> None:
-        if self.outflow.stalled_seconds(self.transport) > limits.STALLED_SECONDS:
+        if self.write_flow.stalled_seconds(self.transport) > limits.STALLED_SECONDS:
             metrics.SLOW_VIEWERS.labels("cut").inc()
             self.close(CloseCode.TOO_SLOW)
         elif self._is_behind():

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 MAX_PIECES_BYTES: Final = 64 * 1024  # Twisted's own mark: above that the client's slowness must be felt
 
 
-class EndOfTurn:
+class WriteBatcher:
     """Calls functions at the end of the event loop's turn; all of them cost one handle."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class EndOfTurn:
                 logger.exception("what was sent to a client could not be written")
 
 
-class Writing:
+class FrameWriter:
     """The frames of one connection. ``transport`` is Twisted's, plain or TLS; it has no type.
 
     ``is_full``: so much was written in this turn of the event loop that others must have theirs before more is.
@@ -48,9 +48,9 @@ class Writing:
 
     __slots__ = ("_end_of_turn", "_pieces", "_size", "_transport", "is_full")
 
-    def __init__(self, transport: Any, end_of_turn: EndOfTurn) -> None:
+    def __init__(self, transport: Any, write_batcher: WriteBatcher) -> None:
         self._transport = transport
-        self._end_of_turn = end_of_turn
+        self._end_of_turn = write_batcher
         self._pieces: list[bytes] = []
         self._size = 0
         self.is_full = False

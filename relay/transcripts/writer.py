@@ -38,21 +38,21 @@ FLUSH_SECONDS: Final = 3.0  # at the end of a drain
 LAST_SECONDS: Final = 1.0  # at the end of the process, for what came since
 
 
-class _Errand(NamedTuple):
+class _Job(NamedTuple):
     """Something else for the thread to do, in its turn."""
 
     do: Callable[[], int]
     done: concurrent.futures.Future[int]
 
 
-_Job = EndedTurn | _Errand | None  # None: the end
+_Queued = EndedTurn | _Job | None  # None: the end
 
 
 class Transcripts:
     """The writer of one event loop's ended turns. Without ``TRANSCRIPTS`` it never touches the database."""
 
     def __init__(self) -> None:
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[_Queued] = deque()
         self._turns = 0  # waiting, or being written
         self._characters = 0  # of their answers
         self._changed = threading.Condition()  # guards the three above
@@ -119,11 +119,11 @@ class Transcripts:
         """Have the thread do something, in its turn; it is done also if nobody waits for it any more."""
         if not self.is_on:
             return 0
-        errand = _Errand(do, concurrent.futures.Future())
-        self._put(errand)
-        return await asyncio.shield(asyncio.wrap_future(errand.done))
+        job = _Job(do, concurrent.futures.Future())
+        self._put(job)
+        return await asyncio.shield(asyncio.wrap_future(job.done))
 
-    def _put(self, job: _Job) -> None:
+    def _put(self, job: _Queued) -> None:
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
@@ -141,7 +141,7 @@ class Transcripts:
         finally:
             connection.close()
 
-    def _take(self) -> list[_Job]:
+    def _take(self) -> list[_Queued]:
         """Wait for jobs, and take all that there are."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs)
@@ -149,10 +149,10 @@ class Transcripts:
             self._jobs.clear()
         return jobs
 
-    def _do(self, run: Sequence[_Job]) -> None:
+    def _do(self, run: Sequence[_Queued]) -> None:
         """Do jobs of one kind."""
-        for errand in (job for job in run if isinstance(job, _Errand)):
-            _run(errand)
+        for job in (job for job in run if isinstance(job, _Job)):
+            _run(job)
         turns = [job for job in run if isinstance(job, EndedTurn)]
         for begin in range(0, len(turns), MAX_BATCH):
             self._write(turns[begin : begin + MAX_BATCH])
@@ -188,12 +188,12 @@ def _write_patiently(batch: list[EndedTurn]) -> None:
     return rows.write(batch)
 
 
-def _run(errand: _Errand) -> None:
+def _run(job: _Job) -> None:
     try:
-        errand.done.set_result(errand.do())
+        job.done.set_result(job.do())
     except Exception as exc:
         connection.close()
-        errand.done.set_exception(exc)
+        job.done.set_exception(exc)
 
 
 def _warn_without_table() -> None:

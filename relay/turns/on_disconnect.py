@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS: Final = 1.0  # a page that is reloaded is back by then
 
 
-class Departures:
+class DisconnectPolicy:
     """Sessions whose last viewer has left, until it is clear that nobody comes back."""
 
     def __init__(self, layer: SessionLayer) -> None:

@@ -26,7 +26,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from relay.conf import conf
-from relay.turns.recorder import Report
+from relay.turns.recorder import TurnRecorder
 from relay.turns.tracing import Tracing
 
 logger = logging.getLogger(__name__)
@@ -46,11 +46,11 @@ class TurnSpans(Tracing):
         self._tracer = provider.get_tracer("relay")
 
     @contextmanager
-    def span(self, report: Report) -> Iterator[None]:
-        turn = report.turn
+    def span(self, recorder: TurnRecorder) -> Iterator[None]:
+        turn = recorder.turn
         parent = _trace_context.extract({"traceparent": turn.traceparent or ""})
         span = self._tracer.start_span(
-            f"invoke_agent {AGENT}", parent, kind=SpanKind.CLIENT, attributes=_at_begin(report)
+            f"invoke_agent {AGENT}", parent, kind=SpanKind.CLIENT, attributes=_at_begin(recorder)
         )
         made: dict[str, str] = {}
         _trace_context.inject(made, trace.set_span_in_context(span, parent))
@@ -58,7 +58,7 @@ class TurnSpans(Tracing):
         try:
             yield
         finally:
-            _end(span, report)
+            _end(span, recorder)
 
     async def stop(self) -> None:
         """Send what is left. A collector that does not answer is given up, at the end of the process too.
@@ -95,8 +95,8 @@ def provider(exporter: str) -> TracerProvider:
     return made
 
 
-def _at_begin(report: Report) -> dict[str, AttributeValue]:
-    url, turn = urlsplit(conf.agent_url), report.turn
+def _at_begin(recorder: TurnRecorder) -> dict[str, AttributeValue]:
+    url, turn = urlsplit(conf.agent_url), recorder.turn
     return {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.provider.name": AGENT,
@@ -110,12 +110,12 @@ def _at_begin(report: Report) -> dict[str, AttributeValue]:
     }
 
 
-def _end(span: Span, report: Report) -> None:
-    reason = report.reason or "lease_lost"
-    span.set_attribute("gateway.turn.tokens", report.tokens)
+def _end(span: Span, recorder: TurnRecorder) -> None:
+    reason = recorder.reason or "lease_lost"
+    span.set_attribute("gateway.turn.tokens", recorder.tokens)
     span.set_attribute("gen_ai.response.finish_reasons", [reason])
-    if report.first_token_seconds is not None:
-        span.set_attribute("gen_ai.response.time_to_first_chunk", report.first_token_seconds)
+    if recorder.first_token_seconds is not None:
+        span.set_attribute("gen_ai.response.time_to_first_chunk", recorder.first_token_seconds)
     if reason not in ("answered", "cancelled"):
         span.set_attribute("error.type", reason)
         span.set_status(Status(StatusCode.ERROR))

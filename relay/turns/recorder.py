@@ -33,7 +33,7 @@ def message_refused(reason: RelayError) -> None:
     logger.debug("a message was refused: %s", reason.code)
 
 
-class Report:
+class TurnRecorder:
     """One turn, from its claim to its end.
 
     Attributes:
@@ -48,7 +48,7 @@ class Report:
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self.said: list[str] = []
+        self.text_parts: list[str] = []
         self.tokens = 0
         self.first_token_seconds: float | None = None
         self.duration_seconds = 0.0
@@ -56,7 +56,7 @@ class Report:
         self._intervals = metrics.TOKEN_INTERVAL.labels("")  # at hand: every token passes here
         self._began_at = self._appended_at = time.monotonic()
         if turn.is_abandoned:
-            metrics.TURNS_REAPED.inc()
+            metrics.TURNS_ABANDONED.inc()
         else:
             metrics.QUEUE_WAIT.observe(turn.waited_seconds)
 
@@ -76,12 +76,12 @@ class Report:
         self.tokens = tokens
         self._appended_at = now
 
-    def lose(self) -> None:
+    def lease_lost(self) -> None:
         """Note that the turn does not end here."""
         metrics.LEASES_LOST.inc()
         logger.warning("turn lost: another worker has taken it over, or its session is gone")
 
-    def end(self, terminal: Frame) -> None:
+    def finish(self, terminal: Frame) -> None:
         """Count the turn, and write its line."""
         self.reason = _reason(terminal)
         self.duration_seconds = time.monotonic() - self._began_at

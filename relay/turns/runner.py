@@ -34,7 +34,7 @@ from relay.protocol.frames import Frame
 from relay.protocol.trace_context import trace_id
 from relay.transcripts.rows import ended_turn
 from relay.transcripts.writer import Transcripts
-from relay.turns.recorder import Report
+from relay.turns.recorder import TurnRecorder
 from relay.turns.tracing import Tracing
 
 T = TypeVar("T")
@@ -66,19 +66,19 @@ class Runner:
             running, name = self._run_session(session_id), f"session {session_id}"
             self._tasks[session_id] = asyncio.create_task(running, name=name, context=Context())
 
-    async def drain(self, hurry: asyncio.Event) -> None:
-        """Let the turns here finish, until ``hurry`` is set; then ``stop``.
+    async def drain(self, deadline: asyncio.Event) -> None:
+        """Let the turns here finish, until ``deadline`` is set; then ``stop``.
 
         Queued ones too, unless another process can run them: those are left to it at once.
         """
         self._is_draining = True
-        hurrying = asyncio.create_task(hurry.wait())
-        while self._tasks and not hurry.is_set():
+        deadline_passed = asyncio.create_task(deadline.wait())
+        while self._tasks and not deadline.is_set():
             ending = asyncio.create_task(asyncio.wait(list(self._tasks.values())))
-            either: list[asyncio.Task[Any]] = [hurrying, ending]
+            either: list[asyncio.Task[Any]] = [deadline_passed, ending]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             ending.cancel()
-        hurrying.cancel()
+        deadline_passed.cancel()
         await self.stop()
 
     async def stop(self) -> None:
@@ -107,8 +107,8 @@ class Runner:
         for session_id in await self._layer.pending(conf.max_sessions):
             while (turn := await self._layer.claim(session_id, new_id())) is not None:
                 with bound_contextvars(session_id=session_id, turn_id=turn.turn_id):
-                    report = Report(turn)
-                    self._end(report, await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown())))
+                    recorder = TurnRecorder(turn)
+                    self._end(recorder, await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown())))
 
     async def _run_turns(self, session_id: str) -> None:
         while True:
@@ -116,52 +116,52 @@ class Runner:
                 if self._is_draining and self._layer.survives_process:
                     return
                 # By one name until there is an answer: what is claimed already is nobody else's.
-                turn = await _until_done(partial(self._layer.claim, session_id, new_id()))
+                turn = await _retry_until_stored(partial(self._layer.claim, session_id, new_id()))
                 if turn is None:
                     return
-                report = Report(turn)
+                recorder = TurnRecorder(turn)
                 with (
                     metrics.TURNS_RUNNING.track_inprogress(),
-                    self._tracing.span(report),
+                    self._tracing.span(recorder),
                     bound_contextvars(**_names(turn)),
                 ):
-                    await self._run_turn(turn, report)
+                    await self._run_turn(turn, recorder)
 
-    async def _run_turn(self, turn: Turn, report: Report) -> None:
+    async def _run_turn(self, turn: Turn, recorder: TurnRecorder) -> None:
         try:
-            self._end(report, await self._finish(turn, report))
+            self._end(recorder, await self._finish(turn, recorder))
         except LeaseLost:
-            report.lose()
+            recorder.lease_lost()
         except asyncio.CancelledError:
             with suppress(StoreUnavailable, LeaseLost):  # then it is, or will be, ended by another worker
-                self._end(report, await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown())))
+                self._end(recorder, await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown())))
             raise
 
-    def _end(self, report: Report, terminal: Frame) -> None:
-        report.end(terminal)
+    def _end(self, recorder: TurnRecorder, terminal: Frame) -> None:
+        recorder.finish(terminal)
         if self._transcripts.is_on:
-            self._transcripts.keep(ended_turn(report))
+            self._transcripts.keep(ended_turn(recorder))
 
-    async def _finish(self, turn: Turn, report: Report) -> Frame:
+    async def _finish(self, turn: Turn, recorder: TurnRecorder) -> Frame:
         """Run the turn and store its end, however long the store is out of reach."""
         try:
-            terminal = await self._terminal(turn, report)
-            return await _until_done(partial(self._layer.finish, turn, terminal))
+            terminal = await self._terminal(turn, recorder)
+            return await _retry_until_stored(partial(self._layer.finish, turn, terminal))
         except LeaseLost:
             if not self._layer.survives_process:
                 raise
         # Refused if another worker has the turn; else the store has lost it.
-        return await _until_done(partial(self._layer.reset, turn, "".join(report.said)))
+        return await _retry_until_stored(partial(self._layer.reset, turn, "".join(recorder.text_parts)))
 
-    async def _terminal(self, turn: Turn, report: Report) -> Frame:
+    async def _terminal(self, turn: Turn, recorder: TurnRecorder) -> Frame:
         """Run the turn and give its terminal frame, in every case but a lost lease."""
         try:
             if turn.is_abandoned:
-                await self._recall(turn, report)
+                await self._load_partial_text(turn, recorder)
                 raise Interrupted
             if turn.is_cancelled:
                 raise TurnCancelled
-            return await self._answer(turn, report)
+            return await self._answer(turn, recorder)
         except LeaseLost:
             raise
         except TurnCancelled:
@@ -174,7 +174,7 @@ class Runner:
             logger.exception("a bug of ours")
             return frames.error(turn.turn_id, RelayError())
 
-    async def _recall(self, turn: Turn, report: Report) -> None:
+    async def _load_partial_text(self, turn: Turn, recorder: TurnRecorder) -> None:
         """Read for the transcript what the turn has said in another worker's hands; what is not at hand is left out."""
         if not self._transcripts.is_on:
             return
@@ -182,46 +182,46 @@ class Runner:
             await self._layer.read(turn.session_id, UNKNOWN, 1)
         except ReplayGap as gap:  # always, after a position that is in no log
             if gap.snapshot.turn_id == turn.turn_id and gap.snapshot.text:
-                report.said = [gap.snapshot.text]
+                recorder.text_parts = [gap.snapshot.text]
         except StoreUnavailable:
             logger.info("turn %s: the store is out of reach, so its transcript is without text", turn.turn_id)
 
-    async def _answer(self, turn: Turn, report: Report) -> Frame:
+    async def _answer(self, turn: Turn, recorder: TurnRecorder) -> Frame:
         answer = self._agent.ask(turn)
         try:
             async with asyncio.timeout(conf.turn_timeout_seconds):
-                return await _race(self._relay(turn, answer, report), self._guard(turn), answer.watch_silence())
+                return await _race(self._relay(turn, answer, recorder), self._guard(turn), answer.watch_silence())
         except TimeoutError as exc:
             raise TurnTimeout from exc
 
-    async def _relay(self, turn: Turn, answer: Answer, report: Report) -> Frame:
-        """Store the answer as it comes; the report collects its text: for transcripts, and lest the store lose it."""
+    async def _relay(self, turn: Turn, answer: Answer, recorder: TurnRecorder) -> Frame:
+        """Store the answer as it comes; the recorder collects its text: for transcripts, and lest the store lose it."""
         is_collecting = self._layer.survives_process or self._transcripts.is_on
-        async with aclosing(answer.batches(self._taker(turn, report, is_collecting=is_collecting))) as batches:
+        async with aclosing(answer.batches(self._taker(turn, recorder, is_collecting=is_collecting))) as batches:
             async for batch in batches:
                 if is_collecting:
-                    report.said.extend(frame.token_text for frame in batch)
+                    recorder.text_parts.extend(frame.token_text for frame in batch)
                 if not batch[-1].is_terminal:
                     await self._layer.append(turn, batch)
-                    report.appended(answer.tokens)
+                    recorder.appended(answer.tokens)
                     await _let_viewers_come_up(len(batch))
                     continue
                 if len(batch) > 1:
                     await self._layer.append(turn, batch[:-1])
-                    report.appended(answer.tokens)
-                await self._layer.end_append(turn)  # no answer is whole without its last token
+                    recorder.appended(answer.tokens)
+                await self._layer.wait_appended(turn)  # no answer is whole without its last token
                 return batch[-1]
         raise UpstreamEof
 
-    def _taker(self, turn: Turn, report: Report, *, is_collecting: bool) -> Callable[[Frame], bool]:
+    def _taker(self, turn: Turn, recorder: TurnRecorder, *, is_collecting: bool) -> Callable[[Frame], bool]:
         """Make what begins to store a lone token in the call that reads it."""
-        begin_append = self._layer.begin_append
+        append_nowait = self._layer.append_nowait
 
         def take(frame: Frame) -> bool:
-            if not begin_append(turn, frame, report.appended_one):
+            if not append_nowait(turn, frame, recorder.appended_one):
                 return False
             if is_collecting:
-                report.said.append(frame.token_text)
+                recorder.text_parts.append(frame.token_text)
             return True
 
         return take
@@ -243,7 +243,7 @@ def _names(turn: Turn) -> dict[str, str]:
     return names if turn.traceparent is None else {**names, "trace_id": trace_id(turn.traceparent)}
 
 
-async def _until_done(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def _retry_until_stored(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Repeat a call of the layer through an outage: each attempt waits, and it is done once."""
     attempts = 0
     while True:

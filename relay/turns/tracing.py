@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Final
 
-from relay.turns.recorder import Report
+from relay.turns.recorder import TurnRecorder
 
 EXPORTERS: Final = ("otlp", "console", "none")
 _PACKAGES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
@@ -22,7 +22,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_E
 class Tracing:
     """No tracing."""
 
-    def span(self, report: Report) -> AbstractContextManager[None]:
+    def span(self, recorder: TurnRecorder) -> AbstractContextManager[None]:
         """Trace the turn that runs in this block; the trace context that goes to the agent becomes the span's."""
         return nullcontext()
 

@@ -30,7 +30,7 @@ from relay.access.rate_limits import take_message
 from relay.conf import conf
 from relay.delivery.sse import session_events
 from relay.delivery.subscription import listed_fields, welcome_fields
-from relay.delivery.timeouts import in_time
+from relay.delivery.timeouts import within_store_timeout
 from relay.exceptions import (
     ClientMessageInvalid,
     Forbidden,
@@ -117,10 +117,10 @@ async def send_message(request: HttpRequest, session_id: str) -> HttpResponse:
         gateway = await lifecycle.current()
         if gateway.is_draining:
             raise ShuttingDown
-        await in_time(take_message(gateway.layer.limits, session_id))
+        await within_store_timeout(take_message(gateway.layer.limits, session_id))
         shown = request.headers.get(TRACEPARENT)
         new = new_turn(message, is_detached=True, shown_traceparent=shown)
-        accepted = await in_time(gateway.layer.enqueue(session_id, new))
+        accepted = await within_store_timeout(gateway.layer.enqueue(session_id, new))
     except RelayError as exc:
         recorder.message_refused(exc)
         return refusal(exc, message.client_message_id)
@@ -142,7 +142,7 @@ async def cancel(request: HttpRequest, session_id: str) -> HttpResponse:
     if turn_id is not None and not isinstance(turn_id, str):
         raise ClientMessageInvalid
     gateway = await lifecycle.current()
-    return json_response(msgspec.structs.asdict(await in_time(gateway.layer.cancel(session_id, turn_id))))
+    return json_response(msgspec.structs.asdict(await within_store_timeout(gateway.layer.cancel(session_id, turn_id))))
 
 
 # Sessions.
@@ -152,7 +152,7 @@ async def cancel(request: HttpRequest, session_id: str) -> HttpResponse:
 async def list_sessions(request: HttpRequest, cursor: str = "", limit: Limit = DEFAULT_LIMIT) -> HttpResponse:
     """List the live sessions, a page a call: `next` is the cursor of the next page, null on the last."""
     gateway = await lifecycle.current()
-    found, after = await in_time(gateway.layer.active(_read_page_cursor(cursor), limit))
+    found, after = await within_store_timeout(gateway.layer.active(_read_page_cursor(cursor), limit))
     following = _page_cursor(after) if after else None
     return json_response({"sessions": [listed_fields(state) for state in found], "next": following})
 
@@ -167,7 +167,7 @@ async def describe_session(request: HttpRequest, session_id: str) -> HttpRespons
 async def delete_session(request: HttpRequest, session_id: str) -> HttpResponse:
     """Erase a session and its transcripts: its turns end, its viewers are told, its log is gone."""
     gateway = await lifecycle.current()
-    if not await in_time(gateway.control.delete(session_id)):
+    if not await within_store_timeout(gateway.control.delete(session_id)):
         raise Http404
     return HttpResponse(status=204)
 
@@ -191,7 +191,7 @@ async def read_frames(
     start = _resume(state, epoch, offset)
     layer = (await lifecycle.current()).layer
     try:
-        found = await in_time(layer.read(session_id, start, limit))
+        found = await within_store_timeout(layer.read(session_id, start, limit))
     except ReplayGap as gap:
         epoch, members = gap.snapshot.epoch, f'"snapshot":{gap.snapshot.v1}'
     else:
@@ -223,11 +223,11 @@ async def watch_events(
 @api.post(
     "/tickets",
     response={201: schemas.IssuedTicket, (400, 413): schemas.Refusal},
-    openapi_extra=body_of(schemas.TicketWish),
+    openapi_extra=body_of(schemas.TicketRequest),
 )
 async def issue_ticket(request: HttpRequest) -> HttpResponse:
     """Issue a ticket for one session, for a browser that is to open it: good once, and for a short time."""
-    wish = _read_ticket_wish(request)
+    wish = _read_ticket_request(request)
     lifetime_seconds = wish.expires_in or math.ceil(conf.ticket_seconds)
     ticket = ticket_signing.issue(wish.session_id, wish.subject, lifetime_seconds)
     response = json_response({"ticket": ticket, "expires_in": lifetime_seconds}, status=201)
@@ -249,9 +249,9 @@ def _read_message(request: HttpRequest) -> StartTurn:
     return parse_turn(fields, forward_types=frozenset(conf.forward_types), max_depth=conf.max_json_depth)
 
 
-def _read_ticket_wish(request: HttpRequest) -> schemas.TicketWish:
+def _read_ticket_request(request: HttpRequest) -> schemas.TicketRequest:
     try:
-        return schemas.TicketWish.model_validate(read_object(request))
+        return schemas.TicketRequest.model_validate(read_object(request))
     except pydantic.ValidationError as exc:
         raise ParameterInvalid(_sentences(exc.errors())) from exc
 
@@ -268,7 +268,7 @@ def _page_cursor(after: str) -> str:
 
 
 async def _found(session_id: str) -> SessionState:
-    state = await in_time((await lifecycle.current()).layer.find(session_id))
+    state = await within_store_timeout((await lifecycle.current()).layer.get(session_id))
     if state is None or state.is_empty:
         raise Http404
     return state

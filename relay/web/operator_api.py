@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
-from relay.delivery.timeouts import in_time
+from relay.delivery.timeouts import within_store_timeout
 from relay.exceptions import ClientMessageInvalid, ParameterInvalid
 from relay.process import lifecycle
 from relay.process.control import end_process
@@ -26,7 +26,7 @@ router = Router()
 async def clear_queue(request: HttpRequest, session_id: str) -> HttpResponse:
     """Cancel every queued turn; each ends `cancelled` in its place. The turn in flight goes on."""
     gateway = await lifecycle.current()
-    return json_response({"cancelled": await in_time(gateway.layer.clear_queue(session_id))})
+    return json_response({"cancelled": await within_store_timeout(gateway.layer.clear_queue(session_id))})
 
 
 @router.delete(
@@ -35,13 +35,13 @@ async def clear_queue(request: HttpRequest, session_id: str) -> HttpResponse:
 async def disconnect_viewers(request: HttpRequest, session_id: str) -> HttpResponse:
     """Send everybody away who watches the session now: `kicked`, 4403. The session goes on."""
     gateway = await lifecycle.current()
-    state = await in_time(gateway.layer.find(session_id))
-    await in_time(gateway.control.disconnect(session_id))
+    state = await within_store_timeout(gateway.layer.get(session_id))
+    await within_store_timeout(gateway.control.disconnect(session_id))
     return json_response({"viewers": state.viewers if state is not None else 0}, status=202)
 
 
 @router.post(
-    "/notice", response={202: None, (400, 413, 503): schemas.Refusal}, openapi_extra=body_of(schemas.OperatorWords)
+    "/notice", response={202: None, (400, 413, 503): schemas.Refusal}, openapi_extra=body_of(schemas.NoticeRequest)
 )
 async def give_notice(request: HttpRequest) -> HttpResponse:
     """Show words to every `gateway.v1` client, or to those of one session; plain has no frame for it."""
@@ -52,11 +52,11 @@ async def give_notice(request: HttpRequest) -> HttpResponse:
     if session_id is not None and not (isinstance(session_id, str) and is_session_id(session_id)):
         raise ParameterInvalid("session_id must name a session.")
     gateway = await lifecycle.current()
-    await in_time(gateway.control.tell(content, session_id))
+    await within_store_timeout(gateway.control.notify(content, session_id))
     return HttpResponse(status=202)
 
 
-@router.post("/drain", response={202: None, (400, 503): schemas.Refusal}, openapi_extra=body_of(schemas.DrainWish))
+@router.post("/drain", response={202: None, (400, 503): schemas.Refusal}, openapi_extra=body_of(schemas.DrainRequest))
 async def drain(request: HttpRequest) -> HttpResponse:
     """End this process in order, as SIGTERM does; with `everywhere` all of them."""
     fields: dict[str, Any] = read_object(request) if read_body(request) else {}
@@ -65,7 +65,7 @@ async def drain(request: HttpRequest) -> HttpResponse:
         raise ClientMessageInvalid
     gateway = await lifecycle.current()
     if is_everywhere:
-        await in_time(gateway.control.drain())
+        await within_store_timeout(gateway.control.drain())
     else:
         logger.info("an operator asks for the end")
         asyncio.get_running_loop().call_soon(end_process)

@@ -355,14 +355,14 @@ class DisconnectedViewers(Model):
     viewers: Annotated[int, Field(ge=0, description="How many watched.")]
 
 
-class OperatorWords(Model):
+class NoticeRequest(Model):
     """Shows words to everybody, or to those who watch one session."""
 
     content: Words
     session_id: str | None = None
 
 
-class DrainWish(Model):
+class DrainRequest(Model):
     """Ends a process in order, or all of them."""
 
     everywhere: bool = False
@@ -382,7 +382,7 @@ class SnapshotPage(Model):
     snapshot: Snapshot
 
 
-class TicketWish(Model):
+class TicketRequest(Model):
     """Asks for a ticket."""
 
     session_id: SessionId

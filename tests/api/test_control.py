@@ -142,7 +142,7 @@ async def test_listening_goes_on_after_an_outage(v1, http, gateway, monkeypatch)
         return await receive(channel)
 
     monkeypatch.setattr(gateway.layer, "receive", break_once)
-    await gateway.control.tell("lost")  # wakes the listener, which then meets the outage
+    await gateway.control.notify("lost")  # wakes the listener, which then meets the outage
     async with v1() as browser, asyncio.timeout(LIMIT_SECONDS):
         await failed.wait()
         await gateway.control.listening()
@@ -154,5 +154,5 @@ async def test_order_of_a_newer_version_is_left_out(v1, gateway):
     async with v1() as browser:
         await browser.frame_of("welcome")
         await gateway.control._send(order="dance")
-        await gateway.control.tell("x")
+        await gateway.control.notify("x")
         assert (await browser.frame_of("notice"))["content"] == "x"

@@ -46,7 +46,7 @@ async def test_reading_begins_no_session(http, ask):
             await anext(chunks)
         assert await listed(http) == []
     assert await listed(http) == []
-    assert await lifecycle.session_layer().find("s") is None
+    assert await lifecycle.session_layer().get("s") is None
 
 
 async def test_session_that_is_watched_can_be_deleted(v1, http):

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 import relay
 from relay.delivery import sse
-from relay.delivery.subscription import ResumableViewer
+from relay.delivery.subscription import ResumableSubscription
 from relay.exceptions import NotOwner, SessionDeleted
 from relay.process import lifecycle
 from relay.protocol.request_headers import FROM_PAGES
@@ -26,7 +26,7 @@ from tests.scripted_agent import Final, Stall, Token, Wait
 
 async def viewers(session_id: str = "s") -> int:
     layer = (await lifecycle.current()).layer
-    return (await layer.state(session_id)).viewers
+    return (await layer.ensure(session_id)).viewers
 
 
 async def test_welcome_is_first_with_a_cursor_and_a_time_to_come_back(http):
@@ -176,7 +176,7 @@ async def test_failing_detach_is_survived(http, monkeypatch):
 
 
 async def test_client_that_takes_nothing_is_given_up(http, monkeypatch):
-    monkeypatch.setattr(sse, "STUCK_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "BLOCKED_SECONDS", 0.05)
     async with http.open("GET", f"{API}/s/events", is_reading=False) as (_, chunks):
         assert [chunk async for chunk in chunks][1:] == []
         assert await viewers() == 0
@@ -232,7 +232,7 @@ async def test_deletion_before_the_cursor_is_known_closes_nobody_elses_stream(ht
         raise SessionDeleted
         yield
 
-    monkeypatch.setattr(ResumableViewer, "batches", deleted)
+    monkeypatch.setattr(ResumableSubscription, "batches", deleted)
     async with http.events(**{"Last-Event-ID": "malformed"}) as stream:
         assert (await stream.frame_of("disconnect"))["code"] == "session_deleted"
     assert (await http.get(f"{API}/s/events?last_event_id=")).status == 200
@@ -244,9 +244,9 @@ async def test_draining_gateway_sends_away_with_the_cursor_kept(http, v1, agent)
         await browser.ask("x")
         await stream.turn()
         gateway = await lifecycle.current()
-        watcher = next(watcher for watcher in gateway.watchers if isinstance(watcher, sse.EventStream))
-        assert (watcher.has_seen(4), watcher.has_seen(5)) == (True, False)
-        await watcher.send_away()
+        connection = next(connection for connection in gateway.connections if isinstance(connection, sse.EventStream))
+        assert (connection.has_seen(4), connection.has_seen(5)) == (True, False)
+        await connection.disconnect()
         entry = await stream.entry()
         frame = entry.frame
         assert (frame["code"], frame["reconnect"], entry.id) == ("server_restart", True, None)
@@ -270,7 +270,7 @@ async def test_viewer_of_a_session_that_is_somebody_elses_now_is_sent_away_for_g
 async def test_client_that_takes_nothing_does_not_hold_up_a_drain(http, monkeypatch):
     monkeypatch.setattr(sse, "LEAVE_SECONDS", 0.05)
     async with http.open("GET", f"{API}/s/events", is_reading=False):
-        await (next(iter((await lifecycle.current()).watchers))).send_away()
+        await (next(iter((await lifecycle.current()).connections))).disconnect()
 
 
 @pytest.mark.parametrize("since", ["before", "meanwhile"])
@@ -377,7 +377,7 @@ def test_each_header_that_the_code_reads_may_come_from_a_page():
 
 
 def sent_away(code):
-    return REGISTRY.get_sample_value("gateway_clients_sent_away_total", {"code": code}) or 0.0
+    return REGISTRY.get_sample_value("gateway_disconnects_total", {"code": code}) or 0.0
 
 
 async def test_a_stream_or_socket_that_is_refused_at_the_door_is_counted(http, application, configure):

@@ -173,7 +173,7 @@ async def test_connections_that_an_address_opens_a_minute_are_limited(client, co
         assert (frame["code"], frame["reconnect"]) == ("rate_limited", True)
         assert frame["delay_ms"] >= 20_000
         assert await late.close_code() == 4429
-    assert await lifecycle.session_layer().find("u") is None
+    assert await lifecycle.session_layer().get("u") is None
     async with client("192.0.2.2") as other:
         assert (await other.frame())["type"] == "welcome"
     for _ in range(3):

@@ -143,7 +143,7 @@ async def test_a_drain(v1, counted):
         await lifecycle.drain()
         assert scraping.here()["gateway_draining"] == 1
         await browser.frame_of("disconnect")
-    assert counted()['gateway_clients_sent_away_total{code="server_restart"}'] == 1
+    assert counted()['gateway_disconnects_total{code="server_restart"}'] == 1
 
 
 async def test_a_message_over_the_sessions_rate(v1, counted, configure):

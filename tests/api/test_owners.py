@@ -28,7 +28,7 @@ def socket(application: Any, subprotocols: list[str] | None = None) -> Communica
 
 async def change_hands(layer: MemorySessionLayer) -> None:
     """Make the session another's, as after a deletion of which this client has not been told yet."""
-    layer._shelves.remove(layer._shelves.find("s"))
+    layer._index.remove(layer._index.get("s"))
     await layer.attach("s", "eve's", "eve")
     await layer.enqueue("s", message(SECRET, subject="eve"))
     await layer.claim("s", "eve's worker")
@@ -63,10 +63,10 @@ async def logged() -> list[str]:
 
 
 async def test_welcome_of_anothers_session_is_not_told(application, before):
-    before("state")
+    before("ensure")
     async with socket(application, [V1]) as browser:
         await is_forbidden(browser)
-    before("state")
+    before("ensure")
     async with socket(application) as old:
         assert not old.is_accepted
 
@@ -94,14 +94,14 @@ async def test_turn_of_anothers_session_is_not_cancelled(application, before):
         before("cancel")
         await browser.cancel()
         await is_forbidden(browser)
-    assert not (await (await lifecycle.current()).layer.state("s")).is_cancelling
+    assert not (await (await lifecycle.current()).layer.ensure("s")).is_cancelling
 
 
 async def watch_is_forbidden(client: CommunicatorClient | EventReader) -> None:
     """What is the new owner's is not shown, neither as frames nor as a snapshot."""
     await client.frame_of("welcome")
     layer: Any = (await lifecycle.current()).layer
-    former = layer._shelves.find("s")
+    former = layer._index.get("s")
     await change_hands(layer)
     former.forget()
     frame = await client.frame()
@@ -128,7 +128,7 @@ async def test_log_of_anothers_session_is_not_shown_in_an_event_stream(applicati
 
 
 async def test_welcome_of_anothers_session_is_not_told_in_an_event_stream(application, before):
-    before("state")
+    before("ensure")
     reader = EventReader(stream(application))
     assert (await reader.frame())["code"] == "forbidden"
     assert await reader.rest() == b""

@@ -92,7 +92,7 @@ async def keep(session_id):
 
 
 async def epoch_of(session_id: str) -> str:
-    return (await (await lifecycle.current()).layer.state(session_id)).epoch
+    return (await (await lifecycle.current()).layer.ensure(session_id)).epoch
 
 
 def raising(reason: Exception) -> Callable[..., NoReturn]:
@@ -223,7 +223,7 @@ class TestTickets:
                     case "draining":
                         patch.setattr(gateway, "is_draining", True)
                     case "address":
-                        patch.setattr(gateway.seats, "take", raising(TooManyConnections()))
+                        patch.setattr(gateway.connection_limiter, "acquire", raising(TooManyConnections()))
                     case "session":
                         configure(MAX_SOCKETS="1")
                     case "owner":
@@ -231,7 +231,7 @@ class TestTickets:
                     case "store":
                         patch.setattr(gateway.layer, "attach", raising(StoreUnavailable()))
                     case "log":
-                        patch.setattr(gateway.layer, "state", raising(StoreUnavailable()))
+                        patch.setattr(gateway.layer, "ensure", raising(StoreUnavailable()))
                 async with visitor.v1(socket_ticket) as browser:
                     code = (await browser.frame())["code"]
                 assert not await visitor.is_plain_admitted(socket_ticket)
@@ -362,7 +362,7 @@ class TestOwners:
         configure(HEARTBEAT_SECONDS="0.2")
         layer = (await lifecycle.current()).layer
         async with visitor.plain(ticket_signing.issue("s", "ada", 60)) as browser:
-            session = layer._shelves.find("s")
+            session = layer._index.get("s")
             session.owner = "eve"
             assert await browser.close_code() == 4403
 

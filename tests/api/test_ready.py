@@ -94,7 +94,7 @@ async def test_no_room_for_a_new_session_is_red_until_there_is(http, v1, agent, 
         await browser.cancel()
         await browser.turn()
     await becomes(http, (200, "ready", GREEN))
-    assert (await lifecycle.current()).layer._shelves.find("s") is not None  # nothing has gone for the check
+    assert (await lifecycle.current()).layer._index.get("s") is not None  # nothing has gone for the check
 
 
 async def test_a_draining_process(http):

@@ -159,8 +159,8 @@ async def test_turn_of_rest_runs_on_when_the_last_viewer_leaves(http, v1, agent,
     async with v1() as browser:
         await post(http)
         await browser.frame_of("assistant_message")
-    departures = (await lifecycle.current()).departures
-    await asyncio.gather(*departures._waiting)
+    on_disconnect = (await lifecycle.current()).on_disconnect
+    await asyncio.gather(*on_disconnect._waiting)
     go_on.set()
     async with v1(query="offset=0") as browser:
         assert (await browser.turn())[-1]["finish_reason"] == "stop"

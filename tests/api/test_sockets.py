@@ -109,11 +109,11 @@ async def test_viewer_of_a_store_that_is_gone_is_sent_away_with_its_cursor(v1, p
 
 
 async def test_a_client_that_is_turned_away_late_is_no_viewer(v1, layer):
-    layer.state = failing(StoreUnavailable())
+    layer.ensure = failing(StoreUnavailable())
     async with v1() as browser:
         assert (await browser.frame())["code"] == "store_unavailable"
-        del layer.state
-    assert (await layer.state("s")).viewers == 0
+        del layer.ensure
+    assert (await layer.ensure("s")).viewers == 0
 
 
 async def test_a_client_that_leaves_before_it_is_let_in_is_no_viewer(application, layer):
@@ -125,7 +125,7 @@ async def test_a_client_that_leaves_before_it_is_let_in_is_no_viewer(application
     inbox.put_nowait({"type": "websocket.connect"})
     with pytest.raises(OSError, match="gone"):  # the server's own: it knows
         await application(scope, inbox.get, send)
-    assert (await layer.state("s")).viewers == 0
+    assert (await layer.ensure("s")).viewers == 0
 
 
 async def test_plain_viewer_that_the_log_has_overtaken_is_closed_4508(plain, v1, agent, configure):
@@ -137,7 +137,7 @@ async def test_plain_viewer_that_the_log_has_overtaken_is_closed_4508(plain, v1,
         await old.say("x")
         await old.frame()
         await new.frame_of("assistant_message")
-        session = layer._shelves.find("s")
+        session = layer._index.get("s")
         session.write([frames.token(session.running.turn_id, f"{number} ") for number in range(40)])
         assert await old.close_code() == 4508
         snapshot = await new.frame()
@@ -184,15 +184,15 @@ async def test_client_that_is_found_gone_at_a_heartbeat_is_left_in_peace(applica
     inbox.put_nowait({"type": "websocket.connect"})
     async with asyncio.timeout(LIMIT_SECONDS):
         await application(scope, inbox.get, send)
-    assert (await layer.state("s")).viewers == 0
+    assert (await layer.ensure("s")).viewers == 0
     assert "heartbeat" not in caplog.text
 
 
 async def test_client_that_takes_nothing_is_sent_away(application, layer, agent, configure, monkeypatch):
     """``send`` waits for ever, as a server with flow control lets it."""
     configure(HEARTBEAT_SECONDS="0.2")
-    monkeypatch.setattr(consumer, "STUCK_SECONDS", 0.1)
-    monkeypatch.setattr(consumer, "FAREWELL_SECONDS", 0.05)
+    monkeypatch.setattr(consumer, "BLOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(consumer, "DISCONNECT_SECONDS", 0.05)
     agent.script = [Token("a"), Final()]
     inbox: asyncio.Queue[dict] = asyncio.Queue()
     closed = asyncio.get_running_loop().create_future()
@@ -210,7 +210,7 @@ async def test_client_that_takes_nothing_is_sent_away(application, layer, agent,
     async with asyncio.timeout(LIMIT_SECONDS):
         await application(scope, inbox.get, send)
         assert await closed == 4508
-    assert (await layer.state("s")).viewers == 0
+    assert (await layer.ensure("s")).viewers == 0
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), BrokenPipeError()])
@@ -263,7 +263,7 @@ async def test_store_that_does_not_answer_keeps_no_client_that_left(v1, layer, m
     async with v1() as browser:
         layer.enqueue = hang
         await browser.say("x")
-    assert (await layer.state("s")).viewers == 0
+    assert (await layer.ensure("s")).viewers == 0
 
 
 async def test_message_of_a_type_that_is_unknown_is_ignored(plain):

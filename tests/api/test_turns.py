@@ -56,12 +56,12 @@ async def test_shutdown_ends_running_turns_with_words(v1, agent):
 async def test_answer_whose_last_token_was_not_stored_does_not_look_whole(v1, agent, monkeypatch):
     """Its store was away when the token came, and for too long; it is back for the end."""
     layer = (await lifecycle.current()).layer
-    begin_append, go_on, is_lost = layer.begin_append, asyncio.Event(), asyncio.Event()
+    append_nowait, go_on, is_lost = layer.append_nowait, asyncio.Event(), asyncio.Event()
     agent.script = [Token("a"), Wait(go_on), Token("lost"), Wait(is_lost), Final()]
 
     def lose(turn, frame, stored):
         if not go_on.is_set():
-            return begin_append(turn, frame, stored)
+            return append_nowait(turn, frame, stored)
         is_lost.set()
         return True
 
@@ -69,8 +69,8 @@ async def test_answer_whose_last_token_was_not_stored_does_not_look_whole(v1, ag
         if is_lost.is_set():
             raise StoreUnavailable
 
-    monkeypatch.setattr(layer, "begin_append", lose)
-    monkeypatch.setattr(layer, "end_append", tell)
+    monkeypatch.setattr(layer, "append_nowait", lose)
+    monkeypatch.setattr(layer, "wait_appended", tell)
     async with v1() as browser:
         await browser.say("x")
         assert (await browser.frame_of("assistant_message"))["token"] == "a"
@@ -105,7 +105,7 @@ async def test_lost_lease_writes_nothing_more(v1, agent, application):
         await browser.frame_of("assistant_message")
         layer = lifecycle.session_layer()
         assert isinstance(layer, MemorySessionLayer)
-        layer._shelves.find("s").running.lease_expires_at = 0.0
+        layer._index.get("s").running.lease_expires_at = 0.0
         gateway = await lifecycle.current()
         other = type(gateway.runner)(layer, gateway.agent, gateway.transcripts, gateway.tracing)
         other.wake("s")

@@ -135,8 +135,8 @@ async def test_cursor_of_another_session_is_not_honoured(v1, ended):
 
 async def test_cursor_of_a_log_that_has_expired_is_of_another_epoch(v1, http, ended, agent):
     """Over both transports: nothing is kept, and the client is told so, with the new log's epoch."""
-    shelves = lifecycle.session_layer()._shelves
-    shelves.forget(shelves.find("s"))
+    index = lifecycle.session_layer()._index
+    index.forget(index.get("s"))
     async with (
         v1(query=f"epoch={ended}&offset=20") as browser,
         http.events(**{"Last-Event-ID": f"{ended}:20"}) as stream,
@@ -514,7 +514,7 @@ async def test_viewer_that_comes_back_at_once_keeps_the_turn(v1, agent, configur
         await one.frame_of("assistant_message")
     async with v1() as two:
         is_back.set()
-        (waiting,) = gateway.departures._waiting
+        (waiting,) = gateway.on_disconnect._waiting
         await asyncio.wait([waiting], timeout=LIMIT_SECONDS)
         assert waiting.done()
         go_on.set()
@@ -535,7 +535,7 @@ async def test_cancel_of_what_nobody_watches_that_fails_is_logged(v1, agent, con
     async with v1() as browser:
         await browser.frame()
     async with asyncio.timeout(LIMIT_SECONDS):
-        await asyncio.gather(asked.wait(), *gateway.departures._waiting)
+        await asyncio.gather(asked.wait(), *gateway.on_disconnect._waiting)
     assert "session s: what nobody watches could not be cancelled" in caplog.text
 
 

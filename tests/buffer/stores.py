@@ -45,9 +45,9 @@ class MemoryStore:
     async def forget(self, session_id: str) -> None:
         """Lose a session, as a store without persistence does when it restarts."""
         assert self._layer is not None
-        session = self._layer._shelves.find(session_id)
+        session = self._layer._index.get(session_id)
         assert session is not None
-        self._layer._shelves.forget(session)
+        self._layer._index.forget(session)
 
     async def close(self) -> None:
         if self._layer is not None:

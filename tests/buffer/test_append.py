@@ -107,7 +107,7 @@ async def test_append_beyond_what_the_store_knows_is_refused(layer):
 
 
 class TestBegun:
-    """``begin_append``: a frame is on its way, and nobody waits for it."""
+    """``append_nowait``: a frame is on its way, and nobody waits for it."""
 
     @pytest.fixture
     async def turn(self, layer):
@@ -121,11 +121,11 @@ class TestBegun:
     @pytest.fixture
     def begin(self, layer, turn, stored):
         """Begin to append a token."""
-        return lambda text: layer.begin_append(turn, *tokens(turn, text), lambda: stored.append(text))
+        return lambda text: layer.append_nowait(turn, *tokens(turn, text), lambda: stored.append(text))
 
     async def test_it_is_stored_once_and_said_to_be(self, layer, turn, begin, stored):
         assert begin("a")
-        await layer.end_append(turn)
+        await layer.wait_appended(turn)
         assert stored == ["a"]
         assert turn.append_number == 1
         assert await log(layer) == ["user:hi", "token:a"]
@@ -142,9 +142,9 @@ class TestBegun:
     async def test_repeated_under_the_same_number_it_is_stored_once(self, layer, turn, begin):
         again = copy.copy(turn)
         assert begin("a")
-        await layer.end_append(turn)
-        if layer.begin_append(again, *tokens(again, "a"), lambda: None):
-            await layer.end_append(again)
+        await layer.wait_appended(turn)
+        if layer.append_nowait(again, *tokens(again, "a"), lambda: None):
+            await layer.wait_appended(again)
         else:
             await say(layer, again, "a")
         assert again.append_number == turn.append_number == 1
@@ -164,7 +164,7 @@ class TestBegun:
         await layer.cancel(S)
         if begin("a"):
             with pytest.raises(TurnCancelled):
-                await layer.end_append(turn)
+                await layer.wait_appended(turn)
         with pytest.raises(TurnCancelled):
             await say(layer, turn, "b")
         assert not stored
@@ -190,7 +190,7 @@ class TestBegun:
         assert await log(layer) == ["user:hi"]
 
     async def test_ending_what_was_not_begun_is_nothing(self, layer, turn):
-        await layer.end_append(turn)
+        await layer.wait_appended(turn)
         assert await say(layer, turn, "a") == 2
 
 
@@ -206,4 +206,4 @@ async def test_turns_number_their_appends_by_themselves(layer):
 async def test_sessions_number_their_frames_by_themselves(layer):
     one, two = await start(layer, session_id="one"), await start(layer, session_id="two")
     assert await say(layer, one, "a") == await say(layer, two, "b") == 2
-    assert (await layer.state("one")).epoch != (await layer.state("two")).epoch
+    assert (await layer.ensure("one")).epoch != (await layer.ensure("two")).epoch

@@ -12,7 +12,7 @@ TTL_SECONDS = 100.0
 
 
 async def epoch(layer, session_id=S):
-    return (await layer.state(session_id)).epoch
+    return (await layer.ensure(session_id)).epoch
 
 
 # Frames and bytes of one log.
@@ -25,7 +25,7 @@ async def test_a_log_at_its_frame_limit_is_whole_and_one_over_loses_the_oldest(s
     assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c"]
     await say(layer, turn, "d")
     assert await log(layer) == ["token:a", "token:b", "token:c", "token:d"]
-    assert (await layer.state(S)).oldest == 2
+    assert (await layer.ensure(S)).oldest == 2
 
 
 async def test_a_log_at_its_byte_limit_is_whole_and_one_over_loses_the_oldest(store):
@@ -35,7 +35,7 @@ async def test_a_log_at_its_byte_limit_is_whole_and_one_over_loses_the_oldest(st
     for max_bytes, oldest in ((size, 1), (size - 1, 2)):
         layer = await store.layer(Bounds(max_bytes=max_bytes))
         await answer(layer, "hi", "a", "b")
-        assert ((await layer.state(S)).oldest, (await layer.state(S)).newest) == (oldest, 4)
+        assert ((await layer.ensure(S)).oldest, (await layer.ensure(S)).newest) == (oldest, 4)
 
 
 async def test_one_append_may_be_larger_than_the_log(store):
@@ -50,7 +50,7 @@ async def test_a_frame_larger_than_the_log_leaves_an_empty_log_and_the_text(stor
     layer = await store.layer(Bounds(max_bytes=200))
     turn = await start(layer)
     await say(layer, turn, "x" * 500)
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert (state.oldest, state.newest) == (3, 2)
     assert await layer.read(S, await cursor_at(layer, 2), 10) == []
     assert (await gap_at(layer, await cursor_at(layer, 1))).text == "x" * 500
@@ -102,7 +102,7 @@ async def test_an_expired_session_is_a_new_one_to_everybody(store):
     cursor = await cursor_at(layer, 3)
     await store.advance(TTL_SECONDS)
     assert await layer.active("", 10) == ([], "")
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
     assert await layer.cancel(S, turn.turn_id) == CancelAck(turn.turn_id, CancelStatus.UNKNOWN)
     assert await layer.detach(S, "viewer") == 0
     assert not await layer.delete(S)

@@ -16,7 +16,7 @@ async def test_cancel_stops_the_turn_in_flight(layer, peer):
     turn = await start(layer)
     await enqueue(layer)
     assert await peer.cancel(S) == CancelAck(turn.turn_id, CANCELLING)
-    assert (await layer.state(S)).is_cancelling
+    assert (await layer.ensure(S)).is_cancelling
     with pytest.raises(TurnCancelled):
         await say(layer, turn, "a")
 
@@ -38,7 +38,7 @@ async def test_cancel_by_name_of_a_queued_turn_lets_the_one_in_flight_run(layer)
     waiting = await enqueue(layer)
     assert await layer.cancel(S, waiting.turn_id) == CancelAck(waiting.turn_id, QUEUED)
     await layer.renew(turn)
-    assert not (await layer.state(S)).is_cancelling
+    assert not (await layer.ensure(S)).is_cancelling
 
 
 async def test_a_turn_cancelled_while_queued_keeps_its_place_and_ends_cancelled(layer):
@@ -46,7 +46,7 @@ async def test_a_turn_cancelled_while_queued_keeps_its_place_and_ends_cancelled(
     middle = await enqueue(layer, "b")
     await enqueue(layer, "c")
     await layer.cancel(S, middle.turn_id)
-    assert (await layer.state(S)).queued[0] == middle.turn_id
+    assert (await layer.ensure(S)).queued[0] == middle.turn_id
     await stop(layer, turn)
     claimed = await claim(layer)
     assert (claimed.turn_id, claimed.is_cancelled, claimed.is_abandoned) == (middle.turn_id, True, False)
@@ -58,7 +58,7 @@ async def test_a_turn_cancelled_while_queued_keeps_its_place_and_ends_cancelled(
 async def test_a_cancelled_queued_turn_keeps_its_place_behind_an_interrupt(layer):
     turn = await start(layer, "a")
     await enqueue(layer, "b")
-    await layer.cancel(S, (await layer.state(S)).queued[0])
+    await layer.cancel(S, (await layer.ensure(S)).queued[0])
     await enqueue(layer, "c", on_busy=OnBusy.INTERRUPT)
     await stop(layer, turn)
     assert await run_queue(layer) == ["c", "b"]
@@ -106,7 +106,7 @@ async def test_cancel_of_a_queued_turn_asked_again_goes_through_its_life(layer):
     assert await layer.cancel(S, head.turn_id) == CancelAck(head.turn_id, CANCELLING)
     await stop(layer, turn)
     assert await layer.cancel(S, head.turn_id) == CancelAck(head.turn_id, ALREADY_ENDED)
-    assert len((await layer.state(S)).queued) == 1
+    assert len((await layer.ensure(S)).queued) == 1
 
 
 async def test_cancel_writes_no_frame_of_its_own(layer):
@@ -141,7 +141,7 @@ async def test_clear_queue_counts_each_turn_once(layer):
     head = await enqueue(layer)
     await layer.cancel(S, head.turn_id)
     assert [await layer.clear_queue(S) for _ in range(2)] == [1, 0]
-    assert len((await layer.state(S)).queued) == 2
+    assert len((await layer.ensure(S)).queued) == 2
 
 
 async def test_clear_queue_of_an_unknown_session_clears_nothing(layer):

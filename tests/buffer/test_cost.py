@@ -43,7 +43,7 @@ async def one_life(layer):
         cost[name], result = await steps(call)
         return result
 
-    state = await measure("state", layer.state(S))
+    state = await measure("state", layer.ensure(S))
     await measure("attach", layer.attach(S, "viewer"))
     await measure("enqueue", layer.enqueue(S, message()))
     await measure("enqueue behind another", layer.enqueue(S, message()))
@@ -66,7 +66,7 @@ async def a_crowd(layer, count):
     """Sessions of each kind: idle, watched, waiting, leased."""
     for i in range(count):
         name = f"crowd {i}"
-        await layer.state(name)
+        await layer.ensure(name)
         if i % 4 == 1:
             await layer.attach(name, "viewer")
         if i % 4 >= 2:
@@ -92,9 +92,9 @@ async def test_making_room_costs_the_same_in_a_large_store(store):
     for count in (FEW, MANY):
         layer = await store.layer(Bounds(max_sessions=count))
         for i in range(count):
-            await layer.state(f"crowd {i}")
-        await layer.state("warm")
-        costs.append((await steps(layer.state("one more")))[0])
+            await layer.ensure(f"crowd {i}")
+        await layer.ensure("warm")
+        costs.append((await steps(layer.ensure("one more")))[0])
     assert costs[0] == costs[1]
 
 
@@ -106,7 +106,7 @@ async def test_no_write_or_read_costs_more_in_a_long_log(store, call):
         await layer.enqueue(S, message())
         turn = await layer.claim(S, new_id())
         await layer.append(turn, tokens(turn, *["x"] * length))
-        state = await layer.state(S)
+        state = await layer.ensure(S)
         calls = {
             "append": lambda turn=turn, layer=layer: layer.append(turn, tokens(turn, "y")),
             "read": lambda state=state, layer=layer: layer.read(S, Cursor(state.epoch, state.newest - 5), 10),

@@ -12,7 +12,7 @@ VIEWER_SECONDS = 60.0
 
 
 async def epoch(layer, session_id=S):
-    return (await layer.state(session_id)).epoch
+    return (await layer.ensure(session_id)).epoch
 
 
 async def listed(layer):
@@ -33,7 +33,7 @@ async def tail(layer):
 
 
 async def state(layer):
-    await layer.state(S)
+    await layer.ensure(S)
 
 
 async def attach(layer):
@@ -44,7 +44,7 @@ async def attach(layer):
 async def test_looking_at_a_session_begins_none(layer, peer, look):
     await look(layer)
     assert await listed(peer) == []
-    assert (await peer.find(S)).is_empty
+    assert (await peer.get(S)).is_empty
     assert await peer.pending(10) == []
     assert await peer.claim(S, "claim") is None
 
@@ -53,7 +53,7 @@ async def test_an_empty_session_has_an_epoch_and_its_viewers_and_nothing_else(st
     await layer.attach(S, "one")
     await store.advance(5)
     await layer.attach(S, "two")
-    state = await peer.find(S)
+    state = await peer.get(S)
     assert (state.is_empty, state.oldest, state.newest, state.viewers) == (True, 1, 0, 2)
     assert (state.active_turn_id, state.active_after, state.queued) == (None, 0, ())
     assert (state.idle_seconds, state.age_seconds) == (5, 5)
@@ -68,7 +68,7 @@ async def test_the_first_message_makes_it_a_session_under_the_same_epoch(layer, 
         await answer(peer, subject="alice")
         await tail.has(2)
         assert tail.shown == ["user:hi", "final:stop"]
-    state = await peer.find(S)
+    state = await peer.get(S)
     assert (state.is_empty, state.epoch, state.viewers) == (False, kept, 1)
     assert await listed(layer) == [S]
     with pytest.raises(NotOwner):
@@ -80,12 +80,12 @@ async def test_a_session_stays_when_its_last_viewer_has_left(layer):
     await answer(layer)
     kept = await epoch(layer)
     assert await layer.detach(S, "one") == 0
-    assert (await layer.find(S)).epoch == kept
+    assert (await layer.get(S)).epoch == kept
 
 
 async def test_a_message_without_viewers_makes_a_session(layer):
     await enqueue(layer)
-    state = await layer.find(S)
+    state = await layer.get(S)
     assert (state.is_empty, state.viewers) == (False, 0)
     assert await listed(layer) == [S]
 
@@ -102,7 +102,7 @@ async def test_an_empty_session_ends_with_its_last_viewer(layer, peer):
     with pytest.raises(NotOwner):
         await peer.attach(S, "three", "bob")
     assert await peer.detach(S, "two") == 0
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
     await peer.attach(S, "three", "bob")
     assert await epoch(layer) != kept
 
@@ -114,9 +114,9 @@ async def test_an_empty_session_lapses_with_its_viewers_and_not_before(store):
     await store.advance(VIEWER_SECONDS / 2)
     await layer.attach(S, "one")
     await store.advance(VIEWER_SECONDS - 0.25)
-    assert (await layer.find(S)).epoch == kept
+    assert (await layer.get(S)).epoch == kept
     await store.advance(0.25)
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
     assert await epoch(layer) != kept
 
 
@@ -126,7 +126,7 @@ async def test_an_empty_session_that_was_looked_at_only_lapses_too(store):
     await store.advance(VIEWER_SECONDS - 0.25)
     assert await epoch(layer) == kept
     await store.advance(0.25)
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
 
 
 async def test_a_tail_learns_that_its_empty_session_was_begun_again(store):
@@ -144,7 +144,7 @@ async def test_a_message_after_an_empty_session_has_lapsed_begins_a_new_epoch_wi
     kept = await epoch(layer)
     await store.advance(VIEWER_SECONDS)
     await enqueue(layer, subject="bob")
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert state.epoch != kept
     assert state.viewers == 0
 
@@ -156,7 +156,7 @@ async def test_a_session_that_expires_while_it_is_watched_is_empty_again(store):
     await store.advance(100)
     await layer.attach(S, "one")
     assert await listed(layer) == []
-    assert (await layer.find(S)).is_empty
+    assert (await layer.get(S)).is_empty
     assert await epoch(layer) != kept
 
 
@@ -177,7 +177,7 @@ async def test_a_message_of_another_subject_leaves_an_empty_session_empty(layer,
     await layer.attach(S, "one", "alice")
     with pytest.raises(NotOwner):
         await enqueue(peer, subject="bob")
-    assert (await layer.find(S)).is_empty
+    assert (await layer.get(S)).is_empty
     with pytest.raises(NotOwner):
         await peer.cancel(S, subject="bob")
 
@@ -190,7 +190,7 @@ async def test_reset_writes_into_an_empty_session(store, layer):
     await layer.attach(S, "one")
     await layer.reset(turn, "a")
     assert await log(layer) == ["error:buffer_lost"]
-    state = await layer.find(S)
+    state = await layer.get(S)
     assert (state.is_empty, state.viewers) == (False, 1)
     assert (await gap_at(layer, UNKNOWN)).text == "a"
 
@@ -200,7 +200,7 @@ async def test_a_refused_reset_begins_no_session(layer):
     await layer.delete(S)
     with pytest.raises(LeaseLost):
         await say(layer, turn, "a")
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
 
 
 # How many.
@@ -252,4 +252,4 @@ async def test_empty_sessions_never_make_room_at_the_cost_of_others(store):
 async def test_flush_ends_empty_sessions_too(layer):
     await layer.attach(S, "one", "alice")
     await layer.flush()
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None

@@ -13,7 +13,7 @@ async def test_finish_appends_the_terminal_and_frees_the_lease(layer):
     await enqueue(layer, "b")
     terminal = await layer.finish(turn, frames.final(turn.turn_id, "length"))
     assert (shown(terminal), terminal.offset) == ("final:length", 2)
-    assert (await layer.state(S)).active_turn_id is None
+    assert (await layer.ensure(S)).active_turn_id is None
     assert (await claim(layer)).message["content"] == "b"
     assert await log(layer) == ["user:a", "final:length", "user:b"]
 

@@ -61,7 +61,7 @@ async def test_claim_gives_the_queues_head_and_appends_its_user_message(layer):
     assert (turn.session_id, turn.turn_id, turn.lease_id) == (S, first.turn_id, "mine")
     assert (turn.subject, turn.is_abandoned, turn.is_cancelled, turn.append_number) == ("somebody", False, False, 0)
     assert await log(layer) == ["user:a"]
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert (state.active_turn_id, state.active_after, state.queued) == (first.turn_id, 0, (second.turn_id,))
 
 
@@ -261,11 +261,11 @@ async def test_a_taken_over_owner_is_refused(taken_over, layer, write):
 async def test_a_taken_over_owner_is_refused_after_the_new_one_ended_the_turn(taken_over, layer, peer, write):
     old, new = taken_over
     await interrupted(peer, new)
-    epoch = (await layer.state(S)).epoch
+    epoch = (await layer.ensure(S)).epoch
     with pytest.raises(LeaseLost):
         await WRITES[write](layer, old)
     assert await log(layer) == ["user:a", "token:x", "error:interrupted"]
-    assert (await layer.state(S)).epoch == epoch
+    assert (await layer.ensure(S)).epoch == epoch
 
 
 @pytest.mark.parametrize("write", WRITES)

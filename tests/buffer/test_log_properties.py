@@ -159,11 +159,11 @@ class Story:
 
     async def look(self, number):
         screen = self.screens[number % len(self.screens)]
-        if (await self._layer.state(S)).newest != screen.offset:
+        if (await self._layer.ensure(S)).newest != screen.offset:
             await screen.next_batch()
 
     async def join(self, where):
-        state = await self._layer.state(S)
+        state = await self._layer.ensure(S)
         offset = [state.oldest - 1, state.newest, state.active_after, max(state.oldest - 2, 0)][where]
         self.screens.append(Screen(self._layer, Cursor(state.epoch, offset)))
 
@@ -171,7 +171,7 @@ class Story:
         """See that every viewer, when it has caught up, shows what was said."""
         if self._turn is not None:
             await self.finish(None)
-        newest_offset = (await self._layer.state(S)).newest
+        newest_offset = (await self._layer.ensure(S)).newest
         for screen in self.screens:
             await screen.catch_up(newest_offset)
             await screen.close()
@@ -198,7 +198,7 @@ def test_concurrent_tails_see_the_whole_text_while_it_is_written(backend, bounds
 
 async def _concurrent_tails(store, bounds, appends, joins, pauses):
     layer = await store.layer(bounds)
-    begin = Cursor((await layer.state(S)).epoch, 0)
+    begin = Cursor((await layer.ensure(S)).epoch, 0)
     screens = [Screen(layer, begin), Screen(layer, begin), *(Screen(layer, UNKNOWN) for _ in joins)]
     whole = "".join(frame.token_text for texts in appends for frame in tokens(_NamedTurn, *texts))
 

@@ -29,7 +29,7 @@ async def successor(layer, peer):
 async def test_enqueue_by_the_former_owner_is_refused_and_changes_nothing(layer, peer, successor, on_busy):
     with pytest.raises(NotOwner):
         await enqueue(layer, "mine?", subject=FORMER, on_busy=on_busy)
-    state = await peer.state(S)
+    state = await peer.ensure(S)
     assert (state.queued, state.is_cancelling) == ((), False)
 
 
@@ -49,7 +49,7 @@ async def test_cancel_by_the_former_owner_is_refused_and_stops_nothing(layer, pe
 
 async def test_state_is_not_told_to_the_former_owner(layer, successor):
     with pytest.raises(NotOwner):
-        await layer.state(S, FORMER)
+        await layer.ensure(S, FORMER)
 
 
 @pytest.mark.parametrize("after", [UNKNOWN, Cursor("other", 3)])
@@ -111,7 +111,7 @@ async def test_tail_of_the_former_owner_does_not_show_a_successor_whose_begin_it
 
 
 async def test_the_owner_speaks_stops_and_reads(layer, successor):
-    assert (await layer.state(S, OWNER)).active_turn_id == successor.turn_id
+    assert (await layer.ensure(S, OWNER)).active_turn_id == successor.turn_id
     assert len(await layer.read(S, await cursor_at(layer, 0), 10, OWNER)) == 1
     assert (await enqueue(layer, subject=OWNER)).status == "queued"
     ack = await layer.cancel(S, successor.turn_id, OWNER)
@@ -119,7 +119,7 @@ async def test_the_owner_speaks_stops_and_reads(layer, successor):
 
 
 async def test_a_service_has_no_subject_and_may_do_all_of_it(layer, successor):
-    assert (await layer.state(S)).active_turn_id == successor.turn_id
+    assert (await layer.ensure(S)).active_turn_id == successor.turn_id
     assert len(await layer.read(S, await cursor_at(layer, 0), 10)) == 1
     assert (await enqueue(layer)).status == "queued"
     assert (await layer.cancel(S, successor.turn_id)).status is CancelStatus.CANCELLING
@@ -127,7 +127,7 @@ async def test_a_service_has_no_subject_and_may_do_all_of_it(layer, successor):
         await tail.has(1)
 
 
-@pytest.mark.parametrize("first", ["enqueue", "cancel", "state", "read", "tail"])
+@pytest.mark.parametrize("first", ["enqueue", "cancel", "ensure", "read", "tail"])
 async def test_a_session_that_is_nobodys_belongs_to_the_first_subject_that_does_anything_in_it(layer, peer, first):
     await answer(layer)
     after = await cursor_at(layer, 0)
@@ -136,8 +136,8 @@ async def test_a_session_that_is_nobodys_belongs_to_the_first_subject_that_does_
             await enqueue(layer, subject=OWNER)
         case "cancel":
             await layer.cancel(S, subject=OWNER)
-        case "state":
-            await layer.state(S, OWNER)
+        case "ensure":
+            await layer.ensure(S, OWNER)
         case "read":
             await layer.read(S, after, 1, OWNER)
         case "tail":

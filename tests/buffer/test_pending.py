@@ -18,7 +18,7 @@ async def pending(layer, limit=100):
 async def test_sessions_without_work_are_not_pending(layer):
     await answer(layer, session_id="answered")
     await layer.attach("watched", "viewer")
-    await layer.state("begun")
+    await layer.ensure("begun")
     assert await pending(layer) == []
 
 

@@ -17,7 +17,7 @@ REJECT, INTERRUPT = OnBusy.REJECT, OnBusy.INTERRUPT
 
 async def test_enqueue_writes_no_frame(layer):
     await enqueue(layer)
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert (state.oldest, state.newest, state.active_turn_id) == (1, 0, None)
 
 
@@ -63,7 +63,7 @@ async def test_enqueue_repeated_after_a_lost_reply_stores_once(layer):
     new = message()
     first = await layer.enqueue(S, new)
     assert await layer.enqueue(S, new) == first
-    assert (await layer.state(S)).queued == (new.turn_id,)
+    assert (await layer.ensure(S)).queued == (new.turn_id,)
 
 
 async def test_enqueue_repeated_while_its_turn_runs_says_running(layer):
@@ -117,7 +117,7 @@ async def test_a_known_client_message_id_gives_its_turn_before_on_busy_is_looked
     assert one == Accepted(running.turn_id, 0, "running", True)
     assert two == Accepted(waiting.turn_id, 0, "queued", True)
     await layer.renew(running)  # nothing was interrupted
-    assert (await layer.state(S)).queued == (waiting.turn_id,)
+    assert (await layer.ensure(S)).queued == (waiting.turn_id,)
 
 
 async def test_a_duplicate_of_an_ended_turn_has_no_position(layer):
@@ -130,7 +130,7 @@ async def test_a_duplicate_repeated_after_a_lost_reply_is_still_one(layer):
     first = await enqueue(layer, client_message_id="one")
     again = message(client_message_id="one")
     assert await layer.enqueue(S, again) == await layer.enqueue(S, again)
-    assert (await layer.state(S)).queued == (first.turn_id,)
+    assert (await layer.ensure(S)).queued == (first.turn_id,)
 
 
 @pytest.mark.parametrize("on_busy", OnBusy)
@@ -197,7 +197,7 @@ async def test_the_queue_takes_max_queue_and_not_one_more(store, max_queue):
         assert (await enqueue(layer)).position == position
     with pytest.raises(QueueFull):
         await enqueue(layer)
-    assert len((await layer.state(S)).queued) == max_queue
+    assert len((await layer.ensure(S)).queued) == max_queue
 
 
 async def test_a_place_in_a_full_queue_is_free_when_its_head_runs(store):
@@ -258,7 +258,7 @@ async def test_interrupt_cancels_the_turn_in_flight_and_runs_next(layer):
     turn = await start(layer, "a")
     await enqueue(layer, "b")
     assert (await enqueue(layer, "c", on_busy=INTERRUPT)).position == 0
-    assert (await layer.state(S)).is_cancelling
+    assert (await layer.ensure(S)).is_cancelling
     await stop(layer, turn)
     assert await run_queue(layer) == ["c", "b"]
     assert (await log(layer))[:3] == ["user:a", "final:cancelled", "user:c"]

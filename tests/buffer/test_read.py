@@ -18,7 +18,7 @@ async def trimmed(store):
     """A log of offsets 4 to 8: 1 to 3 are gone."""
     layer = await store.layer(Bounds(max_frames=5))
     await answer(layer, "hi", *"abcdef")
-    assert ((await layer.state(S)).oldest, (await layer.state(S)).newest) == (4, 8)
+    assert ((await layer.ensure(S)).oldest, (await layer.ensure(S)).newest) == (4, 8)
     return layer
 
 
@@ -77,7 +77,7 @@ async def test_read_of_an_empty_log_is_empty_and_not_a_gap(layer):
 async def test_read_of_an_unknown_session_reports_a_gap_without_a_turn(layer):
     snapshot = await gap_at(layer, Cursor("gone", 5))
     assert (snapshot.turn_id, snapshot.text, snapshot.terminal, snapshot.offset) == (None, None, None, 0)
-    assert snapshot.epoch == (await layer.state(S)).epoch
+    assert snapshot.epoch == (await layer.ensure(S)).epoch
 
 
 # Snapshots: the newest turn's text so far, wherever its frames are.
@@ -163,5 +163,5 @@ async def test_the_beginning_of_the_turn_in_flight_is_known_even_when_trimmed(st
     await answer(layer)
     turn = await start(layer)
     await say(layer, turn, *"abcd")
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert (state.active_after, state.oldest, state.newest) == (2, 5, 7)

@@ -19,11 +19,11 @@ async def lost(store, layer):
 async def test_reset_begins_an_epoch_with_the_text_so_far_and_buffer_lost(store, layer):
     turn = await start(layer)
     await say(layer, turn, "a", "b")
-    old = (await layer.state(S)).epoch
+    old = (await layer.ensure(S)).epoch
     await store.forget(S)
     terminal = await layer.reset(turn, "ab")
     assert (shown(terminal), terminal.offset) == ("error:buffer_lost", 1)
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert (state.oldest, state.newest, state.active_turn_id) == (1, 1, None)
     assert state.epoch != old
     assert await log(layer) == ["error:buffer_lost"]
@@ -39,9 +39,9 @@ async def test_reset_keeps_text_as_it_stands_in_json(lost, layer):
 
 async def test_reset_repeated_after_a_lost_reply_ends_once(lost, layer):
     first = await layer.reset(lost, "ab")
-    epoch = (await layer.state(S)).epoch
+    epoch = (await layer.ensure(S)).epoch
     assert await layer.reset(lost, "ab") == first
-    assert (await layer.state(S)).epoch == epoch
+    assert (await layer.ensure(S)).epoch == epoch
     assert await log(layer) == ["error:buffer_lost"]
 
 
@@ -49,7 +49,7 @@ async def test_reset_of_a_turn_that_is_still_known_begins_an_epoch_too(layer):
     """The store lost some of its frames only, which the append number told."""
     turn = await start(layer)
     await say(layer, turn, "a")
-    old = (await layer.state(S)).epoch
+    old = (await layer.ensure(S)).epoch
     await layer.reset(turn, "abc")
     snapshot = await gap_at(layer, Cursor(old, 2))
     assert (snapshot.text, snapshot.reason) == ("abc", "epoch_changed")

@@ -127,7 +127,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(name=NAMES, subject=SUBJECTS)
     def look(self, name, subject):
         expected = self.expected_error(name, subject)
-        state, error = self.outcome(self.layer.state(name, subject))
+        state, error = self.outcome(self.layer.ensure(name, subject))
         assert error is expected
         assert error is not None or state.is_empty is not self.sessions[name].has_started
 
@@ -158,7 +158,7 @@ class Sessions(RuleBasedStateMachine):
     @invariant()
     def each_session_is_what_the_model_says(self):
         for name in "abcd":
-            state, session = self.wait(self.layer.find(name)), self.sessions.get(name)
+            state, session = self.wait(self.layer.get(name)), self.sessions.get(name)
             assert (state is None) == (session is None)
             if state is not None:
                 session.epoch = session.epoch or state.epoch

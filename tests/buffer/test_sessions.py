@@ -12,7 +12,7 @@ VIEWER_SECONDS = 60.0
 
 
 async def viewers(layer):
-    return (await layer.state(S)).viewers
+    return (await layer.ensure(S)).viewers
 
 
 # Viewers.
@@ -105,7 +105,7 @@ async def test_attach_is_refused_where_there_is_no_room(store):
     with pytest.raises(StoreUnavailable):
         await layer.attach(S, "one")
     with pytest.raises(StoreUnavailable):
-        await layer.state(S)
+        await layer.ensure(S)
 
 
 # Nobody watches.
@@ -157,29 +157,29 @@ async def test_cancel_unwatched_of_an_unknown_session_begins_none(layer):
 
 
 async def test_state_of_an_unknown_session_gives_the_epoch_of_its_first_frame(layer, peer):
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert (state.oldest, state.newest, state.active_turn_id, state.queued) == (1, 0, None, ())
     assert 1 <= len(state.epoch) <= 32
     assert state.epoch.isalnum()
     turn = await start(peer)
-    assert (await layer.state(S)).epoch == state.epoch
+    assert (await layer.ensure(S)).epoch == state.epoch
     assert await layer.read(S, await cursor_at(layer, 0), 10)
     await stop(peer, turn)
 
 
 async def test_state_describes_a_session_through_a_turns_life(layer):
     queued = [(await enqueue(layer)).turn_id for _ in range(2)]
-    assert (await layer.state(S)).queued == tuple(queued)
+    assert (await layer.ensure(S)).queued == tuple(queued)
     turn = await claim(layer)
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert (state.active_turn_id, state.is_cancelling, state.queued) == (queued[0], False, (queued[1],))
     assert (state.active_after, state.newest) == (0, 1)
     await say(layer, turn, "a")
     await layer.cancel(S)
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert (state.active_after, state.newest, state.is_cancelling) == (0, 2, True)
     await stop(layer, turn)
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert (state.active_turn_id, state.is_cancelling, state.active_after, state.newest) == (None, False, 3, 3)
 
 
@@ -187,14 +187,14 @@ async def test_state_lists_the_queue_in_the_order_in_which_it_will_run(layer):
     await start(layer)
     last = await enqueue(layer)
     first = await enqueue(layer, on_busy=OnBusy.INTERRUPT)
-    assert (await layer.state(S)).queued == (first.turn_id, last.turn_id)
+    assert (await layer.ensure(S)).queued == (first.turn_id, last.turn_id)
 
 
 async def test_idle_seconds_count_from_the_last_frame_or_message(store, layer):
     async def idle():
-        return (await layer.state(S)).idle_seconds
+        return (await layer.ensure(S)).idle_seconds
 
-    await layer.state(S)
+    await layer.ensure(S)
     await store.advance(1)
     assert await idle() == 1
     await enqueue(layer)
@@ -212,35 +212,35 @@ async def test_idle_seconds_count_from_the_last_frame_or_message(store, layer):
 
 
 async def test_age_counts_from_the_begin_of_the_session_whatever_is_said(store, layer):
-    await layer.state(S)
+    await layer.ensure(S)
     await store.advance(10)
     await enqueue(layer)
     await stop(layer, await claim(layer))
     await store.advance(5)
-    assert (await layer.state(S)).age_seconds == 15
+    assert (await layer.ensure(S)).age_seconds == 15
 
 
 async def test_idle_seconds_do_not_stand_still_because_somebody_watches(store, layer):
     await answer(layer)
     await store.advance(20)
     await layer.attach(S, "viewer")
-    assert (await layer.state(S)).idle_seconds == 20
+    assert (await layer.ensure(S)).idle_seconds == 20
 
 
 async def test_find_describes_a_session_as_state_does(layer, peer):
     await start(layer)
-    assert await peer.find(S) == await layer.state(S)
+    assert await peer.get(S) == await layer.ensure(S)
 
 
 async def test_find_of_an_unknown_session_gives_nothing_and_begins_none(layer):
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
     assert await layer.active("", 10) == ([], "")
 
 
 async def test_find_of_a_deleted_session_gives_nothing(layer):
     await answer(layer)
     await layer.delete(S)
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
 
 
 # Lists.
@@ -261,7 +261,7 @@ async def test_active_lists_every_session_once_a_page_a_call(layer):
 
 async def test_active_describes_each_session_as_state_does(layer):
     await start(layer)
-    assert await layer.active("", 10) == ([await layer.state(S)], "")
+    assert await layer.active("", 10) == ([await layer.ensure(S)], "")
 
 
 async def test_active_of_an_empty_store_is_empty(layer):
@@ -273,18 +273,18 @@ async def test_active_of_an_empty_store_is_empty(layer):
 
 async def test_delete_says_whether_the_session_existed(layer):
     assert not await layer.delete(S)
-    await layer.state(S)
+    await layer.ensure(S)
     assert await layer.delete(S)
     assert not await layer.delete(S)
 
 
 async def test_a_deleted_session_begins_a_new_life(layer):
     turn = await answer(layer, client_message_id="one")
-    epoch = (await layer.state(S)).epoch
+    epoch = (await layer.ensure(S)).epoch
     await layer.delete(S)
     assert await layer.cancel(S, turn.turn_id) == CancelAck(turn.turn_id, CancelStatus.UNKNOWN)
-    assert (await layer.state(S)).epoch != epoch
-    assert (await layer.state(S)).newest == 0
+    assert (await layer.ensure(S)).epoch != epoch
+    assert (await layer.ensure(S)).newest == 0
     assert not (await enqueue(layer, "other", client_message_id="one")).duplicate
 
 

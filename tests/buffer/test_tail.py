@@ -233,7 +233,7 @@ async def test_a_viewer_of_a_session_that_is_forgotten_is_told_of_the_gap(store,
 
 async def settled(layer):
     """Let a tail that has something to do come to its wait: a call of the store, then a few turns of the loop."""
-    await layer.state(S)
+    await layer.ensure(S)
     for _ in range(5):
         await asyncio.sleep(0)
 

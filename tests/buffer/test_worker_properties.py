@@ -58,7 +58,7 @@ class Workers(RuleBasedStateMachine):
         self.store = STORES[self.backend]()
         bounds = Bounds(max_queue=MAX_QUEUE, lease_seconds=LEASE_SECONDS, ttl_seconds=1e9)
         self.layer = self.wait(self.store.layer(bounds))
-        self.epoch = self.wait(self.layer.state(S)).epoch
+        self.epoch = self.wait(self.layer.ensure(S)).epoch
         self.viewer = self.wait(self.watch())
         self.held = [None] * WORKERS  # the turn that each worker believes to have
         self.said = [None] * WORKERS  # its last append: number and frames
@@ -218,8 +218,8 @@ class Workers(RuleBasedStateMachine):
 
     async def append_begun(self, turn, sent):
         """Append as tokens that come one by one are."""
-        if len(sent) == 1 and self.layer.begin_append(turn, sent[0], lambda: None):
-            await self.layer.end_append(turn)
+        if len(sent) == 1 and self.layer.append_nowait(turn, sent[0], lambda: None):
+            await self.layer.wait_appended(turn)
         else:
             await self.layer.append(turn, sent)
 
@@ -335,7 +335,7 @@ class Workers(RuleBasedStateMachine):
 
     @invariant()
     def the_state_is_what_the_model_says(self):
-        state = self.wait(self.layer.state(S))
+        state = self.wait(self.layer.ensure(S))
         assert state.queued == tuple(turn.turn_id for turn in self.queue)
         assert state.active_turn_id == (self.running and self.running.turn_id)
         assert state.is_cancelling == bool(self.running and self.running.is_cancelled)

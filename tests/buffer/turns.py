@@ -98,7 +98,7 @@ def shown(frame):
 
 async def whole_log(layer, session_id=S):
     """Every frame that is kept."""
-    state = await layer.state(session_id)
+    state = await layer.ensure(session_id)
     return await layer.read(session_id, Cursor(state.epoch, state.oldest - 1), 1_000_000)
 
 
@@ -108,7 +108,7 @@ async def log(layer, session_id=S):
 
 
 async def cursor_at(layer, offset, session_id=S):
-    return Cursor((await layer.state(session_id)).epoch, offset)
+    return Cursor((await layer.ensure(session_id)).epoch, offset)
 
 
 async def gap_at(layer, cursor, session_id=S):

@@ -56,7 +56,7 @@ class Forger:
 
     async def publish(self, text):
         store = self._layer._store(S)
-        newest = (await self._layer.state(S)).newest
+        newest = (await self._layer.ensure(S)).newest
         fields = {"epoch": self._turn.epoch, "offset": newest, "turn_id": self._turn.turn_id}
         data = text if isinstance(text, bytes) else text.format(**fields)
         assert await self._redis.publish(store.keys(S)[4], data) > 0
@@ -217,7 +217,7 @@ async def test_a_denied_epoch_is_not_asked_about_again(workers, turn, forger, co
             await forger.publish(BY_EPOCH["a token"])
         assert scraping.here()['gateway_store_call_duration_seconds_count{call="read"}'] == reads
         assert counted("epoch") == 11
-        assert watch_of(viewer)._waiters._waiting
+        assert watch_of(viewer)._waiters._subscribers
 
 
 async def test_a_foreign_message_does_not_end_groups_and_channels(valkey, workers, counted):

@@ -75,7 +75,7 @@ async def test_enqueue(layer, cut):
     new = message()
     with cut():
         assert await layer.enqueue(S, new) == Accepted(new.turn_id, 0, "queued", False)
-    assert (await layer.state(S)).queued == (new.turn_id,)
+    assert (await layer.ensure(S)).queued == (new.turn_id,)
 
 
 async def test_claim(layer, cut):
@@ -99,8 +99,8 @@ async def test_begun_append(layer, cut):
     turn, stored = await start(layer), []
     for number, text in enumerate("abc", 1):
         with cut():
-            assert layer.begin_append(turn, *tokens(turn, text), lambda: stored.append(turn.append_number))
-            await layer.end_append(turn)
+            assert layer.append_nowait(turn, *tokens(turn, text), lambda: stored.append(turn.append_number))
+            await layer.wait_appended(turn)
         assert stored == list(range(1, number + 1))
     assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c"]
 
@@ -138,12 +138,12 @@ async def test_delete(layer, cut):
     await start(layer)
     with cut():
         assert await layer.delete(S)
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
 
 
 async def test_read_and_renew(layer, cut):
     turn = await start(layer)
-    epoch = (await layer.state(S)).epoch
+    epoch = (await layer.ensure(S)).epoch
     with cut():
         await layer.renew(turn)
     with cut():
@@ -154,7 +154,7 @@ async def test_attach_and_detach_count_a_viewer_once(layer, cut):
     await layer.attach(S, "other")
     with cut():
         await layer.attach(S, "viewer", "alice")
-    assert (await layer.state(S)).viewers == 2
+    assert (await layer.ensure(S)).viewers == 2
     with cut():
         assert await layer.detach(S, "viewer") == 1
 
@@ -170,8 +170,8 @@ async def test_cancel_unwatched_counts_what_it_cancelled(layer, cut):
 
 async def test_state_begins_one_session(layer, cut):
     with cut():
-        state = await layer.state(S)
-    assert (await layer.find(S)).epoch == state.epoch
+        state = await layer.ensure(S)
+    assert (await layer.get(S)).epoch == state.epoch
 
 
 async def test_lists_and_checks(layer, cut):
@@ -188,7 +188,7 @@ async def test_lists_and_checks(layer, cut):
 
 
 async def test_comparing_with_the_store(layer, cut):
-    epoch = (await layer.state(S)).epoch
+    epoch = (await layer.ensure(S)).epoch
     async with layer._store(S).watch(S) as watch:
         watch.position = Cursor(epoch, 0)
         with cut():

@@ -108,7 +108,7 @@ async def test_limits_tickets_groups_and_sessions_are_apart(valkey, separated_by
     assert not await other.limits.use_once("ticket", 60)
 
     await answer(one, "hi", "a")
-    assert (await other.state(S)).newest == 0
+    assert (await other.ensure(S)).newest == 0
     assert (await other.active("", 10))[0][0].newest == 0
     assert await other.pending(10) == []
     await enqueue(one)

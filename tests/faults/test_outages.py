@@ -95,7 +95,7 @@ async def test_a_dead_line_is_noticed_however_many_sessions_come_and_go(volatile
         turn = await start(peer)
         async with tailing(layer, await cursor_at(peer, 0)) as tail:
             await tail.has(1)
-            await layer.find(S)  # behind the tail's own look
+            await layer.get(S)  # behind the tail's own look
             await say(peer, turn, "a")
             await tail.has(2)
             gate.shut()
@@ -130,7 +130,7 @@ async def test_a_full_store_makes_calls_wait_until_there_is_room(volatile, open_
     turn = await start(layer)
     volatile.command("CONFIG", "SET", "maxmemory", "1")
     waiting = [asyncio.create_task(say(layer, turn, "a")), asyncio.create_task(enqueue(layer, "next"))]
-    assert (await layer.find(S)).active_turn_id == turn.turn_id
+    assert (await layer.get(S)).active_turn_id == turn.turn_id
     volatile.command("CONFIG", "SET", "maxmemory", "0")
     assert (await waiting[0], (await waiting[1]).status) == (2, "queued")
 
@@ -145,20 +145,20 @@ async def test_a_deleted_session_is_no_lost_one(volatile, open_layer, times):
         assert await layer.delete(S)
     with pytest.raises(LeaseLost):
         await layer.reset(turn, "a")
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
     with pytest.raises(EpochDeleted):
         await layer.read(S, cursor, 10)
 
 
 async def test_a_full_store_takes_no_new_session(volatile, open_layer):
     layer = await open_layer(volatile, 0.5)
-    await layer.find(S)
+    await layer.get(S)
     volatile.command("CONFIG", "SET", "maxmemory", "1")
-    for call in (layer.attach(S, "viewer"), layer.state(S), enqueue(layer)):
+    for call in (layer.attach(S, "viewer"), layer.ensure(S), enqueue(layer)):
         with pytest.raises(StoreUnavailable):
             await call
     volatile.command("CONFIG", "SET", "maxmemory", "0")
-    assert await layer.find(S) is None
+    assert await layer.get(S) is None
 
 
 async def test_a_full_store_hands_out_no_turn_until_there_is_room(volatile, open_layer):
@@ -169,7 +169,7 @@ async def test_a_full_store_hands_out_no_turn_until_there_is_room(volatile, open
     with pytest.raises(StoreUnavailable):
         await claim(layer)
     volatile.command("CONFIG", "SET", "maxmemory", "0")
-    assert (await layer.find(S)).queued
+    assert (await layer.get(S)).queued
     assert (await claim(layer)).message["content"] == "hi"
 
 
@@ -224,9 +224,9 @@ async def test_beyond_the_lease_it_is_told_that_a_begun_append_came_to_nothing(p
     layer = await open_layer(persistent, LEASE_SECONDS)
     turn = await start(layer)
     persistent.kill()
-    assert layer.begin_append(turn, *tokens(turn, "a"), pytest.fail)
+    assert layer.append_nowait(turn, *tokens(turn, "a"), pytest.fail)
     with pytest.raises(StoreUnavailable):
-        await layer.end_append(turn)
+        await layer.wait_appended(turn)
     await asyncio.to_thread(persistent.start)
     assert await log(layer) == ["user:hi"]
 
@@ -242,7 +242,7 @@ async def test_a_lost_announcement_is_found_by_comparing_with_the_store(volatile
         before = scraping.here()
         await deaf._store(S).compare()
         await tail.has(2)
-        assert scraping.here().since(before)['gateway_announcement_gaps_total{found_by="comparison"}'] == 1
+        assert scraping.here().since(before)['gateway_pubsub_gaps_total{found_by="comparison"}'] == 1
 
 
 async def test_scripts_that_the_store_has_forgotten_are_loaded_again(volatile, open_layer):
@@ -270,7 +270,7 @@ async def test_every_key_but_the_indexes_ends_by_itself(volatile, open_layer):
 async def test_connections_stay_few_whatever_the_number_of_viewers(volatile, open_layer):
     layer = await open_layer(volatile)
     async with asyncio.timeout(20):
-        states = await asyncio.gather(*(layer.state(f"session-{i}") for i in range(200)))
+        states = await asyncio.gather(*(layer.ensure(f"session-{i}") for i in range(200)))
         tails = [layer.tail(state.session_id, _at(state)) for state in states for _ in range(3)]
         waiting = [asyncio.ensure_future(anext(tail)) for tail in tails]
         turns = []

@@ -61,7 +61,7 @@ async def test_the_turn_of_a_killed_worker_is_ended_and_the_next_message_answere
         assert await watching.ask("again") == "again"
     assert cluster.asked("killed") == 2
     counted = await cluster.counted(OTHER)
-    assert counted["gateway_turns_reaped_total"] == 1
+    assert counted["gateway_turns_abandoned_total"] == 1
     assert counted['gateway_turns_total{reason="interrupted"}'] == 1
 
 
@@ -88,7 +88,7 @@ async def test_a_worker_that_was_stopped_beyond_its_lease_writes_nothing_more(cl
         assert await asking.ask("after") == "after"
         frames = await watching.turn()
         assert (frames[0]["type"], text_of(frames)) == ("user_message", "after")
-        assert (await cluster.counted(OTHER))["gateway_turns_reaped_total"] == 1
+        assert (await cluster.counted(OTHER))["gateway_turns_abandoned_total"] == 1
         assert await cluster.counts(RUNNER, "gateway_leases_lost_total") == 1
 
 
@@ -114,7 +114,7 @@ async def test_an_answer_goes_on_when_connections_are_cut(patient_cluster, gate)
         assert text + text_of(await watching.turn()) == WHOLE_TEXT
         assert text_of(await asking.turn()) == WHOLE_TEXT
         assert await cluster.counts(RUNNER, "gateway_store_calls_repeated_total") >= 1
-        assert await cluster.counts(OTHER, "gateway_announcement_lines_lost_total") >= 1
+        assert await cluster.counts(OTHER, "gateway_pubsub_connections_lost_total") >= 1
 
 
 async def test_a_store_that_comes_back_empty_ends_the_answer_with_buffer_lost(patient_cluster, gate):
@@ -153,7 +153,7 @@ async def test_beyond_the_lease_viewers_are_sent_away_and_find_the_end_when_they
         leaving = await watching.frame_of("disconnect")
         assert (leaving["code"], leaving["reconnect"]) == ("store_unavailable", True)
         assert await watching.close_code() == 4503
-        assert (await cluster.counted(OTHER))['gateway_clients_sent_away_total{code="store_unavailable"}'] == 1
+        assert (await cluster.counted(OTHER))['gateway_disconnects_total{code="store_unavailable"}'] == 1
         assert await cluster.counts(RUNNER, 'gateway_store_call_errors_total{error="unavailable"}') >= 1
         await asyncio.to_thread(cluster.valkey.start)
         await cluster.becomes_ready(OTHER)

@@ -87,7 +87,7 @@ async def test_what_was_erased_is_shown_to_nobody(layer):
 async def test_pages_over_the_bound_are_not_kept(reads):
     layer = RedisSessionLayer([server_url()], Bounds(max_bytes=50_000), prefix=f"test-{new_id()}")
     end = await long_answer(layer)
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     cursor = Cursor(state.epoch, state.oldest - 1)
     async with layer._store(S).watch(S) as watch:
         for _ in range(2):

@@ -93,7 +93,7 @@ async def test_messages_of_groups_pass_too(layers):
 async def test_a_service_that_no_sentinel_knows_is_a_store_out_of_reach(store):
     layer = RedisSessionLayer([store.url.replace("sessions", "other")], Bounds(lease_seconds=1))
     with pytest.raises(StoreUnavailable):
-        await layer.find(S)
+        await layer.get(S)
     await layer.close()
 
 

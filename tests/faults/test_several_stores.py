@@ -80,6 +80,6 @@ async def test_a_dead_store_takes_only_its_own_sessions_along(stores, layer):
     healthy, dead = in_store(layer, 0), in_store(layer, 1)
     stores[1].kill()
     with pytest.raises(StoreUnavailable):
-        await layer.find(dead)
+        await layer.get(dead)
     await answer(layer, "hi", "a", session_id=healthy)
     assert await log(layer, healthy) == ["user:hi", "token:a", "final:stop"]

@@ -113,7 +113,7 @@ async def test_a_cluster_behind_a_plain_address_is_named(open_layer, has_slots):
         layer = await open_layer(valkey.url, lease_seconds=0.5)
         assert "it is a cluster" in await refusal(layer.check)
         with pytest.raises(StoreUnavailable):
-            await layer.state(S)
+            await layer.ensure(S)
 
 
 def test_the_check_runs_every_command_of_the_scripts():

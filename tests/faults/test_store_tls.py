@@ -65,7 +65,7 @@ async def test_what_is_wrong_with_tls_is_named_by_every_check_and_in_the_log(
                 while CAUSES[trouble] not in await refusal(check):  # a plain server is known by its silence
                     pass
         with pytest.raises(StoreUnavailable):
-            await layer.state("s")
+            await layer.ensure("s")
     assert [line for line in caplog.messages if CAUSES[trouble] in line]
 
 

@@ -46,7 +46,7 @@ async def test_a_user_who_may_not_do_all_of_it_is_refused_in_time(valkey, open_l
     layer = await open_layer(valkey.url.replace("redis://", f"redis://{denied}:secret@"))
     async with asyncio.timeout(LIMIT_SECONDS):
         with pytest.raises(StoreUnavailable):
-            await layer.state(S)
+            await layer.ensure(S)
 
 
 @pytest.mark.parametrize("how", ["full", "denied"])
@@ -75,9 +75,9 @@ async def test_what_a_store_refuses_again_and_again_is_logged_once_with_its_reas
 async def test_calls_that_wait_behind_one_with_a_garbled_answer_are_not_forgotten(valkey, open_layer):
     async with Babbler(valkey.port) as babbler:
         layer = await open_layer(babbler.url)
-        calls = [asyncio.ensure_future(layer.state(S))]
+        calls = [asyncio.ensure_future(layer.ensure(S))]
         await asyncio.sleep(0)  # it is under way
-        calls.append(asyncio.ensure_future(layer.find(S)))
+        calls.append(asyncio.ensure_future(layer.get(S)))
         async with asyncio.timeout(LIMIT_SECONDS):
             results = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(result) for result in results] == [StoreUnavailable] * 2
@@ -91,7 +91,7 @@ async def test_calls_that_wait_behind_one_with_a_garbled_answer_are_not_forgotte
 async def state_of(layer):
     """The session's state; ``None`` while the store is out of reach."""
     try:
-        return await layer.state(S)
+        return await layer.ensure(S)
     except StoreUnavailable:
         return None
 
@@ -200,7 +200,7 @@ async def test_strangers_who_only_watch_do_not_fill_the_store(valkey, open_layer
     async def come_and_go(number):
         session_id = f"stranger {number}"
         await layer.attach(session_id, "viewer")
-        await layer.state(session_id)
+        await layer.ensure(session_id)
         await layer.detach(session_id, "viewer")
 
     async with Redis.from_url(valkey.url) as redis:
@@ -210,4 +210,4 @@ async def test_strangers_who_only_watch_do_not_fill_the_store(valkey, open_layer
             await asyncio.gather(*map(come_and_go, range(number, number + 50)))
         await answer(layer, "still there?")
         assert (await redis.info("memory"))["used_memory"] < used + ROOM_BYTES
-    assert (await layer.state(S)).newest == 4
+    assert (await layer.ensure(S)).newest == 4

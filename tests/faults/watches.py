@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from relay.layers.redis.feed import Watch
+from relay.layers.redis.feed import SessionFeed
 from relay.layers.redis.layer import RedisSessionLayer
 from tests.buffer.turns import LIMIT_SECONDS, S
 
 
-def watch_of(layer: RedisSessionLayer) -> Watch:
+def watch_of(layer: RedisSessionLayer) -> SessionFeed:
     """The session as a worker knows it; somebody watches it there, or did a moment ago."""
     watch = layer._store(S).watched(S)
     assert watch is not None
@@ -24,5 +24,5 @@ def make_deaf(layer: RedisSessionLayer) -> None:
 async def waits(layer: RedisSessionLayer) -> None:
     """Wait until the viewer has read all there is: from now on, only an announcement tells it of more."""
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not watch_of(layer)._waiters._waiting:
+        while not watch_of(layer)._waiters._subscribers:
             await asyncio.sleep(0)

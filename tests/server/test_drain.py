@@ -77,9 +77,9 @@ async def test_idle_clients_are_told_to_come_back_and_closed_1012(service, numbe
     async with plain(service, "p") as old, v1(service, "v") as new:
         await new.frame_of("welcome")
         await stopping(service, number)
-        farewell = await new.frame_of("disconnect")
-        assert (farewell["code"], farewell["reconnect"]) == ("server_restart", True)
-        assert farewell["delay_ms"] > 0
+        disconnect_frame = await new.frame_of("disconnect")
+        assert (disconnect_frame["code"], disconnect_frame["reconnect"]) == ("server_restart", True)
+        assert disconnect_frame["delay_ms"] > 0
         assert (await new.close_code(), await old.close_code()) == (RESTART, RESTART)
     assert await exit_code(service) == 0
     assert "Traceback" not in service.output()

@@ -64,12 +64,12 @@ class Watcher:
                     self.cursor = f"epoch={epoch}&offset={seen}"
                     return
 
-    async def _come_back(self, farewell):
+    async def _come_back(self, disconnect_frame):
         """Do as the gateway says, as every client does; in an hour of need it may say so."""
-        assert farewell["reconnect"], farewell
-        assert farewell["code"] == "store_unavailable", farewell
+        assert disconnect_frame["reconnect"], disconnect_frame
+        assert disconnect_frame["code"] == "store_unavailable", disconnect_frame
         self.returns += 1
-        await asyncio.sleep(farewell["delay_ms"] / 1_000)
+        await asyncio.sleep(disconnect_frame["delay_ms"] / 1_000)
         await self.open()
 
 
@@ -89,9 +89,9 @@ async def together(calls):
     await asyncio.gather(*map(one, calls))
 
 
-async def come(watchers, offset):
-    await together(watcher.open() for watcher in watchers)
-    await asyncio.gather(*(watcher.see(offset) for watcher in watchers))
+async def come(connections, offset):
+    await together(connection.open() for connection in connections)
+    await asyncio.gather(*(connection.see(offset) for connection in connections))
 
 
 @pytest.mark.soak
@@ -106,31 +106,31 @@ async def test_two_thousand_come_back_after_a_restart_of_the_balancer():
         end = TOKENS + 2
         sessions = [f"many-{number}" for number in range(SESSIONS)]
         first = [Watcher(url, session_id) for session_id in sessions]
-        for watcher in first:
-            await watcher.open()
+        for connection in first:
+            await connection.open()
             message = {"type": "user_message", "content": f"script:distinct {TOKENS} x"}
-            await watcher.connection.send(json.dumps(message))
-            await watcher.see(end)
-            await watcher.connection.close()
+            await connection.connection.send(json.dumps(message))
+            await connection.see(end)
+            await connection.connection.close()
         empty = [memory_bytes(gateway) for gateway in gateways]
         before = [await asyncio.to_thread(scraping.scrape, gateway.http_url) for gateway in gateways]
 
-        watchers = [Watcher(url, sessions[number % SESSIONS]) for number in range(VIEWERS)]
-        await come(watchers, end)
+        connections = [Watcher(url, sessions[number % SESSIONS]) for number in range(VIEWERS)]
+        await come(connections, end)
         full = [memory_bytes(gateway) for gateway in gateways]
         async with Redis.from_url(valkey.url) as redis:
             connections = len(await redis.client_list()) - 1
 
         await balancer.stop()
-        for watcher in watchers:
-            watcher.cursor = "offset=0"  # a reload: everything is asked for again
-            watcher.connection.transport.abort()
+        for connection in connections:
+            connection.cursor = "offset=0"  # a reload: everything is asked for again
+            connection.connection.transport.abort()
         await balancer.start()
-        await come(watchers, end)
+        await come(connections, end)
         again = [memory_bytes(gateway) for gateway in gateways]
         after = [await asyncio.to_thread(scraping.scrape, gateway.http_url) for gateway in gateways]
-        for watcher in watchers:
-            watcher.connection.transport.abort()
+        for connection in connections:
+            connection.connection.transport.abort()
 
     reads = [
         change['gateway_store_call_duration_seconds_count{call="read"}']
@@ -141,7 +141,7 @@ async def test_two_thousand_come_back_after_a_restart_of_the_balancer():
         f"{VIEWERS} viewers on 2 workers: {connections} connections to the store; reads for each worker, {SESSIONS}"
         f" sessions of {PAGES} pages, coming twice: {reads}; memory for each viewer: {growth} bytes;"
         f" memory before, with all, with all again: {empty}, {full}, {again};"
-        f" sent away and come back: {sum(watcher.returns for watcher in watchers)}"
+        f" sent away and come back: {sum(connection.returns for connection in connections)}"
     )
     assert connections <= 2 * CONNECTIONS_EACH
     assert all(0 < count <= 2 * 3 * SESSIONS * (PAGES + 4) for count in reads)

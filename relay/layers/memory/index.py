@@ -15,7 +15,7 @@ from relay.layers.memory.session import MemorySession, TurnRecord
 _NO_ROOM: Final = "there are as many sessions as may be (MAX_SESSIONS), and each has work or a viewer"
 
 
-class Shelves:
+class SessionIndex:
     """All sessions of one layer, bounded in number and age.
 
     ``empty``: no message was accepted yet; kept by its viewers, and counted apart. The others:
@@ -37,22 +37,22 @@ class Shelves:
     def __iter__(self) -> Iterator[MemorySession]:
         return iter(self._sessions.values())
 
-    def find(self, session_id: str) -> MemorySession | None:
+    def get(self, session_id: str) -> MemorySession | None:
         """Look a session up; one that nobody used for ``ttl_seconds``, or an empty one without viewers, is gone."""
         self._forget_expired()
         return self._sessions.get(session_id)
 
-    def known(self, session_id: str) -> MemorySession | None:
+    def peek(self, session_id: str) -> MemorySession | None:
         """Look a session up that is in use, as each token does: without a look at what has expired."""
         return self._sessions.get(session_id)
 
-    def open(self, session_id: str) -> MemorySession:
+    def get_or_create(self, session_id: str) -> MemorySession:
         """Look a session up, or begin an empty one.
 
         Raises:
             StoreUnavailable: there are ``max_empty_sessions``, or ``max_sessions`` of which each has work or a viewer.
         """
-        session = self.find(session_id)
+        session = self.get(session_id)
         if session is None:
             if len(self._empty) >= self._bounds.max_empty_sessions or not self._has_room():
                 raise StoreUnavailable
@@ -75,7 +75,7 @@ class Shelves:
             self._empty.pop(session.session_id, None)
             self._sessions[session.session_id] = self._idle[session.session_id] = session
 
-    def settle(self, session: MemorySession) -> None:
+    def reindex(self, session: MemorySession) -> None:
         """Put a session that was used where it belongs now."""
         session.touched_at = self._clock()
         if session.running is not None:

@@ -22,9 +22,9 @@ from relay.exceptions import (
 )
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
-from relay.layers.live import Take
+from relay.layers.live import FrameSink
 from relay.layers.memory.channels import MemoryChannels
-from relay.layers.memory.index import Shelves
+from relay.layers.memory.index import SessionIndex
 from relay.layers.memory.limits import MemoryLimits
 from relay.layers.memory.session import MemorySession, TurnRecord
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, SessionState, Turn, agent_message
@@ -48,13 +48,13 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         super().__init__(**channels)
         self.bounds = bounds or configured_bounds()
         self._clock = clock
-        self._shelves = Shelves(self.bounds, clock)
+        self._index = SessionIndex(self.bounds, clock)
         self.limits = MemoryLimits(clock)
 
     # Turns.
 
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
-        session = self._shelves.find(session_id) or self._shelves.new(session_id)
+        session = self._index.get(session_id) or self._index.new(session_id)
         session.admit(new_turn.subject)
         known = session.turns.get(new_turn.turn_id)
         if known is not None:
@@ -65,11 +65,11 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
                 raise IdempotencyConflict
             return session.accepted(same_name, duplicate=True)
         self._refuse_if_busy(session, new_turn.on_busy)
-        self._shelves.start(session)
+        self._index.start(session)
         if new_turn.on_busy is OnBusy.INTERRUPT and session.running is not None:
             session.running.cancel()
         record = session.put_in_queue(new_turn)
-        self._shelves.settle(session)
+        self._index.reindex(session)
         return session.accepted(record, duplicate=False)
 
     def _refuse_if_busy(self, session: MemorySession, on_busy: OnBusy) -> None:
@@ -79,7 +79,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             raise QueueFull  # one more than may wait is running, or about to
 
     async def claim(self, session_id: str, claim_id: str) -> Turn | None:
-        session = self._shelves.find(session_id)
+        session = self._index.get(session_id)
         if session is None:
             return None
         record = session.running
@@ -91,7 +91,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             if record.lease_expires_at > self._clock():
                 return None
             record.lease_id, record.is_abandoned = claim_id, True
-        self._shelves.lease(session, record)
+        self._index.lease(session, record)
         return Turn(
             session_id=session_id,
             turn_id=record.turn_id,
@@ -117,11 +117,11 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             record.append_number += 1
             record.append_end = session.log.newest
         turn.append_number = record.append_number
-        self._shelves.lease(session, record)
+        self._index.lease(session, record)
         return record.append_end
 
-    def begin_append(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
-        session = self._shelves.known(turn.session_id)
+    def append_nowait(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
+        session = self._index.peek(turn.session_id)
         record = session.running if session is not None else None
         if session is None or record is None or record.lease_id != turn.lease_id or record.is_cancelled:
             return False
@@ -131,11 +131,11 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         record.append_number += 1
         record.append_end = frame.offset
         turn.append_number = record.append_number
-        self._shelves.lease(session, record)
+        self._index.lease(session, record)
         stored()
         return True
 
-    async def end_append(self, turn: Turn) -> None:
+    async def wait_appended(self, turn: Turn) -> None:
         """See ``SessionLayer``: what is begun here has ended."""
 
     async def finish(self, turn: Turn, terminal: Frame) -> Frame:
@@ -145,13 +145,13 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             if record.is_cancelled:
                 terminal = frames_.final(turn.turn_id, "cancelled")
             session.end_turn(record, terminal)
-            self._shelves.settle(session)
+            self._index.reindex(session)
             return terminal
         return record.terminal
 
     async def renew(self, turn: Turn) -> None:
         session, record = self._owned(turn)
-        self._shelves.lease(session, record)
+        self._index.lease(session, record)
         if record.is_cancelled:
             raise TurnCancelled
 
@@ -163,7 +163,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         await record.wait_cancelled()
 
     async def cancel(self, session_id: str, turn_id: str | None = None, subject: str | None = None) -> CancelAck:
-        session = self._shelves.find(session_id)
+        session = self._index.get(session_id)
         if session is not None:
             session.admit(subject)
         record = session.turn_to_cancel(turn_id) if session is not None else None
@@ -176,7 +176,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         return CancelAck(record.turn_id, status)
 
     async def reset(self, turn: Turn, text: str) -> Frame:
-        session = self._shelves.find(turn.session_id) or self._shelves.new(turn.session_id)
+        session = self._index.get(turn.session_id) or self._index.new(turn.session_id)
         record = session.turns.get(turn.turn_id)
         if record is not None and record.lease_id != turn.lease_id:
             raise LeaseLost
@@ -190,26 +190,26 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
             session.admit(turn.owner)
         except NotOwner as exc:
             raise LeaseLost from exc
-        self._shelves.start(session)
+        self._index.start(session)
         terminal = frames_.error(turn.turn_id, BufferLost())
         session.begin_epoch()
         session.log.restart_turn(turn.turn_id, text)
         session.end_turn(record or session.adopt(turn), terminal)
-        self._shelves.settle(session)
+        self._index.reindex(session)
         return terminal
 
     async def cancel_unwatched(self, session_id: str) -> int:
-        session = self._shelves.find(session_id)
+        session = self._index.get(session_id)
         if session is None or len(session.viewers):
             return 0
         return _cancel(record for record in session.unfinished_turns() if not record.is_detached)
 
     async def clear_queue(self, session_id: str) -> int:
-        session = self._shelves.find(session_id)
+        session = self._index.get(session_id)
         return _cancel(session.queue) if session is not None else 0
 
     async def pending(self, limit: int) -> list[str]:
-        return self._shelves.pending(limit)
+        return self._index.pending(limit)
 
     # The log.
 
@@ -217,7 +217,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         return self._opened(session_id, subject).log.after(after, limit)
 
     async def tail(
-        self, session_id: str, after: Cursor, take: Take | None = None, subject: str | None = None
+        self, session_id: str, after: Cursor, take: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         session = self._opened(session_id, subject)
         loop = asyncio.get_running_loop()  # once: on Python 3.11 it costs a system call
@@ -238,47 +238,47 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
     async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
         session = self._opened(session_id, subject)
         session.viewers.enter(viewer)
-        self._shelves.settle(session)
+        self._index.reindex(session)
         return len(session.viewers)
 
     async def detach(self, session_id: str, viewer: str) -> int:
-        session = self._shelves.find(session_id)
+        session = self._index.get(session_id)
         if session is None:
             return 0
         session.viewers.leave(viewer)
         left = len(session.viewers)
         if session.is_empty and not left:
-            self._shelves.forget(session)
+            self._index.forget(session)
         else:
-            self._shelves.settle(session)
+            self._index.reindex(session)
         return left
 
-    async def state(self, session_id: str, subject: str | None = None) -> SessionState:
+    async def ensure(self, session_id: str, subject: str | None = None) -> SessionState:
         return self._opened(session_id, subject).state()
 
-    async def find(self, session_id: str) -> SessionState | None:
-        session = self._shelves.find(session_id)
+    async def get(self, session_id: str) -> SessionState | None:
+        session = self._index.get(session_id)
         return session.state() if session is not None else None
 
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
-        page = self._shelves.page(cursor, limit + 1)
+        page = self._index.page(cursor, limit + 1)
         more = page[limit - 1].session_id if len(page) > limit else ""
         return [session.state() for session in page[:limit]], more
 
     async def delete(self, session_id: str) -> bool:
-        session = self._shelves.find(session_id)
+        session = self._index.get(session_id)
         if session is None:
             return False
-        self._shelves.remove(session)
+        self._index.remove(session)
         session.delete()
         return True
 
     async def check(self) -> None:
-        self._shelves.check_room()
+        self._index.check_room()
 
     async def flush(self) -> None:
         await super().flush()
-        for session in list(self._shelves):
+        for session in list(self._index):
             await self.delete(session.session_id)
 
     def _now(self) -> float:
@@ -286,13 +286,13 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
 
     def _opened(self, session_id: str, subject: str | None) -> MemorySession:
         """Find a session, or begin it, for a subject that may see it."""
-        session = self._shelves.open(session_id)
+        session = self._index.get_or_create(session_id)
         session.admit(subject)
         return session
 
     def _owned(self, turn: Turn, *, ended: bool = False) -> tuple[MemorySession, TurnRecord]:
         """Find the turn that this lease may write; ``ended``: also one that it has ended already."""
-        session = self._shelves.known(turn.session_id)
+        session = self._index.peek(turn.session_id)
         record = session.turns.get(turn.turn_id) if session is not None else None
         if session is None or record is None or record.lease_id != turn.lease_id:
             raise LeaseLost

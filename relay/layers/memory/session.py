@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from relay.exceptions import NotOwner
 from relay.layers.bounds import Bounds
-from relay.layers.live import Waiters
+from relay.layers.live import LiveSubscribers
 from relay.layers.memory.log import Log
 from relay.layers.values import Accepted, NewTurn, SessionState, Turn, TurnStatus, new_id
 from relay.protocol import frames
@@ -103,7 +103,7 @@ class MemorySession:
         self._clock = clock
         self.owner: str | None = None
         self._named: dict[str, TurnRecord] = {}
-        self.waiters = Waiters()
+        self.waiters = LiveSubscribers()
 
     @property
     def unfinished(self) -> int:
@@ -176,7 +176,7 @@ class MemorySession:
     # The log and who waits for it.
 
     def begin_epoch(self) -> None:
-        self.waiters.wake()  # their offsets are of the old one
+        self.waiters.notify()  # their offsets are of the old one
         self.log = Log(new_id(), max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
 
     def write(self, new_frames: list[Frame]) -> None:
@@ -185,12 +185,12 @@ class MemorySession:
             return
         self.log.extend(new_frames)
         self.active_at = self._clock()
-        self.waiters.wake()
+        self.waiters.notify()
 
     def write_one(self, frame: Frame) -> None:
         self.log.append(frame)
         self.active_at = self._clock()
-        self.waiters.offer(frame)
+        self.waiters.push(frame)
 
     # The session.
 
@@ -222,11 +222,11 @@ class MemorySession:
 
     def forget(self) -> None:
         self.is_forgotten = True
-        self.waiters.wake()
+        self.waiters.notify()
 
     def delete(self) -> None:
         self.is_deleted = True
-        self.waiters.wake()
+        self.waiters.notify()
         if self.running is not None:
             self.running.cancel()
 

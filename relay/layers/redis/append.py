@@ -13,8 +13,8 @@ from relay.layers.values import Turn
 from relay.protocol.frames import Frame
 
 
-class Append:
-    """A promise for the group commit. What it brings is done in the call that reads the reply, so no task is woken.
+class PendingAppend:
+    """A handler for the group commit. What it brings is done in the call that reads the reply, so no task is woken.
 
     Meanwhile what is announced of the session is not read: it is this append, whose reply says the same. Unless the
     append is refused, gets no reply, or repeats one that was stored already: then the tails here read the log.

@@ -14,10 +14,10 @@ from functools import partial
 from typing import Final
 
 from relay.exceptions import RelayError, SessionDeleted
-from relay.layers.live import Take, Waiters
+from relay.layers.live import FrameSink, LiveSubscribers
 from relay.layers.redis.epoch import LogEpoch
 from relay.layers.redis.foreign import ForeignMessages
-from relay.layers.redis.page_cache import PAGE_FRAMES, Read, Replay
+from relay.layers.redis.page_cache import PAGE_FRAMES, PageCache, Read
 from relay.layers.redis.values import EpochDeleted
 from relay.observability import metrics
 from relay.protocol.cursor import Cursor
@@ -26,7 +26,7 @@ from relay.protocol.frames import Frame
 WINDOW_FRAMES: Final = 512  # kept for viewers that are a little behind; the others read the log
 
 
-class Watch:
+class SessionFeed:
     """The tails of one session, and those who wait for a turn's cancel.
 
     ``users`` counts who needs it; it is kept for a while after the last has left. ``appends`` counts the appends of
@@ -50,9 +50,9 @@ class Watch:
         self._failure: RelayError | None = None
         self._ending: RelayError | None = None  # of the tails that began before it
         self._endings = 0
-        self._waiters = Waiters()
+        self._waiters = LiveSubscribers()
         self._cancel_waiters: dict[asyncio.Future[None], tuple[str, str]] = {}  # epoch and id of the turn of each
-        self._replay = Replay(max_bytes)
+        self._pages = PageCache(max_bytes)
         self._loop = asyncio.get_running_loop()
 
     # What comes.
@@ -110,20 +110,20 @@ class Watch:
         position = self.position
         if position is not None and position.epoch == epoch:
             if end <= position.offset:
-                metrics.DUPLICATES.inc()
+                metrics.PUBSUB_DUPLICATES.inc()
                 return
             if after <= position.offset:
                 news = frames[position.offset - after :] if after < position.offset else frames
                 self._extend(epoch, news)
                 if len(news) == 1 and epoch == self._epoch.known:
-                    self._waiters.offer(news[0])  # whoever waits, waits in the known epoch: see `tail`
+                    self._waiters.push(news[0])  # whoever waits, waits in the known epoch: see `tail`
                 else:
-                    self._waiters.wake()
+                    self._waiters.notify()
                 return
-            metrics.GAPS.labels("offset").inc()
+            metrics.PUBSUB_GAPS.labels("offset").inc()
         self._forget_window()  # a hole: the tails read what is missing, and go on here
         self._extend(epoch, frames)
-        self._waiters.wake()
+        self._waiters.notify()
 
     def lose_position(self) -> None:
         """Forget what was known: every tail reads the log."""
@@ -134,7 +134,7 @@ class Watch:
         self._epoch.lose()
         self.position = None
         self._forget_window()
-        self._replay.forget()
+        self._pages.forget()
         self._wake()
 
     def fail(self, failure: RelayError | None) -> None:
@@ -171,7 +171,7 @@ class Watch:
             del self._cancel_waiters[waiter]
 
     async def tail(
-        self, after: Cursor, read: Read, take: Take | None = None, subject: str | None = None
+        self, after: Cursor, read: Read, take: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         """Give what follows a position, from the window or by ``read``, then what comes.
 
@@ -207,7 +207,7 @@ class Watch:
         """Read the log; a tail that has begun learns that the session was erased, also before it is announced."""
         try:
             is_known = self._epoch.known == after.epoch and (has_begun or subject is None)
-            return await self._replay.page(after, partial(self._read, read), version, subject, is_known=is_known)
+            return await self._pages.page(after, partial(self._read, read), version, subject, is_known=is_known)
         except EpochDeleted as exc:
             if has_begun:
                 raise SessionDeleted from exc
@@ -266,4 +266,4 @@ class Watch:
 
     def _wake(self) -> None:
         self._version += 1
-        self._waiters.wake()
+        self._waiters.notify()

@@ -28,7 +28,7 @@ MAX_WAITING_CALLS: Final = 20_000  # more than a process can have in flight unle
 RETRY_SECONDS: Final = (0.02, 0.5)  # the first and the longest pause before an exchange is repeated
 
 
-class Promise(Protocol):
+class ReplyHandler(Protocol):
     """Who gets a reply, or why there is none: a future, or what does with it what must be done at once."""
 
     def done(self) -> bool:
@@ -42,13 +42,13 @@ class Promise(Protocol):
 
 
 class _Call:
-    __slots__ = ("asked_at", "command", "duration", "name", "promise")
+    __slots__ = ("asked_at", "command", "duration", "handler", "name")
 
-    def __init__(self, command: bytes, name: str, duration: Buckets, promise: Promise) -> None:
+    def __init__(self, command: bytes, name: str, duration: Buckets, handler: ReplyHandler) -> None:
         self.command = command
         self.name = name
         self.duration = duration
-        self.promise = promise
+        self.handler = handler
         self.asked_at = time.monotonic()
 
 
@@ -84,14 +84,14 @@ class GroupCommit:
         self.begin(result, name, keys, arguments)
         return result
 
-    def begin(self, promise: Promise, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
+    def begin(self, handler: ReplyHandler, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
         """Call a script for somebody who does not wait.
 
         Raises:
             StoreUnavailable: too many calls wait already.
         """
         sha = self._scripts[name].sha
-        self._send(promise, name, pack("EVALSHA", sha, len(keys), *keys, *arguments))
+        self._send(handler, name, pack("EVALSHA", sha, len(keys), *keys, *arguments))
 
     def load(self, name: str) -> asyncio.Future[Reply]:
         """Load a script, as after a restart of the store, whether it is known there or not.
@@ -103,10 +103,10 @@ class GroupCommit:
         self._send(result, "load", pack("SCRIPT", "LOAD", self._scripts[name].text))
         return result
 
-    def _send(self, promise: Promise, name: str, command: bytes) -> None:
+    def _send(self, handler: ReplyHandler, name: str, command: bytes) -> None:
         if len(self._waiting) >= MAX_WAITING_CALLS:
             raise StoreUnavailable
-        self._waiting.append(_Call(command, name, metrics.STORE_CALLS.labels(name), promise))
+        self._waiting.append(_Call(command, name, metrics.STORE_CALLS.labels(name), handler))
         if self._working is None:
             self._working = self._loop.create_task(self._work(), name="group commit")
 
@@ -141,7 +141,7 @@ class GroupCommit:
     def _next_batch(self) -> list[_Call]:
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_EXCHANGE_CALLS))]
-        return [call for call in batch if not call.promise.done()]
+        return [call for call in batch if not call.handler.done()]
 
     async def _exchange(self, batch: list[_Call]) -> BaseException | None:
         """Send a batch once and hand out the replies. Returns what broke it off; what then has no reply is left."""
@@ -163,12 +163,12 @@ class GroupCommit:
                 self._outages.failed(
                     "the store refuses a call: %s", reason(reply), level=logging.ERROR, call=call.name, reply=str(reply)
                 )
-            elif not call.promise.done():
+            elif not call.handler.done():
                 call.duration.observe(now - call.asked_at)
-                call.promise.set_result(reply)
+                call.handler.set_result(reply)
         if failure is None and unknown:
             failure = await self._load(unknown)
-            self._waiting.extendleft(call for call in reversed(batch) if failure is None and not call.promise.done())
+            self._waiting.extendleft(call for call in reversed(batch) if failure is None and not call.handler.done())
         return failure
 
     async def _load(self, names: set[str]) -> BaseException | None:
@@ -182,7 +182,7 @@ class GroupCommit:
 
     def _put_back(self, batch: list[_Call], failure: BaseException) -> None:
         too_old = time.monotonic() - self._patience_seconds
-        repeated = [call for call in batch if not call.promise.done()]
+        repeated = [call for call in batch if not call.handler.done()]
         left = [*repeated, *self._waiting]
         late = [call for call in left if call.asked_at <= too_old]
         self._refuse(late, failure)
@@ -194,8 +194,8 @@ class GroupCommit:
     @staticmethod
     def _refuse(calls: list[_Call], cause: BaseException | None = None, kind: str = "unavailable") -> None:
         for call in calls:
-            if not call.promise.done():
+            if not call.handler.done():
                 metrics.STORE_ERRORS.labels(kind).inc()
                 error = StoreUnavailable("" if cause is None else reason(cause))
                 error.__cause__ = cause
-                call.promise.set_exception(error)
+                call.handler.set_exception(error)

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
-from relay.layers.live import Take
+from relay.layers.live import FrameSink
 from relay.layers.redis.channels import RedisChannels, channel_host
 from relay.layers.redis.frames import decode_all
 from relay.layers.redis.limits import RedisLimits
@@ -89,7 +89,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         return decode_all(reply[1], after.offset)
 
     async def tail(
-        self, session_id: str, after: Cursor, take: Take | None = None, subject: str | None = None
+        self, session_id: str, after: Cursor, take: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         async with (
             self._store(session_id).watch(session_id) as watch,
@@ -110,12 +110,12 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         left: int = await self._store(session_id).write("detach", session_id, self._now(), viewer)
         return left
 
-    async def state(self, session_id: str, subject: str | None = None) -> SessionState:
+    async def ensure(self, session_id: str, subject: str | None = None) -> SessionState:
         who = subject_text(subject)
         reply = await self._store(session_id).read("state", session_id, self._now(), new_id(), 1, who)
         return state(session_id, accept(reply))
 
-    async def find(self, session_id: str) -> SessionState | None:
+    async def get(self, session_id: str) -> SessionState | None:
         reply = await self._store(session_id).read("state", session_id, self._now(), "", 0, "")
         return None if reply is None else state(session_id, reply)
 
@@ -125,7 +125,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             pages = await asyncio.gather(*(store.call("page", ("a",), cursor, limit + 1) for store in self._here()))
             names = [name.decode() for name in heapq.nsmallest(limit + 1, (name for page in pages for name in page))]
             wanted = names[: limit - len(found)]
-            states = await asyncio.gather(*map(self.find, wanted))
+            states = await asyncio.gather(*map(self.get, wanted))
             found += [state for state in states if state is not None and not state.is_empty]
             if len(wanted) == len(names):
                 return found, ""

@@ -24,7 +24,7 @@ class _Reading(NamedTuple):
     version: int
 
 
-class Replay:
+class PageCache:
     """The pages of one session; ``max_bytes`` of their texts are kept at most."""
 
     def __init__(self, max_bytes: int) -> None:

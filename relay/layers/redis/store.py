@@ -13,10 +13,10 @@ from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.redis.connection import Argument
 from relay.layers.redis.failures import reason
-from relay.layers.redis.feed import Watch
+from relay.layers.redis.feed import SessionFeed
 from relay.layers.redis.foreign import ForeignMessages
 from relay.layers.redis.frames import SEPARATOR, decode_all
-from relay.layers.redis.group_commit import GroupCommit, Promise
+from relay.layers.redis.group_commit import GroupCommit, ReplyHandler
 from relay.layers.redis.scripts import Scripts
 from relay.layers.redis.subscriber import Subscriber
 from relay.layers.redis.wire import Reply
@@ -42,7 +42,7 @@ class Store:
     def __init__(self, url: str, prefix: str, bounds: Bounds, scripts: Scripts) -> None:
         self.prefix = prefix
         self._bounds = bounds
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[str, SessionFeed] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._probe = b""
         self._probe_arrived = asyncio.Event()
@@ -71,9 +71,9 @@ class Store:
             keys = (*keys[:-1], f"{keys[-1]}:{call_id}")
         return self._writes.call(name, keys, (now, session_id, *arguments))
 
-    def append(self, promise: Promise, session_id: str, now: str, *arguments: Argument) -> None:
+    def append(self, handler: ReplyHandler, session_id: str, now: str, *arguments: Argument) -> None:
         """Call ``append``, which needs few keys."""
-        self._writes.begin(promise, "append", self.keys(session_id)[:5], (now, session_id, *arguments))
+        self._writes.begin(handler, "append", self.keys(session_id)[:5], (now, session_id, *arguments))
 
     def read(self, name: str, session_id: str, now: str, *arguments: Argument) -> asyncio.Future[Reply]:
         """Call a session's script on the connection for reads."""
@@ -109,15 +109,15 @@ class Store:
 
     # Watching.
 
-    def watch(self, session_id: str) -> Following:
+    def watch(self, session_id: str) -> FeedHandle:
         """Follow a session's announcements: within the block none is missed, unless the line breaks.
 
         Raises:
             StoreUnavailable: (when entered) the store did not answer in time.
         """
-        return Following(self, session_id)
+        return FeedHandle(self, session_id)
 
-    async def follow(self, session_id: str) -> Watch:
+    async def acquire(self, session_id: str) -> SessionFeed:
         """Do what ``watch`` does, until ``leave``."""
         watch = self._watches.get(session_id)
         if watch is None:
@@ -129,19 +129,19 @@ class Store:
             async with asyncio.timeout(self._bounds.lease_seconds):
                 await self._subscriber.confirmed(channel)
         except BaseException as exc:
-            self.leave(watch)
+            self.release(watch)
             if isinstance(exc, TimeoutError):
                 raise StoreUnavailable from exc
             raise
         return watch
 
-    def leave(self, watch: Watch) -> None:
+    def release(self, watch: SessionFeed) -> None:
         """Follow no more. The watch is kept for a moment: who reloads a page is back at once."""
         watch.users -= 1
         if not watch.users:
             asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, watch)
 
-    def watched(self, session_id: str) -> Watch | None:
+    def watched(self, session_id: str) -> SessionFeed | None:
         """Give the watch of a session that somebody follows here, or did a moment ago."""
         return self._watches.get(session_id)
 
@@ -168,11 +168,11 @@ class Store:
                 asyncio.create_task(self._check_writes_for_ever(), name="check the store's writes"),
             ]
 
-    def _new_watch(self, session_id: str) -> Watch:
+    def _new_watch(self, session_id: str) -> SessionFeed:
         bounds = self._bounds
-        return Watch(session_id, self._foreign, max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
+        return SessionFeed(session_id, self._foreign, max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
 
-    def _drop(self, watch: Watch) -> None:
+    def _drop(self, watch: SessionFeed) -> None:
         if not watch.users and self._watches.get(watch.session_id) is watch:
             del self._watches[watch.session_id]
             self._subscriber.remove(self.keys(watch.session_id)[4])
@@ -248,12 +248,12 @@ class Store:
             if position is not watch.position or position is None:
                 continue  # it has moved meanwhile: it is not deaf
             if epoch is None or (epoch.decode(), int(newest or 0)) != (position.epoch, position.offset):
-                metrics.GAPS.labels("comparison").inc()
+                metrics.PUBSUB_GAPS.labels("comparison").inc()
                 logger.info("session %s: an announcement was lost", watch.session_id)
                 watch.lose_position()
 
 
-class Following:
+class FeedHandle:
     """A session's watch in use. (A generator would hold 0.4 kB more for each open socket.)"""
 
     __slots__ = ("_session_id", "_store", "_watch")
@@ -262,15 +262,15 @@ class Following:
         self._store = store
         self._session_id = session_id
 
-    async def __aenter__(self) -> Watch:
-        self._watch = await self._store.follow(self._session_id)
+    async def __aenter__(self) -> SessionFeed:
+        self._watch = await self._store.acquire(self._session_id)
         return self._watch
 
     async def __aexit__(self, *_: object) -> None:
-        self._store.leave(self._watch)
+        self._store.release(self._watch)
 
 
-def _hear(watch: Watch, announcement: bytes) -> None:
+def _hear(watch: SessionFeed, announcement: bytes) -> None:
     """Hand an announcement on. Each names the epoch that it is about; without one it is about no log.
 
     Raises:
@@ -294,7 +294,7 @@ def _hear(watch: Watch, announcement: bytes) -> None:
             _hear_frames(watch, epoch, rest)
 
 
-def _hear_frames(watch: Watch, epoch: str, rest: bytes) -> None:
+def _hear_frames(watch: SessionFeed, epoch: str, rest: bytes) -> None:
     after, _, data = rest.partition(b"\n")
     offset = int(after)
     position = watch.position

@@ -110,7 +110,7 @@ class Subscriber:
                 logger.debug("no subscriber connection: %s", type(exc).__name__)
             except Exception:
                 logger.exception("what was announced could not be taken in; every watched session is read again")
-            metrics.LINES_LOST.inc()
+            metrics.PUBSUB_LOST.inc()
             if self._is_refused() and time.monotonic() - self._was_well_at > self._patience_seconds:
                 self._on_line(False)  # a line that broke is not enough: it may come back at once
                 if self.failure is not None:

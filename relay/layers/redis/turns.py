@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable
 
 from relay.exceptions import BufferLost, StoreUnavailable
-from relay.layers.redis.append import Append
+from relay.layers.redis.append import PendingAppend
 from relay.layers.redis.frames import decode, encode
 from relay.layers.redis.replies import accept
 from relay.layers.redis.store import Store
@@ -74,19 +74,19 @@ class RedisTurns(abc.ABC):
         return turn
 
     async def append(self, turn: Turn, frames: list[Frame]) -> int:
-        await self.end_append(turn)
-        return await Append(self._store(turn.session_id), turn, frames, self._now()).wait()
+        await self.wait_appended(turn)
+        return await PendingAppend(self._store(turn.session_id), turn, frames, self._now()).wait()
 
-    def begin_append(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
+    def append_nowait(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
         if turn.appending is not None:
             return False
         try:
-            turn.appending = Append(self._store(turn.session_id), turn, [frame], self._now(), stored)
+            turn.appending = PendingAppend(self._store(turn.session_id), turn, [frame], self._now(), stored)
         except StoreUnavailable:
             return False
         return True
 
-    async def end_append(self, turn: Turn) -> None:
+    async def wait_appended(self, turn: Turn) -> None:
         appending, turn.appending = turn.appending, None
         if appending is not None:
             await appending.wait()

@@ -27,5 +27,5 @@ It is not kept, and plain clients have no frame for it.
 
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
         """Send it."""
-        client.tell(options["words"], options["session"])
+        client.notify(options["words"], options["session"])
         self.stdout.write("Sent.")

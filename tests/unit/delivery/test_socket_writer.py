@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from relay.delivery.socket_writer import ClientGone, Line
+from relay.delivery.socket_writer import ClientGone, SocketWriter
 from relay.protocol.frames import CloseCode
 
 
@@ -33,20 +33,20 @@ async def server():
 
 @pytest.fixture
 async def line(server):
-    return Line(server.send)
+    return SocketWriter(server.send)
 
 
 async def test_text_is_with_the_server_when_send_now_returns(server, line):
     assert line.send_now("a")
     assert line.send_now("b")
     assert server.sent == ["a", "b"]
-    assert not line.stuck_seconds
+    assert not line.blocked_seconds
 
 
 async def test_text_that_the_server_holds_back_arrives_once_and_before_the_next(server, line):
     server.is_open.clear()
     assert line.send_now("a"), "it is taken, though it waits"
-    assert line.stuck_seconds
+    assert line.blocked_seconds
     assert not line.send_now("b"), "one waits already"
     sending = asyncio.create_task(line.send("b"))
     await asyncio.sleep(0)
@@ -98,8 +98,8 @@ async def test_last_text_goes_with_the_close_and_is_left_out_where_there_is_none
     async def send(event):
         said.append(event)
 
-    await Line(send).close(CloseCode.TOO_SLOW, "bye")
-    await Line(send).close(CloseCode.TOO_SLOW)
+    await SocketWriter(send).close(CloseCode.TOO_SLOW, "bye")
+    await SocketWriter(send).close(CloseCode.TOO_SLOW)
     close = {"type": "websocket.close", "code": 4508}
     assert said == [{**close, "relay.last_text": "bye"}, close]
 
@@ -145,12 +145,12 @@ def failed_future():
 @pytest.mark.parametrize("awaitable", [done_future, Done])
 async def test_text_is_sent_once_where_send_gives_no_coroutine(awaitable):
     server = AwaitableServer(awaitable)
-    line = Line(server.send)
+    line = SocketWriter(server.send)
     for text in "abc":
         if not line.send_now(text):
             await line.send(text)
     assert server.sent == ["a", "b", "c"]
-    assert not line.stuck_seconds
+    assert not line.blocked_seconds
     await line.close(CloseCode.INTERNAL)
     assert server.sent == ["a", "b", "c", "websocket.close"]
 
@@ -158,10 +158,10 @@ async def test_text_is_sent_once_where_send_gives_no_coroutine(awaitable):
 async def test_text_that_waits_where_send_gives_no_coroutine_counts_as_waiting():
     future = asyncio.get_running_loop().create_future()
     server = AwaitableServer(lambda: future)
-    line = Line(server.send)
+    line = SocketWriter(server.send)
     assert line.send_now("a")
     assert not line.send_now("b")
-    assert line.stuck_seconds
+    assert line.blocked_seconds
     await asyncio.sleep(0)
     await line.stop()
     assert server.sent == ["a"]
@@ -170,7 +170,7 @@ async def test_text_that_waits_where_send_gives_no_coroutine_counts_as_waiting()
 
 async def test_client_that_has_gone_is_told_by_send_where_it_gives_no_coroutine():
     server = AwaitableServer(failed_future)
-    line = Line(server.send)
+    line = SocketWriter(server.send)
     assert line.send_now("a")
     with pytest.raises(ClientGone):
         await line.send("b")
@@ -180,7 +180,7 @@ async def test_send_that_raises_at_once_is_told_by_send():
     def send(event):
         raise OSError("gone")
 
-    line = Line(send)
+    line = SocketWriter(send)
     assert not line.send_now("a")
     with pytest.raises(ClientGone):
         await line.send("a")

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from relay.delivery.subscription import PlainViewer, ResumableViewer, runs
+from relay.delivery.subscription import PlainSubscription, ResumableSubscription, runs
 from relay.exceptions import TooSlow
 from relay.layers.bounds import Bounds
 from relay.layers.memory.layer import MemorySessionLayer
@@ -42,19 +42,19 @@ class Screen:
     async def next(self):
         """The next batch that shows anything, as this dialect writes it."""
         while True:
-            texts = [json.loads(text) for text in self.viewer.texts(await self.next_batch())]
+            texts = [json.loads(text) for text in self.viewer.encode(await self.next_batch())]
             if texts:
                 return texts
 
 
 async def plain(layer):
-    viewer = PlainViewer(layer, S)
+    viewer = PlainSubscription(layer, S)
     await viewer.begin()
     return Screen(viewer)
 
 
 async def resumable(layer, *, coalesce=False, **cursor):
-    viewer = ResumableViewer(layer, S, coalesce=coalesce)
+    viewer = ResumableSubscription(layer, S, coalesce=coalesce)
     welcome = json.loads(await viewer.begin(**cursor))
     return welcome, Screen(viewer)
 
@@ -140,7 +140,7 @@ async def test_a_plain_viewer_of_a_session_that_was_begun_anew_goes_on():
     layer = opened(max_sessions=1)
     await answer(layer)
     async with await plain(layer) as screen:
-        await layer.state("another")  # makes this one room
+        await layer.ensure("another")  # makes this one room
         await layer.delete("another")
         waiting = asyncio.create_task(screen.next())
         await asyncio.sleep(0)
@@ -157,7 +157,7 @@ async def test_welcome_without_a_cursor():
     queued = await enqueue(layer)
     await say(layer, turn, "a")
     welcome, screen = await resumable(layer)
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     assert welcome == {
         "type": "welcome",
         "session_id": S,
@@ -208,7 +208,7 @@ async def test_welcome_to_an_idle_session():
 async def test_every_row_of_the_cursor_table(epoch, offset, recovered, after, reason):
     layer = opened(max_frames=5)
     await answer(layer, "hi", *"abcdef")  # 4 to 8 are kept
-    known = (await layer.state(S)).epoch
+    known = (await layer.ensure(S)).epoch
     welcome, screen = await resumable(layer, epoch=known if epoch == "same" else epoch, offset=offset)
     assert (welcome["recovered"], welcome["after"]) == (recovered, after)
     async with screen:
@@ -238,7 +238,7 @@ async def test_without_a_cursor_a_trimmed_turn_in_flight_begins_with_a_snapshot(
 async def test_a_cursor_beyond_the_newest_gets_its_snapshot_even_if_the_log_reaches_it_meanwhile():
     layer = opened()
     turn = await start(layer)
-    state = await layer.state(S)
+    state = await layer.ensure(S)
     welcome, screen = await resumable(layer, epoch=state.epoch, offset="2")
     assert welcome["after"] is None
     await say(layer, turn, "a", "b")
@@ -266,7 +266,7 @@ async def test_the_position_is_that_of_the_last_batch():
     async with screen:
         await say(layer, turn, "a", "b")
         await screen.next_batch()
-        assert (screen.viewer.position.epoch, screen.viewer.position.offset) == ((await layer.state(S)).epoch, B)
+        assert (screen.viewer.position.epoch, screen.viewer.position.offset) == ((await layer.ensure(S)).epoch, B)
 
 
 async def test_coalesced_tokens_come_as_one_frame_and_others_alone():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from relay.delivery.timer import Alarm
+from relay.delivery.timer import Timer
 
 
 async def test_an_alarm_that_is_set_again_as_it_is_stopped_rings_no_more():
@@ -15,14 +15,14 @@ async def test_an_alarm_that_is_set_again_as_it_is_stopped_rings_no_more():
         try:
             await asyncio.Event().wait()
         finally:
-            alarm.set(0)
+            timer.schedule(0)
 
     ringing = asyncio.Event()
-    alarm = Alarm(ring)
-    alarm.set(0)
+    timer = Timer(ring)
+    timer.schedule(0)
     async with asyncio.timeout(20):
         await ringing.wait()
-        await alarm.stop()
+        await timer.stop()
     for _ in range(3):
         await asyncio.sleep(0)
     assert len(rings) == 1

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from relay.layers.redis.feed import Watch
+from relay.layers.redis.feed import SessionFeed
 from relay.layers.redis.foreign import ForeignMessages
 from relay.protocol import frames
 from relay.protocol.cursor import Cursor
@@ -16,7 +16,7 @@ NEWEST = Cursor("e", 1)
 
 @pytest.fixture
 async def watch():
-    return Watch("s", ForeignMessages(), max_frames=100, max_bytes=10_000)
+    return SessionFeed("s", ForeignMessages(), max_frames=100, max_bytes=10_000)
 
 
 async def test_a_read_from_before_the_news_does_not_prove_that_there_are_none(watch):

@@ -18,7 +18,7 @@ def thresholds():
 
 
 def test_what_is_there_is_left_out_of_collections_and_what_comes_is_not(thresholds):
-    gc_tuning.settle()
+    gc_tuning.freeze_startup_objects()
     assert gc.get_freeze_count() > 10_000
     assert gc.get_threshold() == gc_tuning.THRESHOLDS
     ring = []

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from websockets.frames import Frame, Opcode
 
-from relay.server.writing import MAX_PIECES_BYTES, EndOfTurn, Writing, data_frame
+from relay.server.writing import MAX_PIECES_BYTES, FrameWriter, WriteBatcher, data_frame
 
 
 class Transport:
@@ -43,8 +43,8 @@ def test_frame_is_what_an_independent_implementation_writes(opcode, size):
 
 
 async def test_frames_of_one_turn_go_out_together_at_its_end():
-    transport, other, end_of_turn = Transport(), Transport(), EndOfTurn()
-    writing, others = Writing(transport, end_of_turn), Writing(other, end_of_turn)
+    transport, other, write_batcher = Transport(), Transport(), WriteBatcher()
+    writing, others = FrameWriter(transport, write_batcher), FrameWriter(other, write_batcher)
     writing.write(b"a")
     others.write(b"x")
     writing.write(b"b")
@@ -58,7 +58,7 @@ async def test_frames_of_one_turn_go_out_together_at_its_end():
 
 async def test_what_the_socket_does_not_take_waits_and_so_does_all_after_it():
     transport = Transport(room=3)
-    writing = Writing(transport, EndOfTurn())
+    writing = FrameWriter(transport, WriteBatcher())
     writing.write(b"abcdef")
     await asyncio.sleep(0)
     assert (transport.sent, transport.waiting) == ([b"abc"], b"def")
@@ -70,14 +70,14 @@ async def test_what_the_socket_does_not_take_waits_and_so_does_all_after_it():
 
 async def test_much_in_one_turn_is_not_held_back():
     transport = Transport(room=0)
-    writing = Writing(transport, EndOfTurn())
+    writing = FrameWriter(transport, WriteBatcher())
     writing.write(b"x" * (MAX_PIECES_BYTES + 1))
     assert len(transport.waiting) == MAX_PIECES_BYTES + 1, "so that flow control sees it in this very turn"
 
 
 async def test_flush_writes_at_once_and_once():
     transport = Transport()
-    writing = Writing(transport, EndOfTurn())
+    writing = FrameWriter(transport, WriteBatcher())
     writing.write(b"a")
     writing.flush()
     assert transport.sent == [b"a"]
@@ -92,17 +92,17 @@ async def test_connection_that_is_ending_or_is_no_tcp_is_left_to_twisted(state):
         transport.writeSomeData = lambda data: OSError("lost")  # Twisted returns what it does not raise
     else:
         setattr(transport, state, not getattr(transport, state))
-    writing = Writing(transport, EndOfTurn())
+    writing = FrameWriter(transport, WriteBatcher())
     writing.write(b"a")
     await asyncio.sleep(0)
     assert (transport.sent, transport.waiting) == ([], b"a")
 
 
 async def test_connection_that_cannot_be_written_to_holds_up_no_other(caplog):
-    broken, transport, end_of_turn = Transport(), Transport(), EndOfTurn()
+    broken, transport, write_batcher = Transport(), Transport(), WriteBatcher()
     broken.writeSomeData = None
-    Writing(broken, end_of_turn).write(b"secret")
-    Writing(transport, end_of_turn).write(b"a")
+    FrameWriter(broken, write_batcher).write(b"secret")
+    FrameWriter(transport, write_batcher).write(b"a")
     await asyncio.sleep(0)
     assert transport.sent == [b"a"]
     assert [record.message for record in caplog.records] == ["what was sent to a client could not be written"]
