@@ -210,7 +210,8 @@ class TestTickets:
         assert sorted(opened) == [False] * 4 + [True]
         ticket = ticket_signing.issue("s", None, 60)
         codes = await asyncio.gather(*(visitor.stream_code(ticket) for _ in range(5)))
-        assert sorted(codes, key=str) == sorted([*["unauthorized"] * 4, "open"], key=str)
+        assert codes.count("open") == 1
+        assert set(codes) - {"open"} <= {"unauthorized", 401}  # found out with the others, or after the first was in
 
     @pytest.mark.parametrize("obstacle", ["draining", "address", "session", "owner", "store", "log"])
     async def test_who_is_refused_for_another_reason_keeps_the_ticket(self, visitor, configure, monkeypatch, obstacle):
