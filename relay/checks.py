@@ -19,7 +19,7 @@ from relay.conf import PREFIX, conf
 from relay.database.connection import check_driver
 from relay.layers.base import EXTENSION, SessionLayer
 from relay.policies import policy_class
-from relay.turns.tracing import EXPORTERS, is_installed, wanted_exporter
+from relay.turns.tracing_choice import EXPORTERS, is_installed, wanted_exporter
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,9 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from django.conf import settings
 
-from relay.addresses import check_database_address, check_http_address, how_to_escape, split_store_addresses
+from relay.addresses.http import check_http_address, how_to_escape
+from relay.addresses.store import split_store_addresses
+from relay.database.connection import check_database_address
 from relay.protocol.client_messages import MAX_NESTING
 from relay.protocol.origins import parse_origin
 

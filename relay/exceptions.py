@@ -6,10 +6,7 @@ error here holds an address, a key or model output; what happened in detail is i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from relay.protocol.frames import Snapshot
+from typing import ClassVar
 
 
 class RelayError(Exception):
@@ -184,17 +181,6 @@ class SessionDeleted(RelayError):
 
     code = "session_deleted"
     sentence = "This conversation was deleted."
-
-
-class ReplayGap(RelayError):
-    """Frames after the cursor are gone; ``snapshot`` holds what can be shown instead."""
-
-    code = "replay_gap"
-    sentence = "Part of the conversation is no longer kept."
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        super().__init__(snapshot)
-        self.snapshot = snapshot
 
 
 class TooSlow(RelayError):

@@ -63,6 +63,14 @@ def database(url: str) -> dict[str, Any]:
     return config
 
 
+def check_database_address(text: str) -> str:
+    """Check an address that Django's settings can name a database by; its driver is asked by a system check."""
+    config: dict[str, Any] = database(text)
+    if not isinstance(config.get("CONN_MAX_AGE", 0), int | float | None):
+        raise ValueError
+    return text
+
+
 def check_driver(connection: BaseDatabaseWrapper) -> None:
     """Let the driver read how it is going to connect, without connecting to the database.
 

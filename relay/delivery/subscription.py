@@ -9,13 +9,13 @@ from contextlib import aclosing
 from itertools import groupby
 
 from relay.conf import conf
-from relay.exceptions import ReplayGap, TooSlow
+from relay.exceptions import TooSlow
 from relay.layers.base import SessionLayer
 from relay.layers.values import SessionState
 from relay.observability import metrics
 from relay.protocol import frames, json_text
 from relay.protocol.cursor import UNKNOWN, Cursor, Resume, resume
-from relay.protocol.frames import Frame, FrameKind, Snapshot
+from relay.protocol.frames import Frame, FrameKind, ReplayGap, Snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from relay.transcripts.writer import FLUSH_SECONDS, Transcripts
 from relay.turns.on_disconnect import DisconnectPolicy
 from relay.turns.runner import Runner
 from relay.turns.sweeper import Sweeper
-from relay.turns.tracing import tracing
+from relay.turns.tracing_choice import make_tracing
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Gateway:
         self.policy = make_policy(conf.ws_auth, self.layer.limits)
         self.agent = AgentClient()
         self.transcripts = Transcripts()
-        self.tracing = tracing()
+        self.tracing = make_tracing()
         self.runner = Runner(self.layer, self.agent, self.transcripts, self.tracing)
         self.sweeper = Sweeper(self.layer, self.runner)
         self.on_disconnect = DisconnectPolicy(self.layer)

@@ -156,6 +156,17 @@ class Snapshot(msgspec.Struct, frozen=True):
         return f'{json_text.encode(head)[:-1]},"content":{content},{json_text.encode(tail)[1:]}'
 
 
+class ReplayGap(RelayError):
+    """Frames after the cursor are gone; ``snapshot`` holds what can be shown instead."""
+
+    code = "replay_gap"
+    sentence = "Part of the conversation is no longer kept."
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(snapshot)
+        self.snapshot = snapshot
+
+
 def user_message(turn_id: str, body: str, offset: int = 0) -> Frame:
     """Make a turn's first frame from the client's message, one JSON object; members of the log's names are left out."""
     if any(f'"{name}":' in body for name in _LOG_MEMBERS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +12,6 @@ from django.db import DatabaseError, connection
 
 from relay.models import MAX_SUBJECT_CHARACTERS, Turn
 from relay.protocol import json_text
-from relay.turns.recorder import TurnRecorder
 
 WORKER: Final = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -38,24 +37,6 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
     duration_seconds: float | None
     started_at: datetime | None
     ended_at: datetime
-
-
-def ended_turn(recorder: TurnRecorder) -> EndedTurn:
-    """Sum up a turn that has just ended. Blocks for nothing."""
-    turn, ended_at, was_run_here = recorder.turn, datetime.now(UTC), not recorder.turn.is_abandoned
-    return EndedTurn(
-        turn_id=turn.turn_id,
-        session_id=turn.session_id,
-        subject=turn.subject,
-        message=turn.message,
-        answer="".join(recorder.text_parts),
-        reason=recorder.reason,
-        tokens=recorder.tokens if was_run_here else None,
-        first_token_seconds=recorder.first_token_seconds,
-        duration_seconds=recorder.duration_seconds if was_run_here else None,
-        started_at=ended_at - timedelta(seconds=recorder.duration_seconds) if was_run_here else None,
-        ended_at=ended_at,
-    )
 
 
 def write(turns: list[EndedTurn]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -15,6 +16,7 @@ from relay.layers.values import Accepted, Turn
 from relay.observability import metrics
 from relay.protocol import frames
 from relay.protocol.frames import Frame
+from relay.transcripts.rows import EndedTurn
 
 logger = logging.getLogger(__name__)
 
@@ -110,3 +112,21 @@ def _reason(terminal: Frame) -> str:
     if terminal.kind is frames.FrameKind.ERROR:
         return frames.error_code(terminal)
     return "cancelled" if terminal.members == '"finish_reason":"cancelled"' else "answered"
+
+
+def ended_turn(recorder: TurnRecorder) -> EndedTurn:
+    """Sum up a turn that has just ended. Blocks for nothing."""
+    turn, ended_at, was_run_here = recorder.turn, datetime.now(UTC), not recorder.turn.is_abandoned
+    return EndedTurn(
+        turn_id=turn.turn_id,
+        session_id=turn.session_id,
+        subject=turn.subject,
+        message=turn.message,
+        answer="".join(recorder.text_parts),
+        reason=recorder.reason,
+        tokens=recorder.tokens if was_run_here else None,
+        first_token_seconds=recorder.first_token_seconds,
+        duration_seconds=recorder.duration_seconds if was_run_here else None,
+        started_at=ended_at - timedelta(seconds=recorder.duration_seconds) if was_run_here else None,
+        ended_at=ended_at,
+    )

@@ -18,7 +18,6 @@ from relay.exceptions import (
     Interrupted,
     LeaseLost,
     RelayError,
-    ReplayGap,
     ShuttingDown,
     StoreUnavailable,
     TurnCancelled,
@@ -30,11 +29,10 @@ from relay.layers.values import Turn, new_id
 from relay.observability import logging_config, metrics
 from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN
-from relay.protocol.frames import Frame
+from relay.protocol.frames import Frame, ReplayGap
 from relay.protocol.trace_context import trace_id
-from relay.transcripts.rows import ended_turn
 from relay.transcripts.writer import Transcripts
-from relay.turns.recorder import TurnRecorder
+from relay.turns.recorder import TurnRecorder, ended_turn
 from relay.turns.tracing import Tracing
 
 T = TypeVar("T")

@@ -31,21 +31,14 @@ from relay.conf import conf
 from relay.delivery.sse import session_events
 from relay.delivery.subscription import listed_fields, welcome_fields
 from relay.delivery.timeouts import within_store_timeout
-from relay.exceptions import (
-    ClientMessageInvalid,
-    Forbidden,
-    ParameterInvalid,
-    RelayError,
-    ReplayGap,
-    ShuttingDown,
-    Unauthorized,
-)
+from relay.exceptions import ClientMessageInvalid, Forbidden, ParameterInvalid, RelayError, ShuttingDown, Unauthorized
 from relay.layers.values import SessionState, new_turn
 from relay.observability import logging_config
 from relay.policies import ticket_signing
 from relay.process import lifecycle
 from relay.protocol.client_messages import StartTurn, parse_turn
 from relay.protocol.cursor import Cursor, Resume, resume
+from relay.protocol.frames import ReplayGap
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, TRACEPARENT
 from relay.turns import recorder
 from relay.web import schemas, views

@@ -2,10 +2,11 @@
 
 import pytest
 
-from relay.exceptions import LeaseLost, NotOwner, ReplayGap, SessionDeleted, StoreUnavailable
+from relay.exceptions import LeaseLost, NotOwner, SessionDeleted, StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.values import CancelStatus
 from relay.protocol.cursor import UNKNOWN
+from relay.protocol.frames import ReplayGap
 from tests.buffer.turns import S, answer, cursor_at, enqueue, gap_at, log, say, start, tailing
 
 VIEWER_SECONDS = 60.0

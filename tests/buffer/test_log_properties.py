@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.exceptions import ReplayGap, TurnCancelled
+from relay.exceptions import TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
 from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN, Cursor
-from relay.protocol.frames import FrameKind
+from relay.protocol.frames import FrameKind, ReplayGap
 from tests.buffer.stores import STORES
 from tests.buffer.turns import LIMIT_SECONDS, S, claim, enqueue, stop, tokens
 from tests.properties import examples

@@ -2,8 +2,9 @@
 
 import pytest
 
-from relay.exceptions import LeaseLost, ReplayGap
+from relay.exceptions import LeaseLost
 from relay.protocol.cursor import Cursor
+from relay.protocol.frames import ReplayGap
 from tests.buffer.turns import S, answer, claim, cursor_at, enqueue, gap_at, log, run_queue, say, shown, start, tailing
 
 

@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 
-from relay.exceptions import ReplayGap, SessionDeleted, TurnCancelled
+from relay.exceptions import SessionDeleted, TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
 from relay.protocol.cursor import UNKNOWN, Cursor
+from relay.protocol.frames import ReplayGap
 from tests.buffer.turns import (
     LIMIT_SECONDS,
     S,

@@ -7,11 +7,11 @@ import contextlib
 
 import msgspec
 
-from relay.exceptions import Interrupted, ReplayGap
+from relay.exceptions import Interrupted
 from relay.layers.values import NewTurn, new_id
 from relay.protocol import frames, json_text
 from relay.protocol.cursor import Cursor
-from relay.protocol.frames import FrameKind
+from relay.protocol.frames import FrameKind, ReplayGap
 
 LIMIT_SECONDS = 20  # of every wait; a test that needs so long has failed
 LEASE_SECONDS = 60.0  # by the injected clock; by the real one, how long a call waits for a store that stands still

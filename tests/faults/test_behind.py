@@ -3,11 +3,12 @@
 import pytest
 from redis.asyncio import Redis
 
-from relay.exceptions import LeaseLost, ReplayGap
+from relay.exceptions import LeaseLost
 from relay.layers.bounds import Bounds
 from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import new_id
 from relay.protocol import frames
+from relay.protocol.frames import ReplayGap
 from tests.buffer.redis_store import server_url
 from tests.buffer.turns import S, answer, claim, cursor_at, enqueue, gap_at, log, run_queue, say, shown, start, stop
 

@@ -9,11 +9,11 @@ import logging
 import pytest
 from redis.asyncio import Redis
 
-from relay.exceptions import ReplayGap, SessionDeleted
+from relay.exceptions import SessionDeleted
 from relay.layers.redis.foreign import REPORT_SECONDS, ForeignMessages
 from relay.layers.values import new_id
 from relay.protocol.cursor import UNKNOWN, Cursor
-from relay.protocol.frames import FrameKind
+from relay.protocol.frames import FrameKind, ReplayGap
 from tests import scraping
 from tests.buffer.turns import LIMIT_SECONDS, S, cursor_at, say, start, stop, tailing
 from tests.faults.watches import waits, watch_of

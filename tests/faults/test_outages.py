@@ -8,9 +8,10 @@ import time
 import pytest
 from redis.asyncio import Redis
 
-from relay.exceptions import LeaseLost, ReplayGap, StoreUnavailable
+from relay.exceptions import LeaseLost, StoreUnavailable
 from relay.layers.redis.values import EpochDeleted
 from relay.protocol.cursor import Cursor
+from relay.protocol.frames import ReplayGap
 from tests import scraping
 from tests.buffer.turns import S, claim, cursor_at, enqueue, gap_at, log, say, start, stop, tailing, tokens
 from tests.faults.gate import Gate

@@ -5,13 +5,13 @@ from contextlib import aclosing
 
 import pytest
 
-from relay.exceptions import ReplayGap
 from relay.layers.bounds import Bounds
 from relay.layers.redis import page_cache
 from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.redis.page_cache import PAGE_FRAMES
 from relay.layers.values import new_id
 from relay.protocol.cursor import Cursor
+from relay.protocol.frames import ReplayGap
 from tests.buffer.redis_store import server_url
 from tests.buffer.turns import S, cursor_at, say, start, stop
 

@@ -7,11 +7,11 @@ import pytest
 from redis import exceptions
 from redis.asyncio import Redis
 
+from relay.addresses.store import parse_sentinel_url
 from relay.exceptions import LeaseLost, StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.redis.connection import RedisConnection, pack
 from relay.layers.redis.layer import RedisSessionLayer
-from relay.layers.redis.sentinel import parse_sentinel_url
 from tests.buffer.turns import S, cursor_at, log, say, start, stop, tailing
 from tests.faults.sentinel import SentinelStore
 

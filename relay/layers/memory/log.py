@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 
-from relay.exceptions import ReplayGap
 from relay.protocol.cursor import Cursor
-from relay.protocol.frames import Frame, FrameKind, Snapshot, SnapshotReason
+from relay.protocol.frames import Frame, FrameKind, ReplayGap, Snapshot, SnapshotReason
 
 _TOKEN, _USER_MESSAGE = FrameKind.TOKEN, FrameKind.USER_MESSAGE  # see frames.py
 _COMPACT_FRAMES = 1_024  # trimmed places are given back when there are so many, and as many as are kept

@@ -18,8 +18,8 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisError
 
+from relay.addresses.store import parse_sentinel_url
 from relay.layers.redis.foreign import ForeignMessages
-from relay.layers.redis.sentinel import parse_sentinel_url
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,11 @@ from typing import Any, Final, cast
 
 import hiredis
 from redis import exceptions
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import SSLConnection
 
+from relay.addresses.store import new_connection, parse_sentinel_url
 from relay.layers.redis.failures import NoTls
-from relay.layers.redis.sentinel import Sentinels, parse_sentinel_url
+from relay.layers.redis.sentinel import Sentinels
 from relay.layers.redis.wire import Reply, Wire
 
 # A reply that says the store cannot serve now, or is not the one to ask: connect anew, and repeat.
@@ -54,20 +53,8 @@ class RedisConnection:
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
         sentinel_url = parse_sentinel_url(url)
         self._sentinels = Sentinels(sentinel_url) if sentinel_url is not None else None
-        store_url = url if sentinel_url is None else sentinel_url.store_url
-        options: dict[str, Any] = dict(parse_url(store_url))  # options of any type, for redis-py alone
-        connection_class: type[AbstractConnection] = options.pop("connection_class", Connection)
-        # Our own limit spans a whole exchange; redis-py's would cost a timer for each reply.
-        options |= {
-            "socket_timeout": None,
-            "socket_connect_timeout": timeout_seconds,
-            "health_check_interval": 0,
-            "retry": Retry(NoBackoff(), 0),
-            "protocol": 2,
-            "client_name": "agent-gateway",
-        }
         self._timeout_seconds = timeout_seconds
-        self._connection: AbstractConnection = connection_class(**options)
+        self._connection = new_connection(url, timeout_seconds=timeout_seconds)
         self._wire: Wire | None = None
 
     @property

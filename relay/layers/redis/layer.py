@@ -72,7 +72,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         self._scripts = Scripts(self.bounds)
         self._ring = Ring([store_name(url) for url in urls])
         self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Store]] = WeakKeyDictionary()
-        self.limits = RedisLimits(self)
+        self.limits = RedisLimits(self.call)
         self._channels = RedisChannels(
             hosts=[channel_host(url) for url in urls],
             namespaces=[f"{namespace(prefix, url)}:channels" for url in urls],

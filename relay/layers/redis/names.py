@@ -6,18 +6,9 @@ in all (https://redis.io/docs/latest/develop/pubsub/, "Database & Scoping"). So 
 
 from __future__ import annotations
 
-from redis.asyncio.connection import parse_url
-
-from relay.layers.redis.sentinel import parse_sentinel_url
+from relay.addresses.store import database_number
 
 
 def namespace(prefix: str, url: str) -> str:
     """Give what the names of a deployment begin with in the store at an address."""
     return f"{prefix}:{database_number(url)}"
-
-
-def database_number(url: str) -> int:
-    """Give the number of the database that an address selects, as redis-py reads it when it connects."""
-    sentinel_url = parse_sentinel_url(url)
-    options = parse_url(url if sentinel_url is None else sentinel_url.store_url)
-    return int(options.get("db", 0))

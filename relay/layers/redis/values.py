@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from relay.exceptions import ReplayGap
 from relay.layers.redis.frames import decode, decode_all
 from relay.layers.redis.wire import Reply
 from relay.layers.values import SessionState
-from relay.protocol.frames import Snapshot
+from relay.protocol.frames import ReplayGap, Snapshot
 
 
 class EpochDeleted(ReplayGap):

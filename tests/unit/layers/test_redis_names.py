@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay.layers.redis.names import database_number, namespace
+from relay.addresses.store import database_number
+from relay.layers.redis.names import namespace
 
 
 @pytest.mark.parametrize(

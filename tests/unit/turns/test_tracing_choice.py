@@ -3,7 +3,8 @@
 import pytest
 
 from relay import checks
-from relay.turns import tracing
+from relay.turns import tracing_choice
+from relay.turns.tracing import Tracing
 
 
 @pytest.mark.parametrize(
@@ -19,28 +20,28 @@ from relay.turns import tracing
     ],
 )
 def test_exporter(environ, wanted):
-    assert tracing.wanted_exporter(environ) == wanted
+    assert tracing_choice.wanted_exporter(environ) == wanted
 
 
 def test_off_by_default(monkeypatch):
-    monkeypatch.setattr(tracing, "wanted_exporter", lambda: "none")
-    assert type(tracing.tracing()) is tracing.Tracing
+    monkeypatch.setattr(tracing_choice, "wanted_exporter", lambda: "none")
+    assert type(tracing_choice.make_tracing()) is Tracing
     assert checks.check_tracing(None) == []
 
 
 @pytest.mark.parametrize(("exporter", "hint"), [("zipkin", "otlp sends"), ("otlp", "requirements-tracing.txt")])
 def test_what_cannot_be_had_is_said_and_stops_nothing(monkeypatch, exporter, hint):
-    for module in (tracing, checks):
+    for module in (tracing_choice, checks):
         monkeypatch.setattr(module, "wanted_exporter", lambda: exporter)
         monkeypatch.setattr(module, "is_installed", lambda: False)
     (warning,) = checks.check_tracing(None)
     assert warning.id == checks.NO_TRACING
     assert hint in warning.hint
     assert not warning.is_serious()
-    assert type(tracing.tracing()) is tracing.Tracing
+    assert type(tracing_choice.make_tracing()) is Tracing
 
 
 def test_packages_that_are_missing_are_noticed(monkeypatch):
-    assert tracing.is_installed()
-    monkeypatch.setattr(tracing, "_PACKAGES", ("there_is.no_such_package",))
-    assert not tracing.is_installed()
+    assert tracing_choice.is_installed()
+    monkeypatch.setattr(tracing_choice, "_PACKAGES", ("there_is.no_such_package",))
+    assert not tracing_choice.is_installed()

@@ -1,0 +1,155 @@
+"""Addresses of stores: a Redis or Valkey server, or the sentinels that know which server is the primary."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+DEFAULT_SENTINEL_PORT: Final = 26_379
+CLIENT_NAME: Final = "agent-gateway"
+_STORE_OPTIONS: Final = frozenset(  # those of redis-py whose values are texts, numbers or truth
+    {
+        "client_name",
+        "db",
+        "health_check_interval",
+        "password",
+        "retry_on_timeout",
+        "socket_connect_timeout",
+        "socket_keepalive",
+        "socket_timeout",
+        "ssl_ca_certs",
+        "ssl_ca_data",
+        "ssl_ca_path",
+        "ssl_cert_reqs",
+        "ssl_certfile",
+        "ssl_check_hostname",
+        "ssl_ciphers",
+        "ssl_keyfile",
+        "ssl_min_version",
+        "ssl_password",
+        "username",
+    }
+)
+_STORE_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+
+
+class SentinelUrl(msgspec.Struct, frozen=True):
+    """An address that names sentinels.
+
+    Attributes:
+        sentinels: hosts and ports.
+        service: the name under which they watch the store.
+        password: of the sentinels; ``None``: they ask for none.
+        store_url: an address with the store's own options, whose host and port are not those of the primary.
+    """
+
+    sentinels: tuple[tuple[str, int], ...]
+    service: str
+    password: str | None
+    store_url: str
+
+
+def parse_sentinel_url(url: str) -> SentinelUrl | None:
+    """Read an address of sentinels; ``None`` if it names a store itself.
+
+    ``redis+sentinel://[user:password@]host:port,host:port/service[/database][?sentinel_password=…]``; with ``rediss``
+    the store itself speaks TLS.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    parts = urlsplit(url)
+    scheme, _, kind = parts.scheme.partition("+")
+    if kind != "sentinel":
+        return None
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    service, _, database = parts.path.strip("/").partition("/")
+    login = f"{credentials}@" if credentials else ""
+    options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    if not service or not (database or "0").isdecimal() or not options.keys() <= {"sentinel_password"}:
+        raise ValueError("not redis+sentinel://host:port,host:port/service/database")
+    return SentinelUrl(
+        tuple(_host_and_port(host) for host in hosts.split(",")),
+        unquote(service),
+        options.get("sentinel_password"),
+        f"{scheme}://{login}primary:0/{database or 0}",
+    )
+
+
+def split_store_addresses(text: str) -> tuple[str, ...]:
+    """Take a list of stores apart: a comma divides stores only where a scheme follows."""
+    addresses = tuple(address.strip() for address in re.split(r",\s*(?=[a-z+]+://)", text) if address.strip())
+    for address in addresses:
+        _check_store_address(address)
+    return addresses
+
+
+def database_number(url: str) -> int:
+    """Give the number of the database that an address selects, as redis-py reads it when it connects."""
+    from redis.asyncio.connection import parse_url  # only a deployment with a store pays for the client
+
+    sentinel_url = parse_sentinel_url(url)
+    options = parse_url(url if sentinel_url is None else sentinel_url.store_url)
+    return int(options.get("db", 0))
+
+
+def new_connection(url: str, *, timeout_seconds: float) -> AbstractConnection:
+    """Make redis-py's connection to a store, or to the primary that sentinels will name; it opens nothing.
+
+    Raises:
+        ValueError, TypeError, RedisError: the address is none.
+    """
+    from redis.asyncio.connection import Connection, parse_url
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    sentinel_url = parse_sentinel_url(url)
+    options: dict[str, Any] = dict(parse_url(url if sentinel_url is None else sentinel_url.store_url))
+    connection_class: type[AbstractConnection] = options.pop("connection_class", Connection)
+    # The caller's limit spans a whole exchange; redis-py's would cost a timer for each reply.
+    options |= {
+        "socket_timeout": None,
+        "socket_connect_timeout": timeout_seconds,
+        "health_check_interval": 0,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "client_name": CLIENT_NAME,
+    }
+    return connection_class(**options)
+
+
+def _check_store_address(text: str) -> None:
+    from redis.exceptions import RedisError
+
+    parts = urlsplit(text)
+    if parts.scheme not in _STORE_SCHEMES or not text.isprintable() or "#" in text:
+        raise ValueError
+    if not parts.scheme.endswith("+sentinel"):
+        _check_one_store(parts.scheme, parts.netloc, parts.path, parts.query)
+    try:
+        new_connection(text, timeout_seconds=1)
+    except (TypeError, RedisError):
+        raise ValueError from None
+
+
+def _check_one_store(scheme: str, netloc: str, path: str, query: str) -> None:
+    """Refuse what redis-py ignores or takes for something else."""
+    if scheme == "unix" and not path:
+        raise ValueError
+    if scheme != "unix" and ("," in netloc.rpartition("@")[2] or not re.fullmatch(r"/?[0-9]*/?", path)):
+        raise ValueError
+    if query and not {name for name, _ in parse_qsl(query, strict_parsing=True)} <= _STORE_OPTIONS:
+        raise ValueError
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.path or parts.query:
+        raise ValueError("not a host and a port")
+    return parts.hostname, DEFAULT_SENTINEL_PORT if parts.port is None else parts.port

@@ -1,0 +1,44 @@
+"""OpenTelemetry, optional: what the environment asks for, and whether it can be had. The spans are in ``otel``.
+
+Off unless the environment names an exporter (``OTEL_TRACES_EXPORTER``) or where it sends to
+(``OTEL_EXPORTER_OTLP_ENDPOINT``). Without it a client's trace context still reaches the agent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Final
+
+from relay.turns.tracing import Tracing
+
+EXPORTERS: Final = ("otlp", "console", "none")
+_PACKAGES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+
+def make_tracing() -> Tracing:
+    """Give what the environment asks for. A system check has said what of it cannot be."""
+    exporter = wanted_exporter()
+    if exporter not in ("otlp", "console") or not is_installed():
+        return Tracing()
+    from relay.turns import otel
+
+    return otel.TurnSpans(otel.provider(exporter))
+
+
+def wanted_exporter(environ: Mapping[str, str] = os.environ) -> str:
+    """Say what the environment asks for: one of ``EXPORTERS``, or a text that is none of them."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return "none"
+    exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    return exporter or ("otlp" if any(environ.get(name) for name in _ENDPOINTS) else "none")
+
+
+def is_installed() -> bool:
+    """Are OpenTelemetry's packages there?"""
+    try:
+        return all(find_spec(name) is not None for name in _PACKAGES)
+    except ModuleNotFoundError:  # a package above them is missing
+        return False
