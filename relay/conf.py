@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, overload
 
 from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from relay.addresses.http import check_http_address, how_to_escape
 from relay.addresses.store import split_store_addresses
@@ -60,14 +62,21 @@ class Parser(Generic[T]):
 
 
 class Setting(Generic[T]):
-    """One setting, as a property of ``conf``. An empty text counts as unset unless ``may_be_unset`` is false."""
+    """One setting, as a property of ``conf``, parsed when it is first read.
+
+    An empty text counts as unset unless ``may_be_unset`` is false.
+    """
 
     def __init__(self, name: str, parser: Parser[T], default: str, *, may_be_unset: bool = True) -> None:
         self.name = name
         self.file_name = f"{name}{FILE_SUFFIX}"
         self.default = default
+        self.attribute = ""
         self._parser = parser
         self._may_be_unset = may_be_unset
+
+    def __set_name__(self, owner: type[Any], attribute: str) -> None:
+        self.attribute = attribute
 
     @overload
     def __get__(self, conf: None, owner: type[Any]) -> Self: ...
@@ -83,7 +92,9 @@ class Setting(Generic[T]):
         if text is None or (self._may_be_unset and not text.strip()):
             text = self.default
         with contextlib.suppress(ValueError):
-            return self._parser.read(text.strip())
+            value = self._parser.read(text.strip())
+            vars(conf)[self.attribute] = value  # found there from now on, as with functools.cached_property
+            return value
         advice = self._parser.advise(text)
         raise SettingInvalid(
             self.name, self._parser.expected, advice
@@ -239,10 +250,15 @@ def choice(*words: str, fold: Callable[[str], str] = str.lower) -> Parser[str]:
 
 
 class Conf:
-    """The settings as typed values. Each property raises ``SettingInvalid`` for a wrong text."""
+    """The settings as typed values, each parsed once. A property raises ``SettingInvalid`` for a wrong text."""
 
     def __init__(self, source: Callable[[], Mapping[str, str]]) -> None:
         self._source = source
+
+    def forget(self) -> None:
+        """Parse every setting again when it is next read: the texts have changed."""
+        for setting in self.settings():
+            vars(self).pop(setting.attribute, None)
 
     @property
     def texts(self) -> Mapping[str, str]:
@@ -377,3 +393,10 @@ def _read_secret(path: Path) -> str | None:
 
 
 conf = Conf(lambda: settings.GATEWAY)
+
+
+@receiver(setting_changed, dispatch_uid="relay.conf")
+def _forget_changed(*, setting: str, **kwargs: object) -> None:
+    """Follow ``override_settings`` and its like. (``kwargs`` are Django's.)"""
+    if setting == "GATEWAY":
+        conf.forget()

@@ -1,6 +1,7 @@
 """Settings: what each may be, and that a wrong one is named and never repeated."""
 
 import pytest
+from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -308,6 +309,26 @@ def test_without_problems_only_the_wrong_texts_are_unset():
     mended = conf(MAX_QUEUE="many", BUFFER_SIZE="100").without_problems()
     assert (mended.max_queue, mended.buffer_frames) == (16, 100)
     assert list(mended.problems()) == []
+
+
+def test_a_setting_is_parsed_once():
+    read = []
+    texts = {"MAX_QUEUE": "5"}
+    read_twice = Conf(lambda: read.append("texts") or texts)
+    assert (read_twice.max_queue, read_twice.max_queue) == (5, 5)
+    assert read == ["texts"]
+    texts["MAX_QUEUE"] = "6"
+    read_twice.forget()
+    assert read_twice.max_queue == 6
+
+
+def test_the_settings_follow_django_when_it_says_that_they_changed(settings):
+    from relay.conf import conf as own
+
+    before = own.max_queue
+    with override_settings(GATEWAY={**settings.GATEWAY, "MAX_QUEUE": str(before + 1)}):
+        assert own.max_queue == before + 1
+    assert own.max_queue == before
 
 
 class TestFiles:
