@@ -92,6 +92,6 @@ async def test_pages_over_the_bound_are_not_kept(reads):
     async with layer._store(S).watch(S) as watch:
         for _ in range(2):
             assert (await watched(layer, cursor, end))[0] == state.oldest
-        assert watch._replay._bytes <= 50_000
+        assert watch._pages._bytes <= 50_000
     await layer.flush()
     await layer.close()

@@ -117,7 +117,7 @@ async def test_a_cluster_behind_a_plain_address_is_named(open_layer, has_slots):
 
 
 def test_the_check_runs_every_command_of_the_scripts():
-    folder = ROOT / "relay" / "layers" / "lua"
+    folder = ROOT / "relay" / "layers" / "redis" / "lua"
     used = {path.stem: commands(path) for path in folder.glob("*.lua")}
     assert used["check"] == set.union(*used.values())
 

@@ -77,11 +77,11 @@ local function open()
   if exists() or is_empty() then
     return true
   end
-  call('ZREMRANGEBYSCORE', empties, '-inf', now)
-  if call('ZCARD', empties) >= MAX_EMPTY then
+  if call('ZCOUNT', empties, '(' .. now, '+inf') >= MAX_EMPTY then
     return false
   end
-  begin_epoch()
+  begin_epoch() -- before what makes room: a full store refuses a script by its first write only
+  call('ZREMRANGEBYSCORE', empties, '-inf', now)
   keep_empty()
   return true
 end
