@@ -135,7 +135,11 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
 
     async def delete(self, session_id: str) -> bool:
         store = self._store(session_id)
-        return bool(await store.write("delete", session_id, self._now(), call_id=new_id()))
+        existed = bool(await store.write("delete", session_id, self._now(), call_id=new_id()))
+        feed = store.watched(session_id)
+        if feed is not None:
+            feed.lose_position()  # the frames at hand are erased, too, before the announcement says so
+        return existed
 
     async def pending(self, limit: int) -> list[str]:
         pages = await asyncio.gather(
