@@ -30,8 +30,7 @@ for name, metric in list(vars(metrics).items()):
     if isinstance(metric, prometheus.MetricWrapperBase | LoopHistogram):
         setattr(metrics, name, Blind())
 
+from gateway_project.asgi import application  # noqa: E402, F401 - it sets Django up; what follows needs that
 from relay.turns.recorder import TurnRecorder  # noqa: E402
 
-TurnRecorder.appended = TurnRecorder.end = lambda self, _: None  # type: ignore[method-assign]
-
-from gateway_project.asgi import application  # noqa: E402, F401
+TurnRecorder.appended = TurnRecorder.finish = lambda self, _: None  # type: ignore[method-assign]
