@@ -42,7 +42,8 @@ def test_health_is_open_with_any_host(service):
 @pytest.mark.parametrize(
     "path",
     ["/", "/x", "/admin/", "/admin", "/admin/login/", "/static/relay/chat.css", "/static/", "/health/", "/health/x",
-     "/healthz", "/x//health", "/ws/s/", "/api/v1/sessions", "/%2e%2e/health", "/health%2f", "/favicon.ico", "/metrics"],
+     "/healthz", "/x//health", "/ws/s/", "/api/v1/sessions", "/%2e%2e/health", "/health%2f", "/favicon.ico",
+     "/metrics"],
 )  # fmt: skip
 def test_everything_else_is_closed_without_the_key(service, path):
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"):
