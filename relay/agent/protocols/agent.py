@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
@@ -24,6 +25,7 @@ RESERVED_TYPES: Final = frozenset(
 _DECISIVE_NAMES: Final = frozenset(["error", "done"])  # an event's name that ends the turn, whatever its data is
 _ERROR_WORDS: Final = ("content", "error", "detail", "message", "msg")  # where an error may have its words
 _MAX_WORDS_DEPTH: Final = 8
+_BEGINS_AS_ERROR: Final = re.compile(r'\s*\{\s*"type"\s*:\s*"error"')
 _FAILURES: Final = ("error", "failed")  # a last event's status; tuples, for any JSON may be looked up in them
 _TOOL_TYPES: Final = ("tool_call", "tool_result")
 _NOTICES: Final = {
@@ -136,8 +138,8 @@ class AgentEvents:
             return
         try:
             value = json_text.decode_leniently(event.data)
-        except ValueError:
-            value = event.data
+        except ValueError:  # an error that is cut short, or nested too deeply, is still one
+            value = {"type": "error"} if _BEGINS_AS_ERROR.match(event.data) else event.data
         fields = value if isinstance(value, dict) else {}
         is_last = name == "done" or fields.get("is_final") is True
         if name == "error" or _is_error(fields, is_last=is_last):
