@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: help run cluster test test-servers coverage image-test soak properties check bench format pins clean
+.PHONY: help run cluster test test-servers coverage image-test soak properties fuzz check bench format pins clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ soak: $(VENV)/installed-dev  ## Break everything for some minutes while people t
 
 properties: $(VENV)/installed-dev  ## Let the property tests look for new cases: at random, ten times as long as in CI
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 3600 -m hypothesis $(TESTS)
+
+fuzz: $(VENV)/installed-dev  ## Feed random bytes to whatever reads foreign ones, for SECONDS (by default 600), from SEED
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 image-test:  ## Take the Dockerfile's steps without Docker, and use what comes out
 	$(PYTHON) scripts/try_image.py
