@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from relay.layers.base import Limits, SessionLayer
 from relay.layers.bounds import Bounds
+from relay.layers.redis.keys import namespace
 from relay.layers.redis.layer import RedisSessionLayer
-from relay.layers.redis.names import namespace
 from relay.layers.values import new_id
 from tests.buffer.clock import Clock
 from tests.buffer.turns import S

@@ -59,7 +59,7 @@ class Forger:
         newest = (await self._layer.ensure(S)).newest
         fields = {"epoch": self._turn.epoch, "offset": newest, "turn_id": self._turn.turn_id}
         data = text if isinstance(text, bytes) else text.format(**fields)
-        assert await self._redis.publish(store.keys(S)[4], data) > 0
+        assert await self._redis.publish(store.keys.of_session(S).channel, data) > 0
         await store.check_announcements()  # on the same connection: what was published before has been heard
 
 

@@ -111,7 +111,7 @@ async def test_a_dead_line_is_noticed_however_many_sessions_come_and_go(volatile
 async def _watch_more_and_more(layer):
     store = layer._store(S)
     for number in itertools.count():
-        store._subscriber.add(store.keys(f"other-{number}")[4])
+        store._subscriber.add(store.keys.of_session(f"other-{number}").channel)
         await asyncio.sleep(LEASE_SECONDS / 10)
 
 

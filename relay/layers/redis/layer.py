@@ -20,8 +20,8 @@ from relay.layers.bounds import Bounds, configured_bounds
 from relay.layers.live import FrameSink
 from relay.layers.redis.channels import RedisChannels, channel_host
 from relay.layers.redis.frames import decode_all
+from relay.layers.redis.keys import namespace
 from relay.layers.redis.limits import RedisLimits
-from relay.layers.redis.names import namespace
 from relay.layers.redis.replies import accept
 from relay.layers.redis.ring import Ring, store_name
 from relay.layers.redis.scripts import Scripts
@@ -72,7 +72,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         self._scripts = Scripts(self.bounds)
         self._ring = Ring([store_name(url) for url in urls])
         self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Store]] = WeakKeyDictionary()
-        self.limits = RedisLimits(self.call)
+        self.limits = RedisLimits(self._call_limit)
         self._channels = RedisChannels(
             hosts=[channel_host(url) for url in urls],
             namespaces=[f"{namespace(prefix, url)}:channels" for url in urls],
@@ -122,7 +122,9 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
         found: list[SessionState] = []
         while True:
-            pages = await asyncio.gather(*(store.call("page", ("a",), cursor, limit + 1) for store in self._here()))
+            pages = await asyncio.gather(
+                *(store.call("page", (store.keys.all,), cursor, limit + 1) for store in self._here())
+            )
             names = [name.decode() for name in heapq.nsmallest(limit + 1, (name for page in pages for name in page))]
             wanted = names[: limit - len(found)]
             states = await asyncio.gather(*map(self.get, wanted))
@@ -159,7 +161,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         """Ask one store; one that does not answer at once holds up the sessions of the others no longer."""
         try:
             async with asyncio.timeout(self.bounds.lease_seconds / 4):
-                names: list[bytes] = await store.call("pending", ("w",), self._now(), limit)
+                names: list[bytes] = await store.call("pending", (store.keys.work,), self._now(), limit)
         except TimeoutError as exc:
             raise StoreUnavailable from exc
         return names
@@ -201,7 +203,9 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             if not cursor:
                 break
         for store in self._here():
-            for name in await store.call("pending", ("y",), "1e18", -1):  # empty ones, whatever their moment
+            for name in await store.call(
+                "pending", (store.keys.empties,), "1e18", -1
+            ):  # empty ones, whatever their moment
                 await self.delete(name.decode())
 
     # Life.
@@ -230,9 +234,10 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             await store.close()
         await self._channels.close()
 
-    async def call(self, name: str, place: str, keys: tuple[str, ...], *arguments: str) -> Reply:
-        """Call a script that is not about a session, in the store that ``place`` belongs to."""
-        return await self._store(place).call(name, keys, self._now(), *arguments)
+    async def _call_limit(self, name: str, key: str, kinds: tuple[tuple[str, str], ...], *arguments: str) -> Reply:
+        """Call a script about a limit, in the store that its key belongs to."""
+        store = self._store(key)
+        return await store.call(name, tuple(store.keys.name(*kind) for kind in kinds), self._now(), *arguments)
 
     def _here(self) -> list[Store]:
         """Give the stores, as this event loop uses them."""

@@ -13,20 +13,20 @@ class RedisLimits(Limits):
     """Limits kept in the session layer's stores.
 
     Args:
-        call: calls a script that is not about a session, as ``RedisSessionLayer.call``.
+        call: calls a script in the store to which a key belongs, given the parts of its keys' names.
     """
 
     def __init__(self, call: Callable[..., Awaitable[Reply]]) -> None:
         self._call = call
 
     async def take(self, key: str, rate: Rate) -> float:
-        keys = (f"b:{key}", f"m:{new_id()}")
+        keys = (("b", key), ("m", new_id()))
         return float(await self._call("take", key, keys, repr(rate.count), repr(rate.seconds)))
 
     async def use_once(self, key: str, ttl_seconds: float, purpose: str = "") -> bool:
-        keys = (f"u:{key}",)
+        keys = (("u", key),)
         return bool(await self._call("use_once", key, keys, repr(ttl_seconds), new_id(), purpose))
 
     async def used_for(self, key: str) -> str | None:
-        purpose = await self._call("used_for", key, (f"u:{key}",))
+        purpose = await self._call("used_for", key, (("u", key),))
         return purpose.decode() if isinstance(purpose, bytes) else None

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import time
-from functools import lru_cache
 from typing import Final
 
 from relay.exceptions import StoreUnavailable
@@ -17,6 +16,7 @@ from relay.layers.redis.feed import SessionFeed
 from relay.layers.redis.foreign import ForeignMessages
 from relay.layers.redis.frames import SEPARATOR, decode_all
 from relay.layers.redis.group_commit import GroupCommit, ReplyHandler
+from relay.layers.redis.keys import Keys
 from relay.layers.redis.scripts import Scripts
 from relay.layers.redis.subscriber import Subscriber
 from relay.layers.redis.wire import Reply
@@ -28,8 +28,6 @@ from relay.protocol.frames import Frame
 logger = logging.getLogger(__name__)
 
 LINGER_SECONDS: Final = 5.0  # a watch outlives its last user for so long: a reload comes back, the next turn begins
-_PARTS: Final = ("s", "l", "x", "w", "c", "t", "q", "n", "o", "v", "a", "e", "d", "y", "m")
-_INDEXES: Final = ("w", "a", "e", "y")
 _CHECKED: Final = "!"  # no session's name
 
 
@@ -39,8 +37,8 @@ class Store:
     Reads have a connection of their own, so that a long replay does not hold up a token.
     """
 
-    def __init__(self, url: str, prefix: str, bounds: Bounds, scripts: Scripts) -> None:
-        self.prefix = prefix
+    def __init__(self, url: str, namespace: str, bounds: Bounds, scripts: Scripts) -> None:
+        self.keys = Keys(namespace)
         self._bounds = bounds
         self._watches: dict[str, SessionFeed] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -52,13 +50,7 @@ class Store:
         self._writes = GroupCommit(url, scripts, outages, **limits)
         self._reads = GroupCommit(url, scripts, outages, **limits)
         self._subscriber = Subscriber(url, outages, on_message=self._on_message, on_line=self._on_line, **limits)
-        self._indexes = {part: f"{prefix}:{part}" for part in _INDEXES}
-        self.keys = lru_cache(512)(self._keys)  # more than can say something in the same second
-        self._probe_channel = self.keys(f"{_CHECKED}{new_id()}")[4]
-
-    def _keys(self, session_id: str) -> tuple[str, ...]:
-        """Name a session's keys, in the order in which the scripts know them."""
-        return tuple(self._indexes.get(part) or f"{self.prefix}:{part}:{session_id}" for part in _PARTS)
+        self._probe_channel = self.keys.of_session(f"{_CHECKED}{new_id()}").channel
 
     # Calls.
 
@@ -66,28 +58,30 @@ class Store:
         self, name: str, session_id: str, now: str, *arguments: Argument, call_id: str = ""
     ) -> asyncio.Future[Reply]:
         """Call a session's script. ``call_id`` names the call where the store must know its repetition by it."""
-        keys = self.keys(session_id)
+        keys = self.keys.of_session(session_id)
         if call_id:
-            keys = (*keys[:-1], f"{keys[-1]}:{call_id}")
+            keys = keys.with_call(call_id)
         return self._writes.call(name, keys, (now, session_id, *arguments))
 
     def append(self, handler: ReplyHandler, session_id: str, now: str, *arguments: Argument) -> None:
         """Call ``append``, which needs few keys."""
-        self._writes.begin(handler, "append", self.keys(session_id)[:5], (now, session_id, *arguments))
+        self._writes.begin(
+            handler, "append", self.keys.of_session(session_id).for_append, (now, session_id, *arguments)
+        )
 
     def read(self, name: str, session_id: str, now: str, *arguments: Argument) -> asyncio.Future[Reply]:
         """Call a session's script on the connection for reads."""
-        return self._reads.call(name, self.keys(session_id), (now, session_id, *arguments))
+        return self._reads.call(name, self.keys.of_session(session_id), (now, session_id, *arguments))
 
     def call(self, name: str, keys: tuple[str, ...], *arguments: Argument) -> asyncio.Future[Reply]:
-        """Call a script that is not about one session; names of keys are given without the prefix."""
-        return self._reads.call(name, tuple(f"{self.prefix}:{key}" for key in keys), arguments)
+        """Call a script that is not about one session; ``keys`` are whole names."""
+        return self._reads.call(name, keys, arguments)
 
     async def check(self) -> None:
         """Load a script, and run one with every kind of key and every command that turns need."""
-        limits = (f"{self.prefix}:{kind}:{_CHECKED}" for kind in "bmu")
+        limits = (self.keys.name(kind, _CHECKED) for kind in "bmu")
         await asyncio.gather(
-            self._writes.load("check"), self._writes.call("check", (*self.keys(_CHECKED), *limits), ())
+            self._writes.load("check"), self._writes.call("check", (*self.keys.of_session(_CHECKED), *limits), ())
         )
 
     async def check_announcements(self) -> None:
@@ -122,7 +116,7 @@ class Store:
         watch = self._watches.get(session_id)
         if watch is None:
             watch = self._watches[session_id] = self._new_watch(session_id)
-        channel = self.keys(session_id)[4]
+        channel = self.keys.of_session(session_id).channel
         watch.users += 1
         try:
             self._subscriber.add(channel)
@@ -175,12 +169,12 @@ class Store:
     def _drop(self, watch: SessionFeed) -> None:
         if not watch.users and self._watches.get(watch.session_id) is watch:
             del self._watches[watch.session_id]
-            self._subscriber.remove(self.keys(watch.session_id)[4])
+            self._subscriber.remove(self.keys.of_session(watch.session_id).channel)
 
     # Announcements.
 
     def _on_message(self, channel: str, data: bytes) -> None:
-        watch = self._watches.get(channel.removeprefix(f"{self.prefix}:c:"))
+        watch = self._watches.get(self.keys.session_of(channel))
         if watch is None:
             if channel == self._probe_channel and data == self._probe:  # not an older one, come late
                 self._probe_arrived.set()
@@ -242,7 +236,7 @@ class Store:
         """Compare each watched session's position with the store's, once for all its viewers."""
         asked = [(watch, watch.position) for watch in self._watches.values() if watch.users and watch.position]
         replies = await asyncio.gather(
-            *(self._reads.call("position", self.keys(watch.session_id)[:1], ()) for watch, _ in asked)
+            *(self._reads.call("position", (self.keys.of_session(watch.session_id).session,), ()) for watch, _ in asked)
         )
         for (watch, position), (epoch, newest) in zip(asked, replies, strict=True):
             if position is not watch.position or position is None:

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.addresses.store import database_number
-from relay.layers.redis.names import namespace
+from relay.layers.redis.keys import namespace
 
 
 @pytest.mark.parametrize(
