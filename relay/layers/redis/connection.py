@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Final
 
 import hiredis
 from redis import exceptions
@@ -15,6 +15,7 @@ from redis.asyncio.connection import SSLConnection
 
 from relay.addresses.store import new_connection, parse_sentinel_url
 from relay.layers.redis.failures import NoTls
+from relay.layers.redis.redis_py import transport_of
 from relay.layers.redis.sentinel import Sentinels
 from relay.layers.redis.wire import Reply, Wire
 
@@ -74,7 +75,7 @@ class RedisConnection:
                 ):
                     raise NoTls from exc
                 raise
-            self._wire = Wire(cast(Any, self._connection)._writer.transport)  # redis-py hides it
+            self._wire = Wire(transport_of(self._connection))
 
     async def _connect(self) -> None:
         if self._sentinels is not None:

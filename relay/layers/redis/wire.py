@@ -1,7 +1,6 @@
-"""The line to a store once it is up: replies are handed out in the call that reads them.
+"""An open connection to a store: each reply is handed out in the call that reads it from the socket.
 
-redis-py connects, which is the intricate part: TLS, logins, databases. What follows is only bytes both ways, and its
-reader would cost a future and several coroutines for each reply, that is for each token.
+redis-py opens the connection; ``redis_py`` says why it does not read from it as well.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from typing import Any, Final
 
 import hiredis
 from redis import exceptions
-from redis._parsers.base import BaseParser
+
+from relay.layers.redis.redis_py import error_of
 
 Reply = Any  # what a script returns: bytes, numbers, None, lists of these; the caller knows which
 
@@ -31,7 +31,7 @@ class Wire(asyncio.Protocol):
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader(
-            protocolError=exceptions.InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_INCOMPLETE
+            protocolError=exceptions.InvalidResponse, replyError=error_of, notEnoughData=_INCOMPLETE
         )
         self._replies: list[Reply] = []
         self._awaited = 0
