@@ -33,9 +33,9 @@ class PendingAppend:
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         store.append(self, turn.session_id, now, turn.turn_id, turn.lease_id, self._number, *map(encode, frames))
-        self._watch = store.watched(turn.session_id)
-        if self._watch is not None:
-            self._watch.appends += 1
+        self._feed = store.watched(turn.session_id)
+        if self._feed is not None:
+            self._feed.start_append()
 
     async def wait(self) -> int:
         """Wait for the reply. Returns the offset of the last frame.
@@ -58,7 +58,8 @@ class PendingAppend:
 
     def set_result(self, reply: Reply) -> None:
         """Take the reply: number the frames and give them to the tails here; or keep the refusal."""
-        self._release(is_new=isinstance(reply, list) and reply[2] is not None)
+        if self._feed is not None:
+            self._feed.end_append(is_new=isinstance(reply, list) and reply[2] is not None)
         try:
             self._take_in(accept(reply))
         except Exception as exc:  # a refusal; or a bug of ours, which is the turn's trouble and not the commit's
@@ -67,15 +68,10 @@ class PendingAppend:
 
     def set_exception(self, failure: Exception) -> None:
         """Take note that there will be no reply."""
-        self._release(is_new=False)
+        if self._feed is not None:
+            self._feed.end_append(is_new=False)
         self._failure = failure
         self._wake()
-
-    def _release(self, *, is_new: bool) -> None:
-        if self._watch is not None:
-            self._watch.appends -= 1
-            if not is_new:
-                self._watch.lose_position()
 
     def _take_in(self, reply: Reply) -> None:
         turn, frames = self._turn, self._frames

@@ -27,21 +27,20 @@ WINDOW_FRAMES: Final = 512  # kept for viewers that are a little behind; the oth
 
 
 class SessionFeed:
-    """The tails of one session, and those who wait for a turn's cancel.
+    """The tails of one session, and the tasks that wait for a turn's cancel.
 
-    ``users`` counts who needs it; it is kept for a while after the last has left. ``appends`` counts the appends of
-    this process that are under way.
+    ``users`` counts the handles in use; the store keeps the feed for a while after the last one.
     """
 
     def __init__(self, session_id: str, foreign: ForeignMessages, *, max_frames: int, max_bytes: int) -> None:
         self.session_id = session_id
         self.users = 0
-        self.appends = 0
         self.position: Cursor | None = None  # of the newest frame that is known; ``None``: unknown
         self._max_frames = min(WINDOW_FRAMES, max_frames)
         self._max_bytes = max_bytes
         self._window: list[Frame] = []
         self._window_bytes = 0
+        self._appends = 0  # of this process, in flight
         self._version = 0  # of what was heard: counts the news
         self._lives = 0  # how often it was erased
         self._erased_epoch = ""  # by the last of these
@@ -54,6 +53,23 @@ class SessionFeed:
         self._cancel_waiters: dict[asyncio.Future[None], tuple[str, str]] = {}  # epoch and id of the turn of each
         self._pages = PageCache(max_bytes)
         self._loop = asyncio.get_running_loop()
+
+    # What this process appends itself.
+
+    @property
+    def is_appending(self) -> bool:
+        """Is an append of this process in flight?"""
+        return self._appends > 0
+
+    def start_append(self) -> None:
+        """Count an append that was sent to the store."""
+        self._appends += 1
+
+    def end_append(self, *, is_new: bool) -> None:
+        """Count it out. Unless the store has stored its frames now, every tail reads the log."""
+        self._appends -= 1
+        if not is_new:
+            self.lose_position()
 
     # What comes.
 

@@ -10,11 +10,11 @@ from typing import Final
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
+from relay.layers.redis.announcements import deliver
 from relay.layers.redis.connection import Argument
 from relay.layers.redis.failures import reason
 from relay.layers.redis.feed import SessionFeed
 from relay.layers.redis.foreign import ForeignMessages
-from relay.layers.redis.frames import SEPARATOR, decode_all
 from relay.layers.redis.group_commit import GroupCommit, ReplyHandler
 from relay.layers.redis.keys import Keys
 from relay.layers.redis.scripts import Scripts
@@ -179,10 +179,8 @@ class Store:
             if channel == self._probe_channel and data == self._probe:  # not an older one, come late
                 self._probe_arrived.set()
             return
-        if watch.appends and not data.startswith(b"!"):
-            return  # see `Append`
         try:
-            _hear(watch, data)
+            deliver(data, watch)
         except Exception as exc:  # bytes that anybody may have published
             logger.debug("session %s: an announcement cannot be read: %s", watch.session_id, type(exc).__name__)
             self._foreign.report(f"session {watch.session_id}", "format")
@@ -262,36 +260,3 @@ class FeedHandle:
 
     async def __aexit__(self, *_: object) -> None:
         self._store.release(self._watch)
-
-
-def _hear(watch: SessionFeed, announcement: bytes) -> None:
-    """Hand an announcement on. Each names the epoch that it is about; without one it is about no log.
-
-    Raises:
-        Exception: it is not one of ours; of whatever kind its decoding raises.
-    """
-    head, _, rest = announcement.partition(b"\n")
-    if head.startswith(b"!"):
-        epoch, _, argument = rest.decode().partition("\n")
-    else:
-        epoch = head.decode()
-    if not epoch:
-        raise ValueError("an announcement without an epoch")
-    match head:
-        case b"!cancel":
-            watch.hear_cancelled(epoch, argument)
-        case b"!deleted":
-            watch.hear_deleted(epoch)
-        case b"!epoch":
-            watch.hear_epoch(epoch)
-        case _:
-            _hear_frames(watch, epoch, rest)
-
-
-def _hear_frames(watch: SessionFeed, epoch: str, rest: bytes) -> None:
-    after, _, data = rest.partition(b"\n")
-    offset = int(after)
-    position = watch.position
-    if position is not None and position.epoch == epoch and offset + data.count(SEPARATOR) < position.offset:
-        return  # our own append, or a late one: not worth reading
-    watch.hear(epoch, offset, decode_all(data.split(SEPARATOR), offset))
