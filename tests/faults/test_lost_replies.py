@@ -50,7 +50,7 @@ async def layer(proxy):
     layer = RedisSessionLayer([proxy.url], Bounds(), prefix=f"test-{new_id()}")
     async with Redis.from_url(server_url()) as redis:
         for name in COVERED:
-            await redis.script_load(layer._scripts[name].text)
+            await redis.script_load(layer._stores._scripts[name].text)
     await layer.start()
     yield layer
     await layer.flush()

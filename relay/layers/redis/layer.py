@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
@@ -23,17 +22,14 @@ from relay.layers.redis.frames import decode_all
 from relay.layers.redis.keys import namespace
 from relay.layers.redis.limits import RedisLimits
 from relay.layers.redis.replies import accept
-from relay.layers.redis.ring import Ring, store_name
-from relay.layers.redis.scripts import Scripts
 from relay.layers.redis.store import Store
+from relay.layers.redis.stores import Stores
 from relay.layers.redis.turns import RedisTurns
 from relay.layers.redis.values import gap, state, subject_text
-from relay.layers.redis.wire import Reply
-from relay.layers.values import SessionState, new_id
+from relay.layers.values import Accepted, CancelAck, NewTurn, SessionState, Turn, new_id
 from relay.observability.outage_log import OutageLog
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
-from relay.tasks import running_loop
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +37,7 @@ PREFIX: Final = "relay"
 CHECK_SECONDS: Final = 0.8  # a Kubernetes probe waits for one second
 
 
-class RedisSessionLayer(RedisTurns, SessionLayer):
+class RedisSessionLayer(SessionLayer):
     """Sessions in Redis.
 
     Args:
@@ -65,19 +61,55 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
     ) -> None:
         super().__init__()
         self.bounds = bounds or configured_bounds()
-        self._urls = list(urls)
-        self._prefix = prefix
-        self._clock = clock
         self._outages = OutageLog(logger)
-        self._scripts = Scripts(self.bounds)
-        self._ring = Ring([store_name(url) for url in urls])
-        self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Store]] = WeakKeyDictionary()
-        self.limits = RedisLimits(self._call_limit)
+        self._stores = Stores(urls, prefix, self.bounds, clock)
+        self._turns = RedisTurns(self._stores)
+        self.limits = RedisLimits(self._stores)
         self._channels = RedisChannels(
             hosts=[channel_host(url) for url in urls],
             namespaces=[f"{namespace(prefix, url)}:channels" for url in urls],
             **channels,
         )
+
+    # Turns.
+
+    def enqueue(self, session_id: str, new_turn: NewTurn) -> Coroutine[Any, Any, Accepted]:
+        return self._turns.enqueue(session_id, new_turn)
+
+    def claim(self, session_id: str, claim_id: str) -> Coroutine[Any, Any, Turn | None]:
+        return self._turns.claim(session_id, claim_id)
+
+    def append(self, turn: Turn, frames: list[Frame]) -> Coroutine[Any, Any, int]:
+        return self._turns.append(turn, frames)
+
+    def append_nowait(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
+        return self._turns.append_nowait(turn, frame, stored)
+
+    def wait_appended(self, turn: Turn) -> Coroutine[Any, Any, None]:
+        return self._turns.wait_appended(turn)
+
+    def finish(self, turn: Turn, terminal: Frame) -> Coroutine[Any, Any, Frame]:
+        return self._turns.finish(turn, terminal)
+
+    def renew(self, turn: Turn) -> Coroutine[Any, Any, None]:
+        return self._turns.renew(turn)
+
+    def wait_cancelled(self, turn: Turn) -> Coroutine[Any, Any, None]:
+        return self._turns.wait_cancelled(turn)
+
+    def cancel(
+        self, session_id: str, turn_id: str | None = None, subject: str | None = None
+    ) -> Coroutine[Any, Any, CancelAck]:
+        return self._turns.cancel(session_id, turn_id, subject)
+
+    def cancel_unwatched(self, session_id: str) -> Coroutine[Any, Any, int]:
+        return self._turns.cancel_unwatched(session_id)
+
+    def reset(self, turn: Turn, text: str) -> Coroutine[Any, Any, Frame]:
+        return self._turns.reset(turn, text)
+
+    def clear_queue(self, session_id: str) -> Coroutine[Any, Any, int]:
+        return self._turns.clear_queue(session_id)
 
     # The log.
 
@@ -123,7 +155,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         found: list[SessionState] = []
         while True:
             pages = await asyncio.gather(
-                *(store.call("page", (store.keys.all,), cursor, limit + 1) for store in self._here())
+                *(store.call("page", (store.keys.all,), cursor, limit + 1) for store in self._stores.all())
             )
             names = [name.decode() for name in heapq.nsmallest(limit + 1, (name for page in pages for name in page))]
             wanted = names[: limit - len(found)]
@@ -144,8 +176,9 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
         return existed
 
     async def pending(self, limit: int) -> list[str]:
+        stores = self._stores.all()
         pages = await asyncio.gather(
-            *(self._pending(store, limit) for store in self._here()), return_exceptions=len(self._urls) > 1
+            *(self._pending(store, limit) for store in stores), return_exceptions=len(stores) > 1
         )
         names: list[str] = []
         for page in pages:
@@ -202,7 +235,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
                 await self.delete(session.session_id)
             if not cursor:
                 break
-        for store in self._here():
+        for store in self._stores.all():
             for name in await store.call(
                 "pending", (store.keys.empties,), "1e18", -1
             ):  # empty ones, whatever their moment
@@ -211,7 +244,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
     # Life.
 
     async def start(self) -> None:
-        for store in self._here():
+        for store in self._stores.all():
             store.start()
 
     async def check(self) -> None:
@@ -222,7 +255,7 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
 
     async def _check(self, check: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
         """Check each store; say why one does not answer, if that is known."""
-        stores = self._here()
+        stores = self._stores.all()
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 await asyncio.gather(*map(check, stores))
@@ -230,28 +263,11 @@ class RedisSessionLayer(RedisTurns, SessionLayer):
             raise StoreUnavailable(next(filter(None, (store.trouble() for store in stores)), "")) from exc
 
     async def close(self) -> None:
-        for store in self._stores.pop(asyncio.get_running_loop(), []):
-            await store.close()
+        await self._stores.close()
         await self._channels.close()
 
-    async def _call_limit(self, name: str, key: str, kinds: tuple[tuple[str, str], ...], *arguments: str) -> Reply:
-        """Call a script about a limit, in the store that its key belongs to."""
-        store = self._store(key)
-        return await store.call(name, tuple(store.keys.name(*kind) for kind in kinds), self._now(), *arguments)
-
-    def _here(self) -> list[Store]:
-        """Give the stores, as this event loop uses them."""
-        loop = running_loop()
-        stores = self._stores.get(loop)
-        if stores is None:
-            stores = [Store(url, namespace(self._prefix, url), self.bounds, self._scripts) for url in self._urls]
-            self._stores[loop] = stores
-        return stores
-
     def _store(self, session_id: str) -> Store:
-        stores = self._here()
-        return stores[0] if len(stores) == 1 else stores[self._ring.index(session_id)]
+        return self._stores.of(session_id)
 
     def _now(self) -> str:
-        """The moment for a script; empty: the store's own."""
-        return "" if self._clock is None else repr(self._clock())
+        return self._stores.now()

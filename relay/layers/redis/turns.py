@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import asyncio
 import hashlib
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from relay.layers.redis.append import PendingAppend
 from relay.layers.redis.frames import decode, encode
 from relay.layers.redis.replies import accept
 from relay.layers.redis.store import Store
+from relay.layers.redis.stores import Stores
 from relay.layers.redis.values import subject_text
 from relay.layers.redis.wire import Reply
 from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, Turn, agent_message, new_id
@@ -19,21 +19,18 @@ from relay.protocol import frames as frames_
 from relay.protocol.frames import Frame, FrameKind
 
 
-class RedisTurns(abc.ABC):
+class RedisTurns:
     """The part of the contract that is about turns."""
 
-    @abc.abstractmethod
-    def _store(self, session_id: str) -> Store: ...
-
-    @abc.abstractmethod
-    def _now(self) -> str: ...
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
 
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
         turn_id, position, status, duplicate = accept(
-            await self._store(session_id).write(
+            await self._stores.of(session_id).write(
                 "enqueue",
                 session_id,
-                self._now(),
+                self._stores.now(),
                 new_id(),
                 new_turn.turn_id,
                 new_turn.body,
@@ -48,8 +45,8 @@ class RedisTurns(abc.ABC):
         return Accepted(turn_id.decode(), position if position >= 0 else None, status.decode(), bool(duplicate))
 
     async def claim(self, session_id: str, claim_id: str) -> Turn | None:
-        store = self._store(session_id)
-        reply = await store.write("claim", session_id, self._now(), claim_id, FrameKind.USER_MESSAGE.value)
+        store = self._stores.of(session_id)
+        reply = await store.write("claim", session_id, self._stores.now(), claim_id, FrameKind.USER_MESSAGE.value)
         if reply is None:
             return None
         turn_id, body, subject, abandoned, cancelled, append_number, first, epoch, waited, trace, owner = reply
@@ -75,13 +72,13 @@ class RedisTurns(abc.ABC):
 
     async def append(self, turn: Turn, frames: list[Frame]) -> int:
         await self.wait_appended(turn)
-        return await PendingAppend(self._store(turn.session_id), turn, frames, self._now()).wait()
+        return await PendingAppend(self._stores.of(turn.session_id), turn, frames, self._stores.now()).wait()
 
     def append_nowait(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
         if turn.appending is not None:
             return False
         try:
-            turn.appending = PendingAppend(self._store(turn.session_id), turn, [frame], self._now(), stored)
+            turn.appending = PendingAppend(self._stores.of(turn.session_id), turn, [frame], self._stores.now(), stored)
         except StoreUnavailable:
             return False
         return True
@@ -92,12 +89,12 @@ class RedisTurns(abc.ABC):
             await appending.wait()
 
     async def finish(self, turn: Turn, terminal: Frame) -> Frame:
-        store = self._store(turn.session_id)
+        store = self._stores.of(turn.session_id)
         cancelled = encode(frames_.final(turn.turn_id, "cancelled"))
         reply = await store.write(
             "finish",
             turn.session_id,
-            self._now(),
+            self._stores.now(),
             turn.turn_id,
             turn.lease_id,
             turn.append_number,
@@ -110,15 +107,17 @@ class RedisTurns(abc.ABC):
         accept(await self._look(turn, extend=True))
 
     async def wait_cancelled(self, turn: Turn) -> None:
-        async with self._store(turn.session_id).watch(turn.session_id) as watch:
+        async with self._stores.of(turn.session_id).watch(turn.session_id) as watch:
             with watch.cancel_waiter(turn.epoch, turn.turn_id) as waiter:
                 if await self._look(turn, extend=False) == b"held":
                     await waiter
 
     async def cancel(self, session_id: str, turn_id: str | None = None, subject: str | None = None) -> CancelAck:
-        store = self._store(session_id)
+        store = self._stores.of(session_id)
         who = subject_text(subject)
-        reply = accept(await store.write("cancel", session_id, self._now(), turn_id or "", who, call_id=new_id()))
+        reply = accept(
+            await store.write("cancel", session_id, self._stores.now(), turn_id or "", who, call_id=new_id())
+        )
         return CancelAck(reply[0].decode() or None, CancelStatus(reply[1].decode()))
 
     async def cancel_unwatched(self, session_id: str) -> int:
@@ -128,11 +127,11 @@ class RedisTurns(abc.ABC):
         return await self._cancel_many(session_id, "queued")
 
     async def reset(self, turn: Turn, text: str) -> Frame:
-        store = self._store(turn.session_id)
+        store = self._stores.of(turn.session_id)
         reply = await store.write(
             "reset",
             turn.session_id,
-            self._now(),
+            self._stores.now(),
             new_id(),
             turn.turn_id,
             turn.lease_id,
@@ -145,12 +144,12 @@ class RedisTurns(abc.ABC):
         return _stored(store, turn.session_id, accept(reply))
 
     def _look(self, turn: Turn, *, extend: bool) -> asyncio.Future[Reply]:
-        store = self._store(turn.session_id)
-        return store.write("renew", turn.session_id, self._now(), turn.turn_id, turn.lease_id, int(extend))
+        store = self._stores.of(turn.session_id)
+        return store.write("renew", turn.session_id, self._stores.now(), turn.turn_id, turn.lease_id, int(extend))
 
     async def _cancel_many(self, session_id: str, which: str) -> int:
-        store = self._store(session_id)
-        return int(await store.write("cancel_many", session_id, self._now(), which, call_id=new_id()))
+        store = self._stores.of(session_id)
+        return int(await store.write("cancel_many", session_id, self._stores.now(), which, call_id=new_id()))
 
 
 def _stored(store: Store, session_id: str, reply: Reply) -> Frame:
