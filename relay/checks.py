@@ -174,4 +174,4 @@ def stop_on_errors() -> None:
         sys.exit(f"The gateway does not start:\n{lines}")
     if Path(sys.argv[0]).name != "manage.py":
         for message in found:
-            logger.warning("%s", message)
+            logger.warning("system check: %s", message)

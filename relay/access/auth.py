@@ -97,5 +97,5 @@ async def _asked(answer: Awaitable[T]) -> T:
     except TimeoutError as exc:
         raise CredentialUncheckable from exc
     except Exception as exc:
-        logger.exception("the policy failed")
+        logger.exception("access policy failed")
         raise CredentialUncheckable from exc

@@ -61,7 +61,7 @@ def _guarded(view: View) -> View:
                 request, HTTPStatus.BAD_REQUEST, "This link asks for something that the admin does not offer."
             )
         except OperationalError as exc:
-            logger.warning("a page of the admin got no answer from the database: %s", type(exc.__cause__).__name__)
+            logger.warning("admin page failed: the database does not answer: %s", type(exc.__cause__).__name__)
             words = (
                 f"The database did not answer within {QUERY_SECONDS:g} seconds, or could not be reached. "
                 "Choose a day or a kind of end first, or look for a whole name."

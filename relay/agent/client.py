@@ -151,7 +151,7 @@ class Answer:
                 response = await self._http.send(self._request(), stream=True)
             except TlsFailed as exc:  # that does not mend itself in two seconds
                 metrics.UPSTREAM_REQUESTS.labels("tls").inc()
-                logger.warning("the agent is there, but %s", exc)
+                logger.warning("TLS to the agent failed: %s", exc)
                 raise UpstreamUnavailable from exc
             except httpx.ConnectError as exc:  # nothing was sent
                 metrics.UPSTREAM_REQUESTS.labels("refused").inc()
@@ -200,7 +200,7 @@ class Answer:
         for cause, number in self._events.skipped.items():
             if number:
                 metrics.EVENTS_SKIPPED.labels(cause).inc(number)
-                logger.warning("%d %s events of the agent were left out", number, cause)
+                logger.warning("%d %s agent events skipped", number, cause)
 
 
 def _status(code: int) -> str:

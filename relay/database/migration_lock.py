@@ -99,7 +99,7 @@ def _has_locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as exc:  # a file system without locks: migrating without one is what Django does
-        logger.warning("the folder of the database cannot be locked (%s): run one migrate at a time", exc.strerror)
+        logger.warning("database folder cannot be locked (%s): run one migrate at a time", exc.strerror)
     return True
 
 

@@ -126,7 +126,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             await within_store_timeout(redeem(handshake, self._gateway.policy, self._subscription.log_epoch))
         except RelayError as exc:
             metrics.DISCONNECTS.labels(exc.code).inc()
-            logger.info("a socket is turned away: %s", exc.code)
+            logger.info("socket refused: %s", exc.code)
             await self._refuse(exc)
             await self._detach()
             return
@@ -188,7 +188,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             if await within_store_timeout(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
                 self._gateway.on_disconnect.last_viewer_left(self.session_id)
         except StoreUnavailable:  # its entry lapses by itself; the layer logs why
-            logger.debug("a viewer could not be taken out: the store is out of reach")
+            logger.debug("viewer not detached: store unavailable")
 
     # What a drain or an operator asks for.
 
@@ -222,7 +222,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         except (SessionDeleted, NotOwner, TooSlow, StoreUnavailable) as exc:
             await self._leave(exc)
         except Exception:
-            logger.exception("a viewer failed")
+            logger.exception("socket failed")
             await self._line.close(CloseCode.INTERNAL)
 
     async def _refuse(self, reason: RelayError) -> None:
@@ -236,7 +236,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
     async def _leave(self, reason: RelayError) -> None:
         """Send the client away."""
         metrics.DISCONNECTS.labels(reason.code).inc()
-        logger.info("a socket is sent away: %s", reason.code, extra={"session_id": self.session_id})
+        logger.info("socket disconnected: %s", reason.code, extra={"session_id": self.session_id})
         if isinstance(reason, TooSlow):
             metrics.SLOW_VIEWERS.labels("closed").inc()
         await self._send_disconnect(reason)
@@ -296,7 +296,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         except RelayError as exc:
             refusal = exc
         except Exception:
-            logger.exception("a message failed")
+            logger.exception("message failed")
             refusal = RelayError()
         else:
             if isinstance(answer, Accepted):
@@ -341,9 +341,9 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             await self.disconnect(exc)
             return
         except StoreUnavailable:  # the next heartbeat tries again; the layer logs why
-            logger.debug("a heartbeat failed: the store is out of reach")
+            logger.debug("heartbeat failed: store unavailable")
         except Exception as exc:
-            logger.warning("a heartbeat failed: %s", type(exc).__name__)
+            logger.warning("heartbeat failed: %s", type(exc).__name__)
         next_seconds = interval_seconds - self._line.idle_seconds
         self._heartbeat.schedule(next_seconds if next_seconds > 0 else interval_seconds)
 

@@ -75,7 +75,7 @@ async def session_events(request: HttpRequest, session_id: str) -> HttpResponseB
         return await _opened(request, session_id)
     except RelayError as exc:
         metrics.DISCONNECTS.labels(exc.code).inc()
-        logger.info("an event stream is turned away: %s", exc.code)
+        logger.info("event stream refused: %s", exc.code)
         raise
 
 
@@ -191,10 +191,10 @@ class EventStream:
                     async for chunk in chunks:
                         yield chunk
         except RelayError as exc:
-            logger.info("an event stream ends: %s", exc.code)
+            logger.info("event stream ended: %s", exc.code)
             yield self._disconnect_frame(exc)
         except Exception:
-            logger.exception("an event stream failed")
+            logger.exception("event stream failed")
         finally:
             self._left.set()
 
@@ -290,9 +290,9 @@ class EventStream:
         except NotOwner:  # the session was deleted, and is somebody else's now
             raise
         except StoreUnavailable:  # the next heartbeat tries again; the layer logs why
-            logger.debug("a heartbeat failed: the store is out of reach")
+            logger.debug("heartbeat failed: store unavailable")
         except Exception as exc:
-            logger.warning("a heartbeat failed: %s", type(exc).__name__)
+            logger.warning("heartbeat failed: %s", type(exc).__name__)
         now = time.monotonic()
         is_quiet = now - self._sent_at >= self._interval_seconds
         if is_quiet:
@@ -320,9 +320,9 @@ class EventStream:
             if await within_store_timeout(self._gateway.layer.detach(self.session_id, self._viewer_id)) == 0:
                 self._gateway.on_disconnect.last_viewer_left(self.session_id)
         except StoreUnavailable:  # its entry lapses by itself; the layer logs why
-            logger.debug("a viewer could not leave: the store is out of reach")
+            logger.debug("viewer not detached: store unavailable")
         except Exception as exc:
-            logger.warning("a viewer could not leave: %s", type(exc).__name__)
+            logger.warning("viewer not detached: %s", type(exc).__name__)
 
 
 async def _use_nothing_up(epoch: str) -> None:

@@ -100,7 +100,7 @@ class Subscription(ABC):
         """Tell of what must never happen; the client sees it by the offsets, and comes back."""
         kind = "hole" if batch[0].offset > self.position.offset else "duplicate"
         metrics.DISORDER.labels(kind).inc()
-        logger.error("session %s: a %s in what a viewer sees", self._session_id, kind)
+        logger.error("session %s: log disorder: %s", self._session_id, kind)
 
 
 class PlainSubscription(Subscription):

@@ -89,7 +89,7 @@ class DemoAgentApplication:
             leaving = tasks.create_task(_client_left(receive))
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
-                logger.info("turn %s: the client left, so the answer stops", message.turn_id or "-")
+                logger.info("turn %s: client disconnected, answer stopped", message.turn_id or "-")
             answering.cancel()
             leaving.cancel()
 
@@ -103,7 +103,7 @@ class DemoAgentApplication:
                 async for event in events:
                     await send_event(event)
         except Exception:  # an answer that has begun can only end in words; daphne would not survive the exception
-            logger.exception("turn %s: the demo agent failed", message.turn_id or "-")
+            logger.exception("turn %s: demo agent failed", message.turn_id or "-")
             await send_event(error("The demo agent failed. Its log says why."))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

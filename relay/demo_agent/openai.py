@@ -98,7 +98,7 @@ class OpenAIAnswers:
                     answered.append(event["token"])
                     yield event
         except _Failed as exc:
-            logger.warning("turn %s: %s", message.turn_id or "-", exc)
+            logger.warning("turn %s: model server failed: %s", message.turn_id or "-", exc)
             yield error(str(exc))
         finally:
             if text := "".join(answered):

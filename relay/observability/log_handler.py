@@ -74,5 +74,5 @@ def _can_write(descriptor: int, seconds: float) -> bool:
 
 
 def _about_dropped(number: int) -> logging.LogRecord:
-    words = "%d lines of the log were lost: who reads them stood still"
+    words = "%d log lines dropped: the reader of standard error was blocked"
     return logging.LogRecord(__name__, logging.WARNING, __file__, 0, words, (number,), None)

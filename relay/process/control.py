@@ -104,7 +104,7 @@ class Control:
                 while True:
                     self._follow(await self._layer.receive(channel))
             except Exception as exc:
-                logger.warning("orders do not reach this process at the moment: %s", type(exc).__name__)
+                logger.warning("operator orders do not arrive: %s", type(exc).__name__)
             finally:
                 self._is_listening.clear()
                 joining.cancel()
@@ -116,7 +116,7 @@ class Control:
             try:
                 await self._layer.group_add(GROUP, channel)
             except (RedisError, OSError) as exc:
-                self._outages.failed("orders do not reach this process: %s", reason(exc))
+                self._outages.failed("operator orders do not arrive: %s", reason(exc))
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
                 self._is_listening.set()
@@ -136,10 +136,10 @@ class Control:
             case {"order": "erase", "session_id": str(session_id)}:
                 self._do(_log_errors(self._transcripts.erase(session_id)))
             case {"order": "drain"}:
-                logger.info("an operator asks for the end")
+                logger.info("drain requested by an operator")
                 end_process()
             case _:
-                logger.info("an order of a newer version is left out")
+                logger.info("operator order ignored: unknown kind")
 
     def _watching(self, session_id: str | None) -> list[Connection]:
         return [
@@ -159,4 +159,4 @@ async def _log_errors(work: Any) -> None:  # Any: a coroutine of whatever result
     except RelayError:
         pass  # it was logged where it happened
     except Exception:
-        logger.exception("an order could not be followed")
+        logger.exception("operator order failed")

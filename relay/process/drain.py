@@ -112,7 +112,7 @@ async def _disconnect(connection: Connection, newest: int) -> None:
             while not connection.has_seen(newest):  # noqa: ASYNC110 - a few looks at the end, against an event a frame
                 await asyncio.sleep(SEEN_SECONDS)
     except TimeoutError:
-        logger.info("session %s: a client is too slow to be waited for", connection.session_id)
+        logger.info("session %s: client too slow for the drain", connection.session_id)
     await connection.disconnect()
 
 

@@ -15,14 +15,14 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     if _compresses(receive):
         logger.warning(
-            "uvicorn compresses sockets: that costs memory and time for each, and compresses what strangers write"
-            " together with answers. Start it with --ws-per-message-deflate=false"
+            "uvicorn compresses sockets, which costs memory and time for each: start it with"
+            " --ws-per-message-deflate=false"
         )
     try:
         await lifecycle.current()
         gc_tuning.freeze_startup_objects()
     except Exception:
-        logger.exception("the gateway could not start")
+        logger.exception("gateway failed to start")
         await send({"type": "lifespan.startup.failed", "message": "The gateway could not start; its log says why."})
         return
     await send({"type": "lifespan.startup.complete"})

@@ -107,7 +107,7 @@ async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
     except (TimeoutError, OSError) as exc:
         return Check(ok=False, detail=f"{_TROUBLES[name]} ({type(exc).__name__})")
     except Exception:
-        logger.exception("a check failed: %s", name)
+        logger.exception("readiness check failed: %s", name)
         return Check(ok=False, detail=_TROUBLES[name])
     return Check(ok=True, detail=f"{(time.monotonic() - began_at) * 1000:.1f} ms")
 

@@ -86,12 +86,12 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
         details.pop("application_instance", None)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if isinstance(error, Exception) and not isinstance(error, ClientLeft):
-            logger.error("%r: its application failed", protocol, exc_info=error)
+            logger.error("%r: application failed", protocol, exc_info=error)
         try:
             if "disconnected" in details:
                 del self.connections[protocol]
             elif details:
                 protocol.application_ended(error)
         except Exception:
-            logger.exception("%r: could not be ended in order", protocol)
+            logger.exception("%r: end failed, connection aborted", protocol)
             protocol.abort()

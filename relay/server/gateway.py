@@ -34,8 +34,8 @@ class GatewayServer(HardenedServer):
         logger.info("listening on %s", ", ".join(addresses))
         if not self.trusted_proxies and not all(address.startswith("http://") for address in addresses):
             logger.warning(
-                "clients on a Unix socket have no address, so limits of addresses and of logins count them all as one; "
-                "set GATEWAY__TRUSTED_PROXIES=1 if a proxy before it writes X-Forwarded-For"
+                "clients on a Unix socket have no address, so the limits for each address count them as one: "
+                "set GATEWAY__TRUSTED_PROXIES=1 if a proxy writes X-Forwarded-For"
             )
 
     async def on_drain(self, deadline: asyncio.Event) -> None:

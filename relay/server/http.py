@@ -204,7 +204,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             head = read_head(command, path, version, list(self._fields()))
             socket = read_websocket_request(head)
         except RequestRefused as exc:
-            logger.info("a request is refused with %d: %s", exc.status, exc)
+            logger.info("request refused with %d: %s", exc.status, exc)
             self.channel.refuse(exc.status, exc.headers)
             return
         self.method, self.clientproto, self.path = command, version, head.path

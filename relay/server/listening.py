@@ -106,7 +106,7 @@ class SharedListener:
 
     def _rest(self, reason: OSError) -> None:
         """Accept nobody for a while: who comes waits, which is better than to be cut."""
-        logger.error("no connection can be accepted: %s", reason.strerror)
+        logger.error("connections cannot be accepted: %s", reason.strerror)
         self._loop.remove_reader(self._socket)
         self._pause = self._loop.call_later(EXHAUSTED_PAUSE_SECONDS, self._loop.add_reader, self._socket, self._accept)
 

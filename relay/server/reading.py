@@ -78,7 +78,7 @@ class ReadScheduler:
             try:
                 buffer.handle_waiting()
             except Exception:
-                logger.exception("what a client sent could not be handled")
+                logger.exception("received bytes could not be handled")
                 buffer.abort()
             seconds = time.monotonic() - started_at
             if seconds > ITERATION_SECONDS:

@@ -92,10 +92,10 @@ class HardenedServer(ApplicationServer):
             self.on_listening([listener.address for listener in self._listeners])
             await self._serve()
         except NotListening as exc:
-            logger.critical("%s", exc)
+            logger.critical("cannot listen: %s", exc)
             self.exit_code = 1
         except Exception:
-            logger.exception("the server could not go on")
+            logger.exception("server failed")
             self.exit_code = 1
         await _within(limits.STOP_SECONDS, self.on_stop())
         logger.info("stopped")
@@ -110,7 +110,7 @@ class HardenedServer(ApplicationServer):
         try:
             await self.on_drain(self._hurry)
         except Exception:
-            logger.exception("the work in hand could not be ended in order")
+            logger.exception("drain failed")
         await self._stop_listening(self._listeners)
         await self._end_connections()
         watching.cancel()
@@ -161,7 +161,7 @@ class HardenedServer(ApplicationServer):
 
 def _on_hangup() -> None:
     """Go on: other daemons read their settings again at this signal, and a closed terminal sends it."""
-    logger.warning("SIGHUP changes nothing: settings are read at the start. SIGTERM drains and ends the process")
+    logger.warning("SIGHUP ignored: settings are read at the start. SIGTERM drains and ends the process")
 
 
 async def _within(seconds: float, ending: Awaitable[None]) -> None:
@@ -170,13 +170,13 @@ async def _within(seconds: float, ending: Awaitable[None]) -> None:
         async with asyncio.timeout(seconds):
             await ending
     except Exception:
-        logger.exception("the server could not let go of everything")
+        logger.exception("shutdown step failed")
 
 
 def _log_failure(event: Any) -> None:
     """Pass on what Twisted catches; all else that it and autobahn log is left out (it shows what clients send)."""
     failure = event.get("log_failure")
     if failure is not None:
-        logger.error("an exception in the network layer", exc_info=failure.value)
+        logger.error("network layer failed", exc_info=failure.value)
     elif str(event.get("log_format")).startswith("EMFILE encountered"):  # Twisted cuts who comes then, without a word
-        logger.error("no connection can be accepted: %s", os.strerror(errno.EMFILE))
+        logger.error("connections cannot be accepted: %s", os.strerror(errno.EMFILE))

@@ -37,7 +37,7 @@ class Watchdog:
             else:
                 _end_application(protocol, details)
         except Exception:
-            logger.exception("%r: could not be watched", protocol)
+            logger.exception("%r: time limits could not be checked", protocol)
             with contextlib.suppress(Exception):
                 protocol.abort()
 
@@ -47,6 +47,6 @@ def _end_application(protocol: Any, details: dict[str, Any]) -> None:
     if application is None or time.time() - details["disconnected"] < limits.ENDING_SECONDS:
         return
     if not details.get("is_cancelled"):
-        logger.warning("%r: its application did not end with it and is cancelled", protocol)
+        logger.warning("%r: application outlived its connection, cancelled", protocol)
     details["is_cancelled"] = True
     application.cancel()  # again each time, whatever it did with the last one

@@ -134,7 +134,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         try:
             self.consumeData()
         except Exception:
-            logger.exception("%r: what it sent could not be handled", self)
+            logger.exception("%r: received bytes could not be handled", self)
             self.abort()
         if not self._is_behind():
             self.reading.resumeProducing()
@@ -361,7 +361,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def _check_consumer(self) -> None:
         if self.application_queue is not None and self.application_queue.hung_seconds() > limits.HUNG_SECONDS:
-            logger.error("%r: its consumer takes no message any more", self)
+            logger.error("%r: consumer takes no messages", self)
             self.close(CloseCode.INTERNAL)
 
     def onOpen(self) -> None:  # noqa: N802 - autobahn's name

@@ -37,7 +37,7 @@ class WriteBatcher:
             try:
                 call()
             except Exception:
-                logger.exception("what was sent to a client could not be written")
+                logger.exception("write to a client failed")
 
 
 class FrameWriter:

@@ -86,7 +86,7 @@ class Transcripts:
         if is_full:
             metrics.TRANSCRIPTS_DROPPED.labels("full").inc()
             if not self._is_full:
-                logger.error("transcripts are lost: the database is too slow, and no more of them can wait for it")
+                logger.error("transcripts lost: the database is too slow, its queue is full")
         self._is_full = is_full
 
     async def erase(self, session_id: str) -> int:
@@ -98,7 +98,7 @@ class Transcripts:
         try:
             return await self._ask(partial(rows.erase, session_id, datetime.now(UTC)))
         except DatabaseError as exc:
-            logger.error("session %s: its transcripts could not be erased: %s", session_id, type(exc).__name__)
+            logger.error("session %s: transcripts not erased: %s", session_id, type(exc).__name__)
             raise StoreUnavailable from exc
 
     async def flush(self, seconds: float) -> None:
@@ -107,7 +107,7 @@ class Transcripts:
             async with asyncio.timeout(seconds):
                 await self._ask(lambda: 0)
         except TimeoutError:
-            logger.error("the database is too slow: %d transcripts were not written in time", self._turns)
+            logger.error("transcripts not written in time: %d", self._turns)
 
     async def stop(self) -> None:
         """Write what there is, for a moment, and end."""
@@ -164,12 +164,12 @@ class Transcripts:
         except Exception as exc:
             metrics.TRANSCRIPTS_DROPPED.labels("failed").inc(len(batch))
             if not self._is_failing:
-                logger.error("transcripts are lost: the database cannot be written to: %s", type(exc).__name__)
+                logger.error("transcripts lost: the database cannot be written to: %s", type(exc).__name__)
             self._is_failing = True
         else:
             metrics.TRANSCRIPTS_WRITTEN.inc(len(batch))
             if self._is_failing:
-                logger.info("transcripts are written again")
+                logger.info("transcripts written again")
             self._is_failing = False
         with self._changed:
             self._turns -= len(batch)
@@ -199,6 +199,6 @@ def _run(job: _Job) -> None:
 def _warn_without_table() -> None:
     if not rows.has_table():
         logger.warning(
-            "transcripts are not kept: the database has no tables yet. Run: python manage.py migrate "
+            "transcripts not kept: the database has no tables. Run: python manage.py migrate "
             "(or set GATEWAY__TRANSCRIPTS=false)"
         )

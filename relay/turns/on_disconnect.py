@@ -40,6 +40,6 @@ class DisconnectPolicy:
         try:
             count = await self._layer.cancel_unwatched(session_id)
         except Exception:
-            logger.exception("session %s: what nobody watches could not be cancelled", session_id)
+            logger.exception("session %s: turns without viewers could not be cancelled", session_id)
         else:
-            logger.info("session %s: nobody watches, %d turns cancelled", session_id, count)
+            logger.info("session %s: no viewers, %d turns cancelled", session_id, count)

@@ -78,7 +78,7 @@ class TurnSpans(Tracing):
                 await sent.wait()
         except TimeoutError:
             atexit.unregister(self._provider.shutdown)
-            logger.warning("the collector of traces does not answer; the last spans are lost")
+            logger.warning("trace collector does not answer; last spans lost")
 
 
 def provider(exporter: str) -> TracerProvider:
@@ -91,7 +91,7 @@ def provider(exporter: str) -> TracerProvider:
     sending: SpanExporter = OTLPSpanExporter() if exporter == "otlp" else ConsoleSpanExporter()
     made.add_span_processor(BatchSpanProcessor(sending))
     trace.set_tracer_provider(made)
-    logger.info("tracing is on: %s", exporter)
+    logger.info("tracing on: %s", exporter)
     return made
 
 

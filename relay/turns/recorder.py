@@ -26,13 +26,13 @@ def message_accepted(session_id: str, accepted: Accepted) -> None:
     metrics.MESSAGES.labels("duplicate" if accepted.duplicate else "accepted").inc()
     if not accepted.duplicate:
         metrics.QUEUE_DEPTH.observe(accepted.position or 0)
-    logger.debug("a message was accepted", extra={"session_id": session_id, **msgspec.structs.asdict(accepted)})
+    logger.debug("message accepted", extra={"session_id": session_id, **msgspec.structs.asdict(accepted)})
 
 
 def message_refused(reason: RelayError) -> None:
     """Tell of a message, or a wish to stop, that was not taken."""
     metrics.MESSAGES.labels(reason.code).inc()
-    logger.debug("a message was refused: %s", reason.code)
+    logger.debug("message refused: %s", reason.code)
 
 
 class TurnRecorder:

@@ -96,7 +96,7 @@ class Runner:
                 self._woken.discard(session_id)
                 await self._run_turns(session_id)
         except Exception:
-            logger.exception("the runner failed; the sweeper will try again")
+            logger.exception("runner failed; the sweeper will try again")
         finally:  # no await since the last look at _woken, so no wake is lost
             del self._tasks[session_id]
             self._woken.discard(session_id)
@@ -166,10 +166,10 @@ class Runner:
             return frames.final(turn.turn_id, "cancelled")
         except RelayError as exc:
             cause = f" ({type(exc.__cause__).__name__})" if exc.__cause__ else ""
-            logger.info("the turn fails: %s%s", exc.code, cause)
+            logger.info("turn failed: %s%s", exc.code, cause)
             return frames.error(turn.turn_id, exc)
         except Exception:
-            logger.exception("a bug of ours")
+            logger.exception("turn failed unexpectedly")
             return frames.error(turn.turn_id, RelayError())
 
     async def _load_partial_text(self, turn: Turn, recorder: TurnRecorder) -> None:
@@ -182,7 +182,7 @@ class Runner:
             if gap.snapshot.turn_id == turn.turn_id and gap.snapshot.text:
                 recorder.text_parts = [gap.snapshot.text]
         except StoreUnavailable:
-            logger.info("turn %s: the store is out of reach, so its transcript is without text", turn.turn_id)
+            logger.info("turn %s: transcript without text: store unavailable", turn.turn_id)
 
     async def _answer(self, turn: Turn, recorder: TurnRecorder) -> Frame:
         answer = self._agent.ask(turn)
@@ -250,11 +250,11 @@ async def _retry_until_stored(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
             result = await call()
         except StoreUnavailable as exc:
             if attempts == 1:
-                logger.warning("a turn's start or end waits for the store: %s", exc.reason or "it does not answer")
+                logger.warning("turn start or end waits for the store: %s", exc.reason or "it does not answer")
             await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
         else:
             if attempts > 1:
-                logger.info("a turn's start or end is stored, after %d attempts", attempts)
+                logger.info("turn start or end stored after %d attempts", attempts)
             return result
 
 

@@ -48,6 +48,6 @@ class Sweeper:
             try:
                 await self.sweep()
             except StoreUnavailable as exc:
-                outages.failed("sessions without a worker wait for the store: %s", exc.reason or "it does not answer")
+                outages.failed("sweep waits for the store: %s", exc.reason or "it does not answer")
             except Exception:
-                logger.exception("a sweep failed; the next one follows")
+                logger.exception("sweep failed; the next one follows")

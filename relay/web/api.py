@@ -314,7 +314,7 @@ def _sentences(errors: Iterable[Mapping[str, Any]]) -> str:
 
 @api.exception_handler(SuspiciousOperation)
 def _on_odd_request(request: HttpRequest, exc: SuspiciousOperation) -> HttpResponse:
-    logger.info("a request is refused: %s", type(exc).__name__)
+    logger.info("request refused: %s", type(exc).__name__)
     return refusal(ParameterInvalid("it has more fields or other characters than it may have."))
 
 
@@ -325,7 +325,7 @@ def _on_not_found(request: HttpRequest, exc: Http404) -> HttpResponse:
 
 @api.exception_handler(Exception)
 def _on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:
-    logger.error("%s %s failed", request.method, request.path_info, exc_info=exc)
+    logger.error("request failed: %s %s", request.method, request.path_info, exc_info=exc)
     return refusal(RelayError())
 
 

@@ -78,7 +78,7 @@ class CommonMiddleware(common.CommonMiddleware):
         try:
             return super().process_request(request)
         except DisallowedHost as exc:  # Django would log a traceback for each
-            logger.info("a request named a Host that is not allowed")
+            logger.info("request refused: Host not allowed")
             return bad_request(request, exc)
 
 

@@ -67,6 +67,6 @@ async def drain(request: HttpRequest) -> HttpResponse:
     if is_everywhere:
         await within_store_timeout(gateway.control.drain())
     else:
-        logger.info("an operator asks for the end")
+        logger.info("drain requested by an operator")
         asyncio.get_running_loop().call_soon(end_process)
     return HttpResponse(status=202)

@@ -657,7 +657,7 @@ async def test_a_dotted_path_names_a_policy_of_ones_own(visitor, configure, capl
     for house in (b"burning", b"asleep"):
         async with visitor.v1(headers=[(b"x-house", house)]) as browser:
             assert (await browser.frame())["code"] == "store_unavailable"
-    assert "the policy failed" in caplog.text
+    assert "access policy failed" in caplog.text
 
 
 @pytest.mark.parametrize("subject", ["", " ada", "ada ", "a\nb", "ü", "x" * 256])

@@ -536,7 +536,7 @@ async def test_cancel_of_what_nobody_watches_that_fails_is_logged(v1, agent, con
         await browser.frame()
     async with asyncio.timeout(LIMIT_SECONDS):
         await asyncio.gather(asked.wait(), *gateway.on_disconnect._waiting)
-    assert "session s: what nobody watches could not be cancelled" in caplog.text
+    assert "session s: turns without viewers could not be cancelled" in caplog.text
 
 
 async def test_log_text_is_json_of_its_own(v1, agent):

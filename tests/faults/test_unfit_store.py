@@ -62,10 +62,10 @@ async def test_what_a_store_refuses_again_and_again_is_logged_once_with_its_reas
         with pytest.raises(StoreUnavailable):
             await layer.attach(S, "viewer")
     kind, line = {
-        "full": ("unavailable", "calls of the store are given up: it is full: give it more memory (maxmemory)"),
+        "full": ("unavailable", "store calls given up: it is full: give it more memory (maxmemory)"),
         "denied": (
             "refused",
-            "the store refuses a call: its user may not run 'hset': docs/deployment.md lists the rights",
+            "store call refused: its user may not run 'hset': docs/deployment.md lists the rights",
         ),
     }[how]
     assert [message for message in caplog.messages if "store" in message] == [line]

@@ -180,7 +180,7 @@ async def test_a_hangup_changes_nothing(service, server):
     """A terminal that is closed, or an operator who expects settings to be read again."""
     async with v1(service, "s") as browser:
         service.signal(signal.SIGHUP)
-        await until(lambda: "SIGHUP changes nothing" in service.output())
+        await until(lambda: "SIGHUP ignored" in service.output())
         await browser.say("tokens 3")
         assert (await browser.turn())[-1]["finish_reason"] == "stop"
     assert service.is_running

@@ -33,8 +33,8 @@ class ForeignMessages:
             return
         self._silent_until = self._clock() + REPORT_SECONDS
         logger.warning(
-            "%s: a message that is not of this deployment (found by its %s) was published there. It is ignored."
-            " Does another deployment use the same GATEWAY__REDIS_PREFIX and database number?",
+            "%s: foreign message ignored (found by its %s). Does another deployment use the same"
+            " GATEWAY__REDIS_PREFIX and database number?",
             about,
             found_by,
         )

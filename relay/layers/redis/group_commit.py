@@ -161,7 +161,7 @@ class GroupCommit:
             elif isinstance(reply, Exception):
                 self._refuse([call], reply, "refused")
                 self._outages.failed(
-                    "the store refuses a call: %s", reason(reply), level=logging.ERROR, call=call.name, reply=str(reply)
+                    "store call refused: %s", reason(reply), level=logging.ERROR, call=call.name, reply=str(reply)
                 )
             elif not call.handler.done():
                 call.duration.observe(now - call.asked_at)
@@ -189,7 +189,7 @@ class GroupCommit:
         self._waiting = deque(call for call in left if call.asked_at > too_old)
         metrics.STORE_REPEATS.inc(len(repeated))
         if late:
-            self._outages.failed("calls of the store are given up: %s", reason(failure))
+            self._outages.failed("store calls given up: %s", reason(failure))
 
     @staticmethod
     def _refuse(calls: list[_Call], cause: BaseException | None = None, kind: str = "unavailable") -> None:

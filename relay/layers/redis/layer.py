@@ -185,7 +185,7 @@ class RedisSessionLayer(SessionLayer):
             if isinstance(page, BaseException):
                 if not isinstance(page, StoreUnavailable):
                     raise page
-                self._outages.failed("sessions of a store wait for a worker: %s", page.reason or "it does not answer")
+                self._outages.failed("waiting sessions of a store not listed: %s", page.reason or "it does not answer")
             else:
                 names += [name.decode() for name in page]
         return names[:limit]

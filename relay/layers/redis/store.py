@@ -182,7 +182,7 @@ class Store:
         try:
             deliver(data, watch)
         except Exception as exc:  # bytes that anybody may have published
-            logger.debug("session %s: an announcement cannot be read: %s", watch.session_id, type(exc).__name__)
+            logger.debug("session %s: announcement unreadable: %s", watch.session_id, type(exc).__name__)
             self._foreign.report(f"session {watch.session_id}", "format")
             watch.lose_position()  # perhaps a newer version has announced something: the log knows
 
@@ -228,7 +228,7 @@ class Store:
             except StoreUnavailable:
                 continue  # the subscriber notices too
             except Exception:
-                logger.exception("the watched sessions could not be compared with the store")
+                logger.exception("comparison of watched sessions with the store failed")
 
     async def compare(self) -> None:
         """Compare each watched session's position with the store's, once for all its viewers."""
@@ -241,7 +241,7 @@ class Store:
                 continue  # it has moved meanwhile: it is not deaf
             if epoch is None or (epoch.decode(), int(newest or 0)) != (position.epoch, position.offset):
                 metrics.PUBSUB_GAPS.labels("comparison").inc()
-                logger.info("session %s: an announcement was lost", watch.session_id)
+                logger.info("session %s: announcement lost", watch.session_id)
                 watch.lose_position()
 
 

@@ -107,14 +107,14 @@ class Subscriber:
                 await self._follow()
             except (RedisError, OSError) as exc:
                 self.failure = exc
-                logger.debug("no subscriber connection: %s", type(exc).__name__)
+                logger.debug("subscriber connection failed: %s", type(exc).__name__)
             except Exception:
-                logger.exception("what was announced could not be taken in; every watched session is read again")
+                logger.exception("announcement failed; every watched session is read again")
             metrics.PUBSUB_LOST.inc()
             if self._is_refused() and time.monotonic() - self._was_well_at > self._patience_seconds:
                 self._on_line(False)  # a line that broke is not enough: it may come back at once
                 if self.failure is not None:
-                    self._outages.failed("the store's announcements do not arrive: %s", reason(self.failure))
+                    self._outages.failed("announcements do not arrive: %s", reason(self.failure))
             await self._connection.close()
             self._unconfirm_all()
             pause_seconds = RECONNECT_SECONDS[0] if self._is_caught_up else min(2 * pause_seconds, RECONNECT_SECONDS[1])

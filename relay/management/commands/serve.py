@@ -77,7 +77,7 @@ def _end_without_threads(exit_code: int) -> None:
 
     def end() -> None:
         time.sleep(THREADS_SECONDS)
-        logger.warning("a thread hangs, perhaps in the database: the process ends without it")
+        logger.warning("thread does not end, perhaps in the database: the process exits without it")
         os._exit(exit_code)
 
     threading.Thread(target=end, name="end", daemon=True).start()

@@ -318,4 +318,4 @@ async def test_a_log_in_disorder_is_reported_and_shown_as_it_is(monkeypatch, cap
         assert await screen.next() == [token("a")]
         assert await screen.next() == [token("b")]
     assert metrics.DISORDER.labels(kind)._value.get() == before + 1
-    assert f"session {S}: a {kind} in what a viewer sees" in caplog.text
+    assert f"session {S}: log disorder: {kind}" in caplog.text

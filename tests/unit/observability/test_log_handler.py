@@ -86,7 +86,7 @@ def test_more_than_may_wait_is_dropped_and_that_is_said(handler, pipe, monkeypat
     say(handler, "and on")
     assert len(kept) + lost == 100
     assert read(pipe[0]).splitlines() == [
-        f"{lost:.0f} lines of the log were lost: who reads them stood still", "on", "and on",
+        f"{lost:.0f} log lines dropped: the reader of standard error was blocked", "on", "and on",
     ]  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def test_a_trace_is_there_without_the_values_of_variables(written, is_terminal):
     try:
         raise ZeroDivisionError
     except ZeroDivisionError:
-        logger.exception("a bug of ours")
+        logger.exception("turn failed unexpectedly")
     assert "ZeroDivisionError" in text()
     assert "a prompt of somebody" not in text()
 

@@ -105,4 +105,4 @@ async def test_connection_that_cannot_be_written_to_holds_up_no_other(caplog):
     FrameWriter(transport, write_batcher).write(b"a")
     await asyncio.sleep(0)
     assert transport.sent == [b"a"]
-    assert [record.message for record in caplog.records] == ["what was sent to a client could not be written"]
+    assert [record.message for record in caplog.records] == ["write to a client failed"]
