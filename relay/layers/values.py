@@ -114,8 +114,8 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
         queued: turn ids, in the order in which they will run.
         viewers: how many watch.
         is_empty: was no message accepted in it yet? Then it is kept by its viewers alone.
-        idle_seconds: since the last frame or message.
-        age_seconds: since it was begun.
+        idle_seconds: since the last append or message; of an empty session as ``age_seconds``.
+        age_seconds: since the session started, as an empty one or with its first message.
     """
 
     session_id: str

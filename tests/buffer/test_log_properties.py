@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from relay.exceptions import TurnCancelled
 from relay.layers.bounds import Bounds
-from relay.layers.values import new_id
+from relay.layers.values import SessionState, new_id
 from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN, Cursor
 from relay.protocol.frames import FrameKind, ReplayGap
 from tests.buffer.stores import STORES
-from tests.buffer.turns import LIMIT_SECONDS, S, claim, enqueue, stop, tokens
+from tests.buffer.turns import LIMIT_SECONDS, S, claim, enqueue, message, stop, tokens
 from tests.properties import examples
 
 QUICK = examples(120)
@@ -111,11 +111,12 @@ def test_every_viewer_ends_with_the_same_texts_and_ends(backend, bounds, history
 
 
 async def _every_viewer_ends_the_same(store, bounds, history):
-    story = Story(await store.layer(bounds))
+    story = Story(await store.layer(bounds), bounds)
     await story.join(1)
     for action, argument in history:
         await story.begin_turn()
         await getattr(story, action)(argument)
+        await story.the_state_is_what_the_model_says()
     await story.end()
     await store.close()
 
@@ -123,27 +124,38 @@ async def _every_viewer_ends_the_same(store, bounds, history):
 class Story:
     """One session's history, and what its viewers must end up with."""
 
-    def __init__(self, layer):
+    def __init__(self, layer, bounds):
         self.screens = []
         self._layer = layer
+        self._bounds = bounds
+        self._epoch = None
+        self._kept = []  # the frames' sizes
+        self._newest = self._active_after = 0
+        self._is_cancelling = False
         self._texts, self._ends = {}, {}
         self._turn = None
 
     async def begin_turn(self):
         if self._turn is None:
-            await enqueue(self._layer)
+            new_turn = message()
+            await self._layer.enqueue(S, new_turn)
             self._turn = await claim(self._layer)
             self._texts[self._turn.turn_id] = ""
+            self._active_after = self._newest
+            self._keep(frames.user_message(new_turn.turn_id, new_turn.body))
 
     async def append(self, texts):
         new = tokens(self._turn, *texts)
         with contextlib.suppress(TurnCancelled):
             await self._layer.append(self._turn, new)
             self._texts[self._turn.turn_id] += "".join(frame.token_text for frame in new)
+            self._keep(*new)
 
     async def other(self, _):
         with contextlib.suppress(TurnCancelled):
-            await self._layer.append(self._turn, [frames.event(self._turn.turn_id, {"type": "tool_call"})])
+            event = frames.event(self._turn.turn_id, {"type": "tool_call"})
+            await self._layer.append(self._turn, [event])
+            self._keep(event)
 
     async def repeat(self, _):
         if self._turn.append_number:
@@ -152,10 +164,13 @@ class Story:
 
     async def cancel(self, _):
         await self._layer.cancel(S)
+        self._is_cancelling = True
 
     async def finish(self, _):
-        self._ends[self._turn.turn_id] = (await stop(self._layer, self._turn)).members
-        self._turn = None
+        terminal = await stop(self._layer, self._turn)
+        self._ends[self._turn.turn_id] = terminal.members
+        self._keep(terminal)
+        self._turn, self._is_cancelling = None, False
 
     async def look(self, number):
         screen = self.screens[number % len(self.screens)]
@@ -166,6 +181,30 @@ class Story:
         state = await self._layer.ensure(S)
         offset = [state.oldest - 1, state.newest, state.active_after, max(state.oldest - 2, 0)][where]
         self.screens.append(Screen(self._layer, Cursor(state.epoch, offset)))
+
+    def _keep(self, *new):
+        self._newest += len(new)
+        self._kept += [frame.size for frame in new]
+        while len(self._kept) > self._bounds.max_frames or sum(self._kept) > self._bounds.max_bytes:
+            del self._kept[0]
+
+    async def the_state_is_what_the_model_says(self):
+        state = await self._layer.get(S)
+        self._epoch = self._epoch or state.epoch
+        assert state == SessionState(
+            session_id=S,
+            epoch=self._epoch,
+            oldest=self._newest - len(self._kept) + 1,
+            newest=self._newest,
+            active_turn_id=self._turn and self._turn.turn_id,
+            active_after=self._active_after if self._turn else self._newest,
+            is_cancelling=self._is_cancelling,
+            queued=(),
+            viewers=0,
+            is_empty=False,
+            idle_seconds=0.0,
+            age_seconds=0.0,
+        )
 
     async def end(self):
         """See that every viewer, when it has caught up, shows what was said."""

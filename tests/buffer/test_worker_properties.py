@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from relay.exceptions import IdempotencyConflict, Interrupted, LeaseLost, QueueFull, SessionBusy, TurnCancelled
 from relay.layers.bounds import Bounds
-from relay.layers.values import CancelStatus, new_id
+from relay.layers.values import CancelStatus, SessionState, new_id
 from relay.protocol import frames
 from relay.protocol.client_messages import OnBusy
 from relay.protocol.cursor import Cursor
@@ -67,7 +67,7 @@ class Workers(RuleBasedStateMachine):
         self.queue, self.history = [], []
         self.running = None
         self.owner = None  # the worker that has the lease
-        self.silent_seconds = 0.0
+        self.silent_seconds = self.idle_seconds = self.age_seconds = 0.0
         self.count = 0
 
     async def watch(self):
@@ -123,6 +123,7 @@ class Workers(RuleBasedStateMachine):
         assert on_busy is not OnBusy.REJECT or not waiting
         turn = ModelTurn(new)
         self.sent.append(turn)
+        self.idle_seconds = 0.0
         if on_busy is OnBusy.INTERRUPT:
             self.queue.insert(0, turn)
             if self.running is not None:
@@ -188,6 +189,7 @@ class Workers(RuleBasedStateMachine):
                     self.history.append(expected)
                     expected.texts = []
                     self.running = expected
+                    self.idle_seconds = 0.0
                 self.owner, self.silent_seconds = turn.lease_id, 0.0
             self.held[worker], self.said[worker] = turn, None
 
@@ -214,7 +216,7 @@ class Workers(RuleBasedStateMachine):
             assert error is None
             self.running.texts += [(text, turn.turn_id) for text in texts]
             self.said[worker] = (number, kept)
-            self.silent_seconds = 0.0
+            self.silent_seconds = self.idle_seconds = 0.0
 
     async def append_begun(self, turn, sent):
         """Append as tokens that come one by one are."""
@@ -274,6 +276,7 @@ class Workers(RuleBasedStateMachine):
             assert terminal.kind is (FrameKind.ERROR if turn.is_abandoned else FrameKind.FINAL)
         ending.end = ("end", turn.turn_id)
         self.running = self.owner = None
+        self.idle_seconds = 0.0
 
     @rule(worker=st.integers(0, WORKERS - 1))
     @precondition(lambda self: any(self.ended))
@@ -302,6 +305,8 @@ class Workers(RuleBasedStateMachine):
     def pause(self, seconds):
         self.wait(self.store.advance(seconds))
         self.silent_seconds += seconds
+        self.idle_seconds += seconds
+        self.age_seconds += seconds
 
     @rule()
     def announcements_get_lost(self):
@@ -335,10 +340,21 @@ class Workers(RuleBasedStateMachine):
 
     @invariant()
     def the_state_is_what_the_model_says(self):
-        state = self.wait(self.layer.ensure(S))
-        assert state.queued == tuple(turn.turn_id for turn in self.queue)
-        assert state.active_turn_id == (self.running and self.running.turn_id)
-        assert state.is_cancelling == bool(self.running and self.running.is_cancelled)
+        newest = sum(len(turn.frames) for turn in self.history)
+        assert self.wait(self.layer.ensure(S)) == SessionState(
+            session_id=S,
+            epoch=self.epoch,
+            oldest=1,
+            newest=newest,
+            active_turn_id=self.running and self.running.turn_id,
+            active_after=newest - len(self.running.frames) if self.running else newest,
+            is_cancelling=bool(self.running and self.running.is_cancelled),
+            queued=tuple(turn.turn_id for turn in self.queue),
+            viewers=0,
+            is_empty=not self.sent,
+            idle_seconds=self.idle_seconds,
+            age_seconds=self.age_seconds,
+        )
         assert self.wait(self.layer.pending(5)) == ([S] if self.claimable()[0] else [])
 
     def finish_everything(self):
