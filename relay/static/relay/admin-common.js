@@ -2,9 +2,30 @@
 
 const LOOK_MS = 1000;
 const OLD = 'Below is what was last seen.';
+/** @type {Record<string, string>} */
 const REASONS = { store_unavailable: 'The store does not answer at the moment.' }; // clients are told of their message
 
-/** Call `show` with what `url` gives, each second while the page is seen; say so when it gives nothing. */
+/**
+ * A session as the live pages get it.
+ *
+ * @typedef {object} Session
+ * @property {string} session_id
+ * @property {string} epoch
+ * @property {number} offset
+ * @property {{status: string} | null} active
+ * @property {string[]} queued
+ * @property {number} viewers
+ * @property {number} idle_seconds
+ * @property {number} age_seconds
+ * @property {string} url of its page
+ */
+
+/**
+ * Call `show` with the JSON that `url` gives, each second while the page is visible; say so when it gives none.
+ *
+ * @param {string} url
+ * @param {(answer: any) => void} show `any`: each page knows what it asked for
+ */
 export function watch(url, show) {
   const look = async () => {
     if (!document.hidden) {
@@ -23,16 +44,25 @@ export function watch(url, show) {
   look();
 }
 
-/** Say what is wrong: aloud once, not each second. */
+/**
+ * Say what is wrong: aloud once, not each second.
+ *
+ * @param {string} words
+ */
 function sayTrouble(words) {
-  const trouble = document.getElementById('relay-trouble');
+  const trouble = byId('relay-trouble');
   if (trouble.textContent !== words) trouble.textContent = words;
   trouble.hidden = !words;
 }
 
-/** Send a form without leaving the page, and say beside it what came of it. */
+/**
+ * Send a form without leaving the page, and show the result beside it.
+ *
+ * @param {HTMLFormElement} form
+ * @param {string} url
+ */
 export async function send(form, url) {
-  const said = form.querySelector('.relay-said');
+  const said = query('.relay-said', form);
   said.textContent = '…';
   try {
     const response = await fetch(url, { method: 'POST', body: new FormData(form) });
@@ -45,25 +75,39 @@ export async function send(form, url) {
   }
 }
 
+/**
+ * @param {number} number
+ * @param {string} noun
+ */
 export function counted(number, noun) {
   return number === 1 ? `1 ${noun}` : `${number} ${noun}s`;
 }
 
+/** @type {[string, number][]} */
+const UNITS = [['d', 86400], ['h', 3600], ['min', 60]];
+
+/** @param {number} seconds */
 export function duration(seconds) {
-  for (const [unit, size] of [['d', 86400], ['h', 3600], ['min', 60]]) {
+  for (const [unit, size] of UNITS) {
     if (seconds >= 2 * size) return `${Math.round(seconds / size)} ${unit}`;
   }
   return `${Math.round(seconds)} s`;
 }
 
+/** @param {Session} session */
 export function state(session) {
   return session.active?.status ?? (session.queued.length ? 'queued' : 'idle');
 }
 
 /** How many frames a second each log has grown by since the last look: about its tokens a second. */
 export class Speeds {
+  /** @type {Map<string, {offset: number, at: number}>} */
   #before = new Map();
 
+  /**
+   * @param {Session} session
+   * @returns {number | null} `null` at the first look
+   */
   of(session) {
     const name = `${session.session_id} ${session.epoch}`;
     const now = performance.now();
@@ -73,13 +117,45 @@ export class Speeds {
     return ((session.offset - before.offset) * 1000) / (now - before.at);
   }
 
-  /** Forget sessions that are gone. */
+  /**
+   * Forget sessions that are gone.
+   *
+   * @param {Session[]} sessions
+   */
   keep(sessions) {
     const names = new Set(sessions.map((session) => `${session.session_id} ${session.epoch}`));
     for (const name of this.#before.keys()) if (!names.has(name)) this.#before.delete(name);
   }
 }
 
+/**
+ * Find an element that the page's template has.
+ *
+ * @param {string} id
+ */
+export function byId(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return found;
+}
+
+/**
+ * @param {string} selector
+ * @param {ParentNode} [root]
+ * @returns {HTMLElement}
+ */
+export function query(selector, root = document) {
+  const found = root.querySelector(selector);
+  if (!(found instanceof HTMLElement)) throw new Error(`the page has no ${selector}`);
+  return found;
+}
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {string} [className]
+ * @param {string} [text]
+ */
 export function element(tag, className, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;

@@ -1,15 +1,19 @@
 // One live session: its state, its frames as they arrive, and what an operator may do.
 
-import { Speeds, counted, duration, element, send, state, watch } from './admin-common.js';
+import { Speeds, byId, counted, duration, element, query, send, state, watch } from './admin-common.js';
 
 const MAX_TURNS = 50; // shown; older ones make room
-const page = document.querySelector('.relay-live');
-const list = document.getElementById('relay-frames');
-const line = document.getElementById('relay-state');
+const page = query('.relay-live');
+const list = byId('relay-frames');
+const line = byId('relay-state');
 const speeds = new Speeds();
+
+/** @typedef {Record<string, any> & {type: string}} Frame any frame; `any`: its fields depend on its type */
+
+/** @type {Map<string, {item: HTMLLIElement, answer: HTMLElement | null}>} */
 const turns = new Map();
 
-watch(page.dataset.session, ({ session }) => {
+watch(page.dataset.session ?? '', (/** @type {{session: import('./admin-common.js').Session | null}} */ { session }) => {
   if (session === null) {
     line.textContent = 'There is no such session now.';
     return;
@@ -30,8 +34,10 @@ watch(page.dataset.session, ({ session }) => {
 
 document.getElementById('relay-acts')?.addEventListener('submit', (event) => {
   event.preventDefault();
-  const { formAction, dataset } = event.submitter;
-  if (!dataset.question || window.confirm(dataset.question)) send(event.target, formAction);
+  const { submitter, target } = /** @type {SubmitEvent} */ (event);
+  const { formAction, dataset } = /** @type {HTMLButtonElement} */ (submitter);
+  if (dataset.question && !window.confirm(dataset.question)) return;
+  send(/** @type {HTMLFormElement} */ (target), formAction);
 });
 
 follow();
@@ -39,7 +45,7 @@ follow();
 function follow() {
   list.replaceChildren();
   turns.clear();
-  const source = new EventSource(page.dataset.events);
+  const source = new EventSource(page.dataset.events ?? '');
   source.onmessage = ({ data }) => {
     const frame = JSON.parse(data);
     if (frame.type === 'disconnect' && frame.code === 'unauthorized') {
@@ -51,6 +57,7 @@ function follow() {
   };
 }
 
+/** @param {Frame} frame */
 function show(frame) {
   switch (frame.type) {
     case 'welcome':
@@ -74,43 +81,60 @@ function show(frame) {
   }
 }
 
+/** @param {string} turnId */
 function turn(turnId) {
-  if (!turns.has(turnId)) {
-    const item = element('li');
-    list.append(item);
-    turns.set(turnId, { item, answer: null });
-    if (turns.size > MAX_TURNS) {
-      const [oldest] = turns.keys();
-      turns.get(oldest).item.remove();
-      turns.delete(oldest);
-    }
+  const known = turns.get(turnId);
+  if (known) return known;
+  /** @type {{item: HTMLLIElement, answer: HTMLElement | null}} */
+  const made = { item: element('li'), answer: null };
+  list.append(made.item);
+  turns.set(turnId, made);
+  if (turns.size > MAX_TURNS) {
+    const [[oldest, { item }]] = turns;
+    item.remove();
+    turns.delete(oldest);
   }
-  return turns.get(turnId);
-}
-
-function bubble(className, name, text) {
-  const made = element('article', className);
-  made.append(element('h3', '', name), element('div', '', text));
   return made;
 }
 
+/**
+ * @param {string} className
+ * @param {string} name
+ * @param {string} text
+ */
+function bubble(className, name, text) {
+  const made = element('article', className);
+  const body = element('div', '', text);
+  made.append(element('h3', '', name), body);
+  return { made, body };
+}
+
+/** @param {Frame} frame */
 function ask(frame) {
   const { turn_id: turnId, offset, type, ...message } = frame;
   const text = typeof message.content === 'string' ? message.content : JSON.stringify({ type, ...message });
-  turn(turnId).item.append(bubble('relay-message', 'User', text));
+  turn(turnId).item.append(bubble('relay-message', 'User', text).made);
 }
 
+/**
+ * @param {string} turnId
+ * @param {string} text
+ */
 function say(turnId, text, { isWhole = false } = {}) {
   const shown = turn(turnId);
   if (shown.answer === null) {
-    const made = bubble('relay-answer', 'Agent', '');
-    shown.answer = made.lastChild;
+    const { made, body } = bubble('relay-answer', 'Agent', '');
+    shown.answer = body;
     shown.item.append(made);
   }
   if (isWhole) shown.answer.textContent = text;
   else shown.answer.append(text);
 }
 
+/**
+ * @param {string} turnId
+ * @param {string} reason
+ */
 function end(turnId, reason, words = '') {
   const isGood = reason === 'answered' || reason === 'cancelled';
   const facts = element('p', 'relay-facts');
@@ -118,6 +142,7 @@ function end(turnId, reason, words = '') {
   turn(turnId).item.append(facts);
 }
 
+/** @param {Frame} frame */
 function event(frame) {
   const { turn_id: turnId, offset, ...shown } = frame;
   const made = element('p', 'relay-event', JSON.stringify(shown));
@@ -125,9 +150,13 @@ function event(frame) {
   else list.append(made);
 }
 
-/** Change the page, and stay at its end if that is where the reader is. */
+/**
+ * Change the page, and stay at its end if that is where the reader is.
+ *
+ * @param {() => void} change
+ */
 function atTheEnd(change) {
-  const root = document.scrollingElement;
+  const root = document.documentElement;
   const isThere = root.scrollHeight - root.scrollTop - root.clientHeight < 60;
   change();
   if (isThere) root.scrollTop = root.scrollHeight;

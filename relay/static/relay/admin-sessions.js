@@ -1,22 +1,28 @@
 // The list of live sessions, kept current.
 
-import { Speeds, counted, duration, element, send, state, watch } from './admin-common.js';
+import { Speeds, byId, counted, duration, element, query, send, state, watch } from './admin-common.js';
 
 const ORDER = ['cancelling', 'running', 'queued', 'idle'];
-const page = document.querySelector('.relay-live');
-const body = document.getElementById('relay-sessions');
-const summary = document.getElementById('relay-summary');
-const filter = document.getElementById('relay-filter');
+const page = query('.relay-live');
+const body = byId('relay-sessions');
+const summary = byId('relay-summary');
+const filter = /** @type {HTMLInputElement} */ (byId('relay-filter'));
 const speeds = new Speeds();
+
+/** @typedef {import('./admin-common.js').Session} Session */
+/** @typedef {Session & {state: string, speed: number | null}} Row */
+
+/** @type {Map<string, HTMLTableRowElement>} */
 const rows = new Map();
+/** @type {Row[]} */
 let sessions = [];
 
-watch(page.dataset.sessions, (found) => {
+watch(page.dataset.sessions ?? '', (/** @type {{sessions: Session[], is_all: boolean}} */ found) => {
   sessions = found.sessions
     .map((session) => ({ ...session, state: state(session), speed: speeds.of(session) }))
     .sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.idle_seconds - b.idle_seconds);
   speeds.keep(sessions);
-  document.getElementById('relay-more').hidden = found.is_all;
+  byId('relay-more').hidden = found.is_all;
   show();
 });
 
@@ -24,7 +30,8 @@ filter.addEventListener('input', show);
 
 document.getElementById('relay-notice')?.addEventListener('submit', async (event) => {
   event.preventDefault();
-  if (await send(event.target, event.target.action)) event.target.elements.content.value = '';
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (await send(form, form.action)) form.reset();
 });
 
 function show() {
@@ -46,6 +53,7 @@ function show() {
   });
 }
 
+/** @param {Session} session */
 function newRow(session) {
   const row = element('tr');
   const name = element('th', 'field-session');
@@ -59,8 +67,12 @@ function newRow(session) {
   return row;
 }
 
+/**
+ * @param {HTMLTableRowElement} row
+ * @param {Row} session
+ */
 function fill(row, session) {
-  const mark = row.children[1].firstChild;
+  const mark = query('span', row);
   mark.className = `relay-end relay-${session.state}`;
   mark.textContent = session.state;
   const numbers = [
@@ -70,5 +82,5 @@ function fill(row, session) {
     duration(session.idle_seconds),
     duration(session.age_seconds),
   ];
-  numbers.forEach((number, place) => { row.children[place + 2].textContent = number; });
+  numbers.forEach((number, place) => { row.children[place + 2].textContent = String(number); });
 }
