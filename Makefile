@@ -1,9 +1,10 @@
-# `make run` to try it, `make test` to test it. Everything goes into .venv; nothing else is installed by these but
-# what tests need beside Python (Chromium, nginx), and that only if it is missing.
+# `make run` to try it, `make test` to test it. Python's packages go into .venv, npm's into tests/javascript; nothing
+# else is installed by these but what tests need beside Python (Chromium, nginx), and that only if it is missing.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+NPM = tests/javascript/node_modules
 TESTS ?= tests
 WORKERS ?= auto
 
@@ -49,10 +50,11 @@ fuzz: $(VENV)/installed-dev  ## Feed random bytes to whatever reads foreign ones
 image-test:  ## Take the Dockerfile's steps without Docker, and use what comes out
 	$(PYTHON) scripts/try_image.py
 
-check: $(VENV)/installed-dev  ## Look at format, lint, types and migrations without running anything
+check: $(VENV)/installed-dev $(NPM)/installed  ## Look at format, lint, types and migrations without running anything
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(NPM)/.bin/tsc -p tests/javascript
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: $(VENV)/installed-dev  ## Measure the gateway beside its peers, and write docs/benchmarks.md
@@ -74,7 +76,7 @@ pins: $(VENV)/installed-dev  ## Compile requirements*.txt from pyproject.toml
 		--group tracing -c requirements-dev.txt -o requirements-tracing.txt
 
 clean:  ## Remove .venv and what tests leave
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NPM)
 
 $(VENV)/installed: requirements.txt | $(VENV)/made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -89,4 +91,10 @@ $(VENV)/made:
 		{ echo "This needs Python 3.11 or newer; say which with: make PYTHON=python3.12 …"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@touch $@
+
+$(NPM)/installed: tests/javascript/package.json tests/javascript/package-lock.json
+	@command -v npm >/dev/null || \
+		{ echo "The JavaScript's types are checked by TypeScript: install Node.js 20.11 or newer, with npm."; exit 1; }
+	@cd tests/javascript && npm ci --silent
 	@touch $@

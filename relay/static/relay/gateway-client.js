@@ -27,6 +27,7 @@ const FINAL_CLOSE_CODES = new Map([
 /** @typedef {import('./gateway-client.js').ConnectOptions} ConnectOptions */
 /** @typedef {import('./gateway-client.js').Cursor} Cursor */
 /** @typedef {import('./gateway-client.js').ErrorFrame} ErrorFrame */
+/** @typedef {import('./gateway-client.js').GatewayEvents} GatewayEvents */
 /** @typedef {import('./gateway-client.js').SendOptions} SendOptions */
 /** @typedef {import('./gateway-client.js').StateInfo} StateInfo */
 /** @typedef {Record<string, any> & {type: string}} Frame any frame; `any`: its fields depend on its type */
@@ -82,7 +83,9 @@ export class Turn {
   _isSent = false;
   /** The server does not know it as running or queued: its last frames are on their way, or gone. */
   _isOver = false;
+  /** @type {Deferred<string | null>} */
   _accepted = deferred();
+  /** @type {Deferred<string>} */
   _done = deferred();
   accepted = this._accepted.promise;
   done = this._done.promise;
@@ -216,8 +219,9 @@ export class GatewayClient {
   /**
    * Call `handler` for every event of a kind.
    *
-   * @param {string} kind
-   * @param {Function} handler
+   * @template {keyof GatewayEvents} Kind
+   * @param {Kind} kind
+   * @param {GatewayEvents[Kind]} handler
    * @returns {() => void} ends it
    */
   on(kind, handler) {
@@ -630,7 +634,7 @@ export class GatewayClient {
     this.#emit('state', info);
   }
 
-  /** @param {string} kind @param {unknown[]} details */
+  /** @param {keyof GatewayEvents} kind @param {unknown[]} details */
   #emit(kind, ...details) {
     for (const handler of this.#handlers.get(kind) ?? []) {
       try {
@@ -682,8 +686,14 @@ function base64url(text) {
   return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
 
+/**
+ * @template T
+ * @typedef {{promise: Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void}} Deferred
+ */
+
+/** @template T @returns {Deferred<T>} */
 function deferred() {
-  /** @type {(value: any) => void} */
+  /** @type {(value: T) => void} */
   let resolve = () => {};
   /** @type {(error: unknown) => void} */
   let reject = () => {};
