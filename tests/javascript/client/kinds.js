@@ -1,4 +1,4 @@
-/** Every kind of event that the client tells its page; `types/described.ts` holds this list to the `.d.ts`. */
+/** Every kind of event that the client tells its page; `described.ts` holds this list to the `.d.ts`. */
 export const KINDS = /** @type {const} */ ([
   'state', 'welcome', 'snapshot', 'user_message', 'token', 'final', 'error', 'refused', 'accepted', 'cancel_ack',
   'notice', 'event', 'disconnect',

@@ -1,6 +1,6 @@
 // Holds `gateway-client.d.ts` and `gateway-client.js` to each other: each has what the other has, of the same type.
-import type { KINDS } from '../client/kinds.js';
-import type * as described from '../../../relay/static/relay/gateway-client.js';
+import type { KINDS } from './client/kinds.js';
+import type * as described from '../../relay/static/relay/gateway-client.js';
 import type * as implemented from './implementation.js';
 
 type Fits<Wanted, _Given extends Wanted> = Wanted;

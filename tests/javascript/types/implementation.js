@@ -1,1 +1,0 @@
-../../../relay/static/relay/gateway-client.js
