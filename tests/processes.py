@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -79,6 +80,12 @@ class Process:
         return Path(self._output.name).read_text(errors="replace")
 
     def start(self) -> Self:
+        self.launch()
+        self.wait_until_up()
+        return self
+
+    def launch(self) -> None:
+        """Start it, and do not wait until it answers."""
         self._process = subprocess.Popen(
             [sys.executable, *self._arguments],
             cwd=ROOT,
@@ -87,6 +94,10 @@ class Process:
             stderr=self._output,
             pass_fds=self._fds,
         )
+
+    def wait_until_up(self) -> None:
+        """Wait until it answers; a process that does not is stopped, and its output is in the error."""
+        assert self._process is not None
         give_up_at = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > give_up_at:
@@ -95,7 +106,6 @@ class Process:
                 self._output.close()
                 raise RuntimeError(f"{self._arguments} did not start:\n{output}")
             time.sleep(0.05)
-        return self
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
@@ -156,6 +166,18 @@ class Process:
         log_search.search(self.output(), " ".join(self._arguments))
         with contextlib.suppress(OSError):
             self._output.close()
+
+
+@contextlib.contextmanager
+def running(*processes: Process) -> Iterator[None]:
+    """Start processes side by side, which takes about as long as one; stop them at the end."""
+    with contextlib.ExitStack() as stack:
+        for process in processes:
+            process.launch()
+            stack.push(process)
+        for process in processes:
+            process.wait_until_up()
+        yield
 
 
 def gateway(server: str, agent_url: str, **settings: str) -> Process:

@@ -90,7 +90,8 @@ def site(scripted_agent, tmp_path_factory, django_db_blocker):
             "SECRET_KEY": settings.SECRET_KEY, "DRAIN_SECONDS": "0",
         }  # fmt: skip
         gateways = [processes.gateway("serve", scripted_agent.http_url, **given) for _ in range(2)]
-        admin, sockets = [stack.enter_context(gateway) for gateway in gateways]
+        stack.enter_context(processes.running(*gateways))
+        admin, sockets = gateways
         yield Site(admin, sockets, database, cookies)
         for gateway in gateways:
             lines = [line for line in gateway.output().splitlines() if '"level": "error"' in line]

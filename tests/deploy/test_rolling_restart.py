@@ -28,7 +28,9 @@ def gateways(scripted_agent: processes.Process) -> Iterator[list[processes.Proce
     with ExitStack() as stack:
         store = stack.enter_context(Valkey())
         settings = {"REDIS_URL": store.url, "LOG_LEVEL": "INFO", "TRUSTED_PROXIES": "1", "DRAIN_SECONDS": "30"}
-        yield [stack.enter_context(processes.gateway("serve", scripted_agent.http_url, **settings)) for _ in range(2)]
+        gateways = [processes.gateway("serve", scripted_agent.http_url, **settings) for _ in range(2)]
+        stack.enter_context(processes.running(*gateways))
+        yield gateways
 
 
 def asked(agent: processes.Process) -> list[dict[str, Any]]:

@@ -79,7 +79,8 @@ def started(agent, folder):
         database = new_database("sqlite", folder)
         settings = {"REDIS_URL": valkey.url, "DATABASE_URL": database, "TRANSCRIPTS": "true"}
         gateways = [processes.gateway("serve", agent.http_url, **settings) for _ in range(2)]
-        yield Cluster([stack.enter_context(gateway) for gateway in gateways], database)
+        stack.enter_context(processes.running(*gateways))
+        yield Cluster(gateways, database)
 
 
 @pytest.fixture(scope="module")

@@ -79,8 +79,7 @@ def running_cluster(server, agent, **settings):
         valkey = stack.enter_context(Valkey(persistent=True))
         settings = {"REDIS_URL": valkey.url, "HEARTBEAT_SECONDS": "1", "LEASE_SECONDS": "2", **settings}
         gateways = [processes.gateway(server, agent.http_url, **settings) for _ in range(2)]
-        for gateway in gateways:
-            stack.enter_context(gateway)
+        stack.enter_context(processes.running(*gateways))
         yield Cluster(valkey, agent, gateways)
         for gateway in gateways:
             assert "Traceback" not in gateway.output(), gateway.output()

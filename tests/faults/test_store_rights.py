@@ -154,9 +154,8 @@ def ask(url, method, path, body=None):
 async def test_a_conversation_with_two_workers_needs_no_more_than_the_documented_rights(restricted, scripted_agent):
     with ExitStack() as stack:
         settings = {"REDIS_URL": address(restricted), "HEARTBEAT_SECONDS": "1"}
-        gateways = [
-            stack.enter_context(processes.gateway("serve", scripted_agent.http_url, **settings)) for _ in range(2)
-        ]
+        gateways = [processes.gateway("serve", scripted_agent.http_url, **settings) for _ in range(2)]
+        stack.enter_context(processes.running(*gateways))
         cluster = Cluster(restricted, scripted_agent, gateways)
         restricted.command("ACL", "LOG", "RESET")
         for gateway in (0, 1):

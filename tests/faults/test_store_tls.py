@@ -81,6 +81,7 @@ async def test_ready_and_doctor_name_it(valkey, scripted_agent, tmp_path, troubl
     async with store(valkey, tmp_path, trouble) as url:
         settings = {"REDIS_URL": url, "LEASE_SECONDS": "2"}
         gateway = processes.gateway("serve", scripted_agent.http_url, **settings)
+        finding = asyncio.create_task(asyncio.to_thread(doctor, scripted_agent.http_url, url))
         await asyncio.to_thread(gateway.start)
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
@@ -88,7 +89,7 @@ async def test_ready_and_doctor_name_it(valkey, scripted_agent, tmp_path, troubl
                     await asyncio.sleep(0.05)
         finally:
             await asyncio.to_thread(gateway.__exit__)
-        found = await asyncio.to_thread(doctor, scripted_agent.http_url, url)
+        found = await finding
     assert CAUSES[trouble] in found["store"]
 
 

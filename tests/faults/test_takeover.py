@@ -5,7 +5,6 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 
 import pytest
@@ -66,9 +65,7 @@ def running_workers(agent, valkey, *urls):
     with ExitStack() as stack:
         settings = {"HEARTBEAT_SECONDS": "1", "DRAIN_SECONDS": "0"}
         gateways = [processes.gateway("serve", agent.http_url, REDIS_URL=url, **settings) for url in urls]
-        with ThreadPoolExecutor() as threads:
-            for gateway in threads.map(processes.Process.start, gateways):
-                stack.callback(gateway.__exit__)
+        stack.enter_context(processes.running(*gateways))
         yield Workers(valkey, gateways)
         for gateway in gateways:
             assert "Traceback" not in gateway.output(), gateway.output()

@@ -31,7 +31,9 @@ def pair(store, times, scripted_agent) -> Iterator[list[processes.Process]]:
     """The process that will end, and the one that stays."""
     settings = {"REDIS_URL": store.url, "TRANSCRIPTS": "false", **times}
     with ExitStack() as stack:
-        yield [stack.enter_context(processes.gateway("serve", scripted_agent.http_url, **settings)) for _ in range(2)]
+        gateways = [processes.gateway("serve", scripted_agent.http_url, **settings) for _ in range(2)]
+        stack.enter_context(processes.running(*gateways))
+        yield gateways
 
 
 def v1(service: processes.Process, session_id: str, query: str = "") -> SocketClient:

@@ -177,10 +177,17 @@ async def test_frames_sent_with_the_handshake_are_handled_after_it(service):
         assert (await reader.readexactly(3_004))[4:] == b"y" * 3_000
 
 
-async def test_client_that_leaves_while_its_next_request_waits_is_noticed(service):
-    async with connection(service) as (_, writer):
-        before = (await asyncio.to_thread(state, service))["connections"]
+@pytest.fixture
+def quick_to_end() -> Iterator[Process]:
+    """The test application, whose consumers have little time after their client has gone."""
+    with Process([*ARGUMENTS, "ENDING_SECONDS=0.5", "WATCH_SECONDS=0.1"]) as process:
+        yield process
+
+
+async def test_client_that_leaves_while_its_next_request_waits_is_noticed(quick_to_end):
+    async with connection(quick_to_end) as (_, writer):
+        before = (await asyncio.to_thread(state, quick_to_end))["connections"]
         writer.write(b"GET /drip HTTP/1.1\r\nHost: test\r\n\r\n" + b"GET /scope HTTP/1.1\r\nHost: test\r\n\r\n")
-        await until(lambda: state(service)["connections"] == before + 1)
+        await until(lambda: state(quick_to_end)["connections"] == before + 1)
         writer.transport.abort()
-        await until(lambda: state(service)["connections"] == before)
+        await until(lambda: state(quick_to_end)["connections"] == before)
