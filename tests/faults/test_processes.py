@@ -166,6 +166,28 @@ async def test_beyond_the_lease_viewers_are_sent_away_and_find_the_end_when_they
             assert text_of(frames) == WHOLE_TEXT
 
 
+async def message_is_refused(cluster, waiting):
+    await waiting.say("hi", client_message_id="one")
+    refusal = await waiting.frame_of("error")
+    assert (await cluster.counted(RUNNER))['gateway_messages_total{result="store_unavailable"}'] == 1
+    assert (refusal["code"], refusal["client_message_id"]) == ("store_unavailable", "one")
+    assert await asyncio.to_thread(cluster.status, RUNNER, "/ready") == 503
+    assert await asyncio.to_thread(cluster.status, RUNNER, "/health") == 200
+
+
+async def sockets_are_refused(cluster, session_id):
+    async with cluster.open(OTHER, session_id) as comer:
+        leaving = await comer.frame()
+        assert (leaving["type"], leaving["code"], leaving["reconnect"]) == ("disconnect", "store_unavailable", True)
+        assert await comer.close_code() == 4503
+
+
+async def plain_sockets_are_refused(cluster, session_id):
+    with pytest.raises(InvalidStatus, match="403"):
+        async with cluster.open_plain(OTHER, session_id):
+            pass
+
+
 @pytest.mark.parametrize("outage", ["killed", "frozen"])
 async def test_during_an_outage_sockets_and_messages_are_refused_and_the_process_says_it_is_not_ready(
     patient_cluster, outage
@@ -178,19 +200,10 @@ async def test_during_an_outage_sockets_and_messages_are_refused_and_the_process
             cluster.valkey.kill()
         else:
             cluster.valkey.signal(signal.SIGSTOP)
-        await waiting.say("hi", client_message_id="one")
-        refusal = await waiting.frame_of("error")
-        assert (await cluster.counted(RUNNER))['gateway_messages_total{result="store_unavailable"}'] == 1
-        assert (refusal["code"], refusal["client_message_id"]) == ("store_unavailable", "one")
-        assert await asyncio.to_thread(cluster.status, RUNNER, "/ready") == 503
-        assert await asyncio.to_thread(cluster.status, RUNNER, "/health") == 200
-        async with cluster.open(OTHER, session_id) as comer:
-            leaving = await comer.frame()
-            assert (leaving["type"], leaving["code"], leaving["reconnect"]) == ("disconnect", "store_unavailable", True)
-            assert await comer.close_code() == 4503
-        with pytest.raises(InvalidStatus, match="403"):
-            async with cluster.open_plain(OTHER, session_id):
-                pass
+        async with asyncio.TaskGroup() as group:  # each waits for the store until its time is up
+            group.create_task(message_is_refused(cluster, waiting))
+            group.create_task(sockets_are_refused(cluster, session_id))
+            group.create_task(plain_sockets_are_refused(cluster, session_id))
         if outage == "killed":
             await asyncio.to_thread(cluster.valkey.start)
         else:
