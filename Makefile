@@ -6,7 +6,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 NPM = tests/javascript/node_modules
 TESTS ?= tests
-WORKERS ?= auto
+# Two more than there are cores: many tests wait for a lease or a limit, and leave their core to others meanwhile.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
 .PHONY: help run cluster test test-servers coverage image-test soak properties fuzz check bench format pins clean
 
