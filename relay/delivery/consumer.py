@@ -23,7 +23,7 @@ from relay.access.rate_limits import take_message
 from relay.conf import conf
 from relay.delivery.dialects import dialect_of
 from relay.delivery.inbox import MessageQueue, Received
-from relay.delivery.socket_writer import ClientGone, SocketWriter
+from relay.delivery.socket_writer import SEND_NOW, ClientGone, SocketWriter
 from relay.delivery.subscription import Subscription
 from relay.delivery.timeouts import within_store_timeout
 from relay.delivery.timer import Timer
@@ -67,7 +67,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         self._viewer_id = new_id()
         self._subscription: Subscription
         self._watching: asyncio.Task[None] | None = None
-        self._line = SocketWriter(send)
+        self._line = SocketWriter(send, scope.get("extensions", {}).get(SEND_NOW))
         self._inbox = MessageQueue(self._handle)
         self._heartbeat = Timer(self._beat)
         self._expiry: Timer | None = None  # of the credential; most have none
@@ -213,7 +213,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
 
     async def _watch(self) -> None:
         try:
-            async with aclosing(self._subscription.batches(self._line.send_now)) as batches:
+            async with aclosing(self._subscription.batches(self._line)) as batches:
                 async for batch in batches:
                     for text in self._subscription.encode(batch):
                         await self._line.send(text)

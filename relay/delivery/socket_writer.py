@@ -1,41 +1,48 @@
-"""The outgoing side of one socket: texts to the client, and how the client takes them."""
+"""The outgoing side of one socket: texts to the client, and how fast the client takes them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any, Final
 
 from autobahn.exception import Disconnected
 
 from relay.protocol.frames import CloseCode
+from relay.tasks import cancel_and_wait, running_loop
 
-LAST_TEXT: Final = "relay.last_text"  # of ``websocket.close``: our own, beside what ASGI has
+LAST_TEXT: Final = "relay.last_text"  # a key of ``websocket.close``: our own, beside what ASGI has
+SEND_NOW: Final = "relay.send_now"  # an extension in the scope: a ``SendNow``, from servers that can
 
-_Coroutine = types.CoroutineType
+SendNow = Callable[[list[str]], bool]
+"""Sends text frames within the call and returns True, or sends none of them and returns False."""
+
+_CLIENT_LEFT: Final = (OSError, Disconnected)  # uvicorn's way and daphne's
 
 
 class ClientGone(Exception):
-    """The client left, or was sent away: nothing more reaches it."""
+    """The client left, or was disconnected: nothing more reaches it."""
 
 
 class SocketWriter:
-    """Sends texts over an ASGI socket; several tasks may, one frame is never within another.
+    """Sends texts over an ASGI socket. Several tasks may send; one frame is never within another.
 
     Args:
         send: ASGI's ``send``; it takes events of any shape, hence ``Any``.
+        send_now: the server's extension ``SEND_NOW``, if it has it.
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]], send_now: SendNow | None = None) -> None:
         self._send = send
-        self._may_send_now = True  # not closed, and as far as is known ``send`` gives coroutines
+        self._server_send_now = send_now
         self._sending = 0
         self._moved_at = monotonic()
         self._is_closed = False
-        self._finishing: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None  # of a send that no caller awaited
+        self._task: asyncio.Task[None] | None = None  # sends what ``send_now`` has accepted
 
     @property
     def idle_seconds(self) -> float:
@@ -51,7 +58,7 @@ class SocketWriter:
         """Send one frame; wait while the client does not take it.
 
         Raises:
-            ClientGone: it left.
+            ClientGone: the client left.
         """
         if self._is_closed:
             raise ClientGone
@@ -59,61 +66,54 @@ class SocketWriter:
             self._moved_at = monotonic()
         self._sending += 1
         try:
-            if self._finishing is not None:
-                await asyncio.wait([self._finishing])
+            if self._task is not None:
+                await asyncio.wait([self._task])
+            if self._failure is not None:
+                raise self._failure
             await self._send({"type": "websocket.send", "text": text})
             self._moved_at = monotonic()
-        except (OSError, Disconnected) as exc:  # uvicorn's way and daphne's
+        except _CLIENT_LEFT as exc:
             raise ClientGone from exc
         finally:
             self._sending -= 1
 
-    def send_now(self, text: str) -> bool:
-        """Send one frame within this call. Returns whether it was taken; if not, ``send`` tells why.
+    def send_now(self, texts: list[str]) -> bool:
+        """Accept frames without waiting: all of them, or none while earlier ones wait for the client.
 
-        The server's ``send`` is a coroutine that seldom waits: it runs here up to its end or its first wait, so that
-        a frame costs no task. Only for the rest, once the client does not keep up, one is made. ASGI allows any other
-        awaitable; calling ``send`` may then have sent the frame already, so it is not called again.
+        Each accepted frame goes to the server once. Where the server has no extension, a task sends the frames; from
+        Python 3.12 on it runs within this call, up to its first wait. A failure is raised by the next ``send``.
         """
-        if self._sending or not self._may_send_now:
+        if self._sending or self._is_closed or self._failure is not None:
             return False
-        try:
-            sending = self._send({"type": "websocket.send", "text": text})
-            if type(sending) is not _Coroutine and not asyncio.iscoroutine(sending):
-                self._may_send_now = False
-                self._leave_to_task(sending)
-                return True
-            awaited = sending.send(None)
-        except StopIteration:
+        if self._server_send_now is not None:
+            if not self._server_send_now(texts):
+                return False
             self._moved_at = monotonic()
             return True
-        except Exception:
-            return False
-        self._leave_to_task(_rest_of(sending, awaited))
-        return True
-
-    def _leave_to_task(self, sending: Awaitable[None]) -> None:
         self._sending += 1
         self._moved_at = monotonic()
-        self._finishing = asyncio.create_task(self._finish(sending))
+        task = _start(self._send_all(texts))
+        if not task.done():
+            self._task = task
+        return True
 
-    async def _finish(self, sending: Awaitable[None]) -> None:
+    async def _send_all(self, texts: list[str]) -> None:
         try:
-            await sending
-            self._moved_at = monotonic()
-        except (OSError, Disconnected):
-            pass  # the next one to send is told
+            for text in texts:
+                await self._send({"type": "websocket.send", "text": text})
+                self._moved_at = monotonic()
+        except Exception as exc:
+            self._failure = exc
         finally:
             self._sending -= 1
-            self._finishing = None
+            self._task = None
 
     async def stop(self) -> None:
         """Send nothing more, also not what the client has kept waiting."""
         self._is_closed = True
-        self._may_send_now = False
-        if self._finishing is not None:
-            self._finishing.cancel()
-            await asyncio.wait([self._finishing])
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+            self._sending, self._task = 0, None
 
     async def close(self, code: CloseCode, last_text: str | None = None) -> None:
         """Close the socket, once; a client that has left already is no error.
@@ -125,19 +125,21 @@ class SocketWriter:
         if self._is_closed:
             return
         self._is_closed = True
-        self._may_send_now = False
+        if self._task is not None:
+            await asyncio.sleep(0)  # the task starts before Python 3.12 only now, and its frames go out before
         message: dict[str, Any] = {"type": "websocket.close", "code": int(code)}
         if last_text is not None:
             message[LAST_TEXT] = last_text
-        with contextlib.suppress(OSError, Disconnected):  # it was faster
+        with contextlib.suppress(*_CLIENT_LEFT):
             await self._send(message)
 
 
-@types.coroutine
-def _rest_of(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
-    """Go on with a coroutine that has run up to where it awaits a future."""
-    try:
-        yield awaited
-        yield from coroutine
-    finally:
-        coroutine.close()
+if sys.version_info >= (3, 12):
+
+    def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.Task(work, loop=running_loop(), eager_start=True)
+
+else:
+
+    def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return running_loop().create_task(work)

@@ -1,12 +1,13 @@
-"""A session's log as one viewer sees it: texts of frames in its dialect, first what is there, then what comes."""
+"""One viewer's view of a session log: stored frames first, then live ones, encoded in its dialect."""
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from itertools import groupby
+from typing import Protocol
 
 from relay.conf import conf
 from relay.exceptions import TooSlow
@@ -19,20 +20,27 @@ from relay.protocol.frames import Frame, FrameKind, ReplayGap, Snapshot
 
 logger = logging.getLogger(__name__)
 
-TextSink = Callable[[str], bool]
-"""Shows a text at once and says so, or says no; it never raises, and never waits."""
-
 _RESUMES = {None: "new", True: "recovered", False: "gap"}
 
 
-class Subscription(ABC):
-    """Sees one session's log in order: every frame once, or a snapshot where some are gone.
+class TextSink(Protocol):
+    """Sends a viewer's texts on."""
 
-    Each look at the session is for the viewer's ``subject``, and raises ``NotOwner`` where the session is another's.
+    def send_now(self, texts: list[str]) -> bool:
+        """Accept all of the texts at once, or none. Returns whether they were accepted. Never waits."""
+
+
+class Subscription(ABC):
+    """Gives one session's log in order: every frame once, or a snapshot where frames are gone.
+
+    A subscription is a ``FrameSink``: the log pushes new frames to it while it waits.
+
+    Each call of the layer is made for the viewer's ``subject``, and raises ``NotOwner`` where the session is another
+    subject's.
 
     Attributes:
-        position: where the viewer stands: the last frame that it was given.
-        log_epoch: of the session's log, when the viewer took up position; a client's cursor may be of another.
+        position: of the last frame that the viewer was given.
+        log_epoch: of the session's log, when the subscription began; a client's cursor may be of another.
     """
 
     def __init__(self, layer: SessionLayer, session_id: str, subject: str | None = None) -> None:
@@ -41,26 +49,25 @@ class Subscription(ABC):
         self._layer = layer
         self._session_id = session_id
         self._subject = subject
-        self._show: TextSink = _take_nothing
+        self._text_sink: TextSink | None = None
 
-    async def batches(self, show: TextSink | None = None) -> AsyncGenerator[list[Frame] | Snapshot, None]:
-        """Give the frames after ``position``, and a snapshot wherever some are gone.
+    async def batches(self, text_sink: TextSink | None = None) -> AsyncGenerator[list[Frame] | Snapshot, None]:
+        """Give the frames after ``position``, and a snapshot wherever frames are gone.
 
         Args:
-            show: is offered the text of a frame that comes alone while the iterator waits; a text that it takes is
-                not given any more.
+            text_sink: receives the texts of frames that are appended while the iterator waits; the iterator does not
+                give frames whose texts were accepted.
 
         Raises:
             SessionDeleted: the session was erased.
             NotOwner: the session belongs to another subject.
         """
-        take = None
-        if show is not None:
-            self._show, take = show, self._take
+        self._text_sink = text_sink
+        sink = self if text_sink is not None else None
         has_begun = False
         while True:
             try:
-                async with aclosing(self._layer.tail(self._session_id, self.position, take, self._subject)) as tail:
+                async with aclosing(self._layer.tail(self._session_id, self.position, sink, self._subject)) as tail:
                     async for batch in tail:
                         if batch[0].offset != self.position.offset + 1:
                             self._report_disorder(batch)
@@ -75,41 +82,40 @@ class Subscription(ABC):
 
     @abstractmethod
     def encode(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
-        """Write a batch in this viewer's dialect, one text at a time: a slow viewer holds one, not all.
+        """Write a batch in this viewer's dialect, one text at a time: a slow viewer holds one text, not all.
 
         Raises:
-            TooSlow: frames that this viewer has not seen are gone, and its dialect has no words for that.
+            TooSlow: frames that this viewer was not given are gone, and its dialect cannot express that.
         """
 
-    @abstractmethod
-    def encode_frame(self, frame: Frame) -> str | None:
-        """Write a frame in this viewer's dialect; ``None`` if it does not know such frames."""
-
-    def _take(self, frame: Frame) -> bool:
-        """Show a frame in the call that appends it, if that can be done at once."""
-        try:
-            text = self.encode_frame(frame)
-            if text is not None and not self._show(text):
-                return False
-        except Exception:  # not the appending turn's trouble: whoever iterates meets it again
+    def push(self, frames: list[Frame]) -> bool:
+        """See ``FrameSink``: send frames in the call that appends them."""
+        text_sink = self._text_sink
+        if text_sink is None:
             return False
-        self.position = Cursor(self.position.epoch, frame.offset)
+        try:
+            texts = list(self.encode(frames))
+            if texts and not text_sink.send_now(texts):
+                return False
+        except Exception:  # the task that iterates meets the same error; the turn that appends is not concerned
+            return False
+        self.position = Cursor(self.position.epoch, frames[-1].offset)
         return True
 
     def _report_disorder(self, batch: list[Frame]) -> None:
-        """Tell of what must never happen; the client sees it by the offsets, and comes back."""
+        """Report an order that must never occur; the client notices it by the offsets, and comes back."""
         kind = "hole" if batch[0].offset > self.position.offset else "duplicate"
         metrics.DISORDER.labels(kind).inc()
         logger.error("session %s: log disorder: %s", self._session_id, kind)
 
 
 class PlainSubscription(Subscription):
-    """Sees the turn in flight from its first token, then what comes."""
+    """Gives the running turn from its first token, then live frames."""
 
     _has_begun = False
 
     async def begin(self) -> None:
-        """Take up position, so that nothing that is said from now on is missed."""
+        """Start at the running turn, or at the log's end; nothing that is appended after this call is missed."""
         state = await self._layer.ensure(self._session_id, self._subject)
         self.position = Cursor(state.epoch, state.active_after)
         self.log_epoch = state.epoch
@@ -121,16 +127,11 @@ class PlainSubscription(Subscription):
             return _plain_snapshot(batch, is_first)
         return (text for frame in batch if (text := frame.plain) is not None)
 
-    def encode_frame(self, frame: Frame) -> str | None:
-        """See ``Subscription``."""
-        self._has_begun = True
-        return frame.plain
-
 
 class ResumableSubscription(Subscription):
-    """Sees the log from a cursor, in the dialect ``gateway.v1``.
+    """Gives the log from a cursor, in the dialect ``gateway.v1``.
 
-    ``coalesce`` merges the tokens of a viewer that is behind.
+    With ``coalesce``, the tokens of one batch are merged.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class ResumableSubscription(Subscription):
         self._coalesce = coalesce
 
     async def begin(self, *, epoch: str = "", offset: str = "") -> str:
-        """Take up position at a client's cursor and give the ``welcome`` frame."""
+        """Start at a client's cursor. Returns the ``welcome`` frame."""
         state = await self._layer.ensure(self._session_id, self._subject)
         start = resume(
             epoch,
@@ -163,17 +164,9 @@ class ResumableSubscription(Subscription):
             return (frames.merged_tokens(run) for run in runs(batch))
         return (frame.v1 for frame in batch)
 
-    def encode_frame(self, frame: Frame) -> str | None:
-        """See ``Subscription``."""
-        return frame.v1
-
-
-def _take_nothing(text: str) -> bool:
-    return False
-
 
 def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
-    """Describe a session and what follows for one that goes on at ``start``."""
+    """Give the members of ``welcome``: a session's state, and where a viewer that resumes at ``start`` goes on."""
     status = "cancelling" if state.is_cancelling else "running"
     follows = start.after.epoch == state.epoch and state.oldest - 1 <= start.after.offset <= state.newest
     return {
@@ -192,7 +185,7 @@ def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
 
 
 def listed_fields(state: SessionState) -> dict[str, object]:
-    """Describe a session in a list."""
+    """Give a session's members in a list of sessions."""
     live = resume(
         "", "", log_epoch=state.epoch, oldest=state.oldest, newest=state.newest, live_after=state.active_after
     )
@@ -203,23 +196,23 @@ def listed_fields(state: SessionState) -> dict[str, object]:
 
 
 def _plain_snapshot(snapshot: Snapshot, is_first: bool) -> list[str]:
-    """Show a plain viewer what was trimmed before it came: the text so far, as one token.
+    """Write for a plain viewer the text that was trimmed before the viewer came, as one token.
 
     Raises:
-        TooSlow: it has seen part of that text already, and plain has no frame to replace it with.
+        TooSlow: the viewer was given part of that text already, and plain has no frame that replaces it.
     """
     if snapshot.turn_id is None:
-        return []  # an idle session made room for others: there was nothing to miss
+        return []  # an idle session made room for others: no frame was missed
     if not is_first:
         raise TooSlow
     texts = [frames.token_body(snapshot.text)] if snapshot.text else []
-    if snapshot.terminal is not None:  # it ended in this very moment
+    if snapshot.terminal is not None:  # the turn ended in this very moment
         texts.append(snapshot.terminal.body)
     return texts
 
 
 def runs(batch: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """Put consecutive tokens of one turn together; every other frame stands alone."""
+    """Group consecutive tokens of one turn; every other frame stands alone."""
     for (is_token, _), run in groupby(batch, key=lambda frame: (frame.kind is FrameKind.TOKEN, frame.turn_id)):
         if is_token:
             yield list(run)

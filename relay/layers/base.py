@@ -81,21 +81,23 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     @abc.abstractmethod
-    def append_nowait(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
-        """Begin to append one frame, and wait for nothing, so that a token wakes no task.
+    def append_nowait(self, turn: Turn, frames: list[Frame], stored: Callable[[], None]) -> bool:
+        """Start to append frames without waiting, so that a token wakes no task.
 
-        What goes wrong with it is raised by the turn's next ``append`` or ``wait_appended``.
+        A failure of this append is raised by the turn's next ``append`` or ``wait_appended``.
 
         Args:
-            stored: is called once the frame is in the log, perhaps within this call.
+            frames: at least one.
+            stored: is called once the frames are in the log, perhaps within this call.
 
         Returns:
-            Whether it was begun; if not, nothing has happened, and ``append`` does it, or says why not.
+            Whether the append was started. If not, nothing has happened: ``append`` stores the frames, or raises why
+            it cannot.
         """
 
     @abc.abstractmethod
     async def wait_appended(self, turn: Turn) -> None:
-        """Wait for the append that was begun, if one is under way.
+        """Wait for the append that ``append_nowait`` started, if one is under way.
 
         Raises:
             As ``append``.
@@ -175,12 +177,12 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     def tail(
-        self, session_id: str, after: Cursor, take: FrameSink | None = None, subject: str | None = None
+        self, session_id: str, after: Cursor, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         """Give what lies after a position, then what comes, in batches: never a hole, never a duplicate.
 
         Args:
-            take: is offered what comes while the iterator waits; a frame that it takes is not given any more.
+            sink: receives frames while the iterator waits; the iterator does not give frames that it accepts.
 
         Raises:
             NotOwner, ReplayGap: as in ``read``; after a gap, begin again behind the snapshot.

@@ -1,38 +1,47 @@
-"""Who waits for a session's next frame: tails that have seen all there is.
+"""The tails that wait for a session's next frames.
 
-A frame that comes alone is offered to them in the call that appends it, so that no task is woken for a token. Who does
-not take it is woken, and looks into the log.
+New frames are pushed to them in the call that appends the frames, so that no task is woken for a token. A tail whose
+sink does not accept them is woken instead, and reads the log.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Final, Protocol
 
 from relay.protocol.frames import Frame
 
-FrameSink = Callable[[Frame], bool]
-"""Takes a frame at once and says so, or says no; it never raises, and never waits."""
+MAX_PUSHED_FRAMES: Final = 32  # in one call, to each tail; more are read from the log, a tail's task at a time
+
+
+class FrameSink(Protocol):
+    """Receives frames on the road of a token: from the agent's answer to the log, and from the log to a viewer."""
+
+    def push(self, frames: list[Frame]) -> bool:
+        """Accept all of the frames at once, or none. Returns whether they were accepted.
+
+        Never raises, and never waits. Refused frames reach their destination by the task that awaits them.
+        """
 
 
 class _Subscriber:
-    __slots__ = ("offset", "take", "woken")
+    __slots__ = ("offset", "sink", "woken")
 
-    def __init__(self, offset: int, take: FrameSink | None, woken: asyncio.Future[None]) -> None:
+    def __init__(self, offset: int, sink: FrameSink | None, woken: asyncio.Future[None]) -> None:
         self.offset = offset
-        self.take = take
+        self.sink = sink
         self.woken = woken
 
     def notify(self) -> None:
         if not self.woken.done():
             self.woken.set_result(None)
 
-    def stays(self, frame: Frame) -> bool:
-        """Offer the frame, if it is the next one; wake who does not take it. Who was cancelled takes nothing more."""
-        if self.take is None or self.offset != frame.offset - 1 or self.woken.done() or not self.take(frame):
+    def accepts(self, frames: list[Frame]) -> bool:
+        """Push frames that follow this tail's offset; a tail that was cancelled receives nothing more."""
+        if self.sink is None or self.offset != frames[0].offset - 1 or self.woken.done() or not self.sink.push(frames):
             self.notify()
             return False
-        self.offset = frame.offset
+        self.offset = frames[-1].offset
         return True
 
 
@@ -44,20 +53,26 @@ class LiveSubscribers:
     def __init__(self) -> None:
         self._subscribers: list[_Subscriber] = []
 
-    def push(self, frame: Frame) -> None:
-        """Offer a frame that was appended alone; wake who does not take it."""
-        if self._subscribers:
-            self._subscribers = [subscriber for subscriber in self._subscribers if subscriber.stays(frame)]
+    def push(self, frames: list[Frame]) -> None:
+        """Push frames that were appended together to each tail; wake the tails that do not accept them."""
+        if len(frames) > MAX_PUSHED_FRAMES:
+            self.notify()
+        elif self._subscribers:
+            self._subscribers = [subscriber for subscriber in self._subscribers if subscriber.accepts(frames)]
 
     def notify(self) -> None:
-        """Let all look for themselves."""
+        """Wake all tails, so that each reads the log."""
         waiting, self._subscribers = self._subscribers, []
         for subscriber in waiting:
             subscriber.notify()
 
-    async def wait(self, offset: int, take: FrameSink | None, loop: asyncio.AbstractEventLoop) -> int:
-        """Wait for what follows ``offset``. Returns the offset up to which frames were taken meanwhile."""
-        subscriber = _Subscriber(offset, take, loop.create_future())
+    async def wait(self, offset: int, sink: FrameSink | None, loop: asyncio.AbstractEventLoop) -> int:
+        """Wait for frames after ``offset`` that are not accepted by ``sink``.
+
+        Returns:
+            The offset of the last frame that was accepted meanwhile, or ``offset``.
+        """
+        subscriber = _Subscriber(offset, sink, loop.create_future())
         self._subscribers.append(subscriber)
         try:
             await subscriber.woken

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
-from relay.delivery.socket_writer import LAST_TEXT
+from relay.delivery.socket_writer import LAST_TEXT, SEND_NOW
 from relay.observability import metrics
 from relay.protocol.frames import CloseCode
 from relay.server import limits
@@ -77,6 +77,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         scope["scheme"] = "wss" if forwarded_scheme(scope["client"], scope["headers"], trusted) == "https" else "ws"
         scope["client"] = self.client_addr = client_address(scope["client"], scope["headers"], trusted)
         scope["subprotocols"] = self.websocket_protocols  # byte for byte: only such may be accepted
+        scope["extensions"] = {**scope.get("extensions", {}), SEND_NOW: self.send_now}
 
     def make_inbox(self) -> ReceiveQueue:
         """Make the queue of what the client says."""
@@ -219,6 +220,18 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
                 self.close(message.get("code"), message.get("reason") or "", message.get(LAST_TEXT))
             case kind:
                 raise ValueError(f"a WebSocket has no message {kind!r}")
+
+    def send_now(self, texts: list[str]) -> bool:
+        """Send text frames within this call; the consumer's extension ``SEND_NOW``.
+
+        Returns:
+            False, and nothing was sent, if the client is behind or has left, or other connections come first.
+        """
+        if self.state != self.STATE_OPEN or self.write_flow.is_paused or self.writing.is_full:
+            return False
+        for piece in [data_frame(TEXT, text.encode()) for text in texts]:
+            self.writing.write(piece)
+        return True
 
     def _accept(self, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if not self._is_handshake_pending():

@@ -216,7 +216,7 @@ class Runner:
         append_nowait = self._layer.append_nowait
 
         def take(frame: Frame) -> bool:
-            if not append_nowait(turn, frame, recorder.appended_one):
+            if not append_nowait(turn, [frame], recorder.appended_one):
                 return False
             if is_collecting:
                 recorder.text_parts.append(frame.token_text)

@@ -59,9 +59,9 @@ async def test_answer_whose_last_token_was_not_stored_does_not_look_whole(v1, ag
     append_nowait, go_on, is_lost = layer.append_nowait, asyncio.Event(), asyncio.Event()
     agent.script = [Token("a"), Wait(go_on), Token("lost"), Wait(is_lost), Final()]
 
-    def lose(turn, frame, stored):
+    def lose(turn, frames, stored):
         if not go_on.is_set():
-            return append_nowait(turn, frame, stored)
+            return append_nowait(turn, frames, stored)
         is_lost.set()
         return True
 

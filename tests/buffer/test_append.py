@@ -15,6 +15,7 @@ from tests.buffer.turns import (
     log,
     same_frames,
     say,
+    settled,
     start,
     stop,
     tailing,
@@ -107,7 +108,7 @@ async def test_append_beyond_what_the_store_knows_is_refused(layer):
 
 
 class TestBegun:
-    """``append_nowait``: a frame is on its way, and nobody waits for it."""
+    """``append_nowait``: frames are on their way, and no task waits for them."""
 
     @pytest.fixture
     async def turn(self, layer):
@@ -115,13 +116,13 @@ class TestBegun:
 
     @pytest.fixture
     def stored(self):
-        """Moments at which the log was said to hold one frame more."""
+        """The texts that the log was said to hold, as it was said."""
         return []
 
     @pytest.fixture
     def begin(self, layer, turn, stored):
-        """Begin to append a token."""
-        return lambda text: layer.append_nowait(turn, *tokens(turn, text), lambda: stored.append(text))
+        """Start to append tokens."""
+        return lambda *texts: layer.append_nowait(turn, tokens(turn, *texts), lambda: stored.extend(texts))
 
     async def test_it_is_stored_once_and_said_to_be(self, layer, turn, begin, stored):
         assert begin("a")
@@ -129,6 +130,18 @@ class TestBegun:
         assert stored == ["a"]
         assert turn.append_number == 1
         assert await log(layer) == ["user:hi", "token:a"]
+
+    async def test_several_are_stored_together_and_pushed_together(self, layer, turn, begin, stored):
+        async with tailing(layer, await cursor_at(layer, 1), takes=True) as tail:
+            await say(layer, turn, "a")
+            await tail.has(1)
+            await settled(layer)
+            assert begin("b", "c")
+            await layer.wait_appended(turn)
+            assert tail.taken == [3, 4]
+        assert stored == ["b", "c"]
+        assert turn.append_number == 2
+        assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c"]
 
     async def test_it_is_shown_to_who_watches_without_anybody_waiting(self, layer, begin):
         async with tailing(layer, await cursor_at(layer, 1), takes=True) as tail:
@@ -143,7 +156,7 @@ class TestBegun:
         again = copy.copy(turn)
         assert begin("a")
         await layer.wait_appended(turn)
-        if layer.append_nowait(again, *tokens(again, "a"), lambda: None):
+        if layer.append_nowait(again, tokens(again, "a"), lambda: None):
             await layer.wait_appended(again)
         else:
             await say(layer, again, "a")

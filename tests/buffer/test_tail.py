@@ -8,6 +8,7 @@ import pytest
 
 from relay.exceptions import SessionDeleted, TurnCancelled
 from relay.layers.bounds import Bounds
+from relay.layers.live import MAX_PUSHED_FRAMES
 from relay.layers.values import new_id
 from relay.protocol.cursor import UNKNOWN, Cursor
 from relay.protocol.frames import ReplayGap
@@ -19,6 +20,7 @@ from tests.buffer.turns import (
     cursor_at,
     enqueue,
     say,
+    settled,
     start,
     stop,
     tailing,
@@ -229,17 +231,10 @@ async def test_a_viewer_of_a_session_that_is_forgotten_is_told_of_the_gap(store,
     assert (error.snapshot.turn_id, error.snapshot.offset) == (None, 0)
 
 
-# Frames that are taken in the call that appends them.
+# Frames that are accepted in the call that appends them.
 
 
-async def settled(layer):
-    """Let a tail that has something to do come to its wait: a call of the store, then a few turns of the loop."""
-    await layer.ensure(S)
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-async def test_a_waiting_tail_offers_what_comes_alone_and_gives_the_rest(layer):
+async def test_a_waiting_tail_pushes_frames_and_gives_those_of_a_large_append(layer):
     turn = await start(layer)
     async with tailing(layer, await cursor_at(layer, 0), takes=True) as tail:
         await tail.has(1)
@@ -248,12 +243,14 @@ async def test_a_waiting_tail_offers_what_comes_alone_and_gives_the_rest(layer):
         await say(layer, turn, "b")
         assert tail.taken == [2, 3], "each in the call that appended it"
         await say(layer, turn, "c", "d")
-        await tail.has(5)
-        assert tail.taken == [2, 3], "what comes together is not offered"
+        assert tail.taken == [2, 3, 4, 5], "together"
+        await say(layer, turn, *"x" * (MAX_PUSHED_FRAMES + 1))
+        await tail.has(38)
+        assert tail.taken == [2, 3, 4, 5], "so many are read from the log"
         await settled(layer)
         await stop(layer, turn)
-        assert tail.taken == [2, 3, 6]
-        assert tail.offsets == [1, 2, 3, 4, 5, 6]
+        assert tail.taken == [2, 3, 4, 5, 39]
+        assert tail.offsets == list(range(1, 40))
 
 
 async def test_what_a_taker_refuses_is_given_once_and_in_order(layer, peer):

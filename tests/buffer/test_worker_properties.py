@@ -219,8 +219,8 @@ class Workers(RuleBasedStateMachine):
             self.silent_seconds = self.idle_seconds = 0.0
 
     async def append_begun(self, turn, sent):
-        """Append as tokens that come one by one are."""
-        if len(sent) == 1 and self.layer.append_nowait(turn, sent[0], lambda: None):
+        """Append as the frames of a chunk are, where it arrives."""
+        if sent and self.layer.append_nowait(turn, sent, lambda: None):
             await self.layer.wait_appended(turn)
         else:
             await self.layer.append(turn, sent)

@@ -134,21 +134,28 @@ async def append_twice(layer, turn, appended):
     return first, await layer.append(turn, repeat)
 
 
+async def settled(layer):
+    """Let a tail come to its wait: a call of the store, then a few iterations of the event loop."""
+    await layer.ensure(S)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 class Tail:
     """A viewer: collects what a tail gives, until told to stop.
 
-    With ``takes`` it also takes frames that it is offered; a function says each time whether it does. ``taken`` are
-    their offsets.
+    With ``takes`` it is a ``FrameSink`` too, and accepts frames; a function says each time whether it does. ``taken``
+    are their offsets.
     """
 
     def __init__(self, layer, after, session_id=S, *, takes=False, subject=None):
         self.frames = []
         self.taken = []
         self._takes = takes if callable(takes) else lambda: True
-        self._take = self._taking if takes else None
+        sink = self if takes else None
         self.error = None
         self._changed = asyncio.Event()
-        self._task = asyncio.create_task(self._follow(layer.tail(session_id, after, self._take, subject)))
+        self._task = asyncio.create_task(self._follow(layer.tail(session_id, after, sink, subject)))
 
     async def _follow(self, tail):
         try:
@@ -161,11 +168,12 @@ class Tail:
         finally:
             self._changed.set()
 
-    def _taking(self, frame):
+    def push(self, frames):
+        """See ``FrameSink``."""
         if not self._takes():
             return False
-        self.frames.append(frame)
-        self.taken.append(frame.offset)
+        self.frames += frames
+        self.taken += [frame.offset for frame in frames]
         self._changed.set()
         return True
 

@@ -99,7 +99,7 @@ async def test_begun_append(layer, cut):
     turn, stored = await start(layer), []
     for number, text in enumerate("abc", 1):
         with cut():
-            assert layer.append_nowait(turn, *tokens(turn, text), lambda: stored.append(turn.append_number))
+            assert layer.append_nowait(turn, tokens(turn, text), lambda: stored.append(turn.append_number))
             await layer.wait_appended(turn)
         assert stored == list(range(1, number + 1))
     assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c"]

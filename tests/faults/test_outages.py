@@ -225,7 +225,7 @@ async def test_beyond_the_lease_it_is_told_that_a_begun_append_came_to_nothing(p
     layer = await open_layer(persistent, LEASE_SECONDS)
     turn = await start(layer)
     persistent.kill()
-    assert layer.append_nowait(turn, *tokens(turn, "a"), pytest.fail)
+    assert layer.append_nowait(turn, tokens(turn, "a"), pytest.fail)
     with pytest.raises(StoreUnavailable):
         await layer.wait_appended(turn)
     await asyncio.to_thread(persistent.start)

@@ -120,16 +120,16 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         self._index.lease(session, record)
         return record.append_end
 
-    def append_nowait(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
+    def append_nowait(self, turn: Turn, frames: list[Frame], stored: Callable[[], None]) -> bool:
         session = self._index.peek(turn.session_id)
         record = session.running if session is not None else None
         if session is None or record is None or record.lease_id != turn.lease_id or record.is_cancelled:
             return False
         if record.append_number != turn.append_number:
             return False
-        session.write_one(frame)
+        session.write(frames)
         record.append_number += 1
-        record.append_end = frame.offset
+        record.append_end = session.log.newest
         turn.append_number = record.append_number
         self._index.lease(session, record)
         stored()
@@ -217,7 +217,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
         return self._opened(session_id, subject).log.after(after, limit)
 
     async def tail(
-        self, session_id: str, after: Cursor, take: FrameSink | None = None, subject: str | None = None
+        self, session_id: str, after: Cursor, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         session = self._opened(session_id, subject)
         loop = asyncio.get_running_loop()  # once: on Python 3.11 it costs a system call
@@ -231,7 +231,7 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
                 after = Cursor(after.epoch, batch[-1].offset)
                 yield batch
             else:
-                after = Cursor(after.epoch, await session.waiters.wait(after.offset, take, loop))
+                after = Cursor(after.epoch, await session.waiters.wait(after.offset, sink, loop))
 
     # Sessions.
 

@@ -180,17 +180,10 @@ class MemorySession:
         self.log = Log(new_id(), max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
 
     def write(self, new_frames: list[Frame]) -> None:
-        if len(new_frames) == 1:
-            self.write_one(new_frames[0])
-            return
         self.log.extend(new_frames)
         self.active_at = self._clock()
-        self.waiters.notify()
-
-    def write_one(self, frame: Frame) -> None:
-        self.log.append(frame)
-        self.active_at = self._clock()
-        self.waiters.push(frame)
+        if new_frames:
+            self.waiters.push(new_frames)
 
     # The session.
 

@@ -131,8 +131,8 @@ class SessionFeed:
             if after <= position.offset:
                 news = frames[position.offset - after :] if after < position.offset else frames
                 self._extend(epoch, news)
-                if len(news) == 1 and epoch == self._epoch.known:
-                    self._waiters.push(news[0])  # whoever waits, waits in the known epoch: see `tail`
+                if epoch == self._epoch.known:
+                    self._waiters.push(news)  # a tail that waits, waits in the known epoch: see `tail`
                 else:
                     self._waiters.notify()
                 return
@@ -187,7 +187,7 @@ class SessionFeed:
             del self._cancel_waiters[waiter]
 
     async def tail(
-        self, after: Cursor, read: Read, take: FrameSink | None = None, subject: str | None = None
+        self, after: Cursor, read: Read, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         """Give what follows a position, from the window or by ``read``, then what comes.
 
@@ -215,7 +215,7 @@ class SessionFeed:
                 after = Cursor(after.epoch, batch[-1].offset)
                 yield batch
             elif version == self._version:
-                after = Cursor(after.epoch, await self._waiters.wait(after.offset, take, self._loop))
+                after = Cursor(after.epoch, await self._waiters.wait(after.offset, sink, self._loop))
 
     async def _read_followed(
         self, after: Cursor, read: Read, version: int, subject: str | None, *, has_begun: bool

@@ -82,8 +82,8 @@ class RedisSessionLayer(SessionLayer):
     def append(self, turn: Turn, frames: list[Frame]) -> Coroutine[Any, Any, int]:
         return self._turns.append(turn, frames)
 
-    def append_nowait(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
-        return self._turns.append_nowait(turn, frame, stored)
+    def append_nowait(self, turn: Turn, frames: list[Frame], stored: Callable[[], None]) -> bool:
+        return self._turns.append_nowait(turn, frames, stored)
 
     def wait_appended(self, turn: Turn) -> Coroutine[Any, Any, None]:
         return self._turns.wait_appended(turn)
@@ -121,11 +121,11 @@ class RedisSessionLayer(SessionLayer):
         return decode_all(reply[1], after.offset)
 
     async def tail(
-        self, session_id: str, after: Cursor, take: FrameSink | None = None, subject: str | None = None
+        self, session_id: str, after: Cursor, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         async with (
             self._store(session_id).watch(session_id) as watch,
-            aclosing(watch.tail(after, partial(self.read, session_id, subject=subject), take, subject)) as batches,
+            aclosing(watch.tail(after, partial(self.read, session_id, subject=subject), sink, subject)) as batches,
         ):
             async for batch in batches:
                 yield batch

@@ -74,11 +74,11 @@ class RedisTurns:
         await self.wait_appended(turn)
         return await PendingAppend(self._stores.of(turn.session_id), turn, frames, self._stores.now()).wait()
 
-    def append_nowait(self, turn: Turn, frame: Frame, stored: Callable[[], None]) -> bool:
+    def append_nowait(self, turn: Turn, frames: list[Frame], stored: Callable[[], None]) -> bool:
         if turn.appending is not None:
             return False
         try:
-            turn.appending = PendingAppend(self._stores.of(turn.session_id), turn, [frame], self._stores.now(), stored)
+            turn.appending = PendingAppend(self._stores.of(turn.session_id), turn, frames, self._stores.now(), stored)
         except StoreUnavailable:
             return False
         return True
