@@ -1,16 +1,17 @@
-"""The HTTP transport to the agent: httpx' interface, and a response's body handed out as it comes.
+"""HTTP to the agent: one request and its response over a connection of its own; the body is pushed as it arrives.
 
-A connection serves one request. A kept-alive one may close in the instant a message goes out on it; then nobody knows
-whether the agent acted on the message, and it must not be sent again.
+A connection serves one request. A kept-alive connection may close in the instant a message goes out on it; then it is
+unknown whether the agent acted on the message, and the message must not be sent again.
 
-Written because every token passes here: docs/decisions.md has what other transports cost.
+Written because every token passes here: docs/decisions.md has what other transports cost. Of httpx it uses the request,
+the headers and the errors.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Final
 
 import h11
@@ -19,18 +20,17 @@ import httpx
 from relay.agent.http_body import Body, BodyBroken, body_of
 from relay.agent.portions import portion_size
 
-READ: Final = "relay.read"  # a response's extension: `read` of its body
-ALIVE: Final = "relay.alive"  # a request's extension: called for each interim response, such as 102 Processing
-HANDSHAKE_SECONDS: Final = 10.0  # a server without TLS may wait for ever for a line that it understands
+HANDSHAKE_SECONDS: Final = 10.0  # a server without TLS may wait for ever for bytes that it understands
 MAX_INTERIM_RESPONSES: Final = 1_000  # each costs 50 µs, and an answer that has only those is none
-MAX_WAITING_BYTES: Final = 64 * 1024  # of a body, that nobody has read yet; more is left to the kernel
+MAX_WAITING_BYTES: Final = 64 * 1024  # of a body, that no sink has received yet; more is left to the kernel
 PORTS: Final = {"http": 80, "https": 443}
 
 ByteSink = Callable[[bytes], bool]
+"""Receives bytes of a body, and returns whether it is ready for more. Never raises, and never waits."""
 
-_HTTP: Final = b"HTTP/1."  # RFC 9112 §2.3: how every response begins
+_HTTP: Final = b"HTTP/1."  # RFC 9112 §2.3: how every response starts
 
-# What OpenSSL says of a certificate, and of a server that answers a TLS handshake with something else.
+# OpenSSL's codes for a refused certificate, and its reasons where a server answers a TLS handshake without TLS.
 _CERTIFICATE_CAUSES: Final = {
     9: "its certificate is not valid yet",
     10: "its certificate has expired",
@@ -50,51 +50,56 @@ NO_HANDSHAKE: Final = "it does not answer a TLS handshake, so it may not speak T
 
 
 class TlsFailed(httpx.ConnectError):
-    """The server is there, but no TLS connection to it can be trusted. Its text is the cause, without any address."""
+    """The server accepts connections, but no TLS connection to it can be trusted. The text is the cause, without any
+    address."""
 
 
-class UpstreamTransport(httpx.AsyncBaseTransport):
+class UpstreamTransport:
     """Sends each request over a connection of its own.
 
-    Has no time limit but that of a TLS handshake, which tells why there is none; else the caller's task is cancelled.
+    Has no time limit but that of a TLS handshake; to end anything else, the caller's task is cancelled.
     """
 
     def __init__(self, handshake_seconds: float = HANDSHAKE_SECONDS) -> None:
         self._handshake_seconds = handshake_seconds
         self._tls: ssl.SSLContext | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and wait for the head of its response.
+    async def send(self, request: httpx.Request, on_interim: Callable[[], None] | None = None) -> Exchange:
+        """Send a request and wait for the head of its response. The caller closes the exchange.
+
+        Args:
+            on_interim: is called for each interim response, such as 102 Processing.
 
         Raises:
             httpx.ConnectError: there is no connection, so nothing was sent.
             httpx.RemoteProtocolError: the answer is not HTTP.
             httpx.ReadError: the connection broke before a response had come.
         """
-        exchange = await self._connect(request.url)
+        url = request.url
+        if url.username or url.password:
+            request = next(httpx.BasicAuth(url.username, url.password).auth_flow(request))
+        exchange = await self._connect(url)
         try:
-            exchange.send(request, await request.aread())
-            head = await exchange.head()
+            exchange.send(request, on_interim)
+            await exchange.wait_for_head()
         except BaseException:
             exchange.close()
             raise
-        return httpx.Response(
-            head.status_code, headers=head.headers.raw_items(), stream=exchange, extensions={READ: exchange.read}
-        )
+        return exchange
 
     async def reach(self, url: httpx.URL) -> None:
         """Open a connection, over TLS where the address says so, and close it.
 
         Raises:
-            httpx.ConnectError: there is none.
+            httpx.ConnectError: no connection can be opened.
         """
-        (await self._connect(url)).leave()
+        (await self._connect(url)).close_gracefully()
 
-    async def _connect(self, url: httpx.URL) -> _Exchange:
+    async def _connect(self, url: httpx.URL) -> Exchange:
         port, is_tls = url.port or PORTS[url.scheme], url.scheme == "https"
         try:
             _, exchange = await asyncio.get_running_loop().create_connection(
-                _Exchange,
+                Exchange,
                 url.host,
                 port,
                 ssl=self._tls_context() if is_tls else None,
@@ -103,7 +108,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         except ssl.SSLError as exc:
             raise TlsFailed(_tls_cause(exc)) from exc
         except OSError as exc:
-            if is_tls and isinstance(exc, ConnectionAbortedError):  # the event loop's word for a handshake that lasts
+            if is_tls and isinstance(exc, ConnectionAbortedError):  # event loops report a time-out so
                 raise TlsFailed(NO_HANDSHAKE) from exc
             raise httpx.ConnectError(str(exc)) from exc
         return exchange
@@ -115,7 +120,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
 
 
 def _tls_cause(exc: ssl.SSLError) -> str:
-    """Say why a TLS handshake failed, in words that go on after "the agent is there, but"."""
+    """Describe why a TLS handshake failed, in words that continue "the agent is there, but"."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _CERTIFICATE_CAUSES.get(exc.verify_code, f"its certificate is not accepted (OpenSSL: {exc.verify_code})")
     if exc.reason in _PLAIN_REASONS:
@@ -123,83 +128,83 @@ def _tls_cause(exc: ssl.SSLError) -> str:
     return f"the TLS handshake fails (OpenSSL: {exc.reason})"
 
 
-class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
-    """One connection: a request, then its response."""
+class Exchange(asyncio.Protocol):
+    """One connection: a request, then its response.
+
+    Attributes:
+        status_code: of the response; 0 before its head has arrived.
+        headers: of the response.
+    """
 
     def __init__(self) -> None:
+        self.status_code = 0
+        self.headers = httpx.Headers()
         self._loop = asyncio.get_running_loop()
         self._http = h11.Connection(h11.CLIENT)  # of the request and the head of the response
-        self._head: h11.Response | None = None
         self._body: Body | None = None
         self._undecoded = b""  # of a large read, for the next iterations of the event loop
         self._received = bytearray()
         self._failure: httpx.TransportError | None = None
-        self._is_over = False  # nothing more will come
+        self._is_over = False  # the body is complete
         self._is_paused = False
         self._waiter: asyncio.Future[None] | None = None
-        self._take: ByteSink | None = None  # of the read that waits
-        self._alive: Callable[[], None] | None = None
+        self._sink: ByteSink | None = None  # of the pump that waits
+        self._pushed_bytes = 0  # in the push after which the sink was not ready for more
+        self._on_interim: Callable[[], None] | None = None
         self._interim_responses = 0
 
-    # What the caller does.
+    # The caller's side.
 
-    def send(self, request: httpx.Request, content: bytes) -> None:
+    def send(self, request: httpx.Request, on_interim: Callable[[], None] | None) -> None:
         """Send the request."""
-        self._alive = request.extensions.get(ALIVE)
+        self._on_interim = on_interim
         head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
-        events = (head, h11.Data(content), h11.EndOfMessage())
+        events = (head, h11.Data(request.content), h11.EndOfMessage())
         self._transport.write(b"".join(self._http.send(event) or b"" for event in events))
 
-    async def head(self) -> h11.Response:
+    async def wait_for_head(self) -> None:
         """Wait for the head of the response."""
-        while self._head is None:
+        while not self.status_code:
             if self._failure is not None:
                 raise self._failure
             await self._wait()
-        return self._head
 
-    async def read(self, max_bytes: int, take: ByteSink | None = None) -> bytes:
-        """Wait for bytes of the body, and give what has come, at most ``max_bytes`` and no more than a portion;
-        ``b""`` at its end.
+    async def pump(self, sink: ByteSink) -> int:
+        """Push one portion of the bytes that have arrived. If there are none, push all that arrive from now on, in the
+        calls that receive them, until the sink is not ready for more.
 
-        Args:
-            take: is offered what comes while this waits, and says whether it took that; then this waits on. It never
-                raises, and never waits.
+        Returns:
+            How many bytes the last push had; 0 at the end of the body.
 
         Raises:
-            httpx.TransportError: it broke off, or is framed wrongly.
+            httpx.TransportError: the body broke off, or is framed wrongly.
         """
         while not self._received:
             if self._failure is not None:
                 raise self._failure
             if self._is_over:
-                return b""
-            self._take = take
+                return 0
+            self._sink, self._pushed_bytes = sink, 0
             try:
                 await self._wait()
             finally:
-                self._take = None
-        size = min(max_bytes, portion_size(self._received))
-        data = bytes(self._received[:size])
+                self._sink = None
+            if self._pushed_bytes:
+                return self._pushed_bytes
+        size = portion_size(self._received)
+        portion = bytes(self._received[:size])
         del self._received[:size]
         if self._is_paused:
             self._update_reading()
-        return data
+        sink(portion)
+        return size
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while data := await self.read(MAX_WAITING_BYTES):
-            yield data
-
-    def leave(self) -> None:
-        """Take leave of a server that was asked nothing: with TLS' own goodbye, if it is there."""
+    def close_gracefully(self) -> None:
+        """Close a connection without a request, with TLS' own closing messages."""
         self._transport.close()
 
-    async def aclose(self) -> None:
-        """Hang up, whatever is still to come."""
-        self.close()
-
     def close(self) -> None:
-        """Hang up, whatever is still to come."""
+        """Close the connection at once, whatever is still to come."""
         self._transport.abort()
 
     async def _wait(self) -> None:
@@ -209,7 +214,7 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         finally:
             self._waiter = None
 
-    # What the connection does.
+    # The connection's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
@@ -252,14 +257,20 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
             return
         if body.is_over:
             self._is_over = True
-        elif self._take is not None and not self._received and self._take(content):
+        elif self._sink is not None:
+            self._push(content, self._sink)
             return
         self._received += content
         self._update_reading()
         self._wake()
 
+    def _push(self, content: bytes, sink: ByteSink) -> None:
+        if content and not sink(content):
+            self._sink, self._pushed_bytes = None, len(content)
+            self._wake()
+
     def _update_reading(self) -> None:
-        """Read while little waits."""
+        """Read from the connection only while few bytes wait."""
         must_pause = bool(self._undecoded) or len(self._received) > MAX_WAITING_BYTES
         if must_pause != self._is_paused:
             self._is_paused = must_pause
@@ -282,7 +293,7 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
             self._fail(httpx.ReadError("the connection broke off"))
 
     def _take_head(self, data: bytes) -> tuple[Body | None, bytes]:
-        """Take bytes of the head; when it is whole, give the body and its first bytes."""
+        """Parse bytes of the head; once the head is complete, return the body and its first bytes."""
         self._http.receive_data(data)
         event = self._http.next_event()
         while isinstance(event, h11.InformationalResponse):
@@ -290,7 +301,7 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
             event = self._http.next_event()
         if not isinstance(event, h11.Response):
             return None, b""
-        self._head = event
+        self.status_code, self.headers = event.status_code, httpx.Headers(event.headers.raw_items())
         self._body = body_of(event.status_code, event.headers)
         return self._body, self._http.trailing_data[0]
 
@@ -298,8 +309,8 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         self._interim_responses += 1
         if self._interim_responses > MAX_INTERIM_RESPONSES:
             raise h11.RemoteProtocolError("too many interim responses")
-        if self._alive is not None:
-            self._alive()
+        if self._on_interim is not None:
+            self._on_interim()
 
     def _fail(self, failure: httpx.TransportError) -> None:
         self._failure = self._failure or failure

@@ -99,28 +99,27 @@ async def _agent() -> AsyncIterator[Finding]:
     """Send the agent a message without content: it is not answered, but its key is looked at, or it is not."""
     host = urlsplit(conf.agent_url).netloc.rpartition("@")[2]
     transport = UpstreamTransport(HANDSHAKE_SECONDS)
-    async with httpx.AsyncClient(transport=transport, base_url=conf.agent_url, trust_env=False) as http:
-        began_at = time.monotonic()
-        try:
-            status = await _status(http, conf.internal_api_keys[0])
-        except (httpx.HTTPError, TimeoutError) as exc:
-            yield _judge_failure(exc, host)
-            return
-        milliseconds = (time.monotonic() - began_at) * 1000
-        yield _judge_status(status, host, milliseconds)
-        if status not in _REFUSALS and status not in _ABSENCES and await _status(http, secrets.token_hex()) == status:
-            words = "takes a message with any key"
-            yield Finding(Level.WARNING, "agent", words, "Let it compare X-Internal-Auth, or keep others from it.")
+    began_at = time.monotonic()
+    try:
+        status = await _status(transport, conf.internal_api_keys[0])
+    except (httpx.HTTPError, TimeoutError) as exc:
+        yield _judge_failure(exc, host)
+        return
+    milliseconds = (time.monotonic() - began_at) * 1000
+    yield _judge_status(status, host, milliseconds)
+    if status not in _REFUSALS and status not in _ABSENCES and await _status(transport, secrets.token_hex()) == status:
+        words = "takes a message with any key"
+        yield Finding(Level.WARNING, "agent", words, "Let it compare X-Internal-Auth, or keep others from it.")
 
 
-async def _status(http: httpx.AsyncClient, key: str) -> int:
-    """Give the status of its answer; what else it says is not read."""
+async def _status(transport: UpstreamTransport, key: str) -> int:
+    """Return the status of the agent's answer; the rest of the answer is not read."""
     headers = {"X-Internal-Auth": key, "Accept": "text/event-stream", "Content-Type": "application/json"}
-    async with (
-        asyncio.timeout(LIMIT_SECONDS),
-        http.stream("POST", MESSAGE_PATH, headers=headers, content=b"{}") as response,
-    ):
-        return response.status_code
+    request = httpx.Request("POST", conf.agent_url + MESSAGE_PATH, headers=headers, content=b"{}")
+    async with asyncio.timeout(LIMIT_SECONDS):
+        exchange = await transport.send(request)
+    exchange.close()
+    return exchange.status_code
 
 
 def _judge_failure(exc: Exception, host: str) -> Finding:

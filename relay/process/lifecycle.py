@@ -91,7 +91,6 @@ class Gateway:
         await self.runner.stop()
         await self.transcripts.stop()
         await self.tracing.stop()
-        await self.agent.close()
         await self.policy.close()
         await self.layer.close()
 

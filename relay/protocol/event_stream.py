@@ -84,7 +84,7 @@ class EventStreamDecoder:
             EventTooLarge: the event being received is above the limit. The stream is of no use then: every
                 later call raises it again.
         """
-        data = self.lone_data(chunk)
+        data = self._lone_data(chunk)
         if data is not None:
             return [Event(data, "", self.last_event_id)]
         if self._failed:
@@ -100,10 +100,10 @@ class EventStreamDecoder:
         self._between_events = not (self._at_start or self._after_cr or self._event_bytes or self._line)
         return events
 
-    def lone_data(self, chunk: bytes) -> str | None:
-        """Give the data of a chunk that is one whole event of one line, and nothing else; ``None`` if it is not.
+    def _lone_data(self, chunk: bytes) -> str | None:
+        """Return the data of a chunk that is one whole event of one line, as most are; ``None`` for any other chunk.
 
-        Such a chunk, which most are, needs not be fed: the decoder is afterwards what it was before.
+        Such a chunk leaves the decoder as it was.
         """
         if not self._between_events or chunk[:6] != b"data: ":
             return None

@@ -195,7 +195,8 @@ class Runner:
     async def _relay(self, turn: Turn, answer: Answer, recorder: TurnRecorder) -> Frame:
         """Store the answer as it comes; the recorder collects its text: for transcripts, and lest the store lose it."""
         is_collecting = self._layer.survives_process or self._transcripts.is_on
-        async with aclosing(answer.batches(self._taker(turn, recorder, is_collecting=is_collecting))) as batches:
+        sink = _LogSink(self._layer, answer, recorder, is_collecting=is_collecting)
+        async with aclosing(answer.batches(sink)) as batches:
             async for batch in batches:
                 if is_collecting:
                     recorder.text_parts.extend(frame.token_text for frame in batch)
@@ -211,19 +212,6 @@ class Runner:
                 return batch[-1]
         raise UpstreamEof
 
-    def _taker(self, turn: Turn, recorder: TurnRecorder, *, is_collecting: bool) -> Callable[[Frame], bool]:
-        """Make what begins to store a lone token in the call that reads it."""
-        append_nowait = self._layer.append_nowait
-
-        def take(frame: Frame) -> bool:
-            if not append_nowait(turn, [frame], recorder.appended_one):
-                return False
-            if is_collecting:
-                recorder.text_parts.append(frame.token_text)
-            return True
-
-        return take
-
     async def _guard(self, turn: Turn) -> NoReturn:
         """Keep the lease while the agent is silent, and notice a cancel at once."""
         while True:
@@ -233,6 +221,27 @@ class Runner:
             except TimeoutError:
                 pass  # time to renew
             await self._layer.renew(turn)
+
+
+class _LogSink:
+    """A ``FrameSink``: starts to store frames in the call that decodes them."""
+
+    def __init__(self, layer: SessionLayer, answer: Answer, recorder: TurnRecorder, *, is_collecting: bool) -> None:
+        self._append_nowait = layer.append_nowait
+        self._answer = answer
+        self._recorder = recorder
+        self._is_collecting = is_collecting
+
+    def push(self, frames: list[Frame]) -> bool:
+        """See ``FrameSink``."""
+        if len(frames) > FRAMES_A_PASS:
+            return False  # the viewers here come first: see ``_let_viewers_come_up``
+        recorder = self._recorder
+        if not self._append_nowait(recorder.turn, frames, partial(recorder.appended, self._answer.tokens)):
+            return False
+        if self._is_collecting:
+            recorder.text_parts += [frame.token_text for frame in frames]
+        return True
 
 
 def _names(turn: Turn) -> dict[str, str]:

@@ -189,7 +189,6 @@ async def test_answer_gives_what_stands_before_its_end_and_nothing_behind(agent,
                 given += [frame.kind for frame in batch]
         assert given == kinds
         await agent.wait_disconnected(1)
-        await client.close()
 
 
 async def test_turns_over_the_bound_wait_for_a_place(plain, agent, configure):

@@ -94,22 +94,6 @@ class AgentEvents:
             made.append(frames.token(self._turn_id, message.token))
         return made
 
-    def take_lone_token(self, data: str, take: Callable[[Frame], bool]) -> bool:
-        """Hand over the frame of an event that is a token and nothing else. If it is not, or is not taken, nothing
-        has happened, and ``frames`` does it."""
-        size = len(data) if data.isascii() else len(data.encode("utf-8", "surrogatepass"))
-        if self.is_over or size > self._bytes_left:
-            return False
-        try:
-            message = _token.decode(data)
-        except (ValueError, RecursionError):
-            return False
-        if not message.token or message.is_final or not take(frames.token(self._turn_id, message.token)):
-            return False
-        self._bytes_left -= size
-        self.tokens += 1
-        return True
-
     def end_of_body(self, *, is_within_event: bool) -> Frame:
         """Give the terminal frame of an answer whose body has ended without a final event.
 

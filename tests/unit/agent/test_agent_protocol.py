@@ -49,36 +49,14 @@ def error(words):
     return {"type": "error", "content": words, "code": "upstream_error"}
 
 
-def tokens_by_either_way(*datas, takes=lambda frame: True, max_turn_bytes=1_000_000):
-    """Read each event by the short way where it goes, as an answer does. Gives all frames, and how many went so."""
-    events, made, taken = reader(max_turn_bytes), [], 0
-
-    def take(frame):
-        return takes(frame) and not made.append(frame)
-
-    for data in datas:
-        if events.take_lone_token(data, take):
-            taken += 1
-        else:
-            made += read(data, events=events)
-    return made, taken, events
-
-
 VECTORS = json.loads((Path(__file__).parent / "agent_events.json").read_text())
 
 
 def answer(body, size):
     """Read a body that comes in pieces of one size, as an answer does. Gives all frames."""
     decoder, events, made = EventStreamDecoder(65_536), reader(), []
-
-    def take(frame):
-        return not made.append(frame)
-
     for start in range(0, len(body), size):
-        piece = body[start : start + size]
-        data = decoder.lone_data(piece)
-        if data is None or not events.take_lone_token(data, take):
-            made += events.frames(decoder.feed(piece))
+        made += events.frames(decoder.feed(body[start : start + size]))
     if not events.is_over:
         with contextlib.suppress(UpstreamEof):
             made.append(events.end_of_body(is_within_event=decoder.is_within_event))
@@ -123,33 +101,15 @@ def test_an_answer_cut_before_its_end_is_no_success(vector):
         assert not success or (not cut and frames[-2].kind is FrameKind.EVENT), end[:cut]
 
 
-EVENT_DATA = st.one_of(
-    st.sampled_from([TOKEN, FINAL, "[DONE]", "{", "", '{"type":"error","content":"x"}', '{"type":"tool_call"}']),
-    st.text(max_size=8).map(lambda text: json.dumps({"type": "assistant_message", "token": text})),
-    st.text(max_size=8).map(lambda text: f'{{"token":"{text}","type":"assistant_message"}}'),
-)
+@pytest.mark.parametrize("together", [True, False])
+def test_answer_that_is_too_long_is_refused_however_it_arrives(together):
+    def read_all(max_turn_bytes):
+        events, datas = reader(max_turn_bytes), [TOKEN, TOKEN]
+        return read(*datas, events=events) if together else [read(data, events=events) for data in datas]
 
-
-@given(st.lists(EVENT_DATA, max_size=8), st.lists(st.booleans(), min_size=8, max_size=8))
-def test_the_short_way_of_a_lone_token_gives_what_the_long_one_gives(datas, willing):
-    moods = iter(willing)
-    made, _, events = tokens_by_either_way(*datas, takes=lambda frame: next(moods))
-    long_way = reader()
-    assert made == read(*datas, events=long_way)
-    assert (events.tokens, events.late, events.skipped) == (long_way.tokens, long_way.late, long_way.skipped)
-
-
-def test_only_tokens_go_the_short_way():
-    datas = [TOKEN, '{"type":"tool_call"}', '{"type":"assistant_message","token":"é"}', FINAL, TOKEN]
-    made, taken, _ = tokens_by_either_way(*datas)
-    assert taken == 2
-    assert brief(made) == [token("a"), {"type": "tool_call"}, token("é"), final()]
-
-
-def test_answer_that_is_too_long_is_refused_by_the_short_way_too():
     with pytest.raises(UpstreamProtocol):
-        tokens_by_either_way(TOKEN, TOKEN, max_turn_bytes=2 * len(TOKEN) - 1)
-    assert tokens_by_either_way(TOKEN, TOKEN, max_turn_bytes=2 * len(TOKEN))[1] == 2
+        read_all(2 * len(TOKEN) - 1)
+    assert len(read_all(2 * len(TOKEN))) == 2
 
 
 NO_WORDS = "The agent could not answer this message."

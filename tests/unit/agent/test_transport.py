@@ -13,7 +13,7 @@ import uvloop
 
 from relay.agent.http_body import ChunkedBody
 from relay.agent.portions import DENSE_PORTION_BYTES
-from relay.agent.transport import ALIVE, MAX_INTERIM_RESPONSES, NO_HANDSHAKE, NO_TLS, READ, TlsFailed, UpstreamTransport
+from relay.agent.transport import MAX_INTERIM_RESPONSES, NO_HANDSHAKE, NO_TLS, TlsFailed, UpstreamTransport
 from tests.certificates import certificate
 
 LIMIT_SECONDS = 20
@@ -44,11 +44,30 @@ async def answering(*parts: bytes, hangs_up: bool = True, tls: ssl.SSLContext | 
         yield f"{address}:{server.sockets[0].getsockname()[1]}/path?query=1", asked, finished
 
 
-async def body_at(url: str, **extensions) -> bytes:
-    async with httpx.AsyncClient(transport=UpstreamTransport(), timeout=LIMIT_SECONDS) as client:
-        headers = {"Connection": "close"}
-        response = await client.post(url, content=b"body", headers=headers, extensions=extensions)
-        return response.content
+@contextlib.asynccontextmanager
+async def exchange_with(url: str, on_interim=None):
+    """Send a request; gives the exchange, closed at the end."""
+    request = httpx.Request("POST", url, headers={"Connection": "close"}, content=b"body")
+    async with asyncio.timeout(LIMIT_SECONDS):
+        exchange = await UpstreamTransport().send(request, on_interim)
+        try:
+            yield exchange
+        finally:
+            exchange.close()
+
+
+async def body_at(url: str, on_interim=None, *, is_ready=True) -> bytes:
+    """Read a body with a sink that is always, or never, ready for more."""
+    body = bytearray()
+
+    def push(data: bytes) -> bool:
+        body.extend(data)
+        return is_ready
+
+    async with exchange_with(url, on_interim) as exchange:
+        while await exchange.pump(push):
+            pass
+    return bytes(body)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +81,10 @@ async def body_at(url: str, **extensions) -> bytes:
     ],
     ids=["sized", "sized-in-parts", "endless", "chunked", "after-100"],
 )
-async def test_body_arrives_whole_however_it_is_framed(parts):
+@pytest.mark.parametrize("is_ready", [True, False])
+async def test_body_arrives_whole_however_it_is_framed(parts, is_ready):
     async with answering(*parts) as (url, asked, _):
-        assert await body_at(url) == b"abcdef"
+        assert await body_at(url, is_ready=is_ready) == b"abcdef"
     assert asked.startswith(b"POST /path?query=1 HTTP/1.1\r\n")
     assert b"\r\nconnection: close\r\n" in asked.lower()
     assert asked.endswith(b"\r\n\r\nbody")
@@ -92,16 +112,12 @@ async def test_answer_that_breaks_off_or_is_none_raises(part, error):
 
 async def test_what_came_before_a_broken_chunk_is_given_first():
     part = HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nno size\r\n"
-    async with (
-        answering(part) as (url, _, _),
-        httpx.AsyncClient(transport=UpstreamTransport(), timeout=LIMIT_SECONDS) as client,
-        client.stream("POST", url, content=b"body") as response,
-        asyncio.timeout(LIMIT_SECONDS),
-    ):
-        read = response.extensions[READ]
-        assert await read(10) == b"abc"
+    pushed = []
+    async with answering(part) as (url, _, _), exchange_with(url) as exchange:
+        assert await exchange.pump(pushed.append) == 3
         with pytest.raises(httpx.RemoteProtocolError):
-            await read(10)
+            await exchange.pump(pushed.append)
+    assert pushed == [b"abc"]
 
 
 async def test_chunks_of_one_byte_are_decoded_in_many_iterations_and_arrive_whole(monkeypatch):
@@ -129,33 +145,50 @@ async def test_refused_connection_raises_connect_error():
             await body_at(f"http://127.0.0.1:{taken.getsockname()[1]}/path")
 
 
-async def test_body_that_nobody_reads_is_left_to_the_agent():
-    """The transport holds a bounded part; the rest waits in the agent's socket, and arrives when it is read."""
+async def test_body_that_no_sink_receives_is_left_to_the_agent():
+    """The transport holds a bounded part; the rest waits in the agent's socket, and arrives when a sink is there."""
     content = b"x" * 20_000_000
-    async with (
-        answering(HEAD + b"\r\n", content) as (url, _, finished),
-        httpx.AsyncClient(transport=UpstreamTransport(), timeout=LIMIT_SECONDS) as client,
-        client.stream("POST", url, content=b"body") as response,
-        asyncio.timeout(LIMIT_SECONDS),
-    ):
-        read = response.extensions[READ]
-        received = len(await read(1_000))
-        assert received == 1_000
+    async with answering(HEAD + b"\r\n", content) as (url, _, finished), exchange_with(url) as exchange:
+        received = await exchange.pump(lambda data: False)
         assert not finished.is_set()
-        while data := await read(100_000):
-            received += len(data)
+        while size := await exchange.pump(lambda data: False):
+            received += size
         assert received == len(content)
 
 
-async def test_closing_a_response_hangs_up():
-    async with (
-        answering(HEAD + b"\r\nabc", hangs_up=False) as (url, _, finished),
-        httpx.AsyncClient(transport=UpstreamTransport(), timeout=LIMIT_SECONDS) as client,
-        asyncio.timeout(LIMIT_SECONDS),
-    ):
-        async with client.stream("POST", url, content=b"body") as response:
-            assert await response.extensions[READ](100) == b"abc"
+async def test_nothing_is_pushed_to_a_sink_that_is_not_ready_until_the_next_pump():
+    more, pushed = asyncio.Event(), []
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\nbody")
+        writer.write(HEAD + b"\r\n")
+        for text in (b"a", b"b"):
+            await more.wait()
+            more.clear()
+            writer.write(text)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with exchange_with(f"http://127.0.0.1:{port}/") as exchange:
+            more.set()
+            assert await exchange.pump(pushed.append) == 1  # ``None``: not ready
+            more.set()
+            assert await exchange.pump(lambda data: not pushed.append(data)) == 0
+    assert b"".join(pushed) == b"ab"
+
+
+async def test_closing_an_exchange_hangs_up():
+    async with answering(HEAD + b"\r\nabc", hangs_up=False) as (url, _, finished), asyncio.timeout(LIMIT_SECONDS):
+        async with exchange_with(url) as exchange:
+            assert await exchange.pump(lambda data: False)
         await finished.wait()
+
+
+async def test_credentials_in_the_address_are_sent():
+    async with answering(HEAD + b"\r\nabc") as (url, asked, _):
+        await body_at(url.replace("127.0.0.1", "name:word@127.0.0.1"))
+    assert b"\r\nauthorization: basic bmftztp3b3jk\r\n" in asked.lower()
 
 
 async def test_agent_behind_https_is_asked_if_its_certificate_is_trusted(tmp_path, monkeypatch):
@@ -252,7 +285,7 @@ async def test_interim_responses_are_signs_of_life():
     parts = (PROCESSING, PROCESSING[:9], PROCESSING[9:] + HINTS + HEAD + b"Content-Length: 3\r\n\r\nabc")
     heard = []
     async with answering(*parts) as (url, _, _):
-        assert await body_at(url, **{ALIVE: lambda: heard.append(1)}) == b"abc"
+        assert await body_at(url, lambda: heard.append(1)) == b"abc"
     assert len(heard) == 3
 
 

@@ -264,25 +264,8 @@ def test_any_split_decodes_the_same(cut_stream):
 @given(
     streams, st.sampled_from([b"data: a\n\n", b"data: \xff\r\n\r\n", b"data: a\n", b"data: a\r\r", b"data: a\n\n\n"])
 )
-def test_lone_data_is_what_feed_would_give_and_changes_nothing(stream, chunk):
-    decoder, fed = EventStreamDecoder(1_000), EventStreamDecoder(1_000)
-    for each in (decoder, fed):
-        each.feed(stream)
-    data = decoder.lone_data(chunk)
-    events = fed.feed(chunk)
-    if data is not None:
-        assert [event.data for event in events] == [data]
-        assert [event.event for event in events] == [""]
-        assert decoder.feed(b"data: next\n\n") == fed.feed(b"data: next\n\n")
-
-
-def test_lone_data_of_a_whole_event_of_one_line():
-    decoder = EventStreamDecoder(10)
-    assert decoder.lone_data(b"data: a\n\n") is None, "a byte order mark may come"
-    decoder.feed(b"data: a\n\n")
-    assert decoder.lone_data(b"data: b\n\n") == "b"
-    for other in (b"data: b\n", b"data:b\n\n", b"data: b\n\ndata: c\n\n", b"data: b\nid: 1\n\n", b"data: 12345\n\n"):
-        assert decoder.lone_data(other) is None
+def test_a_chunk_that_is_a_whole_event_decodes_as_any_split_of_it(stream, chunk):
+    assert outcome([stream, chunk, b"data: next\n\n"]) == outcome([stream + chunk + b"data: next\n\n"])
 
 
 @given(cut_streams(), st.integers(1, 12))
