@@ -173,10 +173,10 @@ class Answer:
     def _request(self) -> httpx.Request:
         turn = self._turn
         headers = {
+            "User-Agent": USER_AGENT,
             "Accept": "text/event-stream",
             "Accept-Encoding": "identity",
             "Connection": "close",
-            "User-Agent": USER_AGENT,
             "Content-Type": "application/json",
             "Idempotency-Key": turn.turn_id,
             "X-Internal-Auth": conf.internal_api_keys[0],

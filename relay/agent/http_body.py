@@ -1,4 +1,4 @@
-"""Where the body of an HTTP/1.1 response ends, and what of the bytes is its content. Pure.
+"""Finds the content and the end of an HTTP/1.1 response's body. Pure.
 
 Source of every rule: RFC 9112 §6.3 and §7.1.
 """
@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-MAX_CHUNK_HEAD_BYTES: Final = 4_096  # a size, and extensions that nobody reads
+MAX_CHUNK_HEAD_BYTES: Final = 4_096  # a size, and extensions that are ignored
 
 _CHUNK_HEAD: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _NO_CONTENT: Final = frozenset({204, 304})
 
 
 class BodyBroken(ValueError):
-    """The bytes are not framed as they should be. ``content`` is what came before that: no split loses it."""
+    """The body is framed wrongly. ``content`` is what the same bytes held before that: no split loses it."""
 
     def __init__(self, words: str, content: bytes) -> None:
         super().__init__(words)
@@ -24,26 +24,26 @@ class BodyBroken(ValueError):
 
 
 class Body(Protocol):
-    """Takes a body as it comes.
+    """Reads a body as it arrives.
 
     Attributes:
-        is_over: was its end seen?
-        ends_with_connection: is the end of the connection an end of the body too?
+        is_over: has the end of the body arrived?
+        ends_with_connection: does the end of the connection end the body?
     """
 
     is_over: bool
     ends_with_connection: bool
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes and give the content in them; what follows the end is dropped.
+        """Read the next bytes and return the content in them; bytes after the end are dropped.
 
         Raises:
-            BodyBroken: this is no such body.
+            BodyBroken: the bytes are not framed as this kind of body.
         """
 
 
 class ChunkedBody:
-    """A body in the chunked transfer coding. Its trailers are of no interest: the last chunk is the end."""
+    """A body in the chunked transfer coding. It ends with the last chunk; trailers are ignored."""
 
     ends_with_connection = False
 
@@ -123,7 +123,7 @@ class EndlessBody:
 
 
 def body_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Body:
-    """Choose by the head of the response; names are in lower case, values checked (``h11`` does both)."""
+    """Choose the body by the response's head; names are in lower case, values checked (``h11`` does both)."""
     fields = dict(headers)
     if status in _NO_CONTENT:
         return SizedBody(0)
@@ -135,5 +135,5 @@ def body_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Body:
 
 
 def _may_be_head(rest: bytes) -> bool:
-    """May a chunk's head begin so?"""
+    """May a chunk's head start with these bytes?"""
     return rest[:1] in b"0123456789abcdefABCDEF"

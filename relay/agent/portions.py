@@ -1,4 +1,4 @@
-"""How much of what an agent sends is decoded in one go, while everybody else on the event loop waits. Pure.
+"""How many bytes of an answer are decoded in one call, while everything else on the event loop waits. Pure.
 
 Bytes alone are no measure: 16 KiB are some 200 tokens, or 8,000 empty lines. Each line end may be a chunk, a field, or
 an event, so where they are dense a portion is small.
@@ -14,7 +14,7 @@ DENSE_LINE_BYTES: Final = 8  # on average; the lines of tokens have some twenty,
 
 
 def portion_size(data: bytes | bytearray) -> int:
-    """Say how many of the first bytes are little work."""
+    """Return how many of the first bytes to decode in one call."""
     if len(data) <= DENSE_PORTION_BYTES:
         return len(data)
     size = min(len(data), PORTION_BYTES)

@@ -1,4 +1,4 @@
-"""The agent's own error text, made fit for a client's eyes. Pure."""
+"""Makes the agent's own error text fit for clients. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-MAX_ERROR_CHARACTERS: Final = 500  # words for a person; a page of them helps nobody
+MAX_ERROR_CHARACTERS: Final = 500  # a person reads a sentence or two, not a page
 MAX_READ_CHARACTERS: Final = 8 * MAX_ERROR_CHARACTERS  # of an error's text; the rest is dropped unread
 
 # A search must take time in proportion to the text, also to a hostile one. So a repeat without a bound starts only
@@ -34,10 +34,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Take addresses, credentials, paths and stack traces out of a text, and shorten it.
+    """Remove addresses, credentials, paths and stack traces from a text, and shorten it.
 
     Returns:
-        One line of at most ``MAX_ERROR_CHARACTERS``; empty if nothing fit to be shown is left.
+        One line of at most ``MAX_ERROR_CHARACTERS``; empty if nothing is left.
     """
     for secret in secrets:
         text = text.replace(secret, "[removed]")

@@ -1,6 +1,6 @@
 """A span for each turn, by OpenTelemetry's semantic conventions for generative AI (the span of an agent's invocation).
 
-A span holds names, numbers and times; never what was said. https://opentelemetry.io/docs/specs/semconv/gen-ai/
+A span holds names, numbers and times; never the content of a message. https://opentelemetry.io/docs/specs/semconv/gen-ai/
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from relay.turns.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
-AGENT: Final = "agent-runtime"  # its name and, as nobody knows what is behind it, its provider's
+AGENT: Final = "agent-runtime"  # its name and, as the provider behind it is unknown, its provider's too
 SERVICE: Final = "agent-gateway"
-FLUSH_SECONDS: Final = 1.0  # half of what a server waits for all that is to be let go of
+FLUSH_SECONDS: Final = 1.0  # half of the time that a server waits for the process' resources to close
 _PORTS: Final = {"http": 80, "https": 443}
 _trace_context: Final = TraceContextTextMapPropagator()
 
@@ -61,9 +61,9 @@ class TurnSpans(Tracing):
             _end(span, recorder)
 
     async def stop(self) -> None:
-        """Send what is left. A collector that does not answer is given up, at the end of the process too.
+        """Send the remaining spans. They are dropped if the collector does not answer, at the process' end too.
 
-        OpenTelemetry itself would try again for ten seconds, and a process that is to end would wait for that.
+        OpenTelemetry itself would try again for ten seconds, and the process would not end before.
         """
         loop, sent = asyncio.get_running_loop(), asyncio.Event()
 
@@ -82,10 +82,10 @@ class TurnSpans(Tracing):
 
 
 def provider(exporter: str) -> TracerProvider:
-    """Give the process' provider, made if need be: ``otlp`` (over HTTP) or ``console``."""
+    """Return the process' provider, made if there is none: ``otlp`` (over HTTP) or ``console``."""
     found = trace.get_tracer_provider()
     if isinstance(found, TracerProvider):
-        return found  # made for another event loop, or by who instruments this process from outside
+        return found  # made for another event loop, or by a program that instruments this process
     name = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: SERVICE}
     made = TracerProvider(resource=Resource.create(name))
     sending: SpanExporter = OTLPSpanExporter() if exporter == "otlp" else ConsoleSpanExporter()

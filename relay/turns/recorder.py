@@ -1,6 +1,6 @@
-"""What is told of messages and turns: metrics, and one line in the log each.
+"""Records messages and turns: metrics, and one log line each.
 
-While a turn runs only plain numbers are counted up; nothing here does more for a token.
+While a turn runs only plain numbers are counted; a token costs no more than that here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def message_accepted(session_id: str, accepted: Accepted) -> None:
-    """Tell of a message that is stored."""
+    """Record a message that was stored."""
     metrics.MESSAGES.labels("duplicate" if accepted.duplicate else "accepted").inc()
     if not accepted.duplicate:
         metrics.QUEUE_DEPTH.observe(accepted.position or 0)
@@ -30,7 +30,7 @@ def message_accepted(session_id: str, accepted: Accepted) -> None:
 
 
 def message_refused(reason: RelayError) -> None:
-    """Tell of a message, or a wish to stop, that was not taken."""
+    """Record a message, or a cancel, that was refused."""
     metrics.MESSAGES.labels(reason.code).inc()
     logger.debug("message refused: %s", reason.code)
 
@@ -39,9 +39,9 @@ class TurnRecorder:
     """One turn, from its claim to its end.
 
     Attributes:
-        turn: which.
-        said: the texts of its tokens, as they stand between the quotes of JSON strings; kept for transcripts, and
-            where the store may lose its own.
+        turn: the turn.
+        text_parts: the texts of its tokens, as they stand between the quotes of JSON strings; kept for transcripts,
+            and where the store may lose its own.
         tokens: how many tokens are in the log; empty ones do not count.
         first_token_seconds: from the claim to the first of them; ``None`` before it.
         duration_seconds: from the claim to the end; 0 before it.
@@ -55,19 +55,15 @@ class TurnRecorder:
         self.first_token_seconds: float | None = None
         self.duration_seconds = 0.0
         self.reason = ""
-        self._intervals = metrics.TOKEN_INTERVAL.labels("")  # at hand: every token passes here
+        self._intervals = metrics.TOKEN_INTERVAL.labels("")  # looked up once: every token passes here
         self._began_at = self._appended_at = time.monotonic()
         if turn.is_abandoned:
             metrics.TURNS_ABANDONED.inc()
         else:
             metrics.QUEUE_WAIT.observe(turn.waited_seconds)
 
-    def appended_one(self) -> None:
-        """Note that the log holds one more token of the turn."""
-        self.appended(self.tokens + 1)
-
     def appended(self, tokens: int) -> None:
-        """Note that the log now holds so many tokens of the turn."""
+        """Note that the log now holds ``tokens`` tokens of the turn."""
         if tokens == self.tokens:
             return
         now = time.monotonic()
@@ -79,12 +75,12 @@ class TurnRecorder:
         self._appended_at = now
 
     def lease_lost(self) -> None:
-        """Note that the turn does not end here."""
+        """Note that the turn does not end in this worker."""
         metrics.LEASES_LOST.inc()
         logger.warning("turn lost: another worker has taken it over, or its session is gone")
 
     def finish(self, terminal: Frame) -> None:
-        """Count the turn, and write its line."""
+        """Count the turn, and write its log line."""
         self.reason = _reason(terminal)
         self.duration_seconds = time.monotonic() - self._began_at
         metrics.TURNS.labels(self.reason).inc()
@@ -108,14 +104,14 @@ class TurnRecorder:
 
 
 def _reason(terminal: Frame) -> str:
-    """Name how a turn ended, with few values: a metric's label."""
+    """Name how a turn ended for a metric's label, with few values."""
     if terminal.kind is frames.FrameKind.ERROR:
         return frames.error_code(terminal)
     return "cancelled" if terminal.members == '"finish_reason":"cancelled"' else "answered"
 
 
 def ended_turn(recorder: TurnRecorder) -> EndedTurn:
-    """Sum up a turn that has just ended. Blocks for nothing."""
+    """Sum up a turn that has just ended. Waits for nothing."""
     turn, ended_at, was_run_here = recorder.turn, datetime.now(UTC), not recorder.turn.is_abandoned
     return EndedTurn(
         turn_id=turn.turn_id,

@@ -1,4 +1,4 @@
-"""Runs sessions' turns, one at a time each, first in first out, whatever sockets come and go."""
+"""Runs the turns of sessions: one at a time in each, first in first out, whether or not a client is connected."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN
 from relay.protocol.frames import Frame, ReplayGap
 from relay.protocol.trace_context import trace_id
+from relay.tasks import cancel_and_wait, first_completed
 from relay.transcripts.writer import Transcripts
 from relay.turns.recorder import TurnRecorder, ended_turn
 from relay.turns.tracing import Tracing
@@ -39,12 +40,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-FRAMES_A_PASS: Final = 32  # what the slowest kind of viewer, an event stream, takes in one pass of the loop
-OUTAGE_PAUSE_SECONDS: Final = 0.5  # between attempts at what must be done; each waits for LEASE_SECONDS by itself
+FRAMES_AN_ITERATION: Final = 32  # as many as the slowest kind of viewer, an event stream, sends in one iteration
+OUTAGE_PAUSE_SECONDS: Final = 0.5  # between attempts; each attempt waits for LEASE_SECONDS by itself
 
 
 class Runner:
-    """The turns that this process runs: a task for each session that has work."""
+    """Runs turns in this process, with a task for each session that has work."""
 
     def __init__(self, layer: SessionLayer, agent: AgentClient, transcripts: Transcripts, tracing: Tracing) -> None:
         self._layer = layer
@@ -57,35 +58,30 @@ class Runner:
         self._slots = asyncio.Semaphore(conf.max_concurrent_turns)
 
     def wake(self, session_id: str) -> None:
-        """See to a session that may have work: run it until there is none, or another worker has it."""
+        """Run the turns of a session that may have work, until there are none or another worker has the lease."""
         self._woken.add(session_id)
         if session_id not in self._tasks:
-            # In a context of its own: the lines of its turns do not carry the name of the request that woke it.
+            # In a context of its own: the log lines of its turns do not carry the id of the request that woke it.
             running, name = self._run_session(session_id), f"session {session_id}"
             self._tasks[session_id] = asyncio.create_task(running, name=name, context=Context())
 
     async def drain(self, deadline: asyncio.Event) -> None:
         """Let the turns here finish, until ``deadline`` is set; then ``stop``.
 
-        Queued ones too, unless another process can run them: those are left to it at once.
+        Queued turns run too, unless another process can run them: such turns are left to it at once.
         """
         self._is_draining = True
-        deadline_passed = asyncio.create_task(deadline.wait())
-        while self._tasks and not deadline.is_set():
-            ending = asyncio.create_task(asyncio.wait(list(self._tasks.values())))
-            either: list[asyncio.Task[Any]] = [deadline_passed, ending]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            ending.cancel()
-        deadline_passed.cancel()
+        await first_completed(self._wait_idle(), deadline.wait())
         await self.stop()
 
+    async def _wait_idle(self) -> None:
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
     async def stop(self) -> None:
-        """End the running turns with ``shutting_down``; queued ones too, if no other process can run them."""
+        """End the running turns with ``shutting_down``; queued turns too, if no other process can run them."""
         self._is_draining = True
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*self._tasks.values())
         if not self._layer.survives_process:
             await self._end_queued()
 
@@ -113,7 +109,7 @@ class Runner:
             async with self._slots:
                 if self._is_draining and self._layer.survives_process:
                     return
-                # By one name until there is an answer: what is claimed already is nobody else's.
+                # With the same claim id in each attempt: a claim whose reply was lost is this worker's already.
                 turn = await _retry_until_stored(partial(self._layer.claim, session_id, new_id()))
                 if turn is None:
                     return
@@ -141,18 +137,18 @@ class Runner:
             self._transcripts.keep(ended_turn(recorder))
 
     async def _finish(self, turn: Turn, recorder: TurnRecorder) -> Frame:
-        """Run the turn and store its end, however long the store is out of reach."""
+        """Run the turn and store its terminal frame, however long the store is out of reach."""
         try:
             terminal = await self._terminal(turn, recorder)
             return await _retry_until_stored(partial(self._layer.finish, turn, terminal))
         except LeaseLost:
             if not self._layer.survives_process:
                 raise
-        # Refused if another worker has the turn; else the store has lost it.
+        # Refused if another worker has the turn; if none has, the store has lost it.
         return await _retry_until_stored(partial(self._layer.reset, turn, "".join(recorder.text_parts)))
 
     async def _terminal(self, turn: Turn, recorder: TurnRecorder) -> Frame:
-        """Run the turn and give its terminal frame, in every case but a lost lease."""
+        """Run the turn and return its terminal frame, in every case but a lost lease."""
         try:
             if turn.is_abandoned:
                 await self._load_partial_text(turn, recorder)
@@ -173,7 +169,7 @@ class Runner:
             return frames.error(turn.turn_id, RelayError())
 
     async def _load_partial_text(self, turn: Turn, recorder: TurnRecorder) -> None:
-        """Read for the transcript what the turn has said in another worker's hands; what is not at hand is left out."""
+        """Read for the transcript the text that another worker stored for this turn, as far as the log has it."""
         if not self._transcripts.is_on:
             return
         try:
@@ -188,12 +184,17 @@ class Runner:
         answer = self._agent.ask(turn)
         try:
             async with asyncio.timeout(conf.turn_timeout_seconds):
-                return await _race(self._relay(turn, answer, recorder), self._guard(turn), answer.watch_silence())
+                return await first_completed(
+                    self._relay(turn, answer, recorder), self._guard(turn), answer.watch_silence()
+                )
         except TimeoutError as exc:
             raise TurnTimeout from exc
 
     async def _relay(self, turn: Turn, answer: Answer, recorder: TurnRecorder) -> Frame:
-        """Store the answer as it comes; the recorder collects its text: for transcripts, and lest the store lose it."""
+        """Store the answer as it arrives.
+
+        The recorder collects its text for transcripts, and in case the store loses it.
+        """
         is_collecting = self._layer.survives_process or self._transcripts.is_on
         sink = _LogSink(self._layer, answer, recorder, is_collecting=is_collecting)
         async with aclosing(answer.batches(sink)) as batches:
@@ -203,12 +204,12 @@ class Runner:
                 if not batch[-1].is_terminal:
                     await self._layer.append(turn, batch)
                     recorder.appended(answer.tokens)
-                    await _let_viewers_come_up(len(batch))
+                    await _let_viewers_catch_up(len(batch))
                     continue
                 if len(batch) > 1:
                     await self._layer.append(turn, batch[:-1])
                     recorder.appended(answer.tokens)
-                await self._layer.wait_appended(turn)  # no answer is whole without its last token
+                await self._layer.wait_appended(turn)  # without its last token the answer is not complete
                 return batch[-1]
         raise UpstreamEof
 
@@ -219,7 +220,7 @@ class Runner:
                 async with asyncio.timeout(conf.lease_seconds / 3):
                     await self._layer.wait_cancelled(turn)
             except TimeoutError:
-                pass  # time to renew
+                pass  # it is time to renew
             await self._layer.renew(turn)
 
 
@@ -234,8 +235,8 @@ class _LogSink:
 
     def push(self, frames: list[Frame]) -> bool:
         """See ``FrameSink``."""
-        if len(frames) > FRAMES_A_PASS:
-            return False  # the viewers here come first: see ``_let_viewers_come_up``
+        if len(frames) > FRAMES_AN_ITERATION:
+            return False  # viewers here must catch up: see ``_let_viewers_catch_up``
         recorder = self._recorder
         if not self._append_nowait(recorder.turn, frames, partial(recorder.appended, self._answer.tokens)):
             return False
@@ -245,13 +246,13 @@ class _LogSink:
 
 
 def _names(turn: Turn) -> dict[str, str]:
-    """Give what every line of a turn carries in the log."""
+    """Return the names that every log line of a turn carries."""
     names = {"turn_id": turn.turn_id}
     return names if turn.traceparent is None else {**names, "trace_id": trace_id(turn.traceparent)}
 
 
 async def _retry_until_stored(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Repeat a call of the layer through an outage: each attempt waits, and it is done once."""
+    """Repeat a call of the layer through an outage, until the store has executed it once."""
     attempts = 0
     while True:
         attempts += 1
@@ -267,26 +268,10 @@ async def _retry_until_stored(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
             return result
 
 
-async def _race(*contenders: Coroutine[Any, Any, T]) -> T:
-    """Run coroutines until the first is done, end the others, and give its result or its error.
+async def _let_viewers_catch_up(frames_ahead: int) -> None:
+    """Let the viewers here run before more is read: an agent may be faster than all that is done with its frames.
 
-    Of several that are done at once the first named wins.
+    This only yields to the event loop: a client that does not read delays nothing.
     """
-    tasks = [asyncio.create_task(contender) for contender in contenders]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        winner = next(task for task in tasks if task.done())
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return winner.result()
-
-
-async def _let_viewers_come_up(frames_ahead: int) -> None:
-    """Give the loop to who watches here, before more is read: an agent may be faster than all that is done with it.
-
-    Only the loop's turn is given up, nobody is waited for: a client that does not read delays nothing.
-    """
-    for _ in range(frames_ahead // FRAMES_A_PASS):
+    for _ in range(frames_ahead // FRAMES_AN_ITERATION):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Looks for sessions that have work and nobody who does it, and wakes this process's runner."""
+"""Finds sessions that have work but no worker, and wakes this process's runner for them."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.observability.outage_log import OutageLog
+from relay.tasks import BackgroundTask
 from relay.turns.runner import Runner
 
 logger = logging.getLogger(__name__)
 
-SWEEP_SESSIONS: Final = 1_000  # a sweep: what a worker that dies may leave; the rest waits for the next
+SWEEP_SESSIONS: Final = 1_000  # in one sweep, as many as a worker that dies may leave; the rest waits for the next
 
 
 class Sweeper:
-    """Sweeps every half lease or so; jittered, so that many workers do not sweep together."""
+    """Sweeps about every half lease; jittered, so that many workers do not sweep at the same time."""
 
     def __init__(self, layer: SessionLayer, runner: Runner) -> None:
         self._layer = layer
         self._runner = runner
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask()
 
     def start(self) -> None:
-        """Begin to sweep."""
-        self._task = asyncio.create_task(self._sweep_for_ever(), name="sweeper")
+        """Start to sweep."""
+        self._task.start(self._sweep_for_ever(), "sweeper")
 
     async def stop(self) -> None:
-        """End sweeping."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Stop sweeping."""
+        await self._task.stop()
 
     async def sweep(self) -> None:
-        """Look once."""
+        """Sweep once."""
         for session_id in await self._layer.pending(SWEEP_SESSIONS):
             self._runner.wake(session_id)
 

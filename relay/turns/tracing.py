@@ -1,4 +1,4 @@
-"""What a turn asks of tracing; by itself, nothing is traced."""
+"""The interface of tracing; this default traces nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Tracing:
     """No tracing."""
 
     def span(self, recorder: TurnRecorder) -> AbstractContextManager[None]:
-        """Trace the turn that runs in this block; the trace context that goes to the agent becomes the span's."""
+        """Trace the turn that runs in this block; the agent receives the span's trace context."""
         return nullcontext()
 
     async def stop(self) -> None:
-        """Send what is left, if that does not take long."""
+        """Send the remaining spans, if that does not take long."""

@@ -1,6 +1,6 @@
-"""OpenTelemetry, optional: what the environment asks for, and whether it can be had. The spans are in ``otel``.
+"""Chooses tracing by the environment: OpenTelemetry, in ``otel``, or none.
 
-Off unless the environment names an exporter (``OTEL_TRACES_EXPORTER``) or where it sends to
+Off unless the environment names an exporter (``OTEL_TRACES_EXPORTER``) or its destination
 (``OTEL_EXPORTER_OTLP_ENDPOINT``). Without it a client's trace context still reaches the agent.
 """
 
@@ -19,7 +19,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_E
 
 
 def make_tracing() -> Tracing:
-    """Give what the environment asks for. A system check has said what of it cannot be."""
+    """Return the tracing that the environment requests. A system check has reported a request that cannot be met."""
     exporter = wanted_exporter()
     if exporter not in ("otlp", "console") or not is_installed():
         return Tracing()
@@ -29,7 +29,7 @@ def make_tracing() -> Tracing:
 
 
 def wanted_exporter(environ: Mapping[str, str] = os.environ) -> str:
-    """Say what the environment asks for: one of ``EXPORTERS``, or a text that is none of them."""
+    """Return the exporter that the environment requests: one of ``EXPORTERS``, or a text that is none of them."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return "none"
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
@@ -37,7 +37,7 @@ def wanted_exporter(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def is_installed() -> bool:
-    """Are OpenTelemetry's packages there?"""
+    """Are OpenTelemetry's packages installed?"""
     try:
         return all(find_spec(name) is not None for name in _PACKAGES)
     except ModuleNotFoundError:  # a package above them is missing

@@ -1,4 +1,4 @@
-"""What the agent says, made into frames of one turn. Pure: PROTOCOL's "The agent's side", row by row."""
+"""Turns the agent's events into frames of one turn. Pure: PROTOCOL's "The agent's side", row by row."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DONE: Final = "[DONE]"  # how OpenAI's streams end
 MAX_REASON_CHARACTERS: Final = 100  # a session remembers the ends of its last 1,000 turns
 TOOL_CALLS: Final = "tool_calls"  # the reason of an answer that ends in a tool call
 
-# The gateway's own types: from an agent they would deceive a client.
+# The gateway's own types: a client would take an agent's event of such a type for the gateway's.
 RESERVED_TYPES: Final = frozenset(
     ["welcome", "snapshot", "user_message", "accepted", "cancel", "cancel_ack", "ping", "notice", "disconnect"]
 )
 
 _DECISIVE_NAMES: Final = frozenset(["error", "done"])  # an event's name that ends the turn, whatever its data is
-_ERROR_WORDS: Final = ("content", "error", "detail", "message", "msg")  # where an error may have its words
+_ERROR_WORDS: Final = ("content", "error", "detail", "message", "msg")  # members in which an error may have its text
 _MAX_WORDS_DEPTH: Final = 8
 _BEGINS_AS_ERROR: Final = re.compile(r'\s*\{\s*"type"\s*:\s*"error"')
 _FAILURES: Final = ("error", "failed")  # a last event's status; tuples, for any JSON may be looked up in them
@@ -35,7 +35,7 @@ _NOTICES: Final = {
 
 
 class _Token(msgspec.Struct):
-    """What most events are. Whatever is not exactly this is looked at more closely."""
+    """The shape of most events. An event of any other shape goes to ``_look_closer``."""
 
     type: Literal["assistant_message"]  # not a tag: a tag may be missing
     token: str
@@ -50,10 +50,10 @@ class AgentEvents:
     """Reads one answer.
 
     Attributes:
-        is_over: has the terminal frame been given?
-        tokens: how many tokens were given; empty ones do not count.
+        is_over: has the terminal frame been returned?
+        tokens: how many tokens were returned; empty ones do not count.
         late: how many events came after the terminal frame, and were dropped.
-        skipped: how many were not passed on, by cause.
+        skipped: how many events were left out, by cause.
     """
 
     def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
@@ -68,7 +68,7 @@ class AgentEvents:
         self._tokens_at_tool_call = -1  # equal to ``tokens``: a tool call was the last that came
 
     def frames(self, events: Iterable[Event]) -> list[Frame]:
-        """Give the frames for some events; the last of all is terminal.
+        """Return the frames for some events; the last of all is terminal.
 
         Raises:
             UpstreamProtocol: the answer is above ``max_turn_bytes``.
@@ -95,10 +95,10 @@ class AgentEvents:
         return made
 
     def end_of_body(self, *, is_within_event: bool) -> Frame:
-        """Give the terminal frame of an answer whose body has ended without a final event.
+        """Return the terminal frame of an answer whose body has ended without a final event.
 
         Raises:
-            UpstreamEof: nothing says that the agent meant to end here.
+            UpstreamEof: nothing indicates that the agent meant to end here.
         """
         if is_within_event or not (self._ends_in_tool_call or self._nothing_understood):
             raise UpstreamEof
@@ -115,7 +115,7 @@ class AgentEvents:
         return not self.tokens and not self._passed_on and any(self.skipped.values())
 
     def _look_closer(self, event: Event, made: list[Frame]) -> None:
-        """Take an event that is not just a token. First: does it say that the agent failed? Last: is it the end?"""
+        """Handle an event that is not just a token. First: does it report a failure? Last: does it end the answer?"""
         name = event.event
         if event.data.strip() == DONE and name != "error":
             self._finish("stop", made)
@@ -138,7 +138,7 @@ class AgentEvents:
             self._finish(reason if isinstance(reason, str) and reason else default, made)
 
     def _take(self, fields: dict[str, Any], made: list[Frame]) -> None:
-        """Take what an object says, but for whether it is the last."""
+        """Make the frames of an object, apart from a terminal frame."""
         kind = fields.get("type")
         if not isinstance(kind, str) or not isinstance(fields.get("is_final"), bool | None):
             self._skip("malformed", made)
@@ -150,7 +150,9 @@ class AgentEvents:
             self._pass_on(fields, made)
 
     def _pass_on(self, fields: dict[str, Any], made: list[Frame]) -> None:
-        own = {name: value for name, value in fields.items() if name != "is_final"}  # the gateway says what ends a turn
+        own = {
+            name: value for name, value in fields.items() if name != "is_final"
+        }  # the gateway decides what ends a turn
         try:
             frame = frames.event(self._turn_id, own)
         except RecursionError:
@@ -195,7 +197,7 @@ class AgentEvents:
 
 
 def _is_error(fields: dict[str, Any], *, is_last: bool) -> bool:
-    """Does an object say that the agent failed? What failed in a tool's hands is only an event."""
+    """Does an object report that the agent failed? A tool's failure is only an event."""
     kind = fields.get("type")
     if kind == "error":
         return True
@@ -206,7 +208,7 @@ def _is_error(fields: dict[str, Any], *, is_last: bool) -> bool:
 
 
 def _words(value: Any, depth: int = _MAX_WORDS_DEPTH) -> str:
-    """Find the words of an error, whatever shape they have; empty if there are none."""
+    """Find the text of an error, whatever its shape; empty if there is none."""
     if isinstance(value, str):
         return value
     found: Iterable[str] = ()
