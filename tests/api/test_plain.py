@@ -34,6 +34,7 @@ async def test_agent_gets_message_with_session_and_headers(plain, agent):
     assert request.headers["accept"] == "text/event-stream"
     assert request.headers["content-type"] == "application/json"
     assert request.headers["idempotency-key"]
+    assert request.headers["connection"] == "close"
     assert request.headers["x-request-id"]
     assert "x-subject" not in request.headers
 

@@ -117,6 +117,24 @@ async def test_lost_lease_writes_nothing_more(v1, agent, application):
         await other.stop()
 
 
+async def test_the_lease_is_renewed_before_it_lapses_while_the_agent_is_silent(v1, agent, configure, monkeypatch):
+    configure(LEASE_SECONDS="3")
+    is_renewed, lease_seconds_left = asyncio.Event(), []
+    agent.script = [Token("a"), Wait(is_renewed), Final()]
+    async with v1() as browser:
+        layer = (await lifecycle.current()).layer
+        renew = layer.renew
+
+        async def note_and_renew(turn):
+            lease_seconds_left.append(layer._index.get("s").running.lease_expires_at - layer._clock())
+            await renew(turn)
+            is_renewed.set()
+
+        monkeypatch.setattr(layer, "renew", note_and_renew)
+        assert await browser.ask("x") == "a"
+    assert lease_seconds_left[0] > 0
+
+
 async def test_sweeper_ends_an_abandoned_turn_and_goes_on_with_the_queue(v1, agent, configure):
     """The worker that claimed the turn is gone: its turn ends once, and the next message is answered."""
     configure(LEASE_SECONDS="0.5")

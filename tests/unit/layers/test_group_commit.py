@@ -1,0 +1,67 @@
+"""Calls of a store's scripts: however an exchange breaks off, they reach the store in the order of their making."""
+
+import asyncio
+import logging
+
+import pytest
+from redis.exceptions import NoScriptError
+
+from relay.layers.bounds import Bounds
+from relay.layers.redis.group_commit import GroupCommit
+from relay.layers.redis.scripts import Scripts
+from relay.observability.outage_log import OutageLog
+
+LIMIT_SECONDS = 20
+NAMES = ["first", "second", "third", "last"]
+
+
+class Connection:
+    """Replies to each exchange as the test says; ``exchanges`` has the calls of each by name."""
+
+    def __init__(self, *answers):
+        self.exchanges = []
+        self._answers = list(answers)
+
+    async def exchange(self, commands, replies):
+        self.exchanges.append([_name(command) for command in commands])
+        await asyncio.sleep(0)
+        answer = self._answers.pop(0) if self._answers else [b"done"] * len(commands)
+        replies.extend(answer)
+        if len(answer) < len(commands):
+            raise ConnectionError
+
+    async def close(self):
+        pass
+
+
+def _name(command):
+    return next(name for name in ["LOAD", *NAMES] if name.encode() in command)
+
+
+@pytest.mark.parametrize(
+    ("answers", "exchanges"),
+    [
+        ([[]], [["first", "second", "third"], ["first", "second", "third", "last"]]),
+        ([[b"done"]], [["first", "second", "third"], ["second", "third", "last"]]),
+        ([[NoScriptError()] * 3], [["first", "second", "third"], ["LOAD"], ["first", "second", "third", "last"]]),
+        (
+            [[b"done", NoScriptError(), NoScriptError()]],
+            [["first", "second", "third"], ["LOAD"], ["second", "third", "last"]],
+        ),
+    ],
+    ids=["no-reply", "one-reply", "unknown-script", "unknown-from-the-second-on"],
+)
+async def test_calls_are_repeated_in_their_order_and_before_later_ones(answers, exchanges):
+    outages = OutageLog(logging.getLogger(__name__))
+    commit = GroupCommit(
+        "redis://unused", Scripts(Bounds()), outages, timeout_seconds=1, patience_seconds=LIMIT_SECONDS
+    )
+    connection = commit._connection = Connection(*answers)
+    calls = [commit.call("renew", (), (name,)) for name in NAMES[:-1]]
+    while not connection.exchanges:
+        await asyncio.sleep(0)
+    calls.append(commit.call("renew", (), (NAMES[-1],)))
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert await asyncio.gather(*calls) == [b"done"] * 4
+    assert connection.exchanges == exchanges
+    await commit.close()
