@@ -8,8 +8,11 @@ NPM = tests/javascript/node_modules
 TESTS ?= tests
 # Two more than there are cores: many tests wait for a lease or a limit, and leave their core to others meanwhile.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+PACKAGE ?= protocol
+MUTANTS ?= 200
+MUTANTS_VENV ?= .venv-mutants
 
-.PHONY: help run cluster test test-servers coverage image-test soak properties fuzz check bench format pins clean
+.PHONY: help run cluster test test-servers coverage image-test soak properties fuzz mutants check bench format pins clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +51,9 @@ properties: $(VENV)/installed-dev  ## Let the property tests look for new cases:
 fuzz: $(VENV)/installed-dev  ## Feed random bytes to whatever reads foreign ones, for SECONDS (by default 600), from SEED
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
+mutants: $(MUTANTS_VENV)/installed  ## Break MUTANTS places of relay/PACKAGE, and list those that no test notices
+	$(MUTANTS_VENV)/bin/python scripts/mutants.py $(PACKAGE) --mutants $(MUTANTS)
+
 image-test:  ## Take the Dockerfile's steps without Docker, and use what comes out
 	$(PYTHON) scripts/try_image.py
 
@@ -75,9 +81,11 @@ pins: $(VENV)/installed-dev  ## Compile requirements*.txt from pyproject.toml
 		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
 		--group tracing -c requirements-dev.txt -o requirements-tracing.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
+		--group mutants -c requirements-dev.txt -o requirements-mutants.txt
 
 clean:  ## Remove .venv and what tests leave
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NPM)
+	rm -rf $(VENV) $(MUTANTS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NPM)
 
 $(VENV)/installed: requirements.txt | $(VENV)/made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -86,6 +94,12 @@ $(VENV)/installed: requirements.txt | $(VENV)/made
 $(VENV)/installed-dev: requirements-dev.txt | $(VENV)/made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/installed
+
+$(MUTANTS_VENV)/installed: requirements-dev.txt requirements-mutants.txt
+	$(PYTHON) -m venv $(MUTANTS_VENV)
+	$(MUTANTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements-dev.txt -r requirements-mutants.txt
+	@touch $@
 
 $(VENV)/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -32,6 +32,7 @@ def test_pins_are_those_of_pyproject():
     assert wanted <= pins("requirements.txt")
     assert wanted | wanted_for_tests <= pins("requirements-dev.txt")
     assert set(groups["tracing"]) <= pins("requirements-tracing.txt")
+    assert set(groups["mutants"]) <= pins("requirements-mutants.txt")
     assert pins("requirements.txt") | pins("requirements-tracing.txt") <= pins("requirements-dev.txt")
 
 

@@ -1,0 +1,106 @@
+"""Break lines of one package of ``relay/`` on purpose, one at a time, and list those that no test notices.
+
+    make mutants PACKAGE=protocol MUTANTS=200
+
+The mutants are a random sample of all; each must be killed by the quick tests of its package. It works on a copy of the
+checkout, so that files being edited are left alone. Type annotations and log texts are not changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+
+ROOT = Path(__file__).parent.parent
+TESTS = {  # the quickest first, as a mutant is killed by the first test that fails
+    "protocol": "tests/unit/protocol tests/unit/agent/test_agent_protocol.py",
+    "layers": "tests/unit/layers tests/buffer",
+    "turns": "tests/unit/turns tests/api/test_turns.py tests/api/test_tracing.py tests/api/test_transcripts.py",
+    "agent": "tests/unit/agent tests/api/test_plain.py tests/api/test_turns.py",
+    "access": "tests/api/test_entrance.py tests/api/test_limits.py tests/api/test_owners.py tests/api/test_policies.py",
+    "policies": "tests/api/test_policies.py tests/unit/test_checks.py tests/api/test_entrance.py",
+}
+TEST_SECONDS = 300.0  # a mutant that hangs is killed, too
+LEFT_OUT = r"core/ReplaceBinaryOperator_BitOr_.*"  # ``str | None`` in annotations, which are not evaluated
+CONFIG = """\
+[cosmic-ray]
+module-path = "relay/{package}"
+timeout = {seconds}
+excluded-modules = []
+test-command = "{python} -m pytest -q -x -p no:randomly -p no:cacheprovider {tests}"
+
+[cosmic-ray.distributor]
+name = "local"
+
+[cosmic-ray.filters.operators-filter]
+exclude-operators = ['{left_out}']
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", choices=TESTS)
+    parser.add_argument("--mutants", type=int, default=200, help="how many of all")
+    parser.add_argument("--seed", type=int, default=1, help="chooses which")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder)
+        _copy_checkout(copy)
+        config = CONFIG.format(
+            package=options.package,
+            seconds=TEST_SECONDS,
+            python=sys.executable,
+            tests=TESTS[options.package],
+            left_out=LEFT_OUT,
+        )
+        (copy / "mutants.toml").write_text(config)
+        _run(copy, "cosmic-ray", "init", "mutants.toml", "session.sqlite")
+        _run(copy, "cr-filter-operators", "session.sqlite", "mutants.toml")
+        with use_db(str(copy / "session.sqlite")) as session:
+            _sample(session, options.mutants, random.Random(options.seed))
+        _run(copy, "cosmic-ray", "baseline", "mutants.toml")
+        _run(copy, "cosmic-ray", "exec", "mutants.toml", "session.sqlite")
+        with use_db(str(copy / "session.sqlite")) as session:
+            return _report(session)
+
+
+def _copy_checkout(copy: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+
+
+def _run(copy: Path, tool: str, *arguments: str) -> None:
+    environment = {**os.environ, "CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # CI: the same examples each time
+    subprocess.run([Path(sys.executable).parent / tool, *arguments], cwd=copy, check=True, env=environment)
+
+
+def _sample(session: WorkDB, count: int, chance: random.Random) -> None:
+    """Leave ``count`` mutants to run."""
+    waiting = [item.job_id for item in session.pending_work_items]
+    for job_id in chance.sample(waiting, max(0, len(waiting) - count)):
+        session.set_result(job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+
+
+def _report(session: WorkDB) -> int:
+    ran = [result for _, result in session.results if result.worker_outcome is not WorkerOutcome.SKIPPED]
+    survivors = [result for result in ran if result.test_outcome is TestOutcome.SURVIVED]
+    for result in survivors:
+        print(result.diff)
+    print(f"{len(ran) - len(survivors)} of {len(ran)} mutants killed")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
