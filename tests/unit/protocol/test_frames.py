@@ -255,3 +255,19 @@ def test_every_error_has_words_and_says_whether_to_try_again(error):
     fields = json.loads(frames.v1_refusal(error))
     if error.code not in FAREWELLS:
         assert ("retry_after_ms" in fields) is (error.code in RETRIED)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        frames.user_message("T", '{"content":"hi"}'),
+        frames.token("T", "a"),
+        frames.event("T", {}),
+        frames.notice("T", "code", "words"),
+        frames.final("T"),
+        frames.error("T", Interrupted()),
+    ],
+    ids=lambda frame: frame.kind.name,
+)
+def test_a_frame_has_no_place_before_the_log_takes_it(frame):
+    assert frame.offset == 0
