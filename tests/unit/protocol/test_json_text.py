@@ -117,3 +117,8 @@ def test_decode_leniently_loses_only_numbers_that_are_none(text, value):
 def test_decode_leniently_refuses_what_is_not_json(text):
     with pytest.raises(ValueError):
         json_text.decode_leniently(text)
+
+
+def test_an_integer_is_read_up_to_as_many_digits_as_javascript_holds():
+    assert json_text._int_or_none("1" + 308 * "0") == 10**308
+    assert json_text._int_or_none("1" + 309 * "0") is None
