@@ -12,6 +12,7 @@ import jwt
 
 from relay.exceptions import CredentialUncheckable, Unauthorized
 from relay.protocol import json_text
+from relay.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,7 @@ class KeySet:
     async def close(self) -> None:
         """End a fetch that is under way."""
         if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
+            await cancel_and_wait(self._fetching)
 
     def _known(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
         fitting = [key for key in self._keys if key.algorithm_name == algorithm and key_id in (None, key.key_id)]

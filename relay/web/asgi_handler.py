@@ -1,4 +1,4 @@
-"""Django's handler of HTTP requests, which lets go of everything when it is cancelled."""
+"""Django's handler of HTTP requests, which releases everything when it is cancelled."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from relay.tasks import cancel_and_wait
+
 
 class _Owned:
-    """What belongs to one request: its tasks, and the file that its body is in."""
+    """The tasks of one request, and the file that holds its body."""
 
     def __init__(self) -> None:
         self.tasks: list[asyncio.Task[Any]] = []
         self.body: IO[bytes] | None = None
 
     async def release(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await cancel_and_wait(*self.tasks)
         if self.body is not None:
             self.body.close()
 

@@ -1,51 +1,46 @@
-"""REST for operators: what is about connections and processes, and reaches all of them."""
+"""REST for operators: orders about connections and processes, which reach every process."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Annotated
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Router
+from ninja import Body, Router, Status
 
 from relay.delivery.timeouts import within_store_timeout
-from relay.exceptions import ClientMessageInvalid, ParameterInvalid
+from relay.exceptions import ParameterInvalid
 from relay.process import lifecycle
 from relay.process.control import end_process
 from relay.protocol.client_messages import is_session_id
 from relay.web import schemas
-from relay.web.json_io import body_of, json_response, read_body, read_object
+from relay.web.schemas import SESSION, SessionPath, answers
 
 logger = logging.getLogger(__name__)
 
 router = Router()
 
 
-@router.delete("/sessions/{session_id:session_id}/queue", response={200: schemas.ClearedQueue, 503: schemas.Refusal})
-async def clear_queue(request: HttpRequest, session_id: str) -> HttpResponse:
+@router.delete(f"{SESSION}/queue", response=answers({200: schemas.ClearedQueue}, 503))
+async def clear_queue(request: HttpRequest, session_id: SessionPath) -> dict[str, object]:
     """Cancel every queued turn; each ends `cancelled` in its place. The turn in flight goes on."""
     gateway = await lifecycle.current()
-    return json_response({"cancelled": await within_store_timeout(gateway.layer.clear_queue(session_id))})
+    return {"cancelled": await within_store_timeout(gateway.layer.clear_queue(session_id))}
 
 
-@router.delete(
-    "/sessions/{session_id:session_id}/viewers", response={202: schemas.DisconnectedViewers, 503: schemas.Refusal}
-)
-async def disconnect_viewers(request: HttpRequest, session_id: str) -> HttpResponse:
-    """Send everybody away who watches the session now: `kicked`, 4403. The session goes on."""
+@router.delete(f"{SESSION}/viewers", response=answers({202: schemas.DisconnectedViewers}, 503))
+async def disconnect_viewers(request: HttpRequest, session_id: SessionPath) -> Status[dict[str, object]]:
+    """Disconnect every present viewer of a session: `kicked`, 4403. The session goes on."""
     gateway = await lifecycle.current()
     state = await within_store_timeout(gateway.layer.get(session_id))
     await within_store_timeout(gateway.control.disconnect(session_id))
-    return json_response({"viewers": state.viewers if state is not None else 0}, status=202)
+    return Status(202, {"viewers": state.viewers if state is not None else 0})
 
 
-@router.post(
-    "/notice", response={202: None, (400, 413, 503): schemas.Refusal}, openapi_extra=body_of(schemas.NoticeRequest)
-)
-async def give_notice(request: HttpRequest) -> HttpResponse:
-    """Show words to every `gateway.v1` client, or to those of one session; plain has no frame for it."""
-    fields = read_object(request)
+@router.post("/notice", response=answers({202: None}, 400, 413, 503, in_session=False))
+async def send_notice(request: HttpRequest, fields: schemas.NoticeBody) -> HttpResponse:
+    """Send words to every `gateway.v1` client, or to those of one session. Plain clients have no frame for them."""
     content, session_id = fields.get("content"), fields.get("session_id")
     if not isinstance(content, str) or not content.strip():
         raise ParameterInvalid("content must be words.")
@@ -56,15 +51,13 @@ async def give_notice(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=202)
 
 
-@router.post("/drain", response={202: None, (400, 503): schemas.Refusal}, openapi_extra=body_of(schemas.DrainRequest))
-async def drain(request: HttpRequest) -> HttpResponse:
-    """End this process in order, as SIGTERM does; with `everywhere` all of them."""
-    fields: dict[str, Any] = read_object(request) if read_body(request) else {}
-    is_everywhere = fields.get("everywhere", False)
-    if not isinstance(is_everywhere, bool):
-        raise ClientMessageInvalid
-    gateway = await lifecycle.current()
-    if is_everywhere:
+@router.post("/drain", response=answers({202: None}, 400, 413, 503, in_session=False))
+async def drain(
+    request: HttpRequest, fields: Annotated[schemas.DrainRequest, Body()] = schemas.DRAIN_HERE
+) -> HttpResponse:
+    """End this process in order, as SIGTERM does; with `everywhere`, end every process."""
+    if fields.everywhere:
+        gateway = await lifecycle.current()
         await within_store_timeout(gateway.control.drain())
     else:
         logger.info("drain requested by an operator")

@@ -1,16 +1,26 @@
-"""What goes over the wire, described: for OpenAPI, AsyncAPI and readers. The frames themselves are made elsewhere.
+"""Models of what goes over the wire, for OpenAPI, AsyncAPI and readers. They also check REST's bodies and answers.
 
-Tests check true frames against these models, so a description that is not true does not last.
+Frames are made elsewhere; tests check real frames against these models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from ninja import Body, Path
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    WithJsonSchema,
+)
 
 from relay.agent.protocols.agent import RESERVED_TYPES
+from relay.conf import conf
 from relay.layers.values import CancelStatus, TurnStatus
 from relay.policies.handshake import is_subject
 from relay.protocol.client_messages import CLIENT_MESSAGE_ID_PATTERN, is_session_id
@@ -18,7 +28,7 @@ from relay.protocol.client_messages import CLIENT_MESSAGE_ID_PATTERN, is_session
 MAX_LIMIT: Final = 1_000  # of a page, whatever is on it
 MAX_TICKET_SECONDS: Final = 86_400
 
-# What a parameter must be, for the one who sent another; those that may be any text are not refused.
+# What a field must be, in words for the caller. Any other invalid field makes the whole body an invalid message.
 EXPECTED: Final = {
     "session_id": "1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not a dot or two alone",
     "subject": "1 to 255 printable ASCII characters",
@@ -42,6 +52,12 @@ def _checked(is_valid: Callable[[str], bool]) -> Callable[[str], str]:
     return check
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
 Epoch = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}$", description="Names one life of the log.")]
 Offset = Annotated[int, Field(ge=0, description="A frame's place in its log: 1, 2, 3 and so on.")]
 TurnId = Annotated[str, Field(description="Names a turn.")]
@@ -55,13 +71,35 @@ ClientMessageId = Annotated[
     # JSON Schema knows no \Z; its $ is the very end, as Python's \Z.
     Field(pattern=CLIENT_MESSAGE_ID_PATTERN.replace(r"\Z", "$"), description="The client's own name for its message."),
 ]
-SessionId = Annotated[
-    str, AfterValidator(_checked(is_session_id)), Field(description="1 to 128 of A-Z a-z 0-9 . _ : ~ @ -")
+AnyTurnId = Annotated[  # unlike pydantic's own text it may hold half a character
+    str, PlainValidator(_text), WithJsonSchema({"type": "string", "description": "Names a turn."})
+]
+_SESSION_ID_SCHEMA: Final = WithJsonSchema(
+    {
+        "type": "string",
+        "pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$",
+        "description": "1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not a dot or two alone.",
+    }
+)
+SessionId = Annotated[str, AfterValidator(_checked(is_session_id)), _SESSION_ID_SCHEMA]
+SessionPath = Annotated[str, _SESSION_ID_SCHEMA, Path()]  # the path's converter has checked it
+SESSION: Final = "/sessions/{session_id:session_id}"
+PageCursor = Annotated[
+    str,
+    WithJsonSchema(
+        {"type": "string", "pattern": "^([A-Za-z0-9_-]{4})*$", "description": "`next` of the page before; or empty."}
+    ),
 ]
 Subject = Annotated[
     str,
     AfterValidator(_checked(is_subject)),
-    Field(description="Whom the ticket makes its holder: 1 to 255 printable ASCII characters."),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^[!-~]([ -~]{0,253}[!-~])?$",
+            "description": "The ticket's holder: 1 to 255 printable ASCII characters, no space at either end.",
+        }
+    ),
 ]
 
 
@@ -78,11 +116,11 @@ class LogFrame(Model):
     offset: Offset
 
 
-# What the log holds.
+# Frames of the log.
 
 
 class UserMessage(LogFrame):
-    """Begins a turn: what some client of the session sent. Forwarded kinds come as they were sent."""
+    """Starts a turn: a message of any client of the session. A forwarded kind keeps its own fields."""
 
     type: Literal["user_message"]
     content: str
@@ -117,7 +155,7 @@ class TurnError(LogFrame):
 
 
 class AgentEvent(LogFrame):
-    """Another object of the agent, passed on as it came."""
+    """Another object of the agent, passed on unchanged."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -125,18 +163,18 @@ class AgentEvent(LogFrame):
 
 
 class Notice(LogFrame):
-    """Something that a person should know and that ends nothing."""
+    """A message for people. It ends nothing."""
 
     type: Literal["notice"]
     code: Code
     content: Words
 
 
-# What only one connection gets.
+# Frames for one connection only.
 
 
 class OperatorNotice(Model):
-    """An operator's words, in no log."""
+    """An operator's words. They are in no log."""
 
     type: Literal["notice"]
     code: Literal["operator"]
@@ -156,10 +194,8 @@ class SessionInfo(Model):
     session_id: str
     epoch: Epoch
     offset: Annotated[Offset, Field(description="The newest frame.")]
-    after: Annotated[Offset | None, Field(description="What follows begins behind it; null if a snapshot follows.")]
-    recovered: Annotated[
-        bool | None, Field(description="Is every frame behind the cursor still there? null: no cursor.")
-    ]
+    after: Annotated[Offset | None, Field(description="The next frames start after it; null if a snapshot follows.")]
+    recovered: Annotated[bool | None, Field(description="Is every frame after the cursor still kept? null: no cursor.")]
     heartbeat_seconds: float
     retention_seconds: float
     max_message_bytes: int
@@ -181,7 +217,7 @@ class Failure(Model):
 
 
 class Snapshot(Model):
-    """The newest turn's text so far: put it in place of what is shown of that turn."""
+    """The newest turn's text so far. It replaces all that the client has of that turn."""
 
     type: Literal["snapshot"]
     epoch: Epoch
@@ -194,13 +230,13 @@ class Snapshot(Model):
 
 
 class AcceptedFields(Model):
-    """A message that is stored: it will be answered, or end in one error."""
+    """A stored message: it will be answered, or end in one error."""
 
     client_message_id: ClientMessageId
     turn_id: TurnId
     position: Annotated[int | None, Field(ge=0, description="Queued turns before it; null once it has ended.")]
     status: TurnStatus
-    duplicate: Annotated[bool, Field(description="It was known already; this is its turn.")]
+    duplicate: Annotated[bool, Field(description="The message was stored before; this is its turn.")]
 
 
 class Accepted(AcceptedFields):
@@ -210,9 +246,9 @@ class Accepted(AcceptedFields):
 
 
 class CancelAckFields(Model):
-    """What became of a wish to stop a turn; ``turn_id`` is null when there was nothing to stop."""
+    """The outcome of a request to stop a turn; ``turn_id`` is null when there was nothing to stop."""
 
-    turn_id: TurnId | None
+    turn_id: AnyTurnId | None
     status: CancelStatus
 
 
@@ -223,7 +259,7 @@ class CancelAck(CancelAckFields):
 
 
 class Ping(Model):
-    """A sign of life: where this connection stands."""
+    """A heartbeat: the position of this connection."""
 
     type: Literal["ping"]
     epoch: Epoch
@@ -246,18 +282,18 @@ class Disconnect(Model):
     type: Literal["disconnect"]
     code: Code
     content: Words
-    reconnect: Annotated[bool, Field(description="Come back?")]
-    delay_ms: Annotated[int, Field(ge=0, description="Come back after so long.")]
+    reconnect: Annotated[bool, Field(description="May the client come back?")]
+    delay_ms: Annotated[int, Field(ge=0, description="Milliseconds to wait before coming back.")]
 
 
-# What clients say.
+# Messages of clients.
 
 
 class Message(Model):
-    """Starts a turn. Kinds that the gateway forwards go to the agent whole, with whatever fields they have."""
+    """Starts a turn."""
 
     content: str
-    type: str = "user_message"
+    type: Literal["user_message"] = "user_message"
     client_message_id: ClientMessageId = None
     on_busy: Literal["enqueue", "reject", "interrupt"] = "enqueue"
     traceparent: Annotated[str | None, Field(description="W3C trace context; the agent gets it as a header.")] = None
@@ -270,18 +306,18 @@ class ClientUserMessage(Message):
 
 
 class CancelFields(Model):
-    """Stops a turn; without ``turn_id`` the one in flight, else the queue's head."""
+    """Stops a turn: the named one, or else the turn in flight, or else the queue's head."""
 
-    turn_id: TurnId | None = None
+    turn_id: AnyTurnId | None = None
 
 
 class ClientCancel(CancelFields):
-    """Stops a turn; without ``turn_id`` the one in flight, else the queue's head."""
+    """Stops a turn: the named one, or else the turn in flight, or else the queue's head."""
 
     type: Literal["cancel"]
 
 
-# What plain clients say and get.
+# The plain dialect: messages and frames.
 
 
 class PlainUserMessage(Model):
@@ -320,7 +356,7 @@ class PlainError(Model):
     content: Words
 
 
-# What REST gives beside these.
+# REST only.
 
 
 class ListedSession(Model):
@@ -333,7 +369,7 @@ class ListedSession(Model):
     queued: list[TurnId]
     viewers: Annotated[int, Field(ge=0)]
     idle_seconds: Annotated[float, Field(description="Since the last frame or message.")]
-    age_seconds: Annotated[float, Field(description="Since the session was begun.")]
+    age_seconds: Annotated[float, Field(description="Since the session was started.")]
 
 
 class SessionPage(Model):
@@ -344,28 +380,28 @@ class SessionPage(Model):
 
 
 class ClearedQueue(Model):
-    """What became of a queue."""
+    """The outcome of clearing a queue."""
 
-    cancelled: Annotated[int, Field(ge=0, description="Turns that will end without being run.")]
+    cancelled: Annotated[int, Field(ge=0, description="Turns that will end without running.")]
 
 
 class DisconnectedViewers(Model):
-    """Who is being sent away."""
+    """The viewers that are being disconnected."""
 
-    viewers: Annotated[int, Field(ge=0, description="How many watched.")]
+    viewers: Annotated[int, Field(ge=0, description="The number of viewers.")]
 
 
 class NoticeRequest(Model):
-    """Shows words to everybody, or to those who watch one session."""
+    """Sends words to every client, or to the clients of one session."""
 
-    content: Words
-    session_id: str | None = None
+    content: Annotated[str, Field(pattern=r"\S", description="Words for a person.")]
+    session_id: SessionId | None = None
 
 
 class DrainRequest(Model):
-    """Ends a process in order, or all of them."""
+    """Ends one process in order, or every process."""
 
-    everywhere: bool = False
+    everywhere: Annotated[bool, Field(strict=True)] = False
 
 
 class FramePage(Model):
@@ -376,7 +412,7 @@ class FramePage(Model):
 
 
 class SnapshotPage(Model):
-    """What there is instead of frames that are gone."""
+    """A snapshot, in place of frames that are gone."""
 
     epoch: Epoch
     snapshot: Snapshot
@@ -394,13 +430,53 @@ class TicketRequest(Model):
 
 
 class IssuedTicket(Model):
-    """A ticket: hand it to the browser that is to open the session."""
+    """A ticket, for the browser that is to open the session."""
 
     ticket: str
     expires_in: Annotated[int, Field(description="Seconds.")]
 
 
 class Detail(Model):
-    """What is wrong with a request that is not about a message."""
+    """The error of a request that has nothing to do with messages."""
 
     detail: str
+
+
+# Bodies and answers of REST.
+
+CANCEL: Final = CancelFields()
+DRAIN_HERE: Final = DrainRequest()
+
+
+class _DescribedBy:
+    """Describe a body by models, where it is read as a plain object because its text may hold half a character."""
+
+    def __init__(self, describe: Callable[[], dict[str, Any]]) -> None:
+        self._describe = describe
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Give the models' schema."""
+        return self._describe()
+
+
+def _message_schema() -> dict[str, Any]:
+    """Describe what starts a turn: a user message, or one of the kinds that this gateway forwards."""
+    message = Message.model_json_schema()
+    if not conf.forward_types:
+        return message
+    properties = {**message["properties"], "content": {}, "type": {"enum": sorted(conf.forward_types)}}
+    return {"oneOf": [message, {**message, "title": "Forwarded", "properties": properties, "required": ["type"]}]}
+
+
+MessageBody = Annotated[dict[Any, Any], _DescribedBy(_message_schema), Body()]
+NoticeBody = Annotated[dict[Any, Any], _DescribedBy(NoticeRequest.model_json_schema), Body()]
+
+
+def answers(success: dict[int, Any], *refusals: int, in_session: bool = True) -> dict[int, Any]:
+    """List an operation's answers by status, for ninja: models of success, and how it may be refused.
+
+    Args:
+        refusals: statuses that come with the error frame. 401, and in a session 404, come with a detail.
+    """
+    details = (401, 404) if in_session else (401,)
+    return {**success, **dict.fromkeys(details, Detail), **dict.fromkeys(refusals, Refusal)}

@@ -224,6 +224,11 @@ async def test_cancel_of_nothing_is_unknown_and_begins_no_session(http, body, tu
     assert (await http.get(f"{API}/s")).status == 404
 
 
+async def test_cancel_of_a_turn_named_with_half_an_emoji_is_unknown(http):
+    answer = await http.post(f"{API}/s/cancel", rb'{"turn_id":"\ud83d"}')
+    assert (answer.status, answer.body) == (200, rb'{"turn_id":"\ud83d","status":"unknown"}')
+
+
 @pytest.mark.parametrize("body", [b"x", b"[]", b'{"turn_id":7}', b'{"turn_id":""', b"null"])
 async def test_bad_cancel_is_refused(http, body):
     answer = await http.post(f"{API}/s/cancel", body)
@@ -382,11 +387,28 @@ async def test_openapi_describes_every_path(http):
         "/api/v1/notice": ["post"],
         "/api/v1/drain": ["post"],
     }
+    operations = [operation for methods in described["paths"].values() for operation in methods.values()]
+    assert {operation["operationId"] for operation in operations} == {
+        "sendMessage", "cancelTurn", "listSessions", "describeSession", "deleteSession", "readFrames", "watchEvents",
+        "issueTicket", "clearQueue", "disconnectViewers", "sendNotice", "drain",
+    }  # fmt: skip
+    assert all("401" in operation["responses"] for operation in operations)
+    in_session = [methods for path, methods in described["paths"].items() if "{session_id}" in path]
+    assert all("404" in operation["responses"] for methods in in_session for operation in methods.values())
     body = described["paths"]["/api/v1/sessions/{session_id}/messages"]["post"]["requestBody"]
     assert body["content"]["application/json"]["schema"]["required"] == ["content"]
     assert described["components"]["securitySchemes"]["InternalKey"]["name"] == "X-Internal-Auth"
     assert "$defs" not in json.dumps(body)
     assert answer.status == 200
+
+
+async def test_openapi_describes_the_kinds_that_are_forwarded(http, configure):
+    configure(FORWARD_TYPES="tool_result")
+    described = (await http.get("/api/v1/openapi.json")).json()
+    body = described["paths"]["/api/v1/sessions/{session_id}/messages"]["post"]["requestBody"]
+    message, forwarded = body["content"]["application/json"]["schema"]["oneOf"]
+    assert (message["required"], forwarded["required"]) == (["content"], ["type"])
+    assert forwarded["properties"]["type"] == {"enum": ["tool_result"]}
 
 
 async def test_docs_page_exists_with_debug_only(http, settings):

@@ -16,6 +16,7 @@ from relay.layers.values import new_id
 from relay.management.chat_client import ChatClient, Closed, Frame
 from relay.management.terminal import printable
 from relay.protocol.client_messages import is_session_id
+from relay.tasks import cancel_and_wait
 
 HELP = """\
 Talk to the agent in this terminal, through a gateway that is running. Ctrl-C stops an answer; pressed again, or when
@@ -82,9 +83,7 @@ class Chat:
         finally:
             loop.remove_signal_handler(signal.SIGINT)
             loop.remove_reader(sys.stdin.fileno())
-            for task in (showing, quitting, *self._sending):
-                task.cancel()
-            await asyncio.gather(showing, quitting, *self._sending, return_exceptions=True)
+            await cancel_and_wait(showing, quitting, *self._sending)
         self._write(f"\nTo go on here: manage.py chat --session {self._session_id}\n")
 
     # What is typed.

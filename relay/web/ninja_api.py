@@ -1,0 +1,171 @@
+"""ninja, set up for the gateway: the internal key, JSON in and out, names of operations, and errors as error frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Final
+
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver
+from django.views.decorators.csrf import csrf_exempt
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.operation import Operation
+from ninja.security import APIKeyHeader
+
+from relay.access.auth import has_internal_key
+from relay.conf import conf
+from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge, ParameterInvalid, RelayError
+from relay.observability import logging_config
+from relay.protocol.request_headers import INTERNAL_KEY
+from relay.web import schemas, views
+from relay.web.json_io import JsonParser, JsonRenderer, refusal
+
+SyncView = Callable[[HttpRequest], HttpResponse]
+View = Callable[..., Awaitable[HttpResponseBase]]
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION: Final = "Sessions, their turns and their logs. What the frames mean stands in docs/protocol.md."
+
+
+class InternalKey(APIKeyHeader):
+    """The internal key. The gateway's middleware checks it too, but another project may leave that middleware out."""
+
+    param_name = INTERNAL_KEY
+
+    def authenticate(self, request: HttpRequest, key: str | None) -> bool:
+        """Does the request present the key?"""
+        return has_internal_key(request)
+
+
+class GatewayAPI(NinjaAPI):
+    """ninja's API with the answers' exact content type, and operations named as clients would name a function."""
+
+    def get_content_type(self) -> str:
+        """Give JSON's media type, which has no charset (RFC 8259 §11)."""
+        return JsonRenderer.media_type
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """Name an operation after its view: ``send_message`` becomes ``sendMessage``."""
+        first, *others = operation.view_func.__name__.split("_")
+        return first + "".join(word.title() for word in others)
+
+
+def make_api() -> GatewayAPI:
+    """Make the API, still without operations."""
+    api = GatewayAPI(
+        title="Agent Gateway",
+        version="1",
+        description=DESCRIPTION,
+        auth=InternalKey(),
+        parser=JsonParser(),
+        renderer=JsonRenderer(),
+        docs_url="/docs" if settings.DEBUG else None,
+        docs_decorator=_described_with_key,
+        urls_namespace="api",
+    )
+    for error, handler in ERROR_HANDLERS.items():
+        api.add_exception_handler(error, handler)
+    return api
+
+
+def json_only_urls(api: NinjaAPI) -> tuple[list[URLPattern | URLResolver], str, str]:
+    """Give the API's paths for Django's ``path``; each answers JSON, also to a method that it does not have."""
+    patterns, app_name, namespace = api.urls
+    for pattern in patterns:
+        if isinstance(pattern, URLPattern) and iscoroutinefunction(pattern.callback):
+            pattern.callback = _json_only(pattern.callback)
+    return list(patterns), app_name, namespace
+
+
+def _described_with_key(view: SyncView) -> SyncView:
+    """Show the description only with the key. With ``DEBUG`` it is open, because a browser cannot send the key."""
+
+    @wraps(view)
+    def respond(request: HttpRequest) -> HttpResponse:
+        return view(request) if settings.DEBUG or has_internal_key(request) else views.unauthorized()
+
+    return respond
+
+
+def _json_only(view: View) -> View:
+    """Answer 405 in JSON, refuse a length that is no number, and name the session in the log."""
+
+    @csrf_exempt
+    @wraps(view)
+    async def respond(request: HttpRequest, **parameters: object) -> HttpResponseBase:
+        if (session_id := parameters.get("session_id")) is not None:
+            logging_config.bind(session_id=str(session_id))
+        if not (request.META.get("CONTENT_LENGTH") or "0").isdecimal():
+            return refusal(ClientMessageInvalid())
+        response = await view(request, **parameters)
+        return views.method_not_allowed(response["Allow"]) if response.status_code == 405 else response
+
+    return respond
+
+
+# Errors.
+
+
+def _on_refusal(request: HttpRequest, exc: RelayError) -> HttpResponse:
+    return refusal(exc)
+
+
+def _on_unreadable_body(request: HttpRequest, exc: Exception) -> HttpResponse:
+    """Answer what the parser has raised, which ninja wraps into its own ``HttpError``."""
+    return refusal(exc.__cause__ if isinstance(exc.__cause__, RelayError) else ClientMessageInvalid())
+
+
+def _on_long_body(request: HttpRequest, exc: RequestDataTooBig) -> HttpResponse:
+    return refusal(ClientMessageTooLarge(conf.max_message_bytes))
+
+
+def _on_invalid_field(request: HttpRequest, exc: ValidationError) -> HttpResponse:
+    """Refuse in words where the caller can be told what a field must be, and as an invalid message otherwise."""
+    if any(error["loc"][-1] not in schemas.EXPECTED for error in exc.errors):
+        return refusal(ClientMessageInvalid())
+    return refusal(ParameterInvalid(_sentences(exc.errors)))
+
+
+def _sentences(errors: Sequence[Mapping[str, Any]]) -> str:
+    """Tell of each field what it must be: pydantic's own words are for programmers. (``Any``: pydantic's values.)"""
+    return " ".join(
+        f"{error['loc'][-1]} is missing."
+        if error["type"] == "missing"
+        else f"{error['loc'][-1]} must be {schemas.EXPECTED[error['loc'][-1]]}."
+        for error in errors
+    )
+
+
+def _on_suspicious_request(request: HttpRequest, exc: SuspiciousOperation) -> HttpResponse:
+    logger.info("suspicious request refused: %s", type(exc).__name__)
+    return refusal(ParameterInvalid("it has more fields or other characters than it may have."))
+
+
+def _on_not_found(request: HttpRequest, exc: Http404) -> HttpResponse:
+    return views.not_found(request, exc)
+
+
+def _on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:
+    logger.error("%s %s failed", request.method, request.path_info, exc_info=exc)
+    return refusal(RelayError())
+
+
+ERROR_HANDLERS: Final[dict[type[Exception], Callable[..., HttpResponse]]] = {
+    RelayError: _on_refusal,
+    HttpError: _on_unreadable_body,
+    UnreadablePostError: _on_unreadable_body,
+    RequestDataTooBig: _on_long_body,
+    ValidationError: _on_invalid_field,
+    SuspiciousOperation: _on_suspicious_request,
+    Http404: _on_not_found,
+    Exception: _on_bug,
+}
