@@ -1,4 +1,4 @@
-"""Who may open what: the internal key, and before a line to a session the policy."""
+"""Admission: the internal key, and the access policy for connections to a session."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def has_internal_key(request: HttpRequest) -> bool:
-    """Does the request show one of the internal keys, in ``X-Internal-Auth`` and nowhere else?
+    """Does the request present one of the internal keys, in ``X-Internal-Auth`` and nowhere else?
 
     Read from the ASGI scope: in ``request.META`` a header spelt with underscores looks the same.
     """
@@ -41,13 +41,13 @@ def shows_internal_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def is_internal_key(shown: bytes) -> bool:
-    """Compare in constant time with every key, so that the time tells nothing about any."""
+    """Compare in constant time with every key, so that the time reveals nothing about any of them."""
     matches = [hmac.compare_digest(shown, key.encode()) for key in conf.internal_api_keys]
     return bool(shown) and any(matches)
 
 
 def read_handshake(scope: Mapping[str, Any], session_id: str, *, has_cursor: bool, cursor_epoch: str) -> Handshake:
-    """Read what a client shows from the ASGI scope of its socket or request (hence ``Any``)."""
+    """Read a client's handshake from the ASGI scope of its socket or request (hence ``Any``)."""
     client = scope.get("client")
     return Handshake(
         session_id=session_id,
@@ -62,15 +62,15 @@ def read_handshake(scope: Mapping[str, Any], session_id: str, *, has_cursor: boo
 
 
 def limited_network(handshake: Handshake) -> str:
-    """Give what a client's limits count by; empty for a service, which is trusted and has no such limits."""
+    """Give the network by which a client's limits count; empty for a service, which is trusted and not limited."""
     return "" if shows_internal_key(handshake.headers) else client_network(handshake.address)
 
 
 async def admit(handshake: Handshake, policy: Policy) -> Identity:
-    """Say who opens a line to a session: a service that holds the key, or whom the policy admits.
+    """Identify the client that opens a connection to a session: a service with the key, or a client of the policy.
 
     Raises:
-        Unauthorized, Forbidden, StoreUnavailable: as ``Policy.admit``. A policy that fails admits nobody.
+        Unauthorized, Forbidden, StoreUnavailable: as ``Policy.admit``. A policy that fails admits no client.
     """
     if shows_internal_key(handshake.headers):
         return Identity()
@@ -78,7 +78,7 @@ async def admit(handshake: Handshake, policy: Policy) -> Identity:
 
 
 async def redeem(handshake: Handshake, policy: Policy, epoch: str) -> None:
-    """Use up what an admitted client has shown, if it is good once; after this nothing may refuse the client.
+    """Use up an admitted client's credential, if it is good once. After this nothing may refuse the client.
 
     Raises:
         Unauthorized, StoreUnavailable: as ``Policy.redeem``.
@@ -88,7 +88,7 @@ async def redeem(handshake: Handshake, policy: Policy, epoch: str) -> None:
 
 
 async def _asked(answer: Awaitable[T]) -> T:
-    """Wait for a policy's answer; one that fails, or gives none in time, admits nobody."""
+    """Wait for a policy's answer. A policy that fails, or does not answer in time, admits no client."""
     try:
         async with asyncio.timeout(ADMIT_SECONDS):
             return await answer

@@ -1,4 +1,4 @@
-"""How many lines one client address may have open in this process, and how often it may open one.
+"""Limits on the connections of one client address to this process: how many at once, and how many a minute.
 
 Counted without the store: a stranger's handshake must not cost it anything.
 """
@@ -20,21 +20,21 @@ CONNECTS_BEHIND_PROXY: Final = 600  # a minute: an office behind one address com
 
 
 class ConnectionLimiter:
-    """Lines that are open here, by the network of their client."""
+    """Counts the open connections by the network of their client."""
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
         self._connects = TokenBuckets()
 
     def acquire(self, network: str) -> None:
-        """Take one more seat for a client; ``leave`` gives it back.
+        """Count one more connection of a client; ``release`` ends it.
 
         Args:
             network: as ``auth.limited_network`` gives it; empty: a service, which is not limited.
 
         Raises:
-            ConnectsTooOften: it has opened as many lately as it may.
-            TooManyConnections: it has as many open as it may.
+            ConnectsTooOften: the client has opened too many connections lately.
+            TooManyConnections: the client has too many connections open.
         """
         self._check_rate(network)
         if network and conf.address_max_sockets and self._taken[network] >= conf.address_max_sockets:
@@ -44,7 +44,7 @@ class ConnectionLimiter:
 
     @contextmanager
     def acquired(self, network: str) -> Iterator[None]:
-        """Take a seat for as long as the block runs."""
+        """Count a connection for as long as the block runs."""
         self.acquire(network)
         try:
             yield
@@ -52,7 +52,7 @@ class ConnectionLimiter:
             self.release(network)
 
     def release(self, network: str) -> None:
-        """Give a seat back."""
+        """Count one connection less."""
         self._taken[network] -= 1
         if not self._taken[network]:
             del self._taken[network]
@@ -68,7 +68,7 @@ class ConnectionLimiter:
 
 
 def connect_rate() -> int:
-    """Say how many lines an address may open a minute; 0: any number.
+    """Give the number of connections that an address may open a minute; 0: any number.
 
     Behind an unknown proxy all clients have its address, so ``auto`` limits only where the proxies are named.
     """
@@ -78,10 +78,13 @@ def connect_rate() -> int:
 
 
 def check_session_limit(viewers: int) -> None:
-    """Refuse one more line to a session that has as many as it may, this one counted.
+    """Refuse a connection to a session that has too many viewers.
+
+    Args:
+        viewers: of the session, the new one counted.
 
     Raises:
-        TooManyConnections: it has more.
+        TooManyConnections: the session has more than ``MAX_SOCKETS``.
     """
     if viewers > conf.max_sockets:
         metrics.RATE_LIMITED.labels("session_sockets").inc()

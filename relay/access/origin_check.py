@@ -1,6 +1,6 @@
-"""Which pages may open a line: the Host that a client names, and the Origin that its browser tells.
+"""The pages that may connect: checks the Host that a client names, and the Origin that its browser sends.
 
-Django checks neither for sockets, and browsers let any page open one.
+Django checks neither for sockets, and browsers let any page open a socket.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from relay.access.auth import shows_internal_key
 from relay.conf import conf
 from relay.protocol.origins import is_listed, is_own
 
-# These policies look at what a page shows on purpose. Others may look at cookies, which a browser shows unasked.
+# These policies read what a page sends on purpose. Others may read cookies, which a browser sends unasked.
 POLICIES_WITHOUT_COOKIES: Final = frozenset({"open", "ticket", "jwt"})
 
 Scope = Mapping[str, Any]  # ASGI's: what is in it depends on its type
 
 
 def is_handshake_allowed(scope: Scope) -> bool:
-    """May a socket be opened under this Host and from this page, whoever asks?"""
+    """May a socket be opened under this Host and from this page, by any client?"""
     if not _is_host_allowed(scope):
         return False
     if not _origins(scope):
@@ -31,7 +31,7 @@ def is_handshake_allowed(scope: Scope) -> bool:
 
 
 def is_origin_allowed(scope: Scope) -> bool:
-    """May pages of the Origin that is named, if one is, open a line?"""
+    """May pages of the named Origin connect? Without an Origin: yes."""
     origins = _origins(scope)
     if not origins:
         return True
@@ -56,7 +56,7 @@ def _is_host_allowed(scope: Scope) -> bool:
 
 
 def _origins(scope: Scope) -> list[str]:
-    """Give the Origins that are named; an empty one is none."""
+    """Give the named Origins; an empty header names none."""
     origins = _headers(scope, b"origin")
     return [] if origins == [""] else origins
 

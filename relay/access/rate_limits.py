@@ -1,4 +1,4 @@
-"""How often one client may do what costs: across all workers, by session, address and name."""
+"""Rates of what is costly, counted across all workers: messages by session and address, logins by address and name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def take_message(limits: Limits, session_id: str, network: str = "") -> No
             messages count for the session only.
 
     Raises:
-        RateLimited: there were too many; it says when the next may come.
+        RateLimited: there were too many; it tells when the next one may come.
         StoreUnavailable: that cannot be told at the moment.
     """
     if conf.rate_limit:
@@ -53,9 +53,9 @@ async def _take(limits: Limits, what: str, key: str, rate: Rate) -> None:
 
 
 def client_network(address: str) -> str:
-    """Give what one client may be: its address, or of IPv6 the /64 that it may choose its addresses from.
+    """Give the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
 
-    Clients whose address is not known (on a Unix socket, without trusted proxies) are one together: never no client.
+    Clients whose address is not known (on a Unix socket, without trusted proxies) count together as one client.
     """
     if not address:
         return UNKNOWN_NETWORK

@@ -1,4 +1,4 @@
-"""What the operator's commands have in common: where the gateway is, and how a command ends."""
+"""The base of the operator's commands: it finds the gateway, and gives each outcome its exit code."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def session_id(text: str) -> str:
 
 
 def address(text: str) -> str:
-    """Read where a gateway is."""
+    """Read the address of a gateway."""
     if not re.match(r"https?://[^/?#]", text):
         raise ArgumentTypeError("an address begins with http:// or https://")
     return text
 
 
 class OperatorCommand(BaseCommand):
-    """A command that asks a gateway. Subclasses say what in ``ask``; Django's arguments are of any type."""
+    """A command that sends a request to a gateway, in ``ask``. Django's arguments are of any type."""
 
     examples: ClassVar[str]
     requires_system_checks = ()  # the gateway's settings are not its business; its key is
@@ -54,7 +54,7 @@ class OperatorCommand(BaseCommand):
         return with_examples(parser, f"examples:\n{self.examples}")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Ask, and end with a code that says how it went."""
+        """Ask, and end with the exit code of the outcome."""
         try:
             with OperatorClient(options["url"]) as client:
                 self.ask(client, options)
@@ -77,7 +77,7 @@ class OperatorCommand(BaseCommand):
         return bool(self.stdout.isatty())
 
     def confirm(self, question: str, options: dict[str, Any]) -> None:
-        """Ask a person before what cannot be undone; a script is taken at its word."""
+        """Ask a person to confirm what cannot be undone. A script is not asked."""
         if options["yes"] or not sys.stdin.isatty():
             return
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):

@@ -11,7 +11,7 @@ _SURROGATE_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Make somebody else's words fit for the screen: halves of characters joined, control characters left out."""
+    """Make foreign text fit for the screen: halves of characters joined, control characters left out."""
     joined = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
     encoding = sys.stdout.encoding or "utf-8"
     return _CONTROL.sub("", joined).encode(encoding, "replace").decode(encoding)

@@ -1,4 +1,4 @@
-"""Who may open a line to a session: one policy a file, chosen by ``GATEWAY__WS_AUTH``."""
+"""Access policies: they decide which clients may connect to a session. ``GATEWAY__WS_AUTH`` chooses one."""
 
 from __future__ import annotations
 

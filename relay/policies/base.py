@@ -1,4 +1,4 @@
-"""The base class of socket policies: who may watch a session and speak in it."""
+"""The base class of access policies, which decide which clients may watch a session and send messages to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Policy(abc.ABC):
     """Decides about every connect and every resume, over WebSocket and as server-sent events.
 
     ``GATEWAY__WS_AUTH`` names one: ``open``, ``ticket``, ``session``, ``jwt``, or the dotted path of a class of your
-    own. There is one object for each event loop. Who shows an internal key in ``X-Internal-Auth`` is not asked.
+    own. There is one object for each event loop. A client that presents an internal key in ``X-Internal-Auth`` is
+    admitted without the policy.
 
     Attributes:
         limits: shared by all workers; for things that may be used once, and for rates.
@@ -23,16 +24,16 @@ class Policy(abc.ABC):
 
     @abc.abstractmethod
     async def admit(self, handshake: Handshake) -> Identity:
-        """Say who the client is, if it may open a line to ``handshake.session_id``.
+        """Identify the client, if it may connect to ``handshake.session_id``.
 
-        Must not block the event loop, and must not log what the client shows. The session belongs to the first
+        Must not block the event loop, and must not log what the client presents. The session belongs to the first
         subject that opens it; the gateway sees to that.
 
         Raises:
-            Unauthorized: what it shows is missing, wrong, used or expired. Plain sockets get 403, ``gateway.v1`` a
+            Unauthorized: the credential is missing, wrong, used or expired. Plain sockets get 403, ``gateway.v1`` a
                 ``disconnect`` and 4401, server-sent events 401.
-            Forbidden: it is known who it is, and it may not: 403, 4403, 403.
-            StoreUnavailable: it cannot be told at the moment: 403, 4503, 503.
+            Forbidden: the client is known, and may not connect: 403, 4403, 403.
+            StoreUnavailable: the store cannot be asked at the moment: 403, 4503, 503.
         """
 
     async def redeem(self, handshake: Handshake, epoch: str) -> None:  # noqa: B027 - most use nothing up
@@ -49,4 +50,4 @@ class Policy(abc.ABC):
         """
 
     async def close(self) -> None:  # noqa: B027 - most hold nothing
-        """Let go of connections and tasks; the gateway stops."""
+        """Release connections and tasks: the gateway stops."""

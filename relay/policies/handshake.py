@@ -1,4 +1,4 @@
-"""What a client shows when it opens a line to a session. Pure."""
+"""What a client presents when it connects to a session. Pure."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from urllib.parse import parse_qsl
 import msgspec
 from django.http.cookie import parse_cookie
 
-TICKET_SUBPROTOCOL: Final = "gateway.ticket."  # and the credential in base64url: browsers can show no header
+TICKET_SUBPROTOCOL: Final = "gateway.ticket."  # and the credential in base64url: browsers can send no header
 TICKET_PARAMETER: Final = "ticket"
-MAX_CREDENTIAL_LENGTH: Final = 8_192  # more than any issuer writes; what is longer is not looked at
+MAX_CREDENTIAL_LENGTH: Final = 8_192  # more than any issuer writes; longer ones are not looked at
 _SUBJECT: Final = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 
 
 class Handshake(msgspec.Struct, frozen=True, kw_only=True):
-    """One wish to watch a session, over a socket or as server-sent events; the same for a first time and a return.
+    """One request to watch a session, over a socket or as server-sent events, for the first time or again.
 
     Attributes:
-        session_id: the session that is wanted.
+        session_id: the requested session.
         headers: as they came: lower-case names, every header of a kind.
         query: the parameters of the address; the last of a kind.
         subprotocols: what a socket offers; empty for server-sent events.
         address: the client's, as far as the proxies that are trusted tell; empty if it is not known (a Unix socket).
         is_socket: a WebSocket, or server-sent events?
-        has_cursor: does the client say that it comes back to where it was? Anybody can say so.
+        has_cursor: does the client claim to come back to where it was? Any client can claim that.
         cursor_epoch: the epoch of that cursor, as the client names it; empty if it names none.
     """
 
@@ -47,9 +47,9 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def credential(self) -> str | None:
-        """The ticket or token that is shown: as a bearer token (RFC 6750 §2.1), subprotocol, or ``?ticket=``.
+        """The presented ticket or token: as a bearer token (RFC 6750 §2.1), subprotocol, or ``?ticket=``.
 
-        ``None`` if none is, or more than one: what is meant must not be guessed.
+        ``None`` if none is presented, or more than one: which one is meant must not be guessed.
         """
         shown = [*self._bearer(), *self._from_subprotocols(), self.query.get(TICKET_PARAMETER, "")]
         shown = [credential for credential in shown if credential]

@@ -1,4 +1,4 @@
-"""Who shows a signed token of the operator's identity provider may."""
+"""Admit clients that present a signed token of the operator's identity provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everybody may."""
+"""Admit every client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from relay.policies.handshake import Handshake, Identity
 
 
 class OpenPolicy(Policy):
-    """Admits everybody who knows a session's id to its sockets; all HTTP stays behind the internal key."""
+    """Admits every client that knows a session's id to its sockets; all HTTP stays behind the internal key."""
 
     async def admit(self, handshake: Handshake) -> Identity:
         """Admit any socket."""

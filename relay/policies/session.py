@@ -1,4 +1,4 @@
-"""Who is logged in to Django may."""
+"""Admit users logged in to Django."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SessionPolicy(Policy):
     """Admits users of Django, by their cookie. The subject is the user's primary key: names change, it does not."""
 
     async def admit(self, handshake: Handshake) -> Identity:
-        """Admit who is logged in and active."""
+        """Admit a user that is logged in and active."""
         cookie = handshake.cookie(settings.SESSION_COOKIE_NAME)
         if not cookie or not cookie.isprintable():  # a database may raise at a NUL
             raise Unauthorized
@@ -29,7 +29,7 @@ class SessionPolicy(Policy):
 
 
 def _subject(cookie: str) -> str | None:
-    """Look up the user of a Django session; ``None`` if it is no live one. In a thread: the database blocks."""
+    """Look up the user of a Django session; ``None`` if the session is not live. In a thread: the database blocks."""
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(cookie)
     user = get_user(request)  # also checks that the password is still the one of the login

@@ -1,4 +1,4 @@
-"""Who holds a ticket may."""
+"""Admit clients that hold a ticket."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class TicketPolicy(Policy):
     """Admits tickets of ``POST api/v1/tickets``: to their session, once, until they expire.
 
     An ``EventSource`` that lost its connection can only return to the same address. So an event stream's ticket opens
-    that stream again, for a cursor of the log that the stream has shown. Only the store knows whether a ticket was
-    used, for what, and of which log: what the client says decides nothing.
+    that stream again, for a cursor of the log that the stream has sent. Only the store knows whether a ticket was
+    used, for what, and of which log: the client's claims decide nothing.
     """
 
     async def admit(self, handshake: Handshake) -> Identity:
-        """Admit the holder of a ticket that is not used, or is that of an event stream which comes back."""
+        """Admit the holder of an unused ticket, or of the ticket of an event stream that comes back."""
         ticket = _ticket(handshake)
         purpose = await self.limits.used_for(_key(ticket))
         if purpose is not None and not _returns(handshake, purpose):
@@ -43,7 +43,7 @@ class TicketPolicy(Policy):
 
 
 def _ticket(handshake: Handshake) -> Ticket:
-    """Read the ticket that is shown; ``Unauthorized`` if there is none for this session."""
+    """Read the presented ticket; ``Unauthorized`` if there is none for this session."""
     credential = handshake.credential
     if credential is None:
         raise Unauthorized

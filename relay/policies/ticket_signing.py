@@ -15,12 +15,12 @@ SALT: Final = "relay.tickets"  # so that no other signature of the same SECRET_K
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """What a ticket says.
+    """The contents of a ticket.
 
     Attributes:
         name: random, 128 bits: what is marked as used.
         session_id: the only session that it opens.
-        subject: whom it makes its holder; ``None``: nobody in particular.
+        subject: the subject that its holder becomes; ``None``: no particular one.
         expires_at: Unix time in seconds.
     """
 
@@ -37,7 +37,7 @@ def issue(session_id: str, subject: str | None, lifetime_seconds: float) -> str:
 
 
 def read(text: str) -> Ticket:
-    """Read a ticket that was written here, or by another process with the same ``SECRET_KEY``.
+    """Read a ticket written by this process, or by another one with the same ``SECRET_KEY``.
 
     Raises:
         Unauthorized: it is none, was changed, or has expired.

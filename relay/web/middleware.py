@@ -26,7 +26,7 @@ PROBES: Final = frozenset({"/health", "/ready"})
 METRICS: Final = "/metrics"
 ANY_HOST: Final = PROBES | {METRICS}  # Prometheus goes to addresses, which change
 CSP: Final = "Content-Security-Policy"
-API_DOCS: Final = frozenset({"/api/v1/docs", "/api/v1/openapi.json"})  # a browser cannot show the key
+API_DOCS: Final = frozenset({"/api/v1/docs", "/api/v1/openapi.json"})  # a browser cannot send the key
 
 EVENTS: Final = re.compile(r"/api/v1/sessions/[^/]+/events")
 
@@ -35,7 +35,7 @@ Respond = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 @async_only_middleware
 def request_context(get_response: Respond) -> Respond:
-    """Name the request in every line of the log, and tell its client the name: ``X-Request-ID``."""
+    """Name the request in its log lines, and tell the client that name: ``X-Request-ID``."""
 
     async def respond(request: HttpRequest) -> HttpResponseBase:
         name = logging_config.bind_request(request.headers.get(REQUEST_ID), request.headers.get(TRACEPARENT))
@@ -58,7 +58,7 @@ def internal_auth(get_response: Respond) -> Respond:
 
 @async_only_middleware
 def content_security_policy(get_response: Respond) -> Respond:
-    """Tell browsers what a page of ours may load: ``SECURE_CSP``, written as in Django 6, which has this built in."""
+    """Tell browsers what the gateway's pages may load: ``SECURE_CSP``, as in Django 6, which has this built in."""
     policy = "; ".join(" ".join([directive, *sources]) for directive, sources in settings.SECURE_CSP.items())
 
     async def respond(request: HttpRequest) -> HttpResponseBase:
@@ -70,7 +70,7 @@ def content_security_policy(get_response: Respond) -> Respond:
 
 
 class CommonMiddleware(common.CommonMiddleware):
-    """Django's own, which checks the Host, but not where addresses are asked and not names."""
+    """Django's own, which checks the Host, except on paths requested by address, not name."""
 
     def process_request(self, request: HttpRequest) -> HttpResponseBase | None:  # type: ignore[override]  # wider
         if request.path_info in ANY_HOST:
@@ -83,7 +83,7 @@ class CommonMiddleware(common.CommonMiddleware):
 
 
 def is_open(path: str) -> bool:
-    """May anybody have this path: a probe, or a page that is switched on, or its files?"""
+    """Is this path open to every client: a probe, or a page that is switched on, or its files?"""
     if path in PROBES:
         return True
     has_chat_page, has_admin = conf.chat_page or settings.DEBUG, conf.admin or settings.DEBUG

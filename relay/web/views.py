@@ -1,6 +1,6 @@
 """Plain HTTP: health, readiness, metrics and the chat page.
 
-The views ask for the key themselves: in another project the gateway's middleware may be missing.
+The views check the key themselves, because another project may leave the gateway's middleware out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
         return unauthorized()
     if request.method not in _READING:
         return method_not_allowed()
-    await (await lifecycle.current()).readiness.checks()  # so that they are fresh where nobody asks for /ready
+    await (await lifecycle.current()).readiness.checks()  # so that they are fresh even if /ready is never requested
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(REGISTRY), content_type=content_type)
 
@@ -76,7 +76,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 
 def unauthorized() -> JsonResponse:
-    """Answer 401: the key, or what the policy wants, is missing or wrong."""
+    """Answer 401: the key, or the policy's credential, is missing or wrong."""
     return JsonResponse({"detail": "unauthorized"}, status=401)
 
 
