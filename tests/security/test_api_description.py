@@ -29,8 +29,8 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 8
-DRAINS = 2  # each ends the gateway
+EXAMPLES = 5
+DRAINS = 1  # each ends the gateway
 
 
 @pytest.fixture(scope="module")
