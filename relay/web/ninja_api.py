@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
-from ninja.errors import HttpError, ValidationError
+from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.operation import Operation
 from ninja.security import APIKeyHeader
 
@@ -119,6 +119,10 @@ def _on_refusal(request: HttpRequest, exc: RelayError) -> HttpResponse:
     return refusal(exc)
 
 
+def _on_missing_key(request: HttpRequest, exc: AuthenticationError) -> HttpResponse:
+    return views.unauthorized()
+
+
 def _on_unreadable_body(request: HttpRequest, exc: Exception) -> HttpResponse:
     """Answer what the parser has raised, which ninja wraps into its own ``HttpError``."""
     return refusal(exc.__cause__ if isinstance(exc.__cause__, RelayError) else ClientMessageInvalid())
@@ -161,6 +165,7 @@ def _on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:
 
 ERROR_HANDLERS: Final[dict[type[Exception], Callable[..., HttpResponse]]] = {
     RelayError: _on_refusal,
+    AuthenticationError: _on_missing_key,
     HttpError: _on_unreadable_body,
     UnreadablePostError: _on_unreadable_body,
     RequestDataTooBig: _on_long_body,
