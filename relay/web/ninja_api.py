@@ -150,7 +150,7 @@ def _sentences(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _on_suspicious_request(request: HttpRequest, exc: SuspiciousOperation) -> HttpResponse:
-    logger.info("suspicious request refused: %s", type(exc).__name__)
+    logger.info("request refused: %s", type(exc).__name__)
     return refusal(ParameterInvalid("it has more fields or other characters than it may have."))
 
 
@@ -159,7 +159,7 @@ def _on_not_found(request: HttpRequest, exc: Http404) -> HttpResponse:
 
 
 def _on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:
-    logger.error("%s %s failed", request.method, request.path_info, exc_info=exc)
+    logger.error("request failed: %s %s", request.method, request.path_info, exc_info=exc)
     return refusal(RelayError())
 
 
