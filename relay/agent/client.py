@@ -61,7 +61,7 @@ class Answer:
         self._bytes_left = MAX_FRAMING * conf.max_turn_bytes
         self._sink: FrameSink | None = None
         self._refused: list[Frame] = []  # by the sink; ``batches`` gives them
-        self._failure: UpstreamProtocol | None = None  # raised once ``_refused`` is given
+        self._failure: Exception | None = None  # raised once ``_refused`` is given
 
     @property
     def tokens(self) -> int:
@@ -106,14 +106,13 @@ class Answer:
         self._waiting_since = None
         try:
             frames = self._decode(chunk)
-        except UpstreamProtocol as exc:
+            is_ended = self._events.is_over or self._failure is not None
+            if frames and (is_ended or self._sink is None or not self._sink.push(frames)):
+                self._refused = frames
+        except Exception as exc:  # ``batches`` raises it, in the task of the turn
             self._failure = exc
             return False
-        is_ended = self._events.is_over or self._failure is not None
-        if frames and (is_ended or self._sink is None or not self._sink.push(frames)):
-            self._refused = frames
-            return False
-        if is_ended:
+        if is_ended or self._refused:
             return False
         self._waiting_since = time.monotonic()
         return True

@@ -16,7 +16,7 @@ _NO_CONTENT: Final = frozenset({204, 304})
 
 
 class BodyBroken(ValueError):
-    """The body is framed wrongly. ``content`` is what the same bytes held before that: no split loses it."""
+    """The body is framed wrongly. ``content`` stood before that in the same bytes: no split loses it."""
 
     def __init__(self, words: str, content: bytes) -> None:
         super().__init__(words)

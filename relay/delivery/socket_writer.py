@@ -14,7 +14,7 @@ from autobahn.exception import Disconnected
 from relay.protocol.frames import CloseCode
 from relay.tasks import cancel_and_wait, running_loop
 
-LAST_TEXT: Final = "relay.last_text"  # a key of ``websocket.close``: our own, beside what ASGI has
+LAST_TEXT: Final = "relay.last_text"  # a key of ``websocket.close``, of our own
 SEND_NOW: Final = "relay.send_now"  # an extension in the scope: a ``SendNow``, from servers that can
 
 SendNow = Callable[[list[str]], bool]
@@ -42,7 +42,7 @@ class SocketWriter:
         self._moved_at = monotonic()
         self._is_closed = False
         self._failure: Exception | None = None  # of a send that no caller awaited
-        self._task: asyncio.Task[None] | None = None  # sends what ``send_now`` has accepted
+        self._task: asyncio.Task[None] | None = None  # sends the texts that ``send_now`` has accepted
 
     @property
     def idle_seconds(self) -> float:
@@ -109,7 +109,7 @@ class SocketWriter:
             self._task = None
 
     async def stop(self) -> None:
-        """Send nothing more, also not what the client has kept waiting."""
+        """Send nothing more, not even the frames that wait for the client."""
         self._is_closed = True
         if self._task is not None:
             await cancel_and_wait(self._task)

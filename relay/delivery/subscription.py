@@ -64,7 +64,7 @@ class Subscription(ABC):
         """
         self._text_sink = text_sink
         sink = self if text_sink is not None else None
-        has_begun = False
+        has_started = False
         while True:
             try:
                 async with aclosing(self._layer.tail(self._session_id, self.position, sink, self._subject)) as tail:
@@ -72,10 +72,10 @@ class Subscription(ABC):
                         if batch[0].offset != self.position.offset + 1:
                             self._report_disorder(batch)
                         self.position = Cursor(self.position.epoch, batch[-1].offset)
-                        has_begun = True
+                        has_started = True
                         yield batch
             except ReplayGap as gap:
-                if has_begun and gap.snapshot.reason == "trimmed":
+                if has_started and gap.snapshot.reason == "trimmed":
                     metrics.SLOW_VIEWERS.labels("snapshot").inc()
                 self.position = Cursor(gap.snapshot.epoch, gap.snapshot.offset)
                 yield gap.snapshot
@@ -112,7 +112,7 @@ class Subscription(ABC):
 class PlainSubscription(Subscription):
     """Gives the running turn from its first token, then live frames."""
 
-    _has_begun = False
+    _has_started = False
 
     async def begin(self) -> None:
         """Start at the running turn, or at the log's end; nothing that is appended after this call is missed."""
@@ -122,7 +122,7 @@ class PlainSubscription(Subscription):
 
     def encode(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
         """See ``Subscription``."""
-        is_first, self._has_begun = not self._has_begun, True
+        is_first, self._has_started = not self._has_started, True
         if isinstance(batch, Snapshot):
             return _plain_snapshot(batch, is_first)
         return (text for frame in batch if (text := frame.plain) is not None)
@@ -190,9 +190,9 @@ def listed_fields(state: SessionState) -> dict[str, object]:
         "", "", log_epoch=state.epoch, oldest=state.oldest, newest=state.newest, live_after=state.active_after
     )
     fields = welcome_fields(state, live)
-    shown = {name: fields[name] for name in ("session_id", "epoch", "offset", "active", "queued")}
+    listed = {name: fields[name] for name in ("session_id", "epoch", "offset", "active", "queued")}
     seconds = {"idle_seconds": round(state.idle_seconds, 3), "age_seconds": round(state.age_seconds, 3)}
-    return {**shown, "viewers": state.viewers, **seconds}
+    return {**listed, "viewers": state.viewers, **seconds}
 
 
 def _plain_snapshot(snapshot: Snapshot, is_first: bool) -> list[str]:

@@ -50,7 +50,7 @@ class TurnSpans(Tracing):
         turn = recorder.turn
         parent = _trace_context.extract({"traceparent": turn.traceparent or ""})
         span = self._tracer.start_span(
-            f"invoke_agent {AGENT}", parent, kind=SpanKind.CLIENT, attributes=_at_begin(recorder)
+            f"invoke_agent {AGENT}", parent, kind=SpanKind.CLIENT, attributes=_attributes_at_start(recorder)
         )
         made: dict[str, str] = {}
         _trace_context.inject(made, trace.set_span_in_context(span, parent))
@@ -95,7 +95,7 @@ def provider(exporter: str) -> TracerProvider:
     return made
 
 
-def _at_begin(recorder: TurnRecorder) -> dict[str, AttributeValue]:
+def _attributes_at_start(recorder: TurnRecorder) -> dict[str, AttributeValue]:
     url, turn = urlsplit(conf.agent_url), recorder.turn
     return {
         "gen_ai.operation.name": "invoke_agent",

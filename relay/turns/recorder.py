@@ -56,7 +56,7 @@ class TurnRecorder:
         self.duration_seconds = 0.0
         self.reason = ""
         self._intervals = metrics.TOKEN_INTERVAL.labels("")  # looked up once: every token passes here
-        self._began_at = self._appended_at = time.monotonic()
+        self._started_at = self._appended_at = time.monotonic()
         if turn.is_abandoned:
             metrics.TURNS_ABANDONED.inc()
         else:
@@ -70,7 +70,7 @@ class TurnRecorder:
         if self.tokens:
             self._intervals.observe(now - self._appended_at)
         else:
-            self.first_token_seconds = now - self._began_at
+            self.first_token_seconds = now - self._started_at
         self.tokens = tokens
         self._appended_at = now
 
@@ -82,7 +82,7 @@ class TurnRecorder:
     def finish(self, terminal: Frame) -> None:
         """Count the turn, and write its log line."""
         self.reason = _reason(terminal)
-        self.duration_seconds = time.monotonic() - self._began_at
+        self.duration_seconds = time.monotonic() - self._started_at
         metrics.TURNS.labels(self.reason).inc()
         metrics.TURN_DURATION.observe(self.duration_seconds)
         metrics.TOKENS.inc(self.tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import nullcontext
 
 import pytest
@@ -207,6 +208,67 @@ async def test_answer_gives_what_stands_before_its_end_and_nothing_behind(agent,
                 given += [frame.kind for frame in batch]
         assert given == kinds
         await agent.wait_disconnected(1)
+
+
+class Sink:
+    """A ``FrameSink`` that accepts or refuses, in turns, and lets the agent's script go on."""
+
+    def __init__(self, *moods, steps):
+        self.frames, self.sizes, self._moods, self._steps = [], [], itertools.cycle(moods), iter(steps)
+
+    def push(self, frames):
+        next(self._steps).set()
+        self.sizes.append(len(frames))
+        if not next(self._moods):
+            return False
+        self.frames += frames
+        return True
+
+
+@pytest.mark.parametrize(("moods", "refused"), [([True], 0), ([False], 9), ([True, False], 3)])
+async def test_answer_pushes_the_frames_of_each_chunk_and_gives_those_that_are_refused(
+    agent, configure, moods, refused
+):
+    configure(MAX_EVENT_BYTES="1024")
+    steps = [asyncio.Event() for _ in range(3)]
+    script = [step for go_on in steps for step in (Send(TOKEN_EVENT * 3), Wait(go_on))]
+    agent.script = [*script, Send(FINAL_EVENT)]
+    sink, given = Sink(*moods, steps=steps), []
+    turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"})
+    async with asyncio.timeout(LIMIT_SECONDS):
+        async for batch in AgentClient().ask(turn).batches(sink):
+            given += batch
+    assert sink.sizes == [3, 3, 3]
+    assert [frame.kind for frame in given] == [FrameKind.TOKEN] * refused + [FrameKind.FINAL]
+    assert len(sink.frames) == 9 - refused
+
+
+async def test_failure_where_a_chunk_arrives_ends_the_turn_in_words_and_is_logged(plain, agent, monkeypatch, caplog):
+    go_on = asyncio.Event()
+    agent.script = [Token("a"), Wait(go_on), Token("b"), Stall()]
+
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("secret detail")
+
+    async with plain() as browser:
+        await browser.say("x")
+        assert (await browser.frame())["token"] == "a"
+        monkeypatch.setattr("relay.agent.client.AgentEvents.frames", broken)
+        go_on.set()
+        assert (await browser.frame())["content"] == "Something went wrong in the gateway. Send your message again."
+    assert "turn failed unexpectedly" in caplog.text
+    assert "secret detail" in caplog.text
+
+
+@pytest.mark.parametrize("size", [8, runner.FRAMES_AN_ITERATION + 1])
+async def test_tokens_of_one_chunk_arrive_once_and_in_order(v1, agent, size):
+    datas = [f'data: {{"type":"assistant_message","token":"{number}"}}\n\n' for number in range(3 * size)]
+    chunks = ["".join(datas[start : start + size]).encode() for start in range(0, 3 * size, size)]
+    agent.script = [*(Send(chunk) for chunk in chunks), Final()]
+    async with v1() as browser:
+        await browser.say("x")
+        for number in range(3 * size):
+            assert (await browser.frame_of("assistant_message"))["token"] == str(number)
 
 
 async def test_turns_over_the_bound_wait_for_a_place(plain, agent, configure):

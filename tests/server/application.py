@@ -67,6 +67,18 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     taken["last_code"] = message["code"]
 
 
+async def now(scope: Any, receive: Any, send: Any) -> None:
+    """Send by the server's extension until it refuses, then say how often it did not."""
+    await accept(receive, send)
+    send_now, count = scope["extensions"]["relay.send_now"], 0
+    while send_now(["x" * CHUNK, "y"]):
+        count += 1
+    await send({"type": "websocket.send", "text": str(count)})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+    taken["last_error"] = f"sent after the end: {send_now(['x'])}"
+
+
 async def late(scope: Any, receive: Any, send: Any) -> None:
     """Echo, but accept only when released."""
     await released.wait()
@@ -280,6 +292,7 @@ def shown(scope: Any) -> str:
 
 SOCKETS = {
     "echo": echo,
+    "now": now,
     "late": late,
     "close": close,
     "refuse": refuse,

@@ -118,3 +118,15 @@ async def test_client_that_answers_pings_stays(impatient):
 async def send_all(client: RawSocket, message: bytes, count: int) -> None:
     for _ in range(count):
         await client.send_bytes(message)
+
+
+async def test_texts_that_are_sent_at_once_are_refused_whole_where_the_client_is_behind_or_has_left(service):
+    async with RawSocket(service.port, "/now", buffer_bytes=65_536) as client:
+        texts = []
+        while len(texts) < 2 or texts[-1] in ("x", "y"):
+            payload = (await client.frame()).payload.decode()
+            texts.append(payload if payload.isdecimal() else payload[0])
+    count = int(texts.pop())
+    assert count > 0
+    assert texts == ["x", "y"] * count
+    await until(lambda: state(service)["last_error"] == "sent after the end: False")

@@ -150,9 +150,7 @@ class AgentEvents:
             self._pass_on(fields, made)
 
     def _pass_on(self, fields: dict[str, Any], made: list[Frame]) -> None:
-        own = {
-            name: value for name, value in fields.items() if name != "is_final"
-        }  # the gateway decides what ends a turn
+        own = {name: value for name, value in fields.items() if name != "is_final"}  # the gateway decides on the end
         try:
             frame = frames.event(self._turn_id, own)
         except RecursionError:
