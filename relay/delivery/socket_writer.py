@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any, Final
 
@@ -80,8 +79,8 @@ class SocketWriter:
     def send_now(self, texts: list[str]) -> bool:
         """Accept frames without waiting: all of them, or none while earlier ones wait for the client.
 
-        Each accepted frame goes to the server once. Where the server has no extension, a task sends the frames; from
-        Python 3.12 on it runs within this call, up to its first wait. A failure is raised by the next ``send``.
+        Each accepted frame goes to the server once. Where the server has no extension, a task sends the frames, in the
+        event loop's next iteration. A failure is raised by the next ``send``.
         """
         if self._sending or self._is_closed or self._failure is not None:
             return False
@@ -92,9 +91,7 @@ class SocketWriter:
             return True
         self._sending += 1
         self._moved_at = monotonic()
-        task = _start(self._send_all(texts))
-        if not task.done():
-            self._task = task
+        self._task = running_loop().create_task(self._send_all(texts))
         return True
 
     async def _send_all(self, texts: list[str]) -> None:
@@ -126,20 +123,9 @@ class SocketWriter:
             return
         self._is_closed = True
         if self._task is not None:
-            await asyncio.sleep(0)  # the task starts before Python 3.12 only now, and its frames go out before
+            await asyncio.sleep(0)  # the task starts only now, and its frames go out before
         message: dict[str, Any] = {"type": "websocket.close", "code": int(code)}
         if last_text is not None:
             message[LAST_TEXT] = last_text
         with contextlib.suppress(*_CLIENT_LEFT):
             await self._send(message)
-
-
-if sys.version_info >= (3, 12):
-
-    def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.Task(work, loop=running_loop(), eager_start=True)
-
-else:
-
-    def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return running_loop().create_task(work)

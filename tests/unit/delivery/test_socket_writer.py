@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import pytest
 
@@ -38,19 +37,8 @@ async def line(server):
 
 
 async def started():
-    """Let a task start that sends texts; from Python 3.12 on it has started already."""
+    """Let a task start that sends texts."""
     await asyncio.sleep(0)
-
-
-async def test_text_is_with_the_server_when_send_now_returns_or_one_iteration_later(server, line):
-    assert line.send_now(["a", "b"])
-    if sys.version_info < (3, 12):  # before that, no task starts within the call
-        assert server.sent == []
-        await started()
-    assert line.send_now(["c"])
-    await started()
-    assert server.sent == ["a", "b", "c"]
-    assert not line.blocked_seconds
 
 
 async def test_texts_are_with_the_server_one_iteration_later_and_in_order(server, line):
