@@ -6,8 +6,6 @@ Counted without the store: a stranger's handshake must not cost it anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from relay.conf import conf
@@ -41,15 +39,6 @@ class ConnectionLimiter:
             metrics.RATE_LIMITED.labels("address_sockets").inc()
             raise TooManyConnections
         self._taken[network] += 1
-
-    @contextmanager
-    def acquired(self, network: str) -> Iterator[None]:
-        """Count a connection for as long as the block runs."""
-        self.acquire(network)
-        try:
-            yield
-        finally:
-            self.release(network)
 
     def release(self, network: str) -> None:
         """Count one connection less."""

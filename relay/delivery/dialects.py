@@ -1,6 +1,6 @@
-"""The two dialects of the wire protocol: what a client is told beside the log, and in which words.
+"""The two dialects of the wire protocol: the frames that are not in the log.
 
-A dialect has no state. Where it gives ``None``, its clients are not told.
+A dialect has no state. Where it returns ``None``, its clients are sent nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from relay.protocol import frames, json_text
 from relay.protocol.cursor import Cursor, query_cursor
 
 SUBPROTOCOL: Final = "gateway.v1"
-COME_BACK_MS: Final = (500, 3_000)  # spread, so that clients that were sent away do not return all at once
+COME_BACK_MS: Final = (500, 3_000)  # spread, so that disconnected clients do not all return at once
 
 
 class Dialect(ABC):
-    """How one kind of client is spoken to.
+    """Writes the frames for one kind of client.
 
     Attributes:
-        name: in metrics.
-        subprotocol: what the handshake selects.
-        is_resumable: has it cursors, and frames that are not the log's?
+        name: the label in metrics.
+        subprotocol: the one that the handshake selects.
+        is_resumable: does it have cursors, and frames that are not in the log?
     """
 
     name: ClassVar[str]
@@ -37,33 +37,33 @@ class Dialect(ABC):
     is_resumable: ClassVar[bool] = False
 
     def has_cursor(self, query: Mapping[str, str]) -> bool:
-        """Does the client come back to where it was?"""
+        """Does the client name the position that it returns to?"""
         return False
 
     @abstractmethod
-    async def begin(
-        self, layer: SessionLayer, session_id: str, query: Mapping[str, str], subject: str | None
-    ) -> tuple[Subscription, str | None]:
-        """Take up position in a log. Gives the viewer, and the first frame."""
+    async def subscribe(
+        self, query: Mapping[str, str], layer: SessionLayer, session_id: str, subject: str | None
+    ) -> tuple[Subscription, dict[str, object] | None]:
+        """Take up position in a log. Returns the subscription, and the fields of ``welcome``."""
 
     @abstractmethod
     def refusal(self, reason: RelayError, client_message_id: str | None) -> str:
         """Refuse a message."""
 
     def accepted(self, accepted: Accepted, client_message_id: str | None) -> str | None:
-        """Say that a message is stored."""
+        """Tell the sender that its message is stored."""
         return None
 
     def cancelled(self, ack: CancelAck) -> str | None:
-        """Say what became of a wish to stop."""
+        """Answer a request to cancel."""
         return None
 
     def disconnect_frame(self, reason: RelayError) -> str | None:
-        """Say why the server closes the socket, and when to come back."""
+        """Tell why the server closes the connection, and when to return."""
         return None
 
     def position(self, position: Cursor) -> str | None:
-        """Say where a quiet line stands."""
+        """Tell a quiet client how far it has read."""
         return None
 
 
@@ -72,16 +72,16 @@ class PlainDialect(Dialect):
 
     name = "plain"
 
-    async def begin(
-        self, layer: SessionLayer, session_id: str, query: Mapping[str, str], subject: str | None
-    ) -> tuple[Subscription, str | None]:
-        """Begin before the turn in flight; plain has no first frame."""
+    async def subscribe(
+        self, query: Mapping[str, str], layer: SessionLayer, session_id: str, subject: str | None
+    ) -> tuple[Subscription, dict[str, object] | None]:
+        """Start before the turn in flight; plain has no ``welcome``."""
         subscription = PlainSubscription(layer, session_id, subject)
         await subscription.begin()
         return subscription, None
 
     def refusal(self, reason: RelayError, client_message_id: str | None) -> str:
-        """Refuse a message in words."""
+        """Refuse a message by a sentence."""
         return frames.plain_error(reason)
 
 
@@ -96,10 +96,10 @@ class ResumableDialect(Dialect):
         """Does the query name an epoch or an offset?"""
         return any(query_cursor(query))
 
-    async def begin(
-        self, layer: SessionLayer, session_id: str, query: Mapping[str, str], subject: str | None
-    ) -> tuple[Subscription, str | None]:
-        """Begin at the query's cursor, with ``welcome``."""
+    async def subscribe(
+        self, query: Mapping[str, str], layer: SessionLayer, session_id: str, subject: str | None
+    ) -> tuple[Subscription, dict[str, object] | None]:
+        """Start at the query's cursor."""
         epoch, offset = query_cursor(query)
         subscription = ResumableSubscription(layer, session_id, subject, coalesce=query.get("coalesce") == "1")
         return subscription, await subscription.begin(epoch=epoch, offset=offset)
@@ -120,9 +120,7 @@ class ResumableDialect(Dialect):
     def disconnect_frame(self, reason: RelayError) -> str:
         """Write ``disconnect``."""
         close_code = frames.close_code(reason)
-        delay_ms = random.randint(*COME_BACK_MS) if close_code in frames.COME_BACK else 0  # noqa: S311 - no secret
-        if isinstance(reason, RateLimited):
-            delay_ms += round(1000 * reason.retry_after_seconds)
+        delay_ms = reconnect_delay_ms(reason, COME_BACK_MS) if close_code in frames.COME_BACK else 0
         return frames.disconnect(reason, close_code, delay_ms=delay_ms)
 
     def position(self, position: Cursor) -> str:
@@ -134,5 +132,11 @@ _PLAIN, _RESUMABLE = PlainDialect(), ResumableDialect()
 
 
 def dialect_of(subprotocols: Sequence[str]) -> Dialect:
-    """Give the dialect that a client asks for; other subprotocols than ours are as good as none."""
+    """Choose the dialect that a client asks for; unknown subprotocols count as none."""
     return _RESUMABLE if SUBPROTOCOL in subprotocols else _PLAIN
+
+
+def reconnect_delay_ms(reason: RelayError, spread_ms: tuple[int, int]) -> int:
+    """Choose when a client should return: at random within the spread, later where a limit has to pass first."""
+    delay_ms = random.randint(*spread_ms)  # noqa: S311 - no secret
+    return delay_ms + round(1000 * reason.retry_after_seconds) if isinstance(reason, RateLimited) else delay_ms

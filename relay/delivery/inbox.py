@@ -1,4 +1,4 @@
-"""What a client has said and is not answered yet: handled one after another, in order."""
+"""Messages of one socket that are not answered yet: handled one after another, in order."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from relay.delivery.socket_writer import ClientGone
 from relay.exceptions import RateLimited, RelayError
 from relay.observability import metrics
 from relay.protocol.client_messages import Cancel, StartTurn
+from relay.tasks import cancel_and_wait
 
-MAX_WAITING: Final = 64  # messages of one socket that wait for the store; more are refused
+MAX_WAITING: Final = 64  # messages of one socket; more are refused
 FINISH_SECONDS: Final = 2.0  # as long as one message may wait for the store
 
 Received = StartTurn | Cancel | RelayError
-"""A client's message, or why one is refused: refusals keep their place, too."""
+"""A client's message, or the reason why one is refused: a refusal keeps its place among the answers."""
 
 
 class MessageQueue:
-    """One socket's inbox. A consumer handles one message at a time, so what takes longer is done here, in a task."""
+    """Handles messages in a task of its own, because a consumer must return from each at once."""
 
-    __slots__ = ("_handle", "_reading", "_waiting")
+    __slots__ = ("_handle", "_handling", "_waiting")
 
     def __init__(self, handle: Callable[[Received], Awaitable[None]]) -> None:
         self._handle = handle
-        self._waiting: deque[Received] | None = None  # most sockets only watch
-        self._reading: asyncio.Task[None] | None = None
+        self._waiting: deque[Received] | None = None  # most sockets send nothing
+        self._handling: asyncio.Task[None] | None = None
 
     def put(self, received: Received) -> bool:
-        """Take what came. Returns whether the client may go on; one that pays no heed to refusals may not."""
+        """Add a message. Returns ``False`` if the client must be disconnected: it goes on in spite of refusals."""
         if self._waiting is None:
             self._waiting = deque()
         if len(self._waiting) >= 2 * MAX_WAITING:
@@ -40,25 +41,24 @@ class MessageQueue:
             metrics.RATE_LIMITED.labels("inbox").inc()
             received = RateLimited()
         self._waiting.append(received)
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read(self._waiting))
+        if self._handling is None:
+            self._handling = asyncio.create_task(self._handle_all(self._waiting))
         return True
 
     async def finish(self) -> None:
-        """Handle what is left, for a moment: who says something and leaves has said it."""
-        if self._reading is not None:
-            await asyncio.wait([self._reading], timeout=FINISH_SECONDS)
+        """Handle what the client sent before it disconnected, for up to ``FINISH_SECONDS``."""
+        if self._handling is not None:
+            await asyncio.wait([self._handling], timeout=FINISH_SECONDS)
 
     async def stop(self) -> None:
         """Handle nothing more."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        if self._handling is not None:
+            await cancel_and_wait(self._handling)
 
-    async def _read(self, waiting: deque[Received]) -> None:
+    async def _handle_all(self, waiting: deque[Received]) -> None:
         try:
             while waiting:
-                with contextlib.suppress(ClientGone):  # it is not told, but what it said after that counts, too
+                with contextlib.suppress(ClientGone):  # it gets no answer, but its later messages are handled too
                     await self._handle(waiting.popleft())
         finally:
-            self._reading = None
+            self._handling = None

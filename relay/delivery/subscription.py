@@ -14,7 +14,7 @@ from relay.exceptions import TooSlow
 from relay.layers.base import SessionLayer
 from relay.layers.values import SessionState
 from relay.observability import metrics
-from relay.protocol import frames, json_text
+from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN, Cursor, Resume, resume
 from relay.protocol.frames import Frame, FrameKind, ReplayGap, Snapshot
 
@@ -140,8 +140,8 @@ class ResumableSubscription(Subscription):
         super().__init__(layer, session_id, subject)
         self._coalesce = coalesce
 
-    async def begin(self, *, epoch: str = "", offset: str = "") -> str:
-        """Start at a client's cursor. Returns the ``welcome`` frame."""
+    async def begin(self, *, epoch: str = "", offset: str = "") -> dict[str, object]:
+        """Start at a client's cursor. Returns the fields of ``welcome``."""
         state = await self._layer.ensure(self._session_id, self._subject)
         start = resume(
             epoch,
@@ -154,7 +154,7 @@ class ResumableSubscription(Subscription):
         self.position = start.after
         self.log_epoch = state.epoch
         metrics.RESUMES.labels(_RESUMES[start.recovered]).inc()
-        return json_text.encode(welcome_fields(state, start))
+        return welcome_fields(state, start)
 
     def encode(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
         """See ``Subscription``."""

@@ -1,4 +1,4 @@
-"""How long a client is kept waiting for the store, and what goes on when it waits no longer."""
+"""Limits of waiting for the store, and calls that outlive the request which made them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from relay.exceptions import StoreUnavailable
 
 T = TypeVar("T")
 
-STORE_SECONDS: Final = 2.0  # PROTOCOL: a message that is not stored by then is refused; so is a socket
+STORE_SECONDS: Final = 2.0  # docs/protocol.md: a message that is not stored by then is refused; so is a connection
 
 
 async def within_store_timeout(call: Awaitable[T]) -> T:
     """Wait for a call of the session layer as long as a client may be kept waiting.
 
     Raises:
-        StoreUnavailable: it was not done in time. Whether it will be is not known.
+        StoreUnavailable: the call was not done in time; it may still take effect.
     """
     try:
         async with asyncio.timeout(STORE_SECONDS):
@@ -27,9 +27,9 @@ async def within_store_timeout(call: Awaitable[T]) -> T:
 
 
 async def run_to_completion(call: Coroutine[Any, Any, T]) -> T:
-    """Wait for what must not be left half done: Django cancels the view of a client that goes away.
+    """Wait for a call that must not be left half done: Django cancels the view of a client that disconnects.
 
-    A wait that is cancelled ends only when the call has.
+    A wait that is cancelled ends only when the call has ended.
     """
     doing = asyncio.create_task(call)
     try:

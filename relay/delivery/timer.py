@@ -1,4 +1,4 @@
-"""Something that is to be done at a moment, by a task that has an owner."""
+"""Runs a coroutine at a given time, in a task that has an owner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-MAX_SECONDS: Final = 86_400.0  # an event loop's timers do not reach as far as a credential may
+from relay.tasks import cancel_and_wait
+
+MAX_SECONDS: Final = 86_400.0  # an event loop's timers do not reach as far as a credential may last
 
 
 class Timer:
@@ -21,18 +23,17 @@ class Timer:
         self._is_stopped = False
 
     def schedule(self, seconds: float) -> None:
-        """Ring after so many seconds, or after a day: who needs more looks at the time, and sets it again."""
+        """Run the callback after so many seconds, at most a day; one that comes too early schedules itself again."""
         if not self._is_stopped:
-            self._timer = asyncio.get_running_loop().call_later(min(seconds, MAX_SECONDS), self._begin)
+            self._timer = asyncio.get_running_loop().call_later(min(seconds, MAX_SECONDS), self._start)
 
     async def stop(self) -> None:
-        """Ring no more, and wait until what was being done has ended."""
+        """Cancel what is scheduled or running, and wait until it has ended."""
         self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            await cancel_and_wait(self._running)
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._running = asyncio.create_task(self._callback())

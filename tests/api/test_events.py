@@ -12,9 +12,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 import relay
-from relay.delivery import sse
+from relay.delivery import http_stream, session_connection, sse
 from relay.delivery.subscription import ResumableSubscription
 from relay.exceptions import NotOwner, SessionDeleted
+from relay.observability.metrics import EVENT_STREAMS
 from relay.process import lifecycle
 from relay.protocol.request_headers import FROM_PAGES
 from tests.api.test_v1 import CURSORS
@@ -175,8 +176,10 @@ async def test_failing_detach_is_survived(http, monkeypatch):
         monkeypatch.setattr(layer, "detach", _fail)
 
 
-async def test_client_that_takes_nothing_is_given_up(http, monkeypatch):
-    monkeypatch.setattr(sse, "BLOCKED_SECONDS", 0.05)
+async def test_client_that_takes_nothing_is_given_up(http, configure, monkeypatch):
+    monkeypatch.setattr(session_connection, "BLOCKED_SECONDS", 0.05)
+    monkeypatch.setattr(http_stream, "LEAVE_SECONDS", 0.05)
+    configure(HEARTBEAT_SECONDS="0.2")
     async with http.open("GET", f"{API}/s/events", is_reading=False) as (_, chunks):
         assert [chunk async for chunk in chunks][1:] == []
         assert await viewers() == 0
@@ -244,7 +247,9 @@ async def test_draining_gateway_sends_away_with_the_cursor_kept(http, v1, agent)
         await browser.ask("x")
         await stream.turn()
         gateway = await lifecycle.current()
-        connection = next(connection for connection in gateway.connections if isinstance(connection, sse.EventStream))
+        connection = next(
+            connection for connection in gateway.connections if connection._transport.gauge is EVENT_STREAMS
+        )
         assert (connection.has_seen(4), connection.has_seen(5)) == (True, False)
         await connection.disconnect()
         entry = await stream.entry()
@@ -268,7 +273,7 @@ async def test_viewer_of_a_session_that_is_somebody_elses_now_is_sent_away_for_g
 
 
 async def test_client_that_takes_nothing_does_not_hold_up_a_drain(http, monkeypatch):
-    monkeypatch.setattr(sse, "LEAVE_SECONDS", 0.05)
+    monkeypatch.setattr(http_stream, "LEAVE_SECONDS", 0.05)
     async with http.open("GET", f"{API}/s/events", is_reading=False):
         await (next(iter((await lifecycle.current()).connections))).disconnect()
 

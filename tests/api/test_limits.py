@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from relay.access.connection_limits import CONNECTS_BEHIND_PROXY, connect_rate
 from relay.access.rate_limits import client_network
-from relay.delivery import consumer
+from relay.delivery import session_connection
 from relay.policies import ticket_signing
 from relay.process import lifecycle
 from tests.clients import V1, CommunicatorClient
@@ -229,7 +229,7 @@ async def test_a_socket_on_which_something_is_said_is_not_idle(client, configure
 
     configure(IDLE_TIMEOUT="100", HEARTBEAT_SECONDS="0.2")
     now = 0.0
-    monkeypatch.setattr(consumer, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(session_connection, "time", SimpleNamespace(monotonic=lambda: now))
     gates = [asyncio.Event() for _ in range(3)]
     agent.script = [*(step for gate in gates for step in (Token("a"), Wait(gate))), Final()]
     async with client() as browser:

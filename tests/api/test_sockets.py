@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from relay.delivery import consumer, inbox, timeouts
+from relay.delivery import consumer, inbox, session_connection, timeouts
 from relay.exceptions import StoreUnavailable
 from relay.process import lifecycle
 from relay.protocol import frames
@@ -191,7 +191,7 @@ async def test_client_that_is_found_gone_at_a_heartbeat_is_left_in_peace(applica
 async def test_client_that_takes_nothing_is_sent_away(application, layer, agent, configure, monkeypatch):
     """``send`` waits for ever, as a server with flow control lets it."""
     configure(HEARTBEAT_SECONDS="0.2")
-    monkeypatch.setattr(consumer, "BLOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(session_connection, "BLOCKED_SECONDS", 0.1)
     monkeypatch.setattr(consumer, "DISCONNECT_SECONDS", 0.05)
     agent.script = [Token("a"), Final()]
     inbox: asyncio.Queue[dict] = asyncio.Queue()

@@ -55,7 +55,7 @@ async def plain(layer):
 
 async def resumable(layer, *, coalesce=False, **cursor):
     viewer = ResumableSubscription(layer, S, coalesce=coalesce)
-    welcome = json.loads(await viewer.begin(**cursor))
+    welcome = await viewer.begin(**cursor)
     return welcome, Screen(viewer)
 
 

@@ -1,0 +1,233 @@
+"""A session's log as the body of one HTTP response: the transport of a ``SessionConnection`` without its words.
+
+A subclass writes the frames of its protocol; everything that a response needs to live and to end is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
+from time import monotonic
+from typing import Any, ClassVar, Final, TypeVar
+
+from asgiref.sync import SyncToAsync
+from django.http import StreamingHttpResponse
+from prometheus_client import Gauge
+
+from relay.delivery.session_connection import SessionConnection, Welcome, record_refusal
+from relay.delivery.subscription import Subscription
+from relay.exceptions import RelayError
+from relay.layers.base import SessionLayer
+from relay.observability import metrics
+from relay.policies import Handshake, Identity
+from relay.protocol.frames import Frame, Snapshot
+from relay.tasks import cancel_and_wait
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+LEAVE_SECONDS: Final = 2.0  # for the client to take the last event before the response is cut
+
+
+class HttpStream(ABC):
+    """One viewer over HTTP.
+
+    Args:
+        handshake: what the client presented; ``None`` for an operator whom the admin has admitted.
+        network: as of ``SessionConnection``.
+        identity: of the client, who was admitted before the response started.
+    """
+
+    gauge: Gauge = metrics.EVENT_STREAMS
+    has_idle_timeout: bool = False
+    is_gone: bool = False
+    content_type: ClassVar[str] = "text/event-stream"
+
+    def __init__(self, session_id: str, handshake: Handshake | None, network: str, identity: Identity) -> None:
+        self.connection = SessionConnection(session_id, self, handshake, network, identity)
+        self._outbox: deque[bytes] = deque()  # what is sent beside the log
+        self._wakeup = asyncio.Event()  # the outbox is not empty, or there is a reason to leave
+        self._leaving: RelayError | None = None
+        self._closed = asyncio.Event()
+        self._cutting: asyncio.TimerHandle | None = None
+        self._serving: asyncio.Task[Any] | None = None
+        self._sent_at = monotonic()
+        self._is_sending = False
+
+    # What a protocol writes.
+
+    @abstractmethod
+    async def subscribe(
+        self, layer: SessionLayer, session_id: str, subject: str | None
+    ) -> tuple[Subscription, Welcome]:
+        """Take up position in the log. Returns the subscription, and the fields of ``welcome``."""
+
+    @abstractmethod
+    def encode_welcome(self, fields: dict[str, Any]) -> bytes:
+        """Write the start of the body."""
+
+    @abstractmethod
+    def encode(self, batch: list[Frame] | Snapshot) -> Iterable[bytes]:
+        """Write a part of the log, in pieces of bounded size."""
+
+    @abstractmethod
+    def encode_notice(self, text: str) -> bytes:
+        """Write a frame that is not in the log."""
+
+    @abstractmethod
+    def encode_heartbeat(self) -> bytes:
+        """Write a sign of life."""
+
+    @abstractmethod
+    def encode_disconnect(self, reason: RelayError) -> bytes:
+        """Write the end of the body."""
+
+    # The transport of the connection.
+
+    @property
+    def idle_seconds(self) -> float:
+        """See ``Transport``."""
+        return monotonic() - self._sent_at
+
+    @property
+    def blocked_seconds(self) -> float:
+        """See ``Transport``."""
+        return self.idle_seconds if self._is_sending else 0.0
+
+    async def notify(self, text: str) -> None:
+        """See ``Transport``."""
+        self._push(self.encode_notice(text))
+
+    async def send_heartbeat(self) -> None:
+        """See ``Transport``."""
+        self._push(self.encode_heartbeat())
+
+    async def leave(self, reason: RelayError) -> None:
+        """See ``Transport``. A client that does not take its last event is cut, as a socket is closed."""
+        self._leaving = reason
+        self._wakeup.set()
+        self._cutting = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._cut)
+
+    async def wait_closed(self) -> None:
+        """See ``Transport``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._closed.wait()
+
+    # The body.
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body. Never raises: a server may not survive that within a response."""
+        self._serving = asyncio.current_task()
+        try:
+            async with aclosing(self._life()) as chunks:
+                async for chunk in chunks:
+                    self._sent_at, self._is_sending = monotonic(), True
+                    yield chunk
+                    self._sent_at, self._is_sending = monotonic(), False
+        except Exception:
+            logger.exception("event stream failed")
+        finally:
+            await self._end()
+
+    async def _life(self) -> AsyncGenerator[bytes, None]:
+        try:
+            welcome = await self.connection.open(self.subscribe)
+        except RelayError as exc:
+            record_refusal(exc)
+            yield self.encode_disconnect(exc)
+            return
+        await self.connection.start()
+        if welcome is not None:
+            yield self.encode_welcome(welcome)
+        async with aclosing(self._log()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        if self._leaving is not None:
+            yield self.encode_disconnect(self._leaving)
+
+    async def _log(self) -> AsyncGenerator[bytes, None]:
+        """Yield the log and what is sent beside it, until there is a reason to leave."""
+        assert self.connection.subscription is not None  # noqa: S101 - the connection is open
+        try:
+            async with (
+                aclosing(self.connection.subscription.batches()) as batches,
+                aclosing(_with_wakeups(batches, self._wakeup)) as batches_and_wakeups,
+            ):
+                async for batch in batches_and_wakeups:
+                    for chunk in () if batch is None else self.encode(batch):
+                        yield chunk
+                    self._wakeup.clear()
+                    while self._outbox:
+                        yield self._outbox.popleft()
+                    if self._leaving is not None:
+                        return
+        except RelayError as exc:
+            await self.connection.leave(exc)
+
+    async def _end(self) -> None:
+        if self._cutting is not None:
+            self._cutting.cancel()
+        self._serving = None
+        await self.connection.end()
+        self._closed.set()
+
+    def _push(self, chunk: bytes) -> None:
+        self._outbox.append(chunk)
+        self._wakeup.set()
+
+    def _cut(self) -> None:
+        """End the response of a client that reads nothing: it waits in the server's flow control."""
+        if self._serving is not None:
+            metrics.SLOW_VIEWERS.labels("cut").inc()
+            self._serving.cancel()
+
+
+class HttpStreamResponse(StreamingHttpResponse):
+    """A response that closes its stream when it ends, however it ends. Django leaves that to the garbage collector."""
+
+    def __init__(self, stream: HttpStream) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep tokens back
+        self._chunks = stream.chunks()
+        super().__init__(self._chunks, content_type=stream.content_type, headers=headers)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        _release_thread()
+        async with aclosing(self._chunks):
+            async for chunk in self._chunks:
+                yield chunk
+
+
+def _release_thread() -> None:
+    """End the thread that this request's synchronous middleware ran in: Django keeps it as long as the response."""
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    executor = SyncToAsync.context_to_thread_executor.pop(context, None) if context is not None else None
+    if executor is not None:
+        executor.shutdown(wait=False)  # it is idle; synchronous code at the end of the response gets a new one
+
+
+async def _with_wakeups(items: AsyncGenerator[T, None], wakeup: asyncio.Event) -> AsyncGenerator[T | None, None]:
+    """Yield each item, and ``None`` while ``wakeup`` is set and no item is there; no item is lost."""
+    waking: asyncio.Future[Any] | None = None
+    upcoming: asyncio.Future[T] | None = None
+    try:
+        while True:
+            upcoming = upcoming or asyncio.ensure_future(anext(items))
+            waking = waking or asyncio.ensure_future(wakeup.wait())
+            either: list[asyncio.Future[Any]] = [upcoming, waking]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if waking.done():
+                waking = None
+            if upcoming.done():
+                arrived, upcoming = upcoming, None
+                yield arrived.result()
+            else:
+                yield None
+    finally:
+        await cancel_and_wait(*(future for future in (waking, upcoming) if future is not None))
