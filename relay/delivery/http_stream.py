@@ -41,7 +41,7 @@ class HttpStream(ABC):
     Args:
         handshake: what the client presented; ``None`` for an operator whom the admin has admitted.
         network: as of ``SessionConnection``.
-        identity: of the client, who was admitted before the response started.
+        identity: the client's; it was admitted before the response started.
     """
 
     gauge: Gauge = metrics.EVENT_STREAMS

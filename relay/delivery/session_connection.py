@@ -140,7 +140,7 @@ class SessionConnection:
 
     @property
     def subject(self) -> str | None:
-        """Whom the policy has admitted; ``None`` if it names nobody."""
+        """The subject that the policy has admitted; ``None`` if it names none."""
         return self.identity.subject if self.identity is not None else None
 
     # The start.
