@@ -1,4 +1,4 @@
-"""Connections and their applications: each begins, talks and ends with the other."""
+"""Connections and their ASGI applications: each connection starts one, feeds it, and ends with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Protocol = HttpRequest | WebSocketConnection
 
 
 class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
-    """Runs an ASGI application for each connection. Where daphne looks every second, this one is told."""
+    """Runs an ASGI application for each connection. daphne polls for ended ones each second; here a callback tells."""
 
     trusted_proxies: TrustedProxies = 0
     is_stopping = False
@@ -36,11 +36,11 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
         self.read_scheduler = ReadScheduler()
 
     def protocol_connected(self, protocol: Protocol) -> None:
-        """Know a connection; told again, nothing changes."""
+        """Register a connection. A second call changes nothing."""
         self.connections.setdefault(protocol, {"connected": time.time()})
 
     def protocol_disconnected(self, protocol: Protocol) -> None:
-        """Forget a connection as soon as its application has ended too; told again, nothing changes."""
+        """Remove a connection as soon as its application has ended too. A second call changes nothing."""
         details = self.connections.get(protocol)
         if details is None:
             return
@@ -49,9 +49,9 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
             del self.connections[protocol]
 
     def create_application(self, protocol: Protocol, scope: dict[str, Any]) -> asyncio.Queue[Message]:
-        """Start the application of a connection and give its queue of messages."""
+        """Start a connection's application and return the queue that it receives from."""
         protocol.amend_scope(scope)
-        queue = protocol.make_inbox() if isinstance(protocol, WebSocketConnection) else asyncio.Queue()
+        queue = protocol.make_receive_queue() if isinstance(protocol, WebSocketConnection) else asyncio.Queue()
         scope.setdefault("asgi", {"version": "3.0", "spec_version": "2.4"})
         running = self.application(scope=scope, receive=queue.get, send=partial(self.handle_reply, protocol))
         task = asyncio.ensure_future(running)
@@ -60,7 +60,7 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
         return queue
 
     async def handle_reply(self, protocol: Protocol, message: Message) -> None:
-        """Send a message of the application, when the client has room for it.
+        """Send an application's message once the client has room for it.
 
         Raises:
             ClientLeft: the socket is closed. (To a closed HTTP connection, sending does nothing.)
@@ -71,13 +71,13 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
             await super().handle_reply(protocol, message)
         elif "disconnected" not in self.connections.get(protocol, {"disconnected": True}):
             protocol.handle_reply(message)
-            if protocol.writing.is_full:  # a client that takes everything would never let others have their turn
+            if protocol.writing.is_full:  # a client that reads at once would leave the loop to no other connection
                 await asyncio.sleep(0)
         elif message["type"] != "websocket.close":
             raise ClientLeft
 
     def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
-        """Tell the access log; never a query string, which may hold credentials."""
+        """Write to the access log, without the query string, which may hold credentials."""
         if self.action_logger:
             self.action_logger(protocol, action, {**details, "path": details["path"].partition("?")[0]})
 

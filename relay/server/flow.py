@@ -1,4 +1,4 @@
-"""Flow control: what is not read must not be sent, what is not handled must not be read."""
+"""Flow control: the gateway does not write faster than clients read, nor read faster than consumers handle."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from relay.server import limits
 
-Message = dict[str, Any]  # an ASGI message: what is in it depends on its type
+Message = dict[str, Any]  # an ASGI message: its keys depend on its type
 
 
 class WriteFlowControl:
-    """A client's side: a Twisted push producer that is paused while too much waits to be read.
+    """Flow control towards a client: a Twisted push producer, paused while too many bytes wait in the transport.
 
-    The transport pauses it above its ``bufferSize``, and resumes it when all was taken.
+    The transport pauses it above its ``bufferSize``, and resumes it when its buffer is empty.
     """
 
     __slots__ = ("_on_resume", "_open", "_progress", "is_paused")
@@ -27,12 +27,12 @@ class WriteFlowControl:
         self._progress: tuple[object, float] = (None, 0.0)
 
     async def wait(self) -> None:
-        """Wait until the client has taken what it was sent; also when it has left."""
+        """Wait until the transport's buffer is empty, or the client has disconnected."""
         while self.is_paused:
             await self._open.wait()
 
     def stalled_seconds(self, transport: Any) -> float:
-        """Say for how long the client has taken nothing, by what the transport still holds (seen at each call)."""
+        """Return for how long the transport's buffer has not shrunk, as far as earlier calls have observed."""
         if not self.is_paused:
             self._progress = (None, 0.0)
             return 0.0
@@ -58,9 +58,9 @@ class WriteFlowControl:
 
 
 class ReceiveQueue(asyncio.Queue[Message]):
-    """A consumer's side: the messages that it has not taken yet.
+    """Flow control towards a consumer: the messages that it has not received yet.
 
-    ``pause`` is called when more than ``MAX_WAITING_BYTES`` wait, ``resume`` when they have become half of that.
+    ``pause`` is called when more than ``MAX_WAITING_BYTES`` wait, ``resume`` when half of that is left.
     """
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
@@ -72,10 +72,10 @@ class ReceiveQueue(asyncio.Queue[Message]):
         self._waiting_bytes = 0
 
     def hung_seconds(self) -> float:
-        """Say for how long the consumer has not caught up."""
+        """Return for how long the consumer has received nothing while the queue is paused."""
         return time.monotonic() - self.paused_at if self.is_paused else 0.0
 
-    # asyncio.Queue calls these for each message in and out.
+    # asyncio.Queue calls these for each message that is put and received.
 
     def _put(self, item: Message) -> None:
         super()._put(item)

@@ -1,4 +1,4 @@
-"""The server of the gateway: ``relay.process.lifecycle`` in the place of lifespan, limits from the settings."""
+"""The gateway's own server: it runs ``relay.process.lifecycle`` instead of lifespan, with limits from the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class GatewayServer(HardenedServer):
-    """What ``manage.py serve`` and ``manage.py runserver`` run."""
+    """The server of ``manage.py serve`` and ``manage.py runserver``."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Take daphne's arguments; sizes come from the settings."""
@@ -25,12 +25,12 @@ class GatewayServer(HardenedServer):
         self.max_message_bytes = max(4 * conf.max_message_bytes, limits.MIN_MESSAGE_LIMIT_BYTES)
 
     async def on_start(self) -> None:
-        """Start layer, agent client, runner and sweeper before the first connection comes."""
+        """Start layer, agent client, runner and sweeper before the server accepts connections."""
         await lifecycle.current()
         gc_tuning.freeze_startup_objects()
 
     def on_listening(self, addresses: list[str]) -> None:
-        """Say where; ``relay.process.lifecycle`` has said the rest."""
+        """Log the addresses; ``relay.process.lifecycle`` has logged the limits."""
         logger.info("listening on %s", ", ".join(addresses))
         if not self.trusted_proxies and not all(address.startswith("http://") for address in addresses):
             logger.warning(
@@ -39,7 +39,7 @@ class GatewayServer(HardenedServer):
             )
 
     async def on_drain(self, deadline: asyncio.Event) -> None:
-        """Finish turns and send clients away; see ``relay.process.drain``."""
+        """Finish turns and disconnect clients; see ``relay.process.drain``."""
         await lifecycle.drain(deadline)
 
     async def on_stop(self) -> None:
@@ -48,7 +48,7 @@ class GatewayServer(HardenedServer):
 
 
 def log_access(protocol: str, action: str, details: dict[str, Any]) -> None:
-    """Write a line for each request that was answered, and each socket that was opened, refused or closed."""
+    """Log each request that was answered, and each socket that was opened, refused or closed."""
     if action == "complete":
         extra = {"client": details["client"], "bytes": details["size"], "seconds": round(details["time_taken"], 4)}
         logger.info("%s %s %s", details["method"], details["path"], details["status"], extra=extra)

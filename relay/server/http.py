@@ -1,4 +1,4 @@
-"""One HTTP connection and its requests: daphne's, with flow control, and limits of size and time."""
+"""An HTTP connection and its requests: daphne's classes with flow control, and with limits of size and time."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ MAX_LENGTH_DIGITS: Final = 18
 class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no types
     """A connection: one request after another, each within its limits.
 
-    Twisted's own time-out looks only at silence; a client that sends a byte now and then would be served for ever.
+    Twisted's own timeout only ends silent connections: a client that sends a byte now and then would stay for ever.
     """
 
     max_body_bytes = limits.BODY_ROOM_BYTES
     _deadline: Any = None  # Twisted's DelayedCall
-    is_refused = False  # what still comes is not looked at
+    is_refused = False  # bytes that are received later are dropped
     _has_asked = False
     slice_bytes = limits.HTTP_SLICE_BYTES
     upgraded_to: Any = None  # a WebSocket's protocol
-    _dataBuffer: list[bytes]  # noqa: N815 - Twisted's: what follows the request in the same slice
+    _dataBuffer: list[bytes]  # noqa: N815 - Twisted's: bytes after the request, in the same slice
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self._made_at = time.monotonic()
@@ -56,23 +56,23 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
 
     @property
     def is_awaited(self) -> bool:
-        """Would the process' end cut it: has it just come, or not taken all of its last answer?"""
+        """Should the end of the process wait for it: is it new, or still reading its last response?"""
         if not self._has_asked:
             return time.monotonic() - self._made_at < limits.FIRST_REQUEST_SECONDS
         return not self.is_refused and bool(self._handlingRequest or not self.persistent)
 
-    # Twisted goes on with what it has read already, whatever was refused in its midst; here nothing does.
+    # Twisted goes on parsing bytes that it has read, even after a refusal; these overrides stop at one.
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self.reading.receive(data)
 
     @property
     def is_held(self) -> bool:
-        """Does what comes wait for the answer to the request before it, or for nothing more?"""
+        """Must received bytes wait: for the response to an earlier request, or because the connection is closing?"""
         return bool(self._handlingRequest or self.transport.disconnecting)
 
     def handle_slice(self, data: bytes) -> None:
-        """Handle some of what was received; what follows an upgrade is the new protocol's."""
+        """Parse some received bytes; those that follow an upgrade go to the new protocol."""
         if self.is_refused:
             return
         if self._deadline is None:
@@ -84,7 +84,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
                 self.upgraded_to.dataReceived(rest)
 
     def requestDone(self, request: HttpRequest) -> None:  # noqa: N802 - Twisted's name
-        self.reading.put_back(b"".join(self._dataBuffer))  # else Twisted would handle all of it within this call
+        self.reading.put_back(b"".join(self._dataBuffer))  # else Twisted would handle all of them within this call
         self._dataBuffer = []
         super().requestDone(request)
         self.reading.handle_soon()
@@ -111,7 +111,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
             super().allHeadersReceived()
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: N802 - Twisted's name
-        """Is another request to come? (Twisted takes ``close, x`` for one word, and looks at one header only.)"""
+        """May another request follow? (Twisted takes ``close, x`` for one word, and reads one header only.)"""
         values = request.requestHeaders.getRawHeaders(b"Connection", [])
         if has_token([(b"connection", value) for value in values], b"connection", b"close"):
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
@@ -130,11 +130,11 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         super().allContentReceived()
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:  # noqa: N802 - Twisted's name
-        """Find out where the body ends; there must be one way to tell (RFC 9112 §6.3)."""
+        """Find out where the body ends, and refuse a request that leaves it ambiguous (RFC 9112 §6.3)."""
         if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self._version == b"HTTP/1.0"):
             return bool(self._failChooseTransferDecoder())  # Twisted would let ``identity`` pass, beside a length
         if header == b"Content-Length" and data.isdigit() and len(data.lstrip(b"0")) > MAX_LENGTH_DIGITS:
-            self.refuse(413)  # Python makes no number of that
+            self.refuse(413)  # Python does not convert so many digits
             return False
         return bool(super()._maybeChooseTransferDecoder(header, data))
 
@@ -152,7 +152,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         super().connectionLost(reason)
 
     def refuse(self, status: int, headers: Fields = ()) -> None:
-        """Answer in the application's place and end the connection; what still comes is not looked at."""
+        """Answer in place of the application and end the connection; bytes that are received later are dropped."""
         if self.is_refused:
             return
         self.is_refused = True
@@ -163,9 +163,9 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         answer = b"HTTP/1.1 %d %b\r\n%bContent-Length: 0\r\nConnection: close\r\n\r\n"
         writing = FrameWriter(self.transport, self.factory.server.write_batcher)
         writing.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
-        writing.flush()  # at once: Twisted would drop it if the client has sent its end
+        writing.flush()  # at once: Twisted would drop it if the client has closed its side
         self._networkProducer.unregisterProducer()
-        self.transport.loseWriteConnection()  # a close now would be a reset, and could overtake the answer
+        self.transport.loseWriteConnection()  # a full close would be a reset, which could overtake the answer
         self._set_deadline(limits.CLOSE_SECONDS)
 
     def _set_deadline(self, seconds: float | None) -> None:
@@ -188,7 +188,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     def __init__(self, channel: HttpConnection, queued: object = False) -> None:
         self.write_flow = WriteFlowControl()
         self._received_bytes = 0
-        super().__init__(channel, queued, parsePOSTFormSubmission=False)  # bodies are Django's business
+        super().__init__(channel, queued, parsePOSTFormSubmission=False)  # Django parses bodies
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self._received_bytes += len(data)
@@ -198,7 +198,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802 - Twisted's name
-        """Begin to answer a request that has come whole. (Twisted and daphne would each read its target again.)"""
+        """Start the answer to a complete request. (Twisted and daphne would each parse its target again.)"""
         self.request_start = time.time()
         try:
             head = read_head(command, path, version, list(self._fields()))
@@ -220,7 +220,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
                 yield from ((name, value) for value in values)
 
     def _scope(self, head: RequestHead) -> dict[str, Any]:
-        """Write what is the same for requests and sockets."""
+        """Return the part of the ASGI scope that requests and sockets share."""
         has_address = hasattr(self.client, "host")  # a Unix socket has none
         return {
             "path": unquote(head.path.decode("ascii")),
@@ -259,20 +259,20 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         socket.makeConnection(transport)
         self.channel.factory.open_connections.discard(self.channel)
         self.channel.upgraded_to = socket
-        socket.begin({**self._scope(head), "type": "websocket"}, request)
+        socket.start({**self._scope(head), "type": "websocket"}, request)
         self.server.protocol_disconnected(self)
         self.channel._networkProducer.resumeProducing()
 
     def amend_scope(self, scope: dict[str, Any]) -> None:
-        """Correct what daphne makes of the request."""
+        """Set scheme and client as the trusted proxies report them."""
         trusted = self.server.trusted_proxies
         scope["scheme"] = forwarded_scheme(scope["client"], scope["headers"], trusted) or scope["scheme"]
         scope["client"] = self.client_addr = client_address(scope["client"], scope["headers"], trusted)
 
     def handle_reply(self, message: Message) -> None:
-        """Do what the application says; ``ValueError`` if it is not what ASGI allows at this moment."""
+        """Handle a message of the application; raise ``ValueError`` if ASGI does not allow it at this moment."""
         if self.server.is_stopping and not self._response_started and self.channel is not None:
-            self.channel.persistent = False  # a request that came on it later could be lost
+            self.channel.persistent = False  # a later request on this connection could be lost
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         super().handle_reply(message)
         if message["type"] == "http.response.start" and self.producer is None and not self.finished:
@@ -293,7 +293,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         super().connectionLost(reason)
 
     def application_ended(self, error: BaseException | None) -> None:
-        """Answer what the application left without an answer; a response that has begun is broken off."""
+        """Answer 500 if the application sent nothing; abort a response that it left incomplete."""
         if self.finished or self.channel is None:
             return
         if not self._response_started:
@@ -304,7 +304,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             self.abort()
 
     def check_timeouts(self) -> None:
-        """Break off a response that nobody reads; called every second or so."""
+        """Abort a response that the client does not read; called about once a second."""
         if self.channel is not None and not self.finished:
             if self.write_flow.stalled_seconds(self.channel.transport) > limits.STALLED_SECONDS:
                 self.abort()
@@ -326,7 +326,7 @@ class HttpConnections(HTTPFactory):  # type: ignore[misc]  # daphne has no types
         self._max_body_bytes = max_body_bytes
 
     def protocol(self) -> HttpConnection:
-        """Make one. (Twisted's would negotiate HTTP/2, for which TLS is needed.)"""
+        """Make a connection. (Twisted's own class would negotiate HTTP/2, which needs TLS.)"""
         connection = HttpConnection()
         connection.max_body_bytes = self._max_body_bytes
         return connection

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-# A client that is behind. (How much may wait for it, 64 KiB, is Twisted's ``bufferSize``.)
-STALLED_SECONDS: Final = 45.0  # not one byte taken for so long; above the consumer's own limit, which says it better
+# A client that does not read. (The bound of what waits for it, 64 KiB, is Twisted's ``bufferSize``.)
+STALLED_SECONDS: Final = 45.0  # without one byte read; above the consumer's own limit, which tells the client why
 PING_SECONDS: Final = 20.0  # proxies drop a connection that is silent for 60 s
-PONG_SECONDS: Final = 30.0  # a phone in a tunnel is back by then
-MESSAGE_SECONDS: Final = 60.0  # for a whole message to come in; a pong behind it may come that much later
+PONG_SECONDS: Final = 30.0  # a phone has left the tunnel by then
+MESSAGE_SECONDS: Final = 60.0  # to receive a whole message; a pong behind it may be that much later
 
-# A consumer that is behind.
-MAX_WAITING_BYTES: Final = 65_536  # of one socket's messages; beyond it nothing more is read
+# A consumer that falls behind.
+MAX_WAITING_BYTES: Final = 65_536  # of one socket's messages; above it the socket is not read
 MESSAGE_OVERHEAD_BYTES: Final = 512  # of a waiting message in memory, so that many small ones count too
-HUNG_SECONDS: Final = 60.0  # a consumer that takes no message for so long, while some wait, never will
+HUNG_SECONDS: Final = 60.0  # a consumer that received no message for so long while some waited hangs
 
 # Sizes.
 MIN_MESSAGE_LIMIT_BYTES: Final = 1_048_576  # the consumer refuses large messages in words; this limit ends the socket
 BODY_ROOM_BYTES: Final = 1_048_576  # of an HTTP request beyond MAX_MESSAGE_BYTES: the admin's forms
 MAX_REASON_BYTES: Final = 123  # RFC 6455 §5.5: a control frame has 125, two are the code
 
-# What a client may send that is no use to anybody.
-HTTP_SLICE_BYTES: Final = 512  # handled before the clock is looked at: at most 85 chunks of a body
+# Bytes of no use that a client may send.
+HTTP_SLICE_BYTES: Final = 512  # handled before the clock is read: at most 85 chunks of a body
 SOCKET_SLICE_BYTES: Final = 128  # at most 21 frames
-PAYLOAD_SLICE_BYTES: Final = 16_384  # within one frame, which is little work
+PAYLOAD_SLICE_BYTES: Final = 16_384  # within one frame, which costs little
 MAX_FRAGMENTS: Final = 4_096  # of one message: a mebibyte in pieces of 256 bytes
 MAX_CONTROL_FRAMES: Final = 256  # pings and pongs within WATCH_SECONDS; a client needs one in some seconds
 CLOSING_BYTES: Final = 4_096  # handled after our close frame, to find the client's
@@ -37,11 +37,11 @@ BODY_SECONDS: Final = 60.0
 ACCEPT_SECONDS: Final = 20.0  # the consumer's, for accept or close
 CLOSE_SECONDS: Final = 5.0  # the client's, for its part of the closing handshake
 ENDING_SECONDS: Final = 10.0  # the consumer's, after its client has gone
-FIRST_REQUEST_SECONDS: Final = 1.0  # a client's that has just connected, to ask before the process ends
-STOP_SECONDS: Final = 2.0  # for letting go of agent and store
-LINGER_SECONDS: Final = 60.0  # after that, for a client that is slow to read why; it holds 64 KiB at most
-THREADS_SECONDS: Final = 3.0  # for threads that hang, say in a locked database, once all else has ended
+FIRST_REQUEST_SECONDS: Final = 1.0  # for a client that has just connected, to send a request before the process ends
+STOP_SECONDS: Final = 2.0  # to close the connections to agent and store
+LINGER_SECONDS: Final = 60.0  # after that, for a client that reads the close frame slowly; it holds 64 KiB at most
+THREADS_SECONDS: Final = 3.0  # for threads that hang, for example in a locked database, once all else has ended
 HURRIED_CLOSE_SECONDS: Final = 1.0  # as CLOSE_SECONDS, after a second signal
 
-BACKLOG: Final = 1_024  # connections that wait to be accepted: a page full of clients that come back at once
+BACKLOG: Final = 1_024  # connections that wait to be accepted, for example when all clients come back at once
 WATCH_SECONDS: Final = 1.0

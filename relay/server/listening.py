@@ -1,4 +1,4 @@
-"""Where a server listens: addresses of its own, or a socket that somebody else has opened."""
+"""Where a server listens: on an address of its own, or on a listening socket that it inherited."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ logger = logging.getLogger(__name__)
 reactor: Final[Any] = twisted_reactor  # to type checkers it is a module
 INHERITED: Final = "fd:fileno="
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-ABSENT: Final = frozenset({errno.EAGAIN, errno.ECONNABORTED, errno.ENOTCONN})  # another process has it, or it has left
+ABSENT: Final = frozenset(
+    {errno.EAGAIN, errno.ECONNABORTED, errno.ENOTCONN}
+)  # another process accepted it, or the client has left
 EXHAUSTED_PAUSE_SECONDS: Final = 1.0
 
 
 class NotListening(Exception):
-    """Nobody can be served: the address is taken, or the socket is none. Says so in words."""
+    """The server cannot listen: the address is taken, or the socket is not a listening one. The text says which."""
 
 
 class Listener(Protocol):
@@ -41,7 +43,7 @@ async def listen(endpoint: str, factory: Any) -> Listener:
     """Accept connections at a Twisted endpoint, and hand them to a Twisted protocol factory.
 
     Raises:
-        NotListening: it is not possible.
+        NotListening: the address or the socket cannot be used.
     """
     if endpoint.startswith(INHERITED):
         return SharedListener(int(endpoint.removeprefix(INHERITED)), factory)
@@ -53,7 +55,7 @@ async def listen(endpoint: str, factory: Any) -> Listener:
 
 
 class OwnListener:
-    """Twisted's listening port, on an address that nobody else has."""
+    """Twisted's listening port, on an address that no other process listens on."""
 
     is_shared = False
 
@@ -63,14 +65,14 @@ class OwnListener:
         self.address = host.name.decode() if isinstance(host, UNIXAddress) else _url(host.host, host.port)
 
     async def stop(self) -> None:
-        """Accept no more; who is not accepted by now is refused."""
+        """Accept no more; connections that are not accepted yet are refused."""
         await maybeDeferred(self._port.stopListening).asFuture(asyncio.get_running_loop())
 
 
 class SharedListener:
-    """A listening socket that others have too: systemd, or the process that comes after this one.
+    """A listening socket that other processes share: systemd, or this process' successor.
 
-    Twisted's own would take it for one of IPv4, and at its end shut it down for everybody and remove its file.
+    Twisted's own port would take it for an IPv4 socket, and at its end shut it down for all and remove its file.
     """
 
     is_shared = True
@@ -85,14 +87,14 @@ class SharedListener:
         self._loop.add_reader(self._socket, self._accept)
 
     async def stop(self) -> None:
-        """Accept no more; who is not accepted by now waits for the next process."""
+        """Accept no more; connections that are not accepted yet wait for the next process."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._socket)
         self._socket.close()
 
     def _accept(self) -> None:
-        """Accept one, so that those who share the socket get their part of a crowd."""
+        """Accept one connection, so that processes that share the socket get their part of many."""
         try:
             connection, _ = self._socket.accept()
             with connection:  # Twisted takes a duplicate
@@ -105,7 +107,7 @@ class SharedListener:
                 raise
 
     def _rest(self, reason: OSError) -> None:
-        """Accept nobody for a while: who comes waits, which is better than to be cut."""
+        """Pause accepting: new connections wait in the backlog, which is better than being cut."""
         logger.error("connections cannot be accepted: %s", reason.strerror)
         self._loop.remove_reader(self._socket)
         self._pause = self._loop.call_later(EXHAUSTED_PAUSE_SECONDS, self._loop.add_reader, self._socket, self._accept)

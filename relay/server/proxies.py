@@ -1,7 +1,7 @@
-"""Who the client is, when proxies stand between: ``X-Forwarded-For``, read from the right.
+"""The client's address behind proxies: ``X-Forwarded-For``, read from the right.
 
-Each proxy appends the address that it was called from, so only the entries that our own proxies wrote can be
-believed. A client writes what it likes further left.
+Each proxy appends the address that it was called from, so only entries of trusted proxies can be believed. Those
+further left may be forged by the client.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Address = list[str | int]  # as ASGI has it: host and port
 
 
 def client_address(peer: Address | None, headers: Headers, trusted: TrustedProxies) -> Address | None:
-    """Give the client's address: the first, from the right, that is none of our proxies'; port 0 if it is not known.
+    """Return the client's address: from the right, the first that is not a trusted proxy's; port 0 if unknown.
 
     Args:
-        peer: who opened the connection; ``None`` on a Unix socket, which only a proxy on this machine can open.
+        peer: the connection's other end; ``None`` on a Unix socket, which only a proxy on this machine can open.
     """
     if not trusted:
         return peer
@@ -29,13 +29,13 @@ def client_address(peer: Address | None, headers: Headers, trusted: TrustedProxi
             break
         host = _host(entry)
         if host is None:
-            break  # no address: what stands further left came through somebody we do not know
+            break  # no address: entries further left came through an unknown proxy
         found = [host, 0]
     return found
 
 
 def forwarded_scheme(peer: Address | None, headers: Headers, trusted: TrustedProxies) -> str | None:
-    """Say what the nearest proxy says of the client's scheme; ``None`` if there is none, or it says nothing."""
+    """Return the scheme that the nearest trusted proxy reports; ``None`` without a proxy or a report."""
     if not trusted or (peer is not None and not _is_proxy(str(peer[0]), 0, trusted)):
         return None
     schemes = _entries(headers, b"x-forwarded-proto")

@@ -1,7 +1,7 @@
 """Twisted's reactor on a uvloop event loop.
 
-Whoever imports ``twisted.internet.reactor`` first decides which it is, and daphne's app does so as Django starts: the
-gateway's app comes before it in ``INSTALLED_APPS`` and calls ``install`` on import.
+The first import of ``twisted.internet.reactor`` installs the default reactor, and daphne's app imports it as Django
+starts. So the gateway's app stands before daphne in ``INSTALLED_APPS`` and calls ``install`` on import.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from twisted.python.failure import Failure
 
 
 def install() -> None:
-    """Install the reactor, unless somebody was first (the ``daphne`` command, for one)."""
+    """Install the reactor, unless one is installed already (by the ``daphne`` command, for example)."""
     if "twisted.internet.reactor" not in sys.modules:
         installReactor(Reactor(_new_event_loop()))
 
 
 class Reactor(asyncioreactor.AsyncioSelectorReactor):  # type: ignore[misc]  # see pyproject.toml
-    """Knows that uvloop watches a connection no more once it was reset.
+    """Handles that uvloop stops watching a connection once it was reset.
 
-    It calls the reader once, which may find a last message in place of the error, and from then on raises
-    ``RuntimeError`` to everybody who wants to write: to them the connection is lost, not the program wrong.
+    uvloop then calls the reader once, which may find a last message in place of the error. Later calls that watch
+    the connection raise ``RuntimeError``: here the connection counts as lost, instead of the program as wrong.
     """
 
     def _readOrWrite(self, selectable: Any, read: bool) -> None:  # noqa: N802 - Twisted's name
@@ -52,14 +52,14 @@ class Reactor(asyncioreactor.AsyncioSelectorReactor):  # type: ignore[misc]  # s
 
     def _lose(self, connection: Any) -> None:
         if connection.fileno() == -1:
-            return  # somebody else has found out
+            return  # its loss is known already
         self.removeReader(connection)
         self.removeWriter(connection)
         connection.connectionLost(Failure(ConnectionLost()))
 
 
 def _is_reset(selectable: Any) -> bool:
-    """Is it a connection with an error behind what was read?"""
+    """Is it a connection with an error behind the bytes that were read?"""
     return isinstance(selectable, Connection) and selectable.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 

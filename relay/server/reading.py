@@ -1,8 +1,8 @@
-"""What clients send, handled in small slices: a client that sends a lot, in small pieces, keeps no other waiting.
+"""Received bytes, handled in small slices: a client that sends many small pieces keeps no other waiting.
 
-A read takes up to 64 KiB, which may be 10,900 frames of a WebSocket or as many chunks of a body. So one pass over what
-a connection received is bounded in slices and in time, and all connections share a time in each iteration of the event
-loop. What is left waits, unread by the kernel's next bytes, for a pass in a later iteration.
+A read takes up to 64 KiB, which may be 10,900 frames of a WebSocket or as many chunks of a body. So one pass over a
+connection's bytes is bounded in slices and in time, and all connections share a time in each iteration of the event
+loop. The rest waits for a pass in a later iteration, and the transport is not read meanwhile.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ HELD_BYTES: Final = 16_384  # of a connection that cannot handle them yet; up to
 
 
 class Receiver(Protocol):
-    """A connection's protocol, as its ``ReadBuffer`` sees it."""
+    """The part of a connection's protocol that its ``ReadBuffer`` uses."""
 
     transport: Any  # Twisted's, plain or TLS
 
     @property
     def is_held(self) -> bool:
-        """Must what comes wait: for an answer, or for the application?"""
+        """Must received bytes wait: for an answer, or for the application?"""
 
     @property
     def slice_bytes(self) -> int:
-        """How many bytes are little work, whatever they are."""
+        """How many bytes cost little to handle, whatever they are."""
 
     def handle_slice(self, data: bytes) -> None:
-        """Handle some of what was received."""
+        """Handle some received bytes."""
 
 
 class ReadScheduler:
@@ -50,7 +50,7 @@ class ReadScheduler:
 
     @property
     def has_time(self) -> bool:
-        """May one more connection be handled in this iteration?"""
+        """May another connection be handled in this iteration?"""
         return self._spent_seconds < ITERATION_SECONDS
 
     def spend(self, seconds: float) -> None:
@@ -60,7 +60,7 @@ class ReadScheduler:
         self._spent_seconds += seconds
 
     def add(self, buffer: ReadBuffer) -> None:
-        """Give a buffer a pass in a later iteration; the others that wait come first."""
+        """Queue a buffer for a pass in a later iteration."""
         self._waiting.append(buffer)
         if not self._is_scheduled:
             self._is_scheduled = True
@@ -70,7 +70,7 @@ class ReadScheduler:
         self._spent_seconds = 0.0
 
     def _run(self) -> None:
-        """Give passes, then rest for as long as they took: half of the time is for what is not reading."""
+        """Give passes, then rest for as long as they took: half of the time is left for other work."""
         started_at = time.monotonic()
         seconds = 0.0
         for _ in range(len(self._waiting)):
@@ -89,7 +89,7 @@ class ReadScheduler:
 
 
 class ReadBuffer:
-    """What one connection has received and not handled. Decides alone when the transport is read.
+    """One connection's bytes that are received and not handled. It alone decides when the transport is read.
 
     To Twisted it is the transport's side of flow control (``IPushProducer``).
     """
@@ -112,7 +112,7 @@ class ReadBuffer:
         self._is_reading = True
         self._is_paused = False
         self._is_handling = False
-        self._is_waiting = False  # for the scheduler
+        self._is_waiting = False  # for a pass of the scheduler
         self._discardable: int | None = None  # so many bytes are still read and dropped; None: they are handled
 
     def __len__(self) -> int:
@@ -120,11 +120,11 @@ class ReadBuffer:
 
     @property
     def is_discarding(self) -> bool:
-        """Is nothing handled any more?"""
+        """Are all bytes dropped from now on?"""
         return self._discardable is not None
 
     def receive(self, data: bytes) -> None:
-        """Take what was read, and handle some of it now if there is time."""
+        """Take bytes that were read, and handle some of them now if there is time."""
         if self._discardable is not None:
             self._discardable -= len(data)
             if self._discardable < 0:
@@ -139,11 +139,11 @@ class ReadBuffer:
             self._handle()
 
     def put_back(self, data: bytes) -> None:
-        """Take back what could not be handled yet: it comes before all else."""
+        """Take back bytes that could not be handled yet, in front of all others."""
         self._unread[:0] = data
 
     def handle_soon(self) -> None:
-        """Go on with what waits: it can be handled now."""
+        """Go on with bytes that wait: they can be handled now."""
         if not self._is_handling:
             self._go_on()
 
@@ -156,7 +156,7 @@ class ReadBuffer:
             self._go_on()
 
     def take_over(self) -> bytes:
-        """Give all that is not handled to another protocol, which reads from now on; this buffer does nothing more."""
+        """Return the bytes that are not handled, for another protocol, which reads from now on; end this buffer."""
         rest = bytes(self._unread)
         self._unread.clear()
         self._discardable = 0
@@ -164,7 +164,7 @@ class ReadBuffer:
         return rest
 
     def discard(self) -> None:
-        """Drop what is there and what comes. Some is read, so that the client sees the answer and not a reset."""
+        """Drop all bytes from now on. Some are still read, so that the client sees the answer and not a reset."""
         self._unread.clear()
         self._discardable = limits.DISCARD_BYTES
         self._set_reading(True)
@@ -174,7 +174,7 @@ class ReadBuffer:
         self.take_over()
         self._receiver.transport.abortConnection()
 
-    # Twisted's IPushProducer, and what HTTPChannel asks of its transport beside that.
+    # Twisted's IPushProducer, and the rest of what HTTPChannel calls on its transport.
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         self._is_paused = True
@@ -209,7 +209,7 @@ class ReadBuffer:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Read, or ask for a pass, or wait for what holds the bytes up."""
+        """Read the transport, queue for a pass, or wait until bytes may be handled."""
         if self._discardable is not None:
             return
         is_held = self._is_held

@@ -1,7 +1,7 @@
 """The head of an HTTP request, read once: its target, its Host, and whether it asks for a WebSocket. Pure.
 
-What a proxy has allowed is what the application gets, for requests and sockets alike: where two parsers could read a
-head in two ways, it is refused.
+The application reads the same target and headers as a proxy in front, for requests and sockets alike: a head that two
+parsers could read in two ways is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 Fields = Sequence[tuple[bytes, bytes]]  # names in lower case
 
-# RFC 9112 §3.2.1, without what others take for the beginning of an authority (two slashes) or for a fragment (#).
+# RFC 9112 §3.2.1, without two slashes (others read an authority after them) and without # (a fragment).
 _ORIGIN_FORM: Final = re.compile(rb'(/(?!/)[!"$->@-~]*)(?:\?([!"$-~]*))?')
 _ABSOLUTE_FORM: Final = re.compile(rb'(?i:https?)://([!"$-.0->A-~]+)((?:[/?].*)?)')  # RFC 9112 §3.2.2
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 §5.5: no field value has one
@@ -35,8 +35,8 @@ class RequestHead(NamedTuple):
     """A request line and its header fields, for ASGI's scope.
 
     Attributes:
-        path: as it came, with its percent signs.
-        query: as it came, without the question mark.
+        path: as received, with its percent signs.
+        query: as received, without the question mark.
         fields: names in lower case; ``host`` is that of the target, if the target names one.
     """
 
@@ -48,7 +48,7 @@ class RequestHead(NamedTuple):
 
 
 class WebSocketRequest(NamedTuple):
-    """What of a head belongs to a WebSocket's handshake."""
+    """The parts of a head that a WebSocket's handshake needs."""
 
     key: str
     subprotocols: list[str]
@@ -60,7 +60,7 @@ def read_head(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
     Names with an underscore are left out: applications could take them for those with a hyphen.
 
     Raises:
-        RequestRefused: the head could be read in two ways, or is none.
+        RequestRefused: the head is malformed, or could be read in two ways.
     """
     fields = [(name.lower(), value) for name, value in fields if b"_" not in name]
     if any(_CONTROLS.search(value) for _, value in fields):
@@ -79,10 +79,10 @@ def read_head(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
 
 
 def read_websocket_request(head: RequestHead) -> WebSocketRequest | None:
-    """Read what a handshake needs (RFC 6455 §4.2.1); ``None`` if the request asks for no WebSocket.
+    """Read a WebSocket's handshake (RFC 6455 §4.2.1); ``None`` if the request asks for none.
 
     Raises:
-        RequestRefused: it asks for one, but not as it must.
+        RequestRefused: the handshake is malformed.
     """
     if head.version == b"HTTP/1.0" or not has_token(head.fields, b"upgrade", b"websocket"):  # RFC 9110 §7.8
         return None
@@ -97,7 +97,7 @@ def read_websocket_request(head: RequestHead) -> WebSocketRequest | None:
 
 
 def values_of(fields: Fields, name: bytes) -> list[bytes]:
-    """Give the values of each field of this name (lower case)."""
+    """Return the values of all fields with this name (lower case)."""
     return [value for shown, value in fields if shown == name]
 
 

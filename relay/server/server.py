@@ -32,10 +32,10 @@ LOOK_SECONDS: Final = 0.02
 class HardenedServer(ApplicationServer):
     """Daphne's server for any ASGI application.
 
-    A subclass adds what is done before it listens, when it is asked to stop, and after its last connection.
+    A subclass adds hooks: before it listens, when it is told to stop, and after its last connection.
 
     Attributes:
-        exit_code: how it ended, after ``run``.
+        exit_code: the process' exit code, known after ``run``.
     """
 
     max_body_bytes = limits.BODY_ROOM_BYTES
@@ -47,23 +47,23 @@ class HardenedServer(ApplicationServer):
         self.exit_code = 0
         self.watchdog = Watchdog(self.connections)
         self._stopping = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._deadline = asyncio.Event()
         self._listeners: list[Listener] = []
         self._life: asyncio.Task[None] | None = None
 
-    # What a subclass adds.
+    # Hooks for a subclass.
 
     async def on_start(self) -> None:
         """Get ready to serve; an exception keeps the server from starting."""
 
     def on_listening(self, addresses: list[str]) -> None:
-        """Say so."""
+        """React to the start of listening."""
 
     async def on_drain(self, deadline: asyncio.Event) -> None:
-        """Let the work in hand come to its end; ``deadline`` is set when there is no more time for it."""
+        """Finish the work in progress; ``deadline`` is set when there is no more time for it."""
 
     async def on_stop(self) -> None:
-        """Let go of everything; no connection is left."""
+        """Release all resources; no connection is left."""
 
     # Life.
 
@@ -72,16 +72,16 @@ class HardenedServer(ApplicationServer):
         self.http_factory = HttpConnections(self, max_body_bytes=self.max_body_bytes)
         self.ws_factory = WebSocketConnections(self, name=self.server_name, max_message_bytes=self.max_message_bytes)
         globalLogBeginner.beginLoggingTo([_log_failure], redirectStandardIO=False, discardBuffer=True)
-        reactor.callLater(0, self._begin)
+        reactor.callLater(0, self._start)
         reactor.run(installSignalHandlers=False)
 
     def stop(self) -> None:
-        """Begin to drain; asked again, make haste."""
+        """Start to drain; a second call shortens the drain."""
         if self._stopping.is_set():
-            self._hurry.set()
+            self._deadline.set()
         self._stopping.set()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._life = asyncio.ensure_future(self._live())
 
     async def _live(self) -> None:
@@ -106,9 +106,11 @@ class HardenedServer(ApplicationServer):
         await self._stopping.wait()
         self.is_stopping = True
         logger.info("stopping, with %d connections", len(self.connections))
-        await self._stop_listening(listener for listener in self._listeners if listener.is_shared)  # others take over
+        await self._stop_listening(
+            listener for listener in self._listeners if listener.is_shared
+        )  # other processes take over
         try:
-            await self.on_drain(self._hurry)
+            await self.on_drain(self._deadline)
         except Exception:
             logger.exception("drain failed")
         await self._stop_listening(self._listeners)
@@ -131,21 +133,21 @@ class HardenedServer(ApplicationServer):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _on_hangup)
 
     def _on_signal(self) -> None:
-        if self._stopping.is_set():  # the third one ends the process as if nobody handled it
+        if self._stopping.is_set():  # the third one ends the process, as without a handler
             for number in SIGNALS:
                 asyncio.get_running_loop().remove_signal_handler(number)
                 signal.signal(number, signal.SIG_DFL)
         self.stop()
 
     async def _end_connections(self) -> None:
-        """Close what is still open and wait for the applications; those that take too long are cancelled."""
+        """Close open connections and wait for their applications; cancel those that take too long."""
         for protocol in list(self.connections):
             if isinstance(protocol, WebSocketConnection) and protocol.state == protocol.STATE_OPEN:
                 protocol.close(CloseCode.SERVER_RESTART)
-        began_at = time.monotonic()
+        started_at = time.monotonic()
         while self.connections or any(connection.is_awaited for connection in self.http_factory.open_connections):
-            patience_seconds = limits.HURRIED_CLOSE_SECONDS if self._hurry.is_set() else limits.CLOSE_SECONDS
-            if time.monotonic() - began_at > patience_seconds:
+            patience_seconds = limits.HURRIED_CLOSE_SECONDS if self._deadline.is_set() else limits.CLOSE_SECONDS
+            if time.monotonic() - started_at > patience_seconds:
                 break
             await asyncio.sleep(LOOK_SECONDS)
         await self._cancel_applications()
@@ -160,12 +162,12 @@ class HardenedServer(ApplicationServer):
 
 
 def _on_hangup() -> None:
-    """Go on: other daemons read their settings again at this signal, and a closed terminal sends it."""
+    """Go on. Other daemons read their settings again at this signal, and a closed terminal sends it."""
     logger.warning("SIGHUP ignored: settings are read at the start. SIGTERM drains and ends the process")
 
 
 async def _within(seconds: float, ending: Awaitable[None]) -> None:
-    """Wait for an end, but not for ever, and whatever goes wrong in it."""
+    """Await a shutdown step for a limited time, and log its error."""
     try:
         async with asyncio.timeout(seconds):
             await ending
@@ -174,9 +176,9 @@ async def _within(seconds: float, ending: Awaitable[None]) -> None:
 
 
 def _log_failure(event: Any) -> None:
-    """Pass on what Twisted catches; all else that it and autobahn log is left out (it shows what clients send)."""
+    """Log exceptions that Twisted caught. Its other messages, and autobahn's, are dropped: they quote clients."""
     failure = event.get("log_failure")
     if failure is not None:
         logger.error("network layer failed", exc_info=failure.value)
-    elif str(event.get("log_format")).startswith("EMFILE encountered"):  # Twisted cuts who comes then, without a word
+    elif str(event.get("log_format")).startswith("EMFILE encountered"):  # Twisted cuts new connections then, silently
         logger.error("connections cannot be accepted: %s", os.strerror(errno.EMFILE))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def open_standard_streams() -> None:
-    """Open what is closed of input, output and errors, to and from nowhere.
+    """Open each closed stream of input, output and errors on the null device.
 
-    Python leaves such a stream ``None``, and the next file or connection that is opened gets the stream's number: what
-    is meant for standard error would go to a client. An opened file takes the lowest free number, so this one does.
+    Python leaves such a stream ``None``, and the next file or connection that is opened gets the stream's number: text
+    for standard error would go to a client. A newly opened file takes the lowest free number, so this one takes it.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            stream = Path(os.devnull).open(mode)  # noqa: SIM115 - as long as the process
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115 - open as long as the process
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)  # Python does not count it as closed at its end

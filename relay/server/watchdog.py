@@ -1,4 +1,4 @@
-"""Looks at every connection once a second: time limits of clients, and of applications whose client has gone."""
+"""Checks every connection once a second: time limits of clients, and of applications whose client disconnected."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from relay.server import limits
 
 logger = logging.getLogger(__name__)
 
-BATCH: Final = 256  # connections looked at in one go, then others run
+BATCH: Final = 256  # connections checked at once, then other tasks run
 
 
 class Watchdog:
-    """Watches a server's connections, by protocol. No exception ends it: who causes one loses its connection."""
+    """Watches a server's connections, by protocol. No exception ends it: the connection that causes one is aborted."""
 
     def __init__(self, connections: dict[Any, dict[str, Any]]) -> None:
         self._connections = connections
 
     async def watch(self) -> None:
-        """Look again and again, until cancelled."""
+        """Check all connections repeatedly, until cancelled."""
         while True:
             await asyncio.sleep(limits.WATCH_SECONDS)
             for number, (protocol, details) in enumerate(list(self._connections.items()), start=1):
-                self._look_at(protocol, details)
+                self._check(protocol, details)
                 if number % BATCH == 0:
                     await asyncio.sleep(0)
 
-    def _look_at(self, protocol: Any, details: dict[str, Any]) -> None:
+    def _check(self, protocol: Any, details: dict[str, Any]) -> None:
         try:
             if "disconnected" not in details:
                 protocol.check_timeouts()
@@ -49,4 +49,4 @@ def _end_application(protocol: Any, details: dict[str, Any]) -> None:
     if not details.get("is_cancelled"):
         logger.warning("%r: application outlived its connection, cancelled", protocol)
     details["is_cancelled"] = True
-    application.cancel()  # again each time, whatever it did with the last one
+    application.cancel()  # again each time: it may have caught the last one

@@ -1,4 +1,4 @@
-"""One WebSocket: daphne's protocol, with flow control, every close code, and an end in every case."""
+"""A WebSocket connection: daphne's protocol with flow control, every close code, and a time limit in every state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from relay.server.writing import FrameWriter, data_frame
 
 logger = logging.getLogger(__name__)
 
-TEXT, BINARY = 1, 2  # RFC 6455 §5.2: opcodes
+TEXT, BINARY = 1, 2  # opcodes (RFC 6455 §5.2)
 PING_PAYLOAD: Final = b"gateway"
 UNSENDABLE_CODES: Final = frozenset({1004, 1005, 1006, 1015})  # RFC 6455 §7.4.1
 
@@ -33,12 +33,12 @@ class ClientLeft(OSError):
 
 
 class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
-    """A socket, from the upgrade of its HTTP connection to the loss of it."""
+    """A socket, from the upgrade of its HTTP connection to its loss."""
 
     client_addr: list[str | int] | None = None
     path: bytes = b""
     application_queue: ReceiveQueue | None = None
-    _is_answered = False  # the handshake
+    _is_answered = False  # is the handshake answered?
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self.server = self.factory.server_class
@@ -49,41 +49,41 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         self._pinged_at: float | None = None
         self._last_ping_at = self._connected_at = time.monotonic()
         self._closing_at: float | None = None
-        self._message: bytearray | None = None  # what has come of a message that is not whole
-        self._message_began_at = 0.0
+        self._message: bytearray | None = None  # the received part of an incomplete message
+        self._message_started_at = 0.0
         self._fragments = 0
-        self._control_frames = 0  # since check_timeouts looked
+        self._control_frames = 0  # since the last check_timeouts
         self._closing_bytes = 0
         self.reading = ReadBuffer(self, self.server.read_scheduler)
-        self.transport.resumeProducing()  # the HTTP connection's buffer may have stopped it
+        self.transport.resumeProducing()  # the HTTP connection's buffer may have paused it
         super().connectionMade()
-        self.transport.unregisterProducer()  # it was the HTTP connection
+        self.transport.unregisterProducer()  # the HTTP connection's producer
         self.transport.registerProducer(self.write_flow, True)
 
-    def begin(self, scope: dict[str, Any], request: WebSocketRequest) -> None:
-        """Start the consumer, which accepts or refuses. (autobahn would read the request again, in its own way.)"""
+    def start(self, scope: dict[str, Any], request: WebSocketRequest) -> None:
+        """Start the consumer, which accepts or refuses. (autobahn would parse the request again, differently.)"""
         self.path = scope["raw_path"]
         self._wskey = request.key
         self.websocket_version = int(WEBSOCKET_VERSION)
         self.websocket_protocols = request.subprotocols
-        self.websocket_extensions: list[Any] = []  # none is supported, so what is offered makes no difference
+        self.websocket_extensions: list[Any] = []  # none is supported, whatever the client offers
         queue = self.application_queue = self.server.create_application(self, scope)
         queue.put_nowait({"type": "websocket.connect"})
         self.server.log_action("websocket", "connecting", self._details())
 
     def amend_scope(self, scope: dict[str, Any]) -> None:
-        """Correct what daphne makes of the request."""
+        """Set scheme and client as the trusted proxies report them, and the subprotocols."""
         trusted = self.server.trusted_proxies
         scope["scheme"] = "wss" if forwarded_scheme(scope["client"], scope["headers"], trusted) == "https" else "ws"
         scope["client"] = self.client_addr = client_address(scope["client"], scope["headers"], trusted)
         scope["subprotocols"] = self.websocket_protocols  # byte for byte: only such may be accepted
         scope["extensions"] = {**scope.get("extensions", {}), SEND_NOW: self.send_now}
 
-    def make_inbox(self) -> ReceiveQueue:
-        """Make the queue of what the client says."""
+    def make_receive_queue(self) -> ReceiveQueue:
+        """Make the queue of messages that the consumer receives from."""
         return ReceiveQueue(pause=self.reading.pauseProducing, resume=self._read_on_soon)
 
-    # What the client sends.
+    # Received from the client.
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self.reading.receive(data)
@@ -93,20 +93,20 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     @property
     def is_held(self) -> bool:
-        """Does what the client says wait: for the handshake's end, or for the consumer to catch up?"""
+        """Must received bytes wait: for the handshake's end, or for the consumer to catch up?"""
         return self.state == self.STATE_CONNECTING or self._is_behind()
 
     @property
     def slice_bytes(self) -> int:
-        """The rest of a large frame is as little work as a few small frames."""
+        """The rest of a large frame costs as little as a few small frames."""
         if self.current_frame is None:
             return limits.SOCKET_SLICE_BYTES
         rest: int = self.current_frame.length - self.current_frame_masker.pointer()
         return max(limits.SOCKET_SLICE_BYTES, min(rest, limits.PAYLOAD_SLICE_BYTES))
 
     def handle_slice(self, data: bytes) -> None:
-        """Handle some of what was received."""
-        self._dataReceived(data)  # past autobahn's debug line, which is formatted whether or not anybody reads it
+        """Handle some received bytes."""
+        self._dataReceived(data)  # past autobahn's debug line, which is formatted at any log level
 
     def consumeData(self) -> None:  # noqa: N802 - autobahn's name
         """Handle a slice, up to where the consumer falls behind; nothing after a violation (RFC 6455 §7.1.7)."""
@@ -118,7 +118,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
                     self.data = b""
 
     def _is_handshake_pending(self) -> bool:
-        """Does the client wait for accept or close? What it says meanwhile is read after that."""
+        """Does the client wait for accept or close? Messages that it sends meanwhile are read after that."""
         return self.state == self.STATE_CONNECTING and not self._is_answered
 
     def _is_behind(self) -> bool:
@@ -130,8 +130,8 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def _read_on(self) -> None:
         if self._pinged_at is not None:
-            self._pinged_at = time.monotonic()  # its pong may be among what was not read
-        self._message_began_at = time.monotonic()
+            self._pinged_at = time.monotonic()  # its pong may be among the unread bytes
+        self._message_started_at = time.monotonic()
         try:
             self.consumeData()
         except Exception:
@@ -140,12 +140,12 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         if not self._is_behind():
             self.reading.resumeProducing()
 
-    # A message, as autobahn finds it. (Its own lists hold an object for each piece, however small.)
+    # A message, as autobahn parses it. (Its own lists hold an object for each piece, however small.)
 
     def onMessageBegin(self, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
         super().onMessageBegin(isBinary)
         self._message = bytearray()
-        self._message_began_at = time.monotonic()
+        self._message_started_at = time.monotonic()
         self._fragments = 0
 
     def onMessageFrameBegin(self, length: int) -> None:  # noqa: N802 - autobahn's name
@@ -200,14 +200,14 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             self.application_queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason or ""})
             self.server.log_action("websocket", "disconnected", self._details())
 
-    # What the consumer sends.
+    # Sent by the consumer.
 
     def handle_reply(self, message: Message) -> None:
-        """Do what the consumer says.
+        """Handle a message of the consumer.
 
         Raises:
             ClientLeft: the socket is closed.
-            ValueError: no message of the ASGI specification, or not at this moment.
+            ValueError: the ASGI specification has no such message, or does not allow it at this moment.
         """
         match message["type"]:
             case "websocket.send":
@@ -238,12 +238,12 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             raise ValueError("the socket was accepted or refused already")
         if subprotocol is not None and subprotocol not in self.websocket_protocols:
             raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
-        shown: dict[str, list[str]] = {}
+        fields: dict[str, list[str]] = {}
         for name, value in headers:
             if b"\r" in name + value or b"\n" in name + value:
                 raise ValueError(f"the header {name!r} has a line end in it")
-            shown.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-        self.succeedHandshake((subprotocol, shown))
+            fields.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        self.succeedHandshake((subprotocol, fields))
         self._is_answered = True
 
     def _send_message(self, message: Message) -> None:
@@ -260,16 +260,16 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             raise ValueError("a message has text or bytes")
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802 - autobahn's
-        self.writing.flush()  # what was sent before goes out before
+        self.writing.flush()  # earlier frames are written first
         self.transport.write(data)  # past autobahn's debug line, as in dataReceived
 
-    # Ends.
+    # The end.
 
     def close(self, code: int | None, reason: str = "", last_text: str | None = None) -> None:
-        """Begin the closing handshake with any code that may be sent; the reason is cut where it does not fit.
+        """Start the closing handshake with any code that may be sent; a long reason is cut.
 
         Args:
-            last_text: goes out in front of the close frame, however much waits for the client already.
+            last_text: a text frame to send before the close frame, however many bytes wait for the client.
         """
         code = int(CloseCode.SESSION_DELETED) if code is None else code  # 1000
         if code in UNSENDABLE_CODES or not 1000 <= code <= 4999:
@@ -284,17 +284,17 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             return
         super().sendCloseFrame(code=code, reasonUtf8=reasonUtf8, isReply=isReply)
         self._closing_at = time.monotonic()
-        self.write_flow.stopProducing()  # who waits to send learns that the client has left
+        self.write_flow.stopProducing()  # a task that waits to send learns that the client has left
         self.transport.unregisterProducer()
-        if self.failedByMe:  # the client learns why, and its part of the handshake is not waited for
+        if self.failedByMe:  # the client learns why; its part of the handshake is not awaited
             self._end_reading()
         else:
-            self.reading.resumeProducing()  # the client's part of the handshake is read, whoever is behind
+            self.reading.resumeProducing()  # the client's part of the handshake is read even if the consumer is behind
             self._closing_bytes = len(self.reading)
             self._check_closing_bytes()
 
     def _check_closing_bytes(self) -> None:
-        """Do not look for the client's close frame in whatever else it sends."""
+        """Stop looking for the client's close frame after a number of other bytes."""
         if self._closing_bytes > limits.CLOSING_BYTES:
             self._end_reading()
 
@@ -303,7 +303,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         self.transport.loseWriteConnection()
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802 - autobahn's name
-        """Let go of the connection; without a reset where the handshake is complete, it could overtake the answer."""
+        """Close the connection. After a complete handshake without a reset, which could overtake the answer."""
         self._closing_at = self._closing_at or time.monotonic()
         self.writing.flush()
         super().dropConnection(abort=abort and not self.wasClean)
@@ -325,19 +325,19 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         reason: str,
         responseHeaders: Iterable[tuple[str, str]] | None = None,  # noqa: N803 - autobahn's name
     ) -> None:
-        """Refuse the handshake so that any HTTP client knows where the answer ends."""
+        """Refuse the handshake with a response whose end any HTTP client recognises."""
         headers = [*(responseHeaders or ()), ("Content-Length", "0"), ("Connection", "close")]
         super().sendHttpErrorResponse(code, HTTPStatus(code).phrase, headers)  # the reason may quote the client
 
     def application_ended(self, error: BaseException | None) -> None:
-        """Close what the consumer left open."""
+        """Refuse or close a socket that the consumer left open."""
         if self.state == self.STATE_CONNECTING:
             self.deny(500)
         elif self.state == self.STATE_OPEN:
             self.close(CloseCode.INTERNAL if error is not None else None)
 
     def check_timeouts(self) -> None:
-        """Look whether somebody has taken too long; called every second or so."""
+        """End the socket if client or consumer exceeded a time limit; called about once a second."""
         now = time.monotonic()
         self._control_frames = 0
         if self.state == self.STATE_CONNECTING:
@@ -350,7 +350,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             self._check_consumer()
 
     def _check_closing(self, seconds: float) -> None:
-        """Let go first: what is held, with the close frame at its end, still reaches a client that only is slow."""
+        """Close first, abort later: buffered bytes, with the close frame last, still reach a client that is slow."""
         if seconds > limits.CLOSE_SECONDS + limits.LINGER_SECONDS and self.transport.disconnecting:
             self.abort()
         elif seconds > limits.CLOSE_SECONDS:
@@ -361,8 +361,8 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             metrics.SLOW_VIEWERS.labels("cut").inc()
             self.close(CloseCode.TOO_SLOW)
         elif self._is_behind():
-            pass  # what it says is not read
-        elif self._message is not None and now - self._message_began_at > limits.MESSAGE_SECONDS:
+            pass  # the client's bytes are not read
+        elif self._message is not None and now - self._message_started_at > limits.MESSAGE_SECONDS:
             self._fail_connection(CloseCode.POLICY_VIOLATION, "a message takes too long")
         elif self._pinged_at is not None:
             patience_seconds = limits.PONG_SECONDS + (limits.MESSAGE_SECONDS if self._message is not None else 0)
@@ -387,14 +387,14 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
 
 class WebSocketConnections(WebSocketFactory):  # type: ignore[misc]  # daphne has no types
-    """Makes sockets of upgraded HTTP connections."""
+    """Makes sockets from upgraded HTTP connections."""
 
     protocol = WebSocketConnection
 
     def __init__(self, server: Any, *, name: str, max_message_bytes: int) -> None:
         super().__init__(server, server=name)
         self.setProtocolOptions(
-            allowNullOrigin=True,  # origins are a matter of the application
+            allowNullOrigin=True,  # the application checks origins
             autoPingTimeout=0,
             closeHandshakeTimeout=0,  # autobahn would reset the connection; check_timeouts does better
             echoCloseCodeReason=True,

@@ -1,7 +1,7 @@
-"""Frames on their way out: what is sent in one turn of the event loop goes out at its end, in one piece.
+"""Frames on their way out: those sent in one iteration of the event loop are written at its end, in one piece.
 
-For each frame Twisted would ask the event loop to tell when the socket can be written to, and to tell no more: two
-system calls and a turn of the loop. Here the socket is tried; only what it does not take goes Twisted's way.
+For each frame Twisted would register and unregister a writer with the event loop: two system calls and an iteration.
+Here the socket is written to directly; only bytes that it does not take go through Twisted's buffer.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any, Final
 
 logger = logging.getLogger(__name__)
 
-MAX_PIECES_BYTES: Final = 64 * 1024  # Twisted's own mark: above that the client's slowness must be felt
+MAX_PIECES_BYTES: Final = 64 * 1024  # Twisted's own mark: above it flow control must see that the client is slow
 
 
 class WriteBatcher:
-    """Calls functions at the end of the event loop's turn; all of them cost one handle."""
+    """Calls functions at the end of the event loop's iteration; all of them cost one handle."""
 
     def __init__(self) -> None:
         self._calls: list[Callable[[], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # known when the server runs
 
     def call(self, function: Callable[[], None]) -> None:
-        """Call a function once, soon. One that raises spoils nothing for the others."""
+        """Call a function once, soon. An exception in it does not affect the others."""
         if not self._calls:
             self._loop = self._loop or asyncio.get_running_loop()
             self._loop.call_soon(self._call_all)
@@ -43,22 +43,22 @@ class WriteBatcher:
 class FrameWriter:
     """The frames of one connection. ``transport`` is Twisted's, plain or TLS; it has no type.
 
-    ``is_full``: so much was written in this turn of the event loop that others must have theirs before more is.
+    ``is_full``: so much was written in this iteration that other tasks must run before more is.
     """
 
-    __slots__ = ("_end_of_turn", "_pieces", "_size", "_transport", "is_full")
+    __slots__ = ("_pieces", "_size", "_transport", "_write_batcher", "is_full")
 
     def __init__(self, transport: Any, write_batcher: WriteBatcher) -> None:
         self._transport = transport
-        self._end_of_turn = write_batcher
+        self._write_batcher = write_batcher
         self._pieces: list[bytes] = []
         self._size = 0
         self.is_full = False
 
     def write(self, piece: bytes) -> None:
-        """Write at the end of this turn."""
+        """Write at the end of this iteration."""
         if not self._pieces:
-            self._end_of_turn.call(self._end_turn)
+            self._write_batcher.call(self._end_iteration)
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > MAX_PIECES_BYTES:
@@ -66,7 +66,7 @@ class FrameWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write now: before anything else is written, and before the connection is closed."""
+        """Write now. Needed before other bytes are written, and before the connection is closed."""
         if not self._pieces:
             return
         data = b"".join(self._pieces)
@@ -75,18 +75,18 @@ class FrameWriter:
         transport = self._transport
         if _is_idle(transport):
             written = transport.writeSomeData(data)
-            if isinstance(written, int):  # else the connection is lost, as Twisted finds out below
+            if isinstance(written, int):  # else the connection is lost, which Twisted notices below
                 data = data[written:]
         if data:
             transport.write(data)
 
-    def _end_turn(self) -> None:
+    def _end_iteration(self) -> None:
         self.is_full = False
         self.flush()
 
 
 def data_frame(opcode: int, payload: bytes) -> bytes:
-    """Write a whole message as one frame (RFC 6455 §5.2); a server does not mask."""
+    """Encode a whole message as one frame (RFC 6455 §5.2); a server does not mask."""
     size = len(payload)
     if size < 126:
         return bytes((0x80 | opcode, size)) + payload
