@@ -1,4 +1,4 @@
-"""The command line: ``run`` measures, ``report`` writes what was measured into the documentation."""
+"""The command line: ``run`` measures, ``report`` writes the figures into the documentation."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from benchmarks.systems import SYSTEMS, System, missing, start_redis
 
 RESULTS = ROOT / "benchmarks" / "results"
 SCALES = {"full": FULL, "quick": QUICK, "smoke": SMOKE}
-SCENARIO_SECONDS = 300  # more than any takes; a server that hangs must not hang us
+SCENARIO_SECONDS = 300  # more than any needs; a hanging server must not hang the benchmark
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says."""
+    """Run the command line."""
     options = _parser().parse_args(arguments)
     if options.command == "report":
         report.write(options.results or _newest_results(), options.docs)
         return 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all processes are ended, then too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all processes are stopped then too
     results = run(
         [SYSTEMS[name] for name in options.systems] if options.systems else None,
         [SCENARIOS[name] for name in options.scenarios],
@@ -93,7 +93,7 @@ def run(
 def _plan(
     scenarios: Sequence[Scenario], systems: Sequence[System], repetitions: int | None, *, is_usual: bool
 ) -> Iterator[tuple[Scenario, System, int]]:
-    """Interleave: a repetition visits every system before the next begins, so that all see the same machine."""
+    """Interleave: a repetition visits every system before the next starts, so that all see the same machine."""
     for scenario in scenarios:
         for repetition in range(repetitions or scenario.repetitions):
             for system in systems:
@@ -106,7 +106,7 @@ def _measure(
 ) -> dict[str, Any]:
     """Measure once, or again if other programs disturbed it; keep the outcome that was disturbed least.
 
-    No attempt may hide what another has found: a failure is returned, and the most that any has lost counts.
+    No attempt hides a failure of another: it is returned, and the largest loss of any attempt counts.
     """
     outcomes: list[dict[str, Any]] = []
     for _ in range(scale.attempts):

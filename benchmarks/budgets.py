@@ -55,7 +55,7 @@ class Results:
         return (system for name, system in self._figures if name == scenario)
 
     def failures(self) -> Iterator[tuple[str, str, str]]:
-        """Name what was tried and failed: scenario, system, error."""
+        """Return the failed runs: scenario, system, error."""
         return ((run["scenario"], run["system"], run["error"]) for run in self.raw["runs"] if "error" in run)
 
 
@@ -64,7 +64,7 @@ class Budget:
     """A bound on a figure of a system, or on its ratio to a peer's.
 
     Attributes:
-        aim: where it should get; ``None`` if the limit is good enough.
+        aim: the figure to reach; ``None`` if the limit is enough.
         at_least: is ``limit`` a lower bound?
     """
 
@@ -78,7 +78,7 @@ class Budget:
     at_least: bool = False
 
     def measured(self, results: Results) -> Spread | None:
-        """Give what it came to."""
+        """Return the measured figure."""
         if self.peer is None:
             return results.spread(self.scenario, self.system, self.figure)
         return results.ratio(self.scenario, self.system, self.peer, self.figure)
@@ -88,7 +88,7 @@ class Budget:
         return value >= self.limit if self.at_least else value <= self.limit
 
     def doubts(self, results: Results) -> list[str]:
-        """Say why the figure may not mean what it seems to."""
+        """Return reasons to doubt the figure."""
         if self.figure == "lost":
             return []
         involved = [name for name in (self.system, self.peer) if name is not None]

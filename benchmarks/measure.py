@@ -1,4 +1,4 @@
-"""What the kernel says: CPU time, memory, and who had to wait for a core."""
+"""The kernel's figures: CPU time, memory, and the time that processes waited for a core."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGES = ("channels", "channels-redis", "daphne", "django", "fastapi", "httpx
 
 @dataclass(frozen=True)
 class Cores:
-    """Which core the server has to itself, and which one load client and load agent share."""
+    """The core that the server has to itself, and the one that load client and load agent share."""
 
     server: int
     load: int
@@ -59,7 +59,7 @@ class Usage:
         return cls(time.process_time(), _waiting_seconds(os.getpid()), time.monotonic())
 
     def since(self, earlier: Usage) -> Usage:
-        """Give what was used between; ``at_seconds`` is then how long that took."""
+        """Return the difference to an earlier reading; its ``at_seconds`` is the time between."""
         return Usage(
             self.cpu_seconds - earlier.cpu_seconds,
             self.waiting_seconds - earlier.waiting_seconds,
@@ -103,14 +103,14 @@ def resident_bytes(pids: Iterable[int]) -> int:
 
 
 def reset_peak_memory(pids: Iterable[int]) -> None:
-    """Let ``peak_memory_bytes`` begin anew (proc(5), clear_refs: 5)."""
+    """Reset ``peak_memory_bytes`` (proc(5), clear_refs: 5)."""
     for pid in pids:
         for member in process_tree(pid):
             (_PROC / str(member) / "clear_refs").write_text("5")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the smallest value that ``share`` of all do not exceed; NaN if there are none."""
+    """Return the smallest value that a ``share`` of all values does not exceed; NaN without values."""
     if not values:
         return math.nan
     ordered = sorted(values)
@@ -118,7 +118,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def machine() -> dict[str, object]:
-    """Describe what was measured on."""
+    """Describe the machine."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),

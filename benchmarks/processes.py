@@ -1,4 +1,4 @@
-"""Processes of a measurement: on one core each, on a free port of loopback, ended by who started them."""
+"""Processes of a measurement: on one core each, on a free port of loopback, stopped by the code that started them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _settle(core: int) -> None:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find a port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -27,7 +27,7 @@ LEAVE_SECONDS = 15.0  # for all viewers to be gone
 
 @dataclass(frozen=True)
 class Window:
-    """What happened in a stretch of time."""
+    """The measurements of a period."""
 
     frames: int
     server: Usage
@@ -36,7 +36,7 @@ class Window:
     latencies_ns: array[int]
 
     def figures(self) -> Figures:
-        """Give what every stretch with tokens tells."""
+        """Return the figures of any window with tokens."""
         ordered = sorted(self.latencies_ns)
         return {
             "cpu_us_per_frame": self.server.cpu_seconds / max(self.frames, 1) * 1e6,
@@ -103,7 +103,7 @@ class Rig:
 
     @contextmanager
     def strangers(self, count: int) -> Iterator[None]:
-        """Have strangers who send without end; see ``benchmarks.strangers``."""
+        """Start clients that send without end; see ``benchmarks.strangers``."""
         target = str(self._servers[-1].port)
         arguments = ("-m", "benchmarks.strangers", "--target", target, "--count", str(count), "--port", "{port}")
         process = Process.start(arguments, self._load_core, port=free_port())

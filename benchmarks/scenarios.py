@@ -1,4 +1,4 @@
-"""What is done to each system. A scenario takes a rig and gives figures; what they mean stands in ``FIGURES``."""
+"""The scenarios. Each takes a rig and returns figures, which ``FIGURES`` explains."""
 
 from __future__ import annotations
 
@@ -100,8 +100,10 @@ async def fan_out(rig: Rig, scale: Scale) -> Figures:
 
 
 async def idle(rig: Rig, scale: Scale) -> Figures:
-    """Sockets that say nothing."""
-    await rig.leave(await rig.view_all(rig.new_sessions(scale.storm_sockets)))  # what the first ones leave behind
+    """Silent sockets."""
+    await rig.leave(
+        await rig.view_all(rig.new_sessions(scale.storm_sockets))
+    )  # memory that the first sockets leave behind
     empty_bytes = rig.memory_bytes()
     await rig.view_all(rig.new_sessions(scale.idle_sockets))
     await asyncio.sleep(1)
@@ -243,7 +245,7 @@ STREAM = (
     "load_busy",
     "disturbed",
 )
-# Beside the gateway: whom a budget names, and who says something about the scenario.
+# Peers beside the gateway: those that a budget names, and those that tell something about the scenario.
 ECHOES = frozenset({"relay", "echo-daphne", "echo-uvicorn"})
 GROUPS = frozenset({"channels-group", "channels-redis"})
 RELAYS = frozenset({"limit", "relay"})
@@ -368,7 +370,7 @@ async def _all_arrived(viewers: list[Viewer], tokens: int, *, turns: int = 1) ->
 
 
 def _lost(viewers: list[Viewer], tokens: int) -> float:
-    """Count what never came or came twice; an answer in the wrong order or with an error counts as a whole."""
+    """Count lost and duplicate tokens; an answer in the wrong order or with an error counts as a whole."""
     return sum(
         abs(tokens - viewer.tokens) if viewer.is_in_order and not viewer.errors else tokens for viewer in viewers
     )

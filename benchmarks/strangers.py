@@ -1,4 +1,4 @@
-"""Strangers without a credential, who send what costs most for its size: pings, and bodies in chunks of one byte.
+"""Clients without a credential that send the costliest bytes for their size: pings, and bodies in chunks of one byte.
 
 ``python -m benchmarks.strangers --target 8000 --count 40 --port 9000`` sends until it is ended. It takes only the time
 that client and agent leave.

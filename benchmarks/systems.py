@@ -1,4 +1,4 @@
-"""What is measured: the gateway in its variants, and its peers. How each is started, and when it cannot be."""
+"""The measured systems: the gateway's variants and its peers, how each is started, and when it cannot be."""
 
 from __future__ import annotations
 

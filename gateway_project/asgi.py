@@ -5,7 +5,7 @@ import os
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
-django.setup(set_prefix=False)  # what follows needs that
+django.setup(set_prefix=False)  # before the imports below, which need it
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 

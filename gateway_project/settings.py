@@ -24,7 +24,7 @@ open_standard_streams()  # before anything else is opened, or written to standar
 try:
     load_env_file(BASE_DIR / ".env", os.environ)
 except EnvFileInvalid as exc:
-    sys.exit(str(exc))  # here and not in a system check: a command that runs no checks must not go on without settings
+    sys.exit(str(exc))  # not in a system check: a command without checks must not go on without settings
 
 GATEWAY: dict[str, str] = read_texts(os.environ)
 _conf = Conf(lambda: GATEWAY).without_problems()  # a system check names the wrong ones
@@ -44,13 +44,13 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "servestatic",
     "corsheaders",
-    "ninja",  # its docs page's files
+    "ninja",  # the files of its docs page
     "channels",
 ]
 
 MIDDLEWARE = [
-    "relay.web.middleware.request_context",  # first: every line that follows carries its names
-    "corsheaders.middleware.CorsMiddleware",  # before the key: a preflight shows no key, and a page may read a 401
+    "relay.web.middleware.request_context",  # first, so that every later log line carries its names
+    "corsheaders.middleware.CorsMiddleware",  # before the key: a preflight has no key, and a page may read a 401
     "relay.web.middleware.internal_auth",
     "django.middleware.security.SecurityMiddleware",
     "relay.web.middleware.content_security_policy",
@@ -78,7 +78,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _conf.https
 SECURE_HSTS_SECONDS = 31_536_000 if _conf.https else 0
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021", *_conf.silenced_checks]
 
-# Nothing that is not in a file of ours runs, so text that a page shows by mistake as markup does nothing.
+# Only scripts in files of ours run, so text that a page renders as markup by mistake does nothing.
 SECURE_CSP = {
     "default-src": ["'self'"],
     "img-src": ["'self'", "data:"],
@@ -87,7 +87,7 @@ SECURE_CSP = {
     "form-action": ["'self'"],
     "frame-ancestors": ["'none'"],
 }
-SECURE_REFERRER_POLICY = "same-origin"  # addresses of pages may name sessions
+SECURE_REFERRER_POLICY = "same-origin"  # addresses of pages may contain session ids
 
 # A REST message may be as large as one over a socket; Django's own limit is 2.5 MB.
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(2_621_440, _conf.max_message_bytes)

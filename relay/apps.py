@@ -5,7 +5,7 @@ from django.contrib.admin import apps as admin_apps
 
 from relay.server import reactor
 
-reactor.install()  # before daphne's app does it, with another event loop
+reactor.install()  # before daphne's app installs another event loop's
 
 
 class RelayConfig(AppConfig):
@@ -15,7 +15,7 @@ class RelayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
-        """Import what registers itself."""
+        """Import the modules of system checks, which register themselves."""
         from django.contrib import admin
 
         from relay import checks, deploy_checks  # noqa: F401 - they register

@@ -1,4 +1,4 @@
-"""System checks: what would go wrong later stops the start, with a name and a hint."""
+"""System checks: settings that would fail later stop the start, with the setting's name and a hint."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NO_TRACING = "relay.W003"
 
 @register("relay")
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Name each setting that is wrong, and each that nothing reads. (``kwargs`` are Django's.)"""
+    """Name each wrong setting, and each that does not exist. (``kwargs`` are Django's.)"""
     wrong: list[CheckMessage] = [
         Error(
             str(problem), hint="Correct it in the environment or in .env; .env.example explains it.", id=WRONG_SETTING
@@ -58,7 +58,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 def check_session_layer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Refuse a channel layer that keeps no sessions. (``kwargs`` are Django's.)"""
     if any(True for _ in conf.problems()):
-        return []  # the layer reads them
+        return []  # the layer parses them
     layer = get_channel_layer()
     if isinstance(layer, SessionLayer) and EXTENSION in layer.extensions:
         return []
@@ -116,7 +116,7 @@ def check_sizes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 
 @register("relay")
 def check_policy(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Refuse a policy that could not admit anybody. (``kwargs`` are Django's.)"""
+    """Refuse a policy that could admit no client. (``kwargs`` are Django's.)"""
     if any(True for _ in conf.problems()):
         return []
     found: list[CheckMessage] = []
@@ -151,7 +151,7 @@ def check_policy(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
 
 @register("relay")
 def check_tracing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Say so if the environment asks for traces that there will not be. (``kwargs`` are Django's.)"""
+    """Warn if the environment asks for traces and OpenTelemetry is not installed. (``kwargs`` are Django's.)"""
     exporter = wanted_exporter()
     if exporter not in EXPORTERS:
         words = f"OTEL_TRACES_EXPORTER must be one of {', '.join(EXPORTERS)}; there is no tracing now."
@@ -163,9 +163,9 @@ def check_tracing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 
 
 def stop_on_errors() -> None:
-    """Run the system checks as ``manage.py`` would: a warning is logged, an error ends the process with words.
+    """Run the system checks as ``manage.py`` would: log warnings, and exit with the errors' text.
 
-    A command of ``manage.py`` has shown the warnings already.
+    Commands of ``manage.py`` have printed the warnings already.
     """
     found = [message for message in run_checks() if not message.is_silenced()]
     errors = [message for message in found if message.is_serious()]

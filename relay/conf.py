@@ -1,4 +1,4 @@
-"""Every setting, once: its name, what it may be, its default and its reason.
+"""Every setting, declared once: its name, its values, its default and its reason.
 
 ``gateway_project/settings.py`` collects the environment's ``GATEWAY__…`` texts; code asks ``conf`` for typed values.
 A wrong text stops the start with a system check that names it (``relay.checks``).
@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 PREFIX = "GATEWAY__"
 FILE_SUFFIX = "_FILE"  # GATEWAY__SECRET_KEY_FILE names a file that holds the text: Docker's and Kubernetes' secrets
-MAX_SECONDS = 1_000_000_000  # three decades; a store refuses what its clock cannot count
+MAX_SECONDS = 1_000_000_000  # three decades; a store refuses times that its clock cannot count
 MAX_COUNT = 1_000_000_000_000
 
-TrustedProxies = int | tuple[IPv4Network | IPv6Network, ...]  # how many stand before the gateway, or where they are
+TrustedProxies = int | tuple[IPv4Network | IPv6Network, ...]  # their number, or their networks
 
 
 class SettingInvalid(ValueError):
-    """A setting's text is not what it may be. The text itself is not repeated: it may be a secret."""
+    """A setting's text is invalid. The text itself is not repeated, because it may be a secret."""
 
     def __init__(self, name: str, expected: str, advice: str = "") -> None:
         super().__init__(name, expected, advice)
@@ -51,8 +51,8 @@ class Parser(Generic[T]):
     """Reads one kind of value from text.
 
     Attributes:
-        expected: what it takes, in words.
-        advise: says of a text that it does not take what to change, without repeating it.
+        expected: describes valid texts.
+        advise: says how to correct an invalid text, without repeating it.
     """
 
     def __init__(self, expected: str, read: Callable[[str], T], advise: Callable[[str], str] = lambda text: "") -> None:
@@ -98,7 +98,7 @@ class Setting(Generic[T]):
         advice = self._parser.advise(text)
         raise SettingInvalid(
             self.name, self._parser.expected, advice
-        )  # not from what `read` raised: that may hold the text
+        )  # not from the error that `read` raised, which may quote the text
 
 
 def text() -> Parser[str]:
@@ -143,7 +143,7 @@ def document_url() -> Parser[str]:
 
 
 def policy() -> Parser[str]:
-    """Read the name of a policy, or a dotted path; whether there is one at that path is a check's business."""
+    """Read the name of a policy, or a dotted path; a system check imports it."""
     words = ("open", "ticket", "session", "jwt")
 
     def read(raw: str) -> str:
@@ -181,9 +181,9 @@ def database_url() -> Parser[str]:
 
 
 def name_prefix() -> Parser[str]:
-    """Read what names in a store begin with.
+    """Read the prefix of names in a store, without the colon that ends it.
 
-    A colon ends it; patterns give ``*?[]`` a meaning, and clusters ``{}``.
+    ``*?[]`` have a meaning in patterns, and ``{}`` in clusters.
     """
 
     def read(raw: str) -> str:
@@ -226,7 +226,7 @@ def count(least: int, unit: str, most: int = MAX_COUNT) -> Parser[int]:
 
 
 def count_or_auto(least: int, unit: str) -> Parser[int | None]:
-    """Read a count, or ``None`` for ``auto``: what is right depends on other settings."""
+    """Read a count, or ``None`` for ``auto``: the value depends on other settings."""
     counted = count(least, unit)
     return Parser(f"auto, or {counted.expected}", lambda raw: None if raw.lower() == "auto" else counted.read(raw))
 
@@ -262,10 +262,10 @@ class Conf:
 
     @property
     def texts(self) -> Mapping[str, str]:
-        """What the environment says, without the prefix."""
+        """The texts of the environment, without the prefix."""
         return self._source()
 
-    # The five that deployments already have.
+    # The five settings that existing deployments have.
     internal_api_keys = Setting("INTERNAL_API_KEY", keys(), "change-me-internal-key", may_be_unset=False)
     agent_url = Setting("AGENT_URL", http_url(), "http://localhost:8001")
     request_timeout_seconds = Setting("REQUEST_TIMEOUT", seconds(0.1), "30.0")
@@ -295,7 +295,7 @@ class Conf:
 
     idle_timeout_seconds = Setting("IDLE_TIMEOUT", seconds(0), "86400")
 
-    # What one client may.
+    # Limits of one client.
     rate_limit = Setting("RATE_LIMIT", count(0, "messages a minute"), "300")
     address_rate_limit = Setting("ADDRESS_RATE_LIMIT", count(0, "messages a minute"), "0")
     max_sockets = Setting("MAX_SOCKETS", count(1, "connections"), "5000")
@@ -323,7 +323,7 @@ class Conf:
     allow_no_origin = Setting("ALLOW_NO_ORIGIN", boolean(), "true")
     trusted_proxies = Setting("TRUSTED_PROXIES", proxies(), "0")
 
-    # Django's own. An empty SECRET_KEY is one made for this process.
+    # Django's own. Without a SECRET_KEY each process makes its own.
     secret_key = Setting("SECRET_KEY", text(), "")
     debug = Setting("DEBUG", boolean(), "false")
     allowed_hosts = Setting("ALLOWED_HOSTS", names(), "*")
@@ -332,11 +332,11 @@ class Conf:
     database_url = Setting("DATABASE_URL", database_url(), "sqlite:///db.sqlite3")
 
     def settings(self) -> Iterator[Setting[Any]]:
-        """Give every setting, whatever its type, in the order in which they are declared."""
+        """Return every setting, of any type, in the order of declaration."""
         return (member for member in vars(type(self)).values() if isinstance(member, Setting))
 
     def problems(self) -> Iterator[SettingInvalid]:
-        """Give what is wrong with the texts."""
+        """Return the error of each invalid text."""
         for setting in self.settings():
             try:
                 setting.__get__(self, type(self))
@@ -344,12 +344,12 @@ class Conf:
                 yield problem
 
     def unknown_names(self) -> list[str]:
-        """Name the texts that no setting reads: misspelt, most likely."""
+        """Return the names that are no setting's, which are most likely misspelt."""
         known = {name for setting in self.settings() for name in (setting.name, setting.file_name)}
         return sorted(set(self.texts) - known)
 
     def misspelt_names(self, environment: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Give each name that is a setting's but for its case or its underscores, and that setting's name."""
+        """Return each name that differs from a setting's only in case or underscores, with that setting's name."""
         names = [PREFIX + name for setting in self.settings() for name in (setting.name, setting.file_name)]
         known = {_plain(name): name for name in names}
         for name in sorted(environment):
@@ -357,7 +357,7 @@ class Conf:
                 yield name, known[_plain(name)]
 
     def without_problems(self) -> Conf:
-        """Give a copy in which each wrong text is unset, so that Django can start far enough to name them."""
+        """Return a copy in which each invalid text is unset, so that Django starts far enough to name them."""
         wrong = {problem.name for problem in self.problems()}
         texts = {name: value for name, value in self.texts.items() if name not in wrong}
         return Conf(lambda: texts)
@@ -368,9 +368,9 @@ def _plain(name: str) -> str:
 
 
 def read_texts(environment: Mapping[str, str]) -> dict[str, str]:
-    """Collect the texts of an environment, without the prefix; those that are in files, from there.
+    """Collect the texts of an environment, without the prefix, and those of the files that it names.
 
-    A file that cannot be read, is empty, or stands beside a text, leaves its own name behind: its setting is wrong.
+    A file that cannot be read, is empty, or is given beside a text, leaves its own name: its setting is invalid then.
     """
     texts = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
     for setting in Conf(dict).settings():
@@ -384,7 +384,7 @@ def read_texts(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_secret(path: Path) -> str | None:
-    """Read a file of UTF-8, with a byte order mark or without; ``None``: there is no text in it."""
+    """Read a file of UTF-8, with a byte order mark or without; ``None`` if it is empty."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeError):

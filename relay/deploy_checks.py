@@ -1,6 +1,6 @@
-"""What must not reach production by accident: ``manage.py check --deploy``.
+"""Checks of settings that must not reach production by accident: ``manage.py check --deploy``.
 
-Each has an id, and who means it can say so: ``GATEWAY__SILENCED_CHECKS=relay.E014``.
+Each has an id, by which an operator can silence it: ``GATEWAY__SILENCED_CHECKS=relay.E014``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ANY_TOKEN = "relay.W011"
 
 @register(Tags.security, deploy=True)
 def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Name what opens the gateway to strangers. (``kwargs`` are Django's.)"""
+    """Name the settings that open the gateway to strangers. (``kwargs`` are Django's.)"""
     if any(True for _ in conf.problems()):
         return []
     return [*_open_doors(), *_plain_cookies(), *_strange_tokens()]
@@ -52,13 +52,13 @@ def _open_doors() -> Iterator[CheckMessage]:
         )
     if not conf.secret_key:
         yield Error(
-            f"{PREFIX}SECRET_KEY is empty: made anew for each process, so logins and tickets are lost with it.",
+            f"{PREFIX}SECRET_KEY is empty: made again by each process, so logins and tickets are lost with it.",
             hint="Set 50 random characters, the same for all processes.",
             id=NO_SECRET_KEY,
         )
     if conf.ws_auth == "open":
         yield Error(
-            f"{PREFIX}WS_AUTH=open: whoever knows a session's id reads it and spends your model's money.",
+            f"{PREFIX}WS_AUTH=open: any client that knows a session's id reads it and spends your model's money.",
             hint="Choose ticket, session or jwt (docs/access.md), or keep the gateway behind something that does.",
             id=OPEN_TO_ALL,
         )

@@ -1,4 +1,4 @@
-"""The file ``.env``: settings for the environment. A line that is not understood stops the start.
+"""The file ``.env``: settings for the environment. A malformed line stops the start.
 
 ``python-dotenv`` parses it (docs/decisions.md says why); this module decides which of its statements are settings. A
 line's own text is never repeated: it may be a secret.
@@ -24,7 +24,7 @@ _READ_BEFORE: Final = "DJANGO_SETTINGS_MODULE"  # Django has read it when it rea
 
 
 class EnvFileInvalid(Exception):
-    """The file cannot be read as settings; ``problems`` says why, a sentence each."""
+    """The file cannot be read as settings; ``problems`` gives the reasons, a sentence each."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
         super().__init__(path, problems)
@@ -57,7 +57,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     Raises:
         EnvFileInvalid: the file cannot be read, or a line is not understood.
     """
-    if not os.path.lexists(path):  # a link that leads nowhere was meant to lead to settings
+    if not os.path.lexists(path):  # a broken link was meant to lead to settings
         return {}
     try:
         content = path.read_bytes().decode()
@@ -87,7 +87,7 @@ def _settings_of(path: Path, content: str) -> dict[str, str]:
 
 
 def _bindings(content: str) -> Iterator[tuple[int, Binding]]:
-    """Give each statement and the line at which it starts: the parser counts the blank lines before it as its own."""
+    """Yield each statement and its first line's number: the parser includes the blank lines before it."""
     for binding in parse_stream(io.StringIO(content, newline="")):
         text = binding.original.string
         blank = text[: len(text) - len(text.lstrip())]
@@ -95,7 +95,7 @@ def _bindings(content: str) -> Iterator[tuple[int, Binding]]:
 
 
 def _problem(binding: Binding, lines: Mapping[str, int]) -> str | None:
-    """Say what is wrong with a statement; ``lines`` are those of the settings before it."""
+    """Return the problem of a statement, if any; ``lines`` are those of earlier settings."""
     if binding.error:
         return (
             "this is not understood. Write NAME=value; a value that holds quotes, or # after a blank, goes in quotes."
@@ -115,7 +115,7 @@ def _problem(binding: Binding, lines: Mapping[str, int]) -> str | None:
 
 
 def _named(binding: Binding) -> str:
-    """Name the setting, if there is one: any other word at the start of the line may be a piece of a secret."""
+    """Return the setting's name, if it is one: any other word at the line's start may be part of a secret."""
     match = _START_OF_LINE.match(binding.original.string)
     name = match[1] if match is not None else ""
     known = {f"{PREFIX}{setting.name}" for setting in Conf(dict).settings()} | set(NAMES)

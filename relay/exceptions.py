@@ -1,7 +1,7 @@
 """The error tree: one class for each case that a caller can act on.
 
-``code`` is what a ``gateway.v1`` client reads, ``str(error)`` is the sentence that any client may see. So no
-error here holds an address, a key or model output; what happened in detail is its ``__cause__``.
+``code`` is sent to ``gateway.v1`` clients, and ``str(error)`` is the sentence that any client may read. So no error
+here holds an address, a key or model output; its ``__cause__`` has the details.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class RelayError(Exception):
-    """Something that a client is told about.
+    """A failure that a client is told of.
 
     ``temporary`` means that the same message, sent again after ``retry_after_seconds``, may succeed.
     """
@@ -24,7 +24,7 @@ class RelayError(Exception):
         return self.sentence
 
 
-# What a client sent.
+# Messages and requests that are refused.
 
 
 class ClientMessageInvalid(RelayError):
@@ -35,7 +35,7 @@ class ClientMessageInvalid(RelayError):
 
 
 class ParameterInvalid(RelayError):
-    """A parameter of a request that is not what it may be; ``problem`` says which, and why."""
+    """A parameter of a request is invalid; ``problem`` says which, and why."""
 
     code = "bad_request"
 
@@ -61,7 +61,7 @@ class ClientMessageTooLarge(RelayError):
 
 
 class RateLimited(RelayError):
-    """A client that says more than it may."""
+    """A client sends messages faster than its limit."""
 
     code = "rate_limited"
     temporary = True
@@ -73,7 +73,7 @@ class RateLimited(RelayError):
 
 
 class TooManyConnections(RateLimited):
-    """A client, or a session, has as many lines open as it may."""
+    """A client, or a session, has reached its limit of open connections."""
 
     sentence = "Too many connections are open. Close one, or connect again later."
 
@@ -82,36 +82,36 @@ class TooManyConnections(RateLimited):
 
 
 class ConnectsTooOften(RateLimited):
-    """A client address that opens connections more often than it may."""
+    """A client address opens connections more often than its limit."""
 
     sentence = "Connections are opened too often. Wait a moment, then connect again."
 
 
-# Who may not, and what ends a connection that was open.
+# Access that is refused, and reasons to end an open connection.
 
 
 class Unauthorized(RelayError):
-    """What a client shows is missing, wrong, used or expired."""
+    """A client's credential is missing, wrong, used or expired."""
 
     code = "unauthorized"
     sentence = "Your access is missing, not valid, or has expired. Sign in again."
 
 
 class Forbidden(RelayError):
-    """It is known who the client is, and it may not."""
+    """The client is authenticated, and lacks the permission."""
 
     code = "forbidden"
     sentence = "You may not open this conversation."
 
 
 class Idle(RelayError):
-    """Nothing was said on a socket for ``IDLE_TIMEOUT``."""
+    """A socket had no message or frame for ``IDLE_TIMEOUT``."""
 
     code = "idle"
     sentence = "Nothing was said for a long time. Connect again when you need to."
 
 
-# What the session layer says no with.
+# Refusals of the session layer.
 
 
 class SessionBusy(RelayError):
@@ -138,7 +138,7 @@ class IdempotencyConflict(RelayError):
 
 
 class StoreUnavailable(RelayError):
-    """The store could not take the message; ``reason`` says why to operators, without an address or a key."""
+    """The store could not take the message; ``reason`` is for operators, without an address or a key."""
 
     code = "store_unavailable"
     temporary = True
@@ -150,7 +150,7 @@ class StoreUnavailable(RelayError):
 
 
 class CredentialUncheckable(StoreUnavailable):
-    """Whether a credential is right cannot be told: what it is checked against is out of reach."""
+    """A credential cannot be checked: the keys or the service to check it with cannot be reached."""
 
     sentence = "Your access cannot be checked at the moment. Connect again shortly."
 
@@ -184,24 +184,24 @@ class SessionDeleted(RelayError):
 
 
 class TooSlow(RelayError):
-    """A plain viewer was overtaken by the trimming of the log: it cannot be told what it missed."""
+    """A plain viewer was overtaken by the trimming of the log: its dialect cannot report the gap."""
 
     code = "too_slow"
     sentence = "This connection is too slow for the answer. Connect again."
 
 
 class Kicked(RelayError):
-    """An operator sent the client away."""
+    """An operator disconnected the client."""
 
     code = "kicked"
     sentence = "You were disconnected by an operator."
 
 
-# What ends a turn without an answer.
+# Failures that end a turn without an answer.
 
 
 class UpstreamError(RelayError):
-    """The agent said that it failed, or answered with a status other than 2xx."""
+    """The agent reported a failure, or answered with a status other than 2xx."""
 
     code = "upstream_error"
 
@@ -247,7 +247,7 @@ class UpstreamEof(UpstreamError):
 
 
 class UpstreamProtocol(UpstreamError):
-    """The agent's answer is not what the protocol allows."""
+    """The agent's answer violates the protocol."""
 
     code = "upstream_protocol"
 
@@ -283,7 +283,7 @@ class ShuttingDown(RelayError):
 
 
 class ServerRestart(RelayError):
-    """The server is stopping: clients are sent away, and come back to another, or to the next."""
+    """The server is stopping: clients are disconnected, and come back to another process, or to its successor."""
 
     code = "server_restart"
     temporary = True

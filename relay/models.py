@@ -1,4 +1,4 @@
-"""What outlives a session's log: the turns that have ended. And what the admin calls a session that lives."""
+"""Ended turns, which outlive their session's log, and the admin's name for a live session."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_SUBJECT_CHARACTERS = 255
 
 
 class Turn(models.Model):
-    """An ended turn: what was asked, what was answered, how it went. Written once, by ``relay.transcripts.writer``.
+    """An ended turn: message, answer and outcome. Written once, by ``relay.transcripts.writer``.
 
     ``started_at``, ``tokens`` and the times are unknown (null) of a turn whose worker died.
     """
@@ -31,7 +31,7 @@ class Turn(models.Model):
     ended_at = models.DateTimeField("ended")
 
     class Meta:
-        """Indexes for what people ask: the newest, one session's, one user's, one kind of end; the last hour."""
+        """Indexes for the admin's lists: the newest, one session's, one user's, one outcome's; the last hour."""
 
         ordering = ("-ended_at", "-id")
         default_permissions = ("view",)
@@ -52,7 +52,7 @@ class LiveSession(models.Model):
     session_id = models.CharField("session", max_length=128, primary_key=True)
 
     class Meta:
-        """To see and to act are separate permissions."""
+        """Viewing and acting are separate permissions."""
 
         managed = False
         default_permissions = ("view",)

@@ -1,4 +1,4 @@
-"""Which sockets are opened."""
+"""Routes of WebSockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _consumer = SessionConsumer.as_asgi()
 
 
 async def session_socket(scope: Any, receive: Any, send: Any) -> None:
-    """Serve a client on a session, unless it comes from a page that may not."""
+    """Serve a client on a session, unless its page's origin is not allowed."""
     if not is_handshake_allowed(scope):
         metrics.DISCONNECTS.labels(Forbidden.code).inc()
         await refuse(scope, receive, send)
@@ -26,7 +26,7 @@ async def session_socket(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
-    """Answer the handshake with 403: a path, Host or page that it is not for.
+    """Refuse the handshake with 403, for a wrong path, Host or origin.
 
     (Without a route Channels would raise: 500.)
     """
@@ -43,6 +43,6 @@ _router = URLRouter(urlpatterns)
 
 
 async def sockets(scope: Any, receive: Any, send: Any) -> None:
-    """Find the socket at a path. (Channels would ignore how many slashes it begins with; a proxy's rules do not.)"""
+    """Find the socket at a path. (Channels would ignore the number of leading slashes; a proxy's rules do not.)"""
     has_two_slashes = scope["path"].startswith("//")
     await (refuse if has_two_slashes else _router)(scope, receive, send)

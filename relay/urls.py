@@ -8,7 +8,7 @@ from relay.web.api import api_urls
 
 
 class SessionIdConverter:
-    """A path's part that may name a session; anything else is not found."""
+    """Matches a session id in a path; any other text is not found."""
 
     regex = r"[A-Za-z0-9._:~@-]{1,128}"
 
@@ -17,7 +17,7 @@ class SessionIdConverter:
             raise ValueError(value)
         return value
 
-    def to_url(self, value: str) -> str:  # pragma: no cover - Django wants it; nothing here makes addresses
+    def to_url(self, value: str) -> str:  # pragma: no cover - Django requires it; no code reverses these paths
         return value
 
 

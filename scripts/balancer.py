@@ -1,6 +1,6 @@
 """A TCP balancer in one file, for machines without nginx: each new connection goes to the next gateway that answers.
 
-No stickiness, no look into what passes: any gateway serves any session.
+It keeps no stickiness and inspects no bytes: any gateway serves any session.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Balancer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Stop listening and cut every connection, as a balancer does that is restarted."""
+        """Stop listening and cut every connection, like a restarted balancer."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        await asyncio.sleep(0)  # a line that was never begun could not close its end
+        await asyncio.sleep(0)  # a task that never started could not close its connection
         for line in self._lines:
             line.cancel()
         await asyncio.gather(*self._lines, return_exceptions=True)
@@ -78,7 +78,7 @@ class Balancer:
 
 
 async def _both(*pumps) -> None:
-    """Run until one direction ends: the other has nobody to talk to then."""
+    """Run until one direction ends: the other has no receiver then."""
     tasks = [asyncio.ensure_future(pump) for pump in pumps]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,7 @@
 """Start two gateways, Valkey, a balancer and the demo agent on this machine, say which page to open, and stop them all.
 
-What ``docker compose up`` starts, without Docker: Valkey comes from a wheel, the balancer is nginx where it is
-installed, else ours.
+The processes of ``docker compose up``, without Docker: Valkey comes from a wheel, the balancer is nginx where it is
+installed, else ``scripts/balancer.py``.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Cluster:
         self.gateways: list[subprocess.Popen[bytes]] = []
 
     def start(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
-        # In a session of its own: Ctrl-C reaches us alone, and the store does not go before the gateways.
+        # In a session of its own: Ctrl-C reaches only this process, so the store does not end before the gateways.
         process = subprocess.Popen(command, cwd=ROOT, env={**self.environment, **env}, start_new_session=True)
         self.processes.append(process)
         return process
 
     def start_all(self, port: int) -> bool:
-        """Start everything; say whether the gateways answer."""
+        """Start all processes; return whether the gateways answer."""
         store_port, agent_port, *gateway_ports = (free_port() for _ in range(2 + GATEWAYS))
         self.start(
             str(get_binary_path()), "--port", str(store_port), "--bind", HOST, "--save", "", "--dir", str(self.folder),
@@ -99,7 +99,7 @@ class Cluster:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Stop the gateways first, which tell their clients, then the rest."""
+        """Stop the gateways first, so that they disconnect their clients, then the rest."""
         others = [process for process in self.processes if process not in self.gateways]
         for group in (self.gateways, reversed(others)):
             stopping = list(group)

@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def environment() -> dict[str, str]:
-    """Give what the processes start with: our environment and what .env adds to it, so that neither is overruled."""
+    """Return the environment of the processes: this process' own, with the settings of .env added."""
     env = dict(os.environ)
     try:
         load_env_file(ROOT / ".env", env)

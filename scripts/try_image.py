@@ -1,4 +1,4 @@
-"""Take the Dockerfile's steps without Docker, and use what comes out: ``make image-test``.
+"""Run the Dockerfile's steps without Docker, and test the result: ``make image-test``.
 
 A clean virtual environment from requirements.txt alone, a copy of exactly the files that the image takes, and the
 image's own command, as a user who may write nothing. Then the image's own health check has to succeed, a client is
@@ -33,7 +33,7 @@ def main() -> int:
     *_, packages, image = stages((ROOT / "Dockerfile").read_text())
     with tempfile.TemporaryDirectory(prefix="gateway-image-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # the image's user looks into it
+        folder.chmod(0o755)  # readable for the image's user
         report("a virtual environment from requirements.txt alone")
         build_packages(packages, folder)
         report("the files that the image takes")
@@ -49,7 +49,7 @@ def report(step: str) -> None:
 
 
 def stages(text: str) -> list[list[Step]]:
-    """Take a Dockerfile apart: its stages, and their instructions in order."""
+    """Parse a Dockerfile into stages, and their instructions in order."""
     found: list[list[Step]] = []
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
         if line and not line.startswith("#"):
@@ -78,7 +78,7 @@ def build_application(stage: list[Step], folder: Path) -> None:
     for sources in values(stage, "COPY"):
         if not sources.startswith("--from"):
             copy(sources, app)
-    _, compile_all = values(stage, "RUN")  # the first makes the user
+    _, compile_all = values(stage, "RUN")  # the first creates the user
     run([str(folder / "venv" / "bin" / "python"), *shlex.split(compile_all)[1:]], cwd=app)
 
 
@@ -125,7 +125,7 @@ def try_it(stage: list[Step], folder: Path) -> None:
 
 
 def copy(sources: str, destination: Path) -> None:
-    """Copy as COPY does: a folder's content, files into a folder; what .dockerignore leaves out is not there."""
+    """Copy as COPY does: a folder's content, files into a folder; files in .dockerignore are left out."""
     *names, target = shlex.split(sources)
     into = destination / target.removeprefix("/")
     for name in names:
@@ -143,7 +143,7 @@ def placed(command: str, folder: Path) -> list[str]:
 
 
 def readable_python(folder: Path) -> str:
-    """This Python, or a copy of it where other users cannot read it: in somebody's home, for example."""
+    """This Python, or a copy of it where other users cannot read it: in a home directory, for example."""
     base = Path(sys.base_prefix)
     executable = Path("bin") / f"python{sys.version_info[0]}.{sys.version_info[1]}"
     if all(parent.stat().st_mode & 0o005 == 0o005 for parent in (base, *base.parents)):

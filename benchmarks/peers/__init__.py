@@ -1,1 +1,1 @@
-"""What the gateway is measured against: each peer relays tokens in a few lines and keeps nothing."""
+"""The systems that the gateway is compared with: each peer relays tokens in a few lines and keeps nothing."""

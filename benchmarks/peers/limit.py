@@ -1,4 +1,4 @@
-"""The limit: what Python can do at all. A picows server and a raw HTTP client that copies bytes."""
+"""The limit: the least that Python needs. A picows server and a raw HTTP client that copies bytes."""
 
 from __future__ import annotations
 

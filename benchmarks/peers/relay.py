@@ -1,4 +1,4 @@
-"""What most people write: FastAPI, httpx, ``aiter_lines``, ``send_json``. Nothing is kept."""
+"""The usual way to write a relay: FastAPI, httpx, ``aiter_lines``, ``send_json``. Nothing is kept."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Addresses in settings, each read by the code that will use it, so that what is accepted here can be used.
+"""Addresses in settings, each parsed by the library that will use it, so that an accepted address can be used.
 
-Each function raises ``ValueError``. Its words may hold a piece of the address, which may hold a password: they are
-dropped (``relay.conf``), and ``how_to_escape`` says instead what most often is wrong.
+Each function raises ``ValueError``. Its text may quote the address, and so a password: ``relay.conf`` drops it, and
+``how_to_escape`` names the most frequent mistake instead.
 """

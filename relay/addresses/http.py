@@ -1,4 +1,4 @@
-"""Addresses that httpx opens, and what is wrong with most addresses that cannot be read."""
+"""Addresses that httpx opens, and the most frequent mistake in addresses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-_DELIMITERS: Final = "/?#[] "  # they end a user name or a password, or stand in none (RFC 3986 §3.2.1)
+_DELIMITERS: Final = "/?#[] "  # not allowed in a user name or a password (RFC 3986 §3.2.1)
 
 
 def how_to_escape(text: str) -> str:
@@ -23,8 +23,8 @@ def check_http_address(text: str) -> None:
     if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable():
         raise ValueError
     if "@" in parts.path and parts.port is not None and "@" not in parts.netloc:
-        raise ValueError  # http://user:12/34@host: the delimiter is one of a password
-    parts.hostname.encode("idna")  # raises at what cannot be looked up, such as an empty label
+        raise ValueError  # http://user:12/34@host: the delimiter belongs to a password
+    parts.hostname.encode("idna")  # raises for hosts that cannot be looked up, for example with an empty label
     parts.port  # noqa: B018 - raises if it is not a number
     try:
         httpx.URL(text).host  # noqa: B018 - likewise

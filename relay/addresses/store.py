@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SENTINEL_PORT: Final = 26_379
 CLIENT_NAME: Final = "agent-gateway"
-_STORE_OPTIONS: Final = frozenset(  # those of redis-py whose values are texts, numbers or truth
+_STORE_OPTIONS: Final = frozenset(  # redis-py's options whose values are texts, numbers or booleans
     {
         "client_name",
         "db",
@@ -44,9 +44,9 @@ class SentinelUrl(msgspec.Struct, frozen=True):
 
     Attributes:
         sentinels: hosts and ports.
-        service: the name under which they watch the store.
-        password: of the sentinels; ``None``: they ask for none.
-        store_url: an address with the store's own options, whose host and port are not those of the primary.
+        service: the store's name at the sentinels.
+        password: of the sentinels; ``None`` if they need none.
+        store_url: an address with the store's options; its host and port are placeholders.
     """
 
     sentinels: tuple[tuple[str, int], ...]
@@ -62,7 +62,7 @@ def parse_sentinel_url(url: str) -> SentinelUrl | None:
     the store itself speaks TLS.
 
     Raises:
-        ValueError: it has another form.
+        ValueError: the address is malformed.
     """
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
@@ -83,7 +83,7 @@ def parse_sentinel_url(url: str) -> SentinelUrl | None:
 
 
 def split_store_addresses(text: str) -> tuple[str, ...]:
-    """Take a list of stores apart: a comma divides stores only where a scheme follows."""
+    """Split a list of stores: a comma separates stores only where a scheme follows."""
     addresses = tuple(address.strip() for address in re.split(r",\s*(?=[a-z+]+://)", text) if address.strip())
     for address in addresses:
         _check_store_address(address)
@@ -91,8 +91,8 @@ def split_store_addresses(text: str) -> tuple[str, ...]:
 
 
 def database_number(url: str) -> int:
-    """Give the number of the database that an address selects, as redis-py reads it when it connects."""
-    from redis.asyncio.connection import parse_url  # only a deployment with a store pays for the client
+    """Return the number of the database that an address selects, as redis-py parses it."""
+    from redis.asyncio.connection import parse_url  # imported only where a store is used
 
     sentinel_url = parse_sentinel_url(url)
     options = parse_url(url if sentinel_url is None else sentinel_url.store_url)
@@ -100,10 +100,10 @@ def database_number(url: str) -> int:
 
 
 def new_connection(url: str, *, timeout_seconds: float) -> AbstractConnection:
-    """Make redis-py's connection to a store, or to the primary that sentinels will name; it opens nothing.
+    """Make redis-py's connection to a store, or to the primary that sentinels name, without opening it.
 
     Raises:
-        ValueError, TypeError, RedisError: the address is none.
+        ValueError, TypeError, RedisError: the address is malformed.
     """
     from redis.asyncio.connection import Connection, parse_url
     from redis.asyncio.retry import Retry
@@ -112,7 +112,7 @@ def new_connection(url: str, *, timeout_seconds: float) -> AbstractConnection:
     sentinel_url = parse_sentinel_url(url)
     options: dict[str, Any] = dict(parse_url(url if sentinel_url is None else sentinel_url.store_url))
     connection_class: type[AbstractConnection] = options.pop("connection_class", Connection)
-    # The caller's limit spans a whole exchange; redis-py's would cost a timer for each reply.
+    # The caller limits the whole exchange; redis-py's limit would cost a timer for each reply.
     options |= {
         "socket_timeout": None,
         "socket_connect_timeout": timeout_seconds,
@@ -139,7 +139,7 @@ def _check_store_address(text: str) -> None:
 
 
 def _check_one_store(scheme: str, netloc: str, path: str, query: str) -> None:
-    """Refuse what redis-py ignores or takes for something else."""
+    """Refuse parts of an address that redis-py ignores or misreads."""
     if scheme == "unix" and not path:
         raise ValueError
     if scheme != "unix" and ("," in netloc.rpartition("@")[2] or not re.fullmatch(r"/?[0-9]*/?", path)):

@@ -1,4 +1,4 @@
-"""The database: its address as Django's settings, with what several processes need; a limit for long queries."""
+"""The database: Django's settings from its address, options for several processes, and a limit for long queries."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from django.db.utils import load_backend
 
 WAIT_SECONDS: Final = 5  # for another writer of a SQLite file, or for PostgreSQL to take the connection
 GONE_SECONDS: Final = 20
-STEPS_BETWEEN_LOOKS: Final = 100_000  # of SQLite's machine, about a millisecond
+STEPS_BETWEEN_LOOKS: Final = 100_000  # instructions of SQLite's virtual machine, about a millisecond
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "django.db.backends.sqlite3": {
         "timeout": WAIT_SECONDS,
-        "transaction_mode": "IMMEDIATE",  # a transaction that begins to read and then writes could not wait
-        "init_command": "PRAGMA journal_mode=wal; PRAGMA synchronous=normal",  # readers do not stop the writer
+        "transaction_mode": "IMMEDIATE",  # a transaction that reads first and then writes could not wait
+        "init_command": "PRAGMA journal_mode=wal; PRAGMA synchronous=normal",  # readers do not block the writer
     },
     "django.db.backends.postgresql": {
         "connect_timeout": WAIT_SECONDS,
-        # A server that is gone without a word (a failover, a cut line): TCP alone notices after a quarter of an hour.
-        "tcp_user_timeout": 1000 * GONE_SECONDS,  # while it owes an acknowledgement
-        "keepalives_idle": GONE_SECONDS // 2,  # and while it owes an answer
+        # A server that disappears silently (failover, broken network): TCP alone notices after a quarter of an hour.
+        "tcp_user_timeout": 1000 * GONE_SECONDS,  # while an acknowledgement is outstanding
+        "keepalives_idle": GONE_SECONDS // 2,  # and while an answer is outstanding
         "keepalives_interval": GONE_SECONDS // 4,
         "keepalives_count": 2,
     },
@@ -36,10 +36,10 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
 
 
 def database(url: str) -> dict[str, Any]:
-    """Read an address. Any: Django's settings have values of any kind; those in the address win.
+    """Return Django's settings (hence ``Any``) for an address; options in the address win.
 
     Raises:
-        ValueError: it names no database, or holds what would be dropped without a word.
+        ValueError: it names no database, or has parts that would be ignored silently.
     """
     parts = urlsplit(url)
     if parts.scheme not in environ.Env.DB_SCHEMES or "://" not in url or not url.isprintable():
@@ -49,14 +49,14 @@ def database(url: str) -> dict[str, Any]:
     if parts.scheme in environ.Env.POSTGRES_FAMILY and "@" in parts.path + parts.fragment * bool(parts.path):
         raise ValueError("a delimiter in the password")
     if parts.query:
-        parse_qsl(parts.query, strict_parsing=True)  # raises at what would be dropped
+        parse_qsl(parts.query, strict_parsing=True)  # raises for parts that would be ignored
     config: dict[str, Any] = environ.Env.db_url_config(url)
     try:
         load_backend(config["ENGINE"])
     except ImproperlyConfigured as exc:
         raise ValueError("there is no driver") from exc
     host = parts.netloc.rpartition("@")[2]
-    if host[:3].upper() == "%2F":  # a socket's folder, as libpq writes it; the parser leaves it so, in lower case
+    if host[:3].upper() == "%2F":  # a socket's folder, as libpq writes it; the parser leaves it encoded, in lower case
         folder, _, port = host.partition(":")
         config["HOST"], config["PORT"] = unquote(folder), int(port) if port else ""
     config["OPTIONS"] = {**_OPTIONS.get(config["ENGINE"], {}), **config.get("OPTIONS", {})}
@@ -64,7 +64,7 @@ def database(url: str) -> dict[str, Any]:
 
 
 def check_database_address(text: str) -> str:
-    """Check an address that Django's settings can name a database by; its driver is asked by a system check."""
+    """Check an address without its driver; a system check has the driver read it too."""
     config: dict[str, Any] = database(text)
     if not isinstance(config.get("CONN_MAX_AGE", 0), int | float | None):
         raise ValueError
@@ -72,10 +72,10 @@ def check_database_address(text: str) -> str:
 
 
 def check_driver(connection: BaseDatabaseWrapper) -> None:
-    """Let the driver read how it is going to connect, without connecting to the database.
+    """Let the driver parse the connection's options, without connecting.
 
     Raises:
-        ValueError: it would refuse.
+        ValueError: the driver refuses them.
     """
     try:
         parameters = connection.get_connection_params()
@@ -88,7 +88,7 @@ def check_driver(connection: BaseDatabaseWrapper) -> None:
 
 
 def _check_conninfo(parameters: dict[str, Any]) -> None:
-    import psycopg  # only who has PostgreSQL pays for it
+    import psycopg  # imported only where PostgreSQL is used
     from psycopg.conninfo import make_conninfo
 
     ours = ("autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory")  # psycopg's, not libpq's
@@ -100,7 +100,7 @@ def _check_conninfo(parameters: dict[str, Any]) -> None:
 
 @contextmanager
 def limited_queries(seconds: float) -> Iterator[None]:
-    """End queries of the default database that run longer within the block.
+    """Limit the time of the default database's queries within the block.
 
     Args:
         seconds: for each query on PostgreSQL; for the whole block on SQLite.
@@ -109,7 +109,7 @@ def limited_queries(seconds: float) -> Iterator[None]:
         OperationalError: a query was ended.
     """
     if connection.vendor == "postgresql":
-        with transaction.atomic():  # the limit ends with it: behind PgBouncer the connection is others', too
+        with transaction.atomic():  # the limit ends with the transaction: PgBouncer shares connections
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(round(1000 * seconds))])
             yield

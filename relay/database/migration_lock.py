@@ -1,6 +1,6 @@
-"""One ``migrate`` at a time for each database: several processes that start together, each with a migrate before it.
+"""One ``migrate`` at a time for each database, when several processes start together and each migrates first.
 
-The lock ends with its process, however that ends. It leaves nothing behind.
+The lock ends with its process, however that ends, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from django.db.backends.utils import CursorWrapper
 
 logger = logging.getLogger(__name__)
 
-WAIT_SECONDS: Final = 600  # for the others; a migration of many transcripts takes minutes
+WAIT_SECONDS: Final = 600  # for other processes; a migration of many transcripts takes minutes
 LOOK_SECONDS: Final = 0.1
-_KEY: Final = int.from_bytes(b"relaymig")  # PostgreSQL's advisory locks have a number, of eight bytes
+_KEY: Final = int.from_bytes(b"relaymig")  # PostgreSQL names advisory locks by a number of eight bytes
 
 
 @contextlib.contextmanager
@@ -34,7 +34,7 @@ def migration_lock(
     """Hold the lock of a database; ``on_wait`` is called once if another process has it.
 
     Raises:
-        CommandError: another process had it all the time.
+        CommandError: another process held it for ``WAIT_SECONDS``.
     """
     with contextlib.ExitStack() as stack:
         if connection.vendor == "postgresql":
@@ -47,9 +47,9 @@ def migration_lock(
 
 @contextlib.contextmanager
 def _in_postgresql(connection: BaseDatabaseWrapper, on_wait: Callable[[], None], wait_seconds: float) -> Iterator[None]:
-    """Hold an advisory lock in a transaction of a connection of its own.
+    """Hold an advisory lock within a transaction, on a connection of its own.
 
-    A lock of the session would outlive it behind PgBouncer, whose connections are shared by transaction.
+    Behind PgBouncer, which shares connections by transaction, a lock of the session would outlive the process.
     """
     holder = connection.copy()
     try:
@@ -76,7 +76,7 @@ def _wait_in_postgresql(cursor: CursorWrapper) -> None:
 
 @contextlib.contextmanager
 def _beside_file(file: Path, on_wait: Callable[[], None], wait_seconds: float) -> Iterator[None]:
-    """Lock the folder of a SQLite file: SQLite's own locks end with each transaction, and a lock file would stay."""
+    """Lock the folder of a SQLite file: SQLite's own locks end with each transaction, and a lock file would remain."""
     folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         give_up_at = time.monotonic() + wait_seconds

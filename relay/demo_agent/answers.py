@@ -1,4 +1,4 @@
-"""What an answer is made of, and the canned ones."""
+"""The events of an answer, and the canned answers."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class AgentMessage:
 
     Attributes:
         session_id: the conversation that it belongs to.
-        type: its kind, ``user_message`` mostly.
-        content: what was said; ``""`` for other kinds, which may come without.
+        type: its kind, mostly ``user_message``.
+        content: its text; ``""`` if it has none, which other kinds may lack.
         turn_id: the gateway's ``Idempotency-Key``; ``""`` if it sent none.
     """
 
@@ -59,7 +59,7 @@ class Answerer(Protocol):
     """Makes answers. Closing the generator early (``aclosing``) stops the answer."""
 
     def answer(self, message: AgentMessage) -> AsyncGenerator[AgentEvent, None]:
-        """Yield the events of one answer, the last one final or an error. Never raises for what a person said."""
+        """Yield the events of one answer, the last one final or an error. Never raises for a message's content."""
 
 
 def token(text: str) -> AgentEvent:
@@ -84,9 +84,9 @@ class CannedAnswers:
         self._word_delay_seconds = word_delay_seconds
 
     async def answer(self, message: AgentMessage) -> AsyncGenerator[AgentEvent, None]:
-        """Answer in words; see ``HELP`` for what is understood."""
+        """Answer a message; ``HELP`` lists the commands."""
         command = message.content.strip().strip("\"'.!").lower()
-        yield token("")  # as real agents begin
+        yield token("")  # as real agents start
         if command == "tools":
             async for event in self._tools():
                 yield event
@@ -117,7 +117,7 @@ class CannedAnswers:
 
 
 def words(text: str) -> list[str]:
-    """Cut a text into words with the blanks around them: joined, they are the text."""
+    """Split a text into words with the blanks around them, so that joined they give the text."""
     return _WORD.findall(text)
 
 

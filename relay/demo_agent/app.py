@@ -29,7 +29,7 @@ _METHODS: Final = {"/agent/message/stream": ("POST",), "/health": ("GET", "HEAD"
 
 
 class Refused(Exception):
-    """A request that gets no answer but a status and a sentence."""
+    """A request that is answered with a status and a sentence only."""
 
     def __init__(self, status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(sentence)
@@ -77,7 +77,7 @@ class DemoAgentApplication:
         return _parse_message(await _read_body(receive), turn_id)
 
     def _is_allowed(self, key: bytes) -> bool:
-        """Compare with every key, in a time that tells nothing about them."""
+        """Compare with every key, in constant time."""
         matches = [hmac.compare_digest(key, known) for known in self._keys]
         return any(matches)
 
@@ -102,7 +102,7 @@ class DemoAgentApplication:
             async with contextlib.aclosing(self._answerer.answer(message)) as events:
                 async for event in events:
                     await send_event(event)
-        except Exception:  # an answer that has begun can only end in words; daphne would not survive the exception
+        except Exception:  # an answer that has started can only end with an error event
             logger.exception("turn %s: demo agent failed", message.turn_id or "-")
             await send_event(error("The demo agent failed. Its log says why."))
         await send({"type": "http.response.body", "body": b"", "more_body": False})

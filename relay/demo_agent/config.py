@@ -1,4 +1,4 @@
-"""What the demo agent reads from the environment."""
+"""The demo agent's settings, from the environment."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DEFAULT_WORD_DELAY_SECONDS: Final = 0.08  # a little faster than people read
 
 @dataclass(frozen=True)
 class OpenAIConfig:
-    """Which model server answers instead of the canned words.
+    """The model server that answers instead of the canned answers.
 
     Attributes:
-        base_url: what stands before ``/chat/completions``, as in OpenAI's own clients: it usually ends in ``/v1``.
+        base_url: the address without ``/chat/completions``, as in OpenAI's own clients; it usually ends in ``/v1``.
         model: the model's name there; may be empty for servers that have only one.
         api_key: sent as a bearer credential; empty sends none.
     """
@@ -33,7 +33,7 @@ class DemoAgentConfig:
     """All settings of the demo agent.
 
     Attributes:
-        internal_api_keys: any of these opens it (``X-Internal-Auth``).
+        internal_api_keys: each of them is accepted (``X-Internal-Auth``).
         word_delay_seconds: pause before each word of a canned answer; 0 answers at once.
         openai: ``None`` answers with canned words.
     """
@@ -49,7 +49,7 @@ class DemoAgentConfig:
         """Read ``GATEWAY__INTERNAL_API_KEY`` as the gateway does, from a file too, and ``DEMO_AGENT__OPENAI_…``.
 
         Raises:
-            ValueError: the keys are none, or the model server's address is not one.
+            ValueError: the keys or the model server's address are malformed.
         """
         texts = read_texts(environment)
         return cls(

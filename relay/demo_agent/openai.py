@@ -1,4 +1,4 @@
-"""Answers from any model server that speaks OpenAI's ``/chat/completions`` with ``stream: true``."""
+"""Answers of any model server that speaks OpenAI's ``/chat/completions`` with ``stream: true``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relay.protocol.event_stream import EventStreamDecoder, EventTooLarge
 
 logger = logging.getLogger(__name__)
 
-MAX_SESSIONS: Final = 1_000  # the conversation that was silent longest is forgotten first
+MAX_SESSIONS: Final = 1_000  # the conversation that was idle longest is forgotten first
 MAX_MESSAGES: Final = 40  # of one conversation; the oldest are forgotten first
 MAX_EVENT_BYTES: Final = 1024 * 1024
 
@@ -47,11 +47,11 @@ class _Chunk(msgspec.Struct):
 
 
 class _Failed(Exception):
-    """The model server gave no answer; the text is for the person who asked."""
+    """The model server gave no answer; the text is for the user."""
 
 
 class History:
-    """What was said in each session, as the model server wants it: bounded in sessions and messages."""
+    """The messages of each session, in the model server's format; bounded in sessions and messages."""
 
     def __init__(self, max_sessions: int = MAX_SESSIONS, max_messages: int = MAX_MESSAGES) -> None:
         self._max_sessions = max_sessions
@@ -59,7 +59,7 @@ class History:
         self._sessions: OrderedDict[str, list[dict[str, str]]] = OrderedDict()
 
     def messages(self, session_id: str) -> list[dict[str, str]]:
-        """Everything that is remembered of a session, oldest first."""
+        """Return a session's remembered messages, oldest first."""
         return list(self._sessions.get(session_id, ()))
 
     def remember(self, session_id: str, said: str, answered: str) -> None:
@@ -75,8 +75,7 @@ class History:
 class OpenAIAnswers:
     """Relays each message, with its session's history, to the model server.
 
-    An answer that is stopped half-way, or breaks off, leaves what was said so far in the history; one that never
-    began leaves nothing.
+    An answer that is stopped or breaks off leaves its text so far in the history; one without any text leaves nothing.
     """
 
     def __init__(self, config: OpenAIConfig) -> None:
@@ -85,7 +84,7 @@ class OpenAIAnswers:
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None))
 
     async def answer(self, message: AgentMessage) -> AsyncGenerator[AgentEvent, None]:
-        """Yield the model's tokens as they come, then the model's reason to end, or an error in plain words."""
+        """Yield the model's tokens as they arrive, then its finish reason, or an error in plain words."""
         yield token("")
         if message.type != "user_message":
             yield token(f"A message of the type {message.type} is not for a model.")
@@ -142,10 +141,10 @@ class OpenAIAnswers:
 
 
 async def _chunks(response: httpx.Response) -> AsyncGenerator[_Chunk, None]:
-    """Decode the body up to ``[DONE]``, which some servers leave out.
+    """Decode the body up to ``[DONE]``, which some servers omit.
 
     Raises:
-        _Failed: the model server reported an error, or sent what is no chunk.
+        _Failed: the model server reported an error, or sent a malformed chunk.
     """
     decoder = EventStreamDecoder(MAX_EVENT_BYTES)
     async for data in response.aiter_bytes():

@@ -1,4 +1,4 @@
-"""Keeps keys and tickets out of the logs of servers that are not ours, at every level of theirs."""
+"""Keeps keys and tickets out of the logs of other servers (uvicorn, daphne), at every log level."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from daphne.access import AccessLogGenerator
 
-UVICORNS_LOGGERS: Final = ("uvicorn.access", "uvicorn.error")  # the second tells of sockets
+UVICORNS_LOGGERS: Final = ("uvicorn.access", "uvicorn.error")  # the second logs sockets
 # Below INFO these write every header and frame; uvicorn's websockets write to the first.
 TALKATIVE_LOGGERS: Final = ("uvicorn.error", "uvicorn.asgi", "websockets.server")
 
@@ -15,7 +15,7 @@ _write_entry = AccessLogGenerator.write_entry
 
 
 def hide_query_strings() -> None:
-    """Cut them off wherever uvicorn or daphne writes a path, and drop what shows headers; called again, no change."""
+    """Cut query strings off the paths that uvicorn and daphne log, and drop lines with headers. Idempotent."""
     for name in UVICORNS_LOGGERS:
         logging.getLogger(name).addFilter(_cut_paths)
     for name in TALKATIVE_LOGGERS:
@@ -30,7 +30,7 @@ def _cut_paths(record: logging.LogRecord) -> bool:
 
 
 def _drop_headers(record: logging.LogRecord) -> bool:
-    """Drop lines for debugging. An error of the websockets library keeps its name only: its words quote headers."""
+    """Drop debug lines. An error of the websockets library keeps only its name, because its text quotes headers."""
     error = record.exc_info[1] if record.exc_info else None
     if error is not None and type(error).__module__.startswith("websockets."):
         record.msg, record.args = f"{record.getMessage()} ({type(error).__name__})", ()
@@ -39,7 +39,7 @@ def _drop_headers(record: logging.LogRecord) -> bool:
 
 
 def _write_entry_without_query(self: Any, host: Any, date: Any, request: str, **details: Any) -> None:
-    """Write daphne's entry; what it is made of has no types."""
+    """Write daphne's access log entry, without the query string. Its parts have no types."""
     _write_entry(self, host, date, _cut(request), **details)
 
 

@@ -1,4 +1,4 @@
-"""Where log lines go: to a stream that may stand still, as a pipe does whose reader hangs. No answer waits for that."""
+"""Writes log lines to a stream that may block, such as a pipe whose reader hangs; the event loop does not wait."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Final, TextIO
 
 from relay.observability import metrics
 
-PIECE_BYTES: Final = select.PIPE_BUF  # POSIX: so much a pipe takes without waiting, if it can be written to at all
+PIECE_BYTES: Final = select.PIPE_BUF  # POSIX: a writable pipe takes so many without blocking
 MAX_WAITING_BYTES: Final = 1_048_576
 FLUSH_SECONDS: Final = 1.0
 
 
 class PatientHandler(logging.Handler):
-    """Writes what the stream takes at once; the rest waits for the next line, and more than fits is dropped.
+    """Writes what the stream takes at once; the rest waits for the next line, and lines above a bound are dropped.
 
-    The order is kept. Dropped lines are counted, and as soon as there is room again a line says how many there were.
+    The order is kept. Dropped lines are counted, and a line tells their number as soon as there is room.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -30,7 +30,7 @@ class PatientHandler(logging.Handler):
         self._dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line, and write what can be written."""
+        """Queue a line, and write what the stream takes."""
         try:
             self._write()
             if self._dropped and len(self._waiting) < MAX_WAITING_BYTES:
@@ -46,7 +46,7 @@ class PatientHandler(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Write what waits, if the stream takes it within a moment: the process may be about to end."""
+        """Write queued lines, as far as the stream takes them within a moment: the process may be ending."""
         self.acquire()
         try:
             self._write(FLUSH_SECONDS)
@@ -65,7 +65,7 @@ class PatientHandler(logging.Handler):
         except io.UnsupportedOperation:  # a stream in memory
             self._stream.write(self._waiting.decode())
             self._waiting.clear()
-        except BrokenPipeError:  # nobody will ever read it
+        except BrokenPipeError:  # the reader is gone for good
             self._waiting.clear()
 
 

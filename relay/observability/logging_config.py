@@ -1,7 +1,7 @@
-"""How log lines look: for people on a terminal, JSON otherwise; and the names that every line of a context carries.
+"""The format of log lines (text on a terminal, else JSON), and the names that every line of a context carries.
 
-Code logs with the standard library; what belongs to a line beside its words goes into ``extra``. No line holds a
-prompt, an answer, a key or a ticket: only names, numbers and words of ours.
+Code logs with the standard library, and passes further members of a line in ``extra``. No line holds a prompt, an
+answer, a key or a ticket: only names, numbers and fixed texts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from relay.protocol.trace_context import trace_id, traceparent
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _PLAIN: Final = (str, int, float, bool, type(None))
-_LEFT_BY_OTHERS: Final = frozenset({"message", "asctime"})  # another handler's formatter leaves them in the record
+_LEFT_BY_OTHERS: Final = frozenset({"message", "asctime"})  # set on the record by another handler's formatter
 
 
 def _plain_only(logger: Any, method: str, line: EventDict) -> EventDict:
-    """Leave out objects: Django adds a request, whose text shows the query, to some of its lines."""
+    """Drop objects: Django adds a request, whose text shows the query, to some of its lines."""
     return {
         name: value
         for name, value in line.items()
@@ -44,9 +44,9 @@ _COMMON: Final[list[Processor]] = [
 
 
 def logging_settings(level: str, *, is_terminal: bool) -> dict[str, Any]:
-    """Give Django's ``LOGGING`` (a ``dictConfig``, hence ``Any``); ``level`` is that of the gateway's own loggers.
+    """Return Django's ``LOGGING`` (a ``dictConfig``, hence ``Any``); ``level`` is for the gateway's own loggers.
 
-    Third-party loggers stay at WARNING whatever it says: theirs would show addresses and frames.
+    Third-party loggers stay at WARNING: below it they log addresses and frames.
     """
     return {
         "version": 1,
@@ -74,12 +74,12 @@ def logging_settings(level: str, *, is_terminal: bool) -> dict[str, Any]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Is a line of Django's about an answer worth its place? 503 is said on purpose, each second to who asks /ready."""
+    """Should Django's line about a response be logged? Not for 503, which /ready answers on purpose."""
     return getattr(record, "status_code", None) != HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Make a warning without a traceback of a line about a refused request: the client is to blame, not the code."""
+    """Turn Django's line about a refused request into a warning without traceback: the client is at fault."""
     status = getattr(record, "status_code", None)
     if isinstance(status, int) and HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         record.exc_info = record.exc_text = None
@@ -88,31 +88,31 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 
 
 def formatter(*, is_terminal: bool) -> logging.Formatter:
-    """Make the formatter of log lines."""
+    """Return the formatter of log lines."""
     look = _for_people() if is_terminal else _for_programs()
     return structlog.stdlib.ProcessorFormatter(processors=[*_COMMON, *look])
 
 
 def bind(**names: str) -> None:
-    """Let every line of this task, and of those that it starts from now on, carry some names."""
+    """Add names to every line of this task, and of tasks that it starts from now on."""
     structlog.contextvars.bind_contextvars(**names)
 
 
-def bind_request(shown_id: str | None, shown_traceparent: str | None) -> str:
-    """Bind the names of a request or a handshake, and give its id.
+def bind_request(sent_id: str | None, sent_traceparent: str | None) -> str:
+    """Bind the names of a request or a handshake, and return its id.
 
     Args:
-        shown_id: what a proxy or the client has shown as ``X-Request-ID``; an unfit one is replaced.
-        shown_traceparent: its trace context, if it has one.
+        sent_id: the ``X-Request-ID`` that a proxy or the client sent; an unfit one is replaced.
+        sent_traceparent: the trace context that was sent, if any.
     """
-    name = request_id(shown_id)
-    context = traceparent(shown_traceparent)
+    name = request_id(sent_id)
+    context = traceparent(sent_traceparent)
     bind(request_id=name, **({} if context is None else {"trace_id": trace_id(context)}))
     return name
 
 
 def request_id(shown: str | None) -> str:
-    """Give the id that a request has shown, if it is fit for a log line, or a new one."""
+    """Return the id that was sent with a request, if it is fit for a log line, else a new one."""
     return shown if shown is not None and _REQUEST_ID.fullmatch(shown) else secrets.token_hex(8)
 
 

@@ -1,4 +1,4 @@
-"""Measures how late the event loop is: what blocks it delays every token of every session."""
+"""Measures how late the event loop calls timers: code that blocks it delays every token of every session."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ INTERVAL_SECONDS: Final = 0.5
 
 
 class LoopLagMonitor:
-    """Beats at an interval, and observes by how much each beat is late."""
+    """Calls itself at an interval, and observes by how much each call is late."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start to measure."""
         self._task = asyncio.create_task(self._beat(), name="pulse")
 
     async def stop(self) -> None:
-        """Beat no more."""
+        """Stop measuring."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

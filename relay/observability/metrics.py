@@ -1,6 +1,6 @@
 """Every metric, declared once. Names and units by Prometheus' conventions; no label has unbounded values.
 
-What each means, and which must stay 0, stands in docs/operations.md.
+docs/operations.md says what each means, and which must stay 0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_m
 
 from relay.observability.histogram import LoopHistogram
 
-# A third of what is scraped, and nobody reads it.
+# ``_created`` series: a third of a scrape, of no use here.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it so
 
 _SHORT: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -102,7 +102,7 @@ TRANSCRIPTS_DROPPED: Final = Counter(
     "gateway_transcripts_dropped_total", "Ended turns that the database did not take", ["cause"]
 )
 
-# What must stay 0 is there from the start: an alert cannot see a counter appear.
+# Counters that must stay 0 exist from the start: an alert cannot see one appear.
 for kind in ("hole", "duplicate"):
     DISORDER.labels(kind)
 for cause in ("full", "failed"):

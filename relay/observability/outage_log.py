@@ -1,4 +1,4 @@
-"""Logs an outage once, however many calls fail during it: what is repeated every few seconds buries all else."""
+"""Logs an outage once, however many calls fail during it: a line every few seconds would bury all others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUIET_SECONDS: Final = 60.0  # without a failure: the next one is a new outage
 class OutageLog:
     """Logs each reason of failures when it first occurs, and again once it has been absent for ``QUIET_SECONDS``.
 
-    How many failures there are is for metrics to tell.
+    Metrics count the failures.
     """
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,12 +22,12 @@ class OutageLog:
         self._failed_at: dict[tuple[str, str], float] = {}
 
     def failed(self, message: str, reason: str, *, level: int = logging.WARNING, **details: str) -> None:
-        """Take note of a failure.
+        """Log a failure, unless it belongs to an outage that was logged.
 
         Args:
             message: has one ``%s``, for the reason.
-            reason: one of few: each is remembered.
-            details: for the log line, beside its message.
+            reason: one of a few texts, because each is remembered.
+            details: further members of the log line.
         """
         failure, now = (message, reason), self._clock()
         if now - self._failed_at.get(failure, float("-inf")) > QUIET_SECONDS:

@@ -1,4 +1,4 @@
-"""What clients say: one type for each kind of message, one parser, one error."""
+"""Messages of clients: one type for each kind, one parser, one error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relay.protocol import json_text
 SESSION_ID_PATTERN: Final = r"(?!\.{1,2}/?\Z)[A-Za-z0-9._:~@-]{1,128}"
 CLIENT_MESSAGE_ID_PATTERN: Final = r"^[A-Za-z0-9:_-]{1,128}\Z"
 
-MAX_NESTING: Final = 100  # it is read again by others, at places where less of Python's stack is left than here
+MAX_NESTING: Final = 100  # others parse it again, with less of Python's stack left than here
 
 _session_id = re.compile(SESSION_ID_PATTERN)
 
@@ -32,7 +32,7 @@ class OnBusy(enum.Enum):
 class StartTurn(msgspec.Struct, frozen=True):
     """A ``user_message`` or a forwarded kind: start a turn.
 
-    ``message`` is what the client said, less ``on_busy``, ``client_message_id`` and ``traceparent``.
+    ``message`` is the client's message, less ``on_busy``, ``client_message_id`` and ``traceparent``.
     """
 
     message: dict[str, Any]
@@ -74,10 +74,10 @@ def parse_client_message(
 
     Args:
         text: the frame.
-        forward_types: kinds beside ``user_message`` that start a turn and go to the agent whole.
+        forward_types: kinds beside ``user_message`` that start a turn and are passed to the agent unchanged.
         max_message_bytes: limit of the frame's UTF-8 bytes.
-        resumable: does the client speak ``gateway.v1``? A plain client's fields beyond the plain ones are ignored.
-        max_depth: how deep objects and arrays may be nested in what goes to the agent.
+        resumable: does the client speak ``gateway.v1``? Its additional fields are ignored in a plain client's message.
+        max_depth: how deeply objects and arrays may be nested in a message to the agent.
 
     Raises:
         ClientMessageTooLarge: over the limit.
@@ -95,7 +95,7 @@ def parse_client_message(
 
 
 def parse_turn(fields: dict[str, Any], *, forward_types: frozenset[str], max_depth: int = MAX_NESTING) -> StartTurn:
-    """Read what starts a turn from a message that is decoded already; all of ``gateway.v1`` may be in it.
+    """Read a message that starts a turn, already decoded; it may have all fields of ``gateway.v1``.
 
     Raises:
         ClientMessageInvalid: not a known type with valid fields.
@@ -129,7 +129,7 @@ def _parse_fields(
 
 
 def _is_deeper_than(levels: int, value: Any) -> bool:
-    """Is this JSON value nested deeper than so many levels? ``Any``: every JSON value."""
+    """Is this JSON value (hence ``Any``) nested deeper than a number of levels?"""
     level = [value]
     for _ in range(levels):
         level = [inner for outer in level for inner in _inner(outer)]

@@ -1,4 +1,4 @@
-"""Cursors: the last position of a log that a client has seen, and where it goes on from there."""
+"""Cursors: the last position of a log that a client has received, and the position to resume from."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Cursor(msgspec.Struct, frozen=True):
     offset: int
 
 
-UNKNOWN: Final = Cursor("", 0)  # of no log, as no epoch is empty: reading after it reports a gap
+UNKNOWN: Final = Cursor("", 0)  # in no log, because no epoch is empty: reading after it reports a gap
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """Where a ``gateway.v1`` client goes on.
+    """The position that a ``gateway.v1`` client resumes from.
 
     ``recovered``: ``None`` without a cursor, else whether every frame after it is still there.
     """
@@ -36,10 +36,10 @@ def resume(epoch: str, offset: str, *, log_epoch: str, oldest: int, newest: int,
     """Read a client's cursor against its session's log.
 
     Args:
-        epoch, offset: the query's parameters as they came; empty counts as absent.
+        epoch, offset: the query's parameters, unparsed; empty counts as absent.
         log_epoch: the log's epoch.
-        oldest, newest: offsets of the first and the last frame that is kept; ``newest`` = ``oldest`` − 1 if none is.
-        live_after: where a client without a cursor begins: before the turn in flight, else ``newest``.
+        oldest, newest: offsets of the first and the last kept frame; ``newest`` = ``oldest`` − 1 if none is kept.
+        live_after: where a client without a cursor starts: before the turn in flight, else ``newest``.
     """
     if not epoch and not offset:
         return Resume(Cursor(log_epoch, live_after), None)
@@ -49,11 +49,11 @@ def resume(epoch: str, offset: str, *, log_epoch: str, oldest: int, newest: int,
     if not epoch:
         return Resume(Cursor(log_epoch, oldest - 1), True) if position == 0 else Resume(UNKNOWN, False)
     if not _EPOCH.fullmatch(epoch) or (epoch == log_epoch and position > newest):
-        return Resume(UNKNOWN, False)  # also when the log reaches that position before it is read
+        return Resume(UNKNOWN, False)  # stays a gap even if the log reaches that offset before it is read
     recovered = epoch == log_epoch and oldest - 1 <= position
     return Resume(Cursor(epoch, position), recovered)
 
 
 def query_cursor(query: Mapping[str, str]) -> tuple[str, str]:
-    """Take the cursor's two parameters out of a query."""
+    """Return the cursor's two parameters of a query."""
     return query.get("epoch", ""), query.get("offset", "")

@@ -34,7 +34,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 class EventTooLarge(ValueError):
     """An event, or a single line, grew above ``max_event_bytes``.
 
-    ``events`` are those that the same chunk completed before it: no split of the stream loses them.
+    ``events`` are those that the same chunk completed before it, so that none is lost.
     """
 
     def __init__(self, max_event_bytes: int, events: tuple[Event, ...] = ()) -> None:
@@ -49,11 +49,11 @@ class EventTooLarge(ValueError):
 class EventStreamDecoder:
     """Decode the bytes of one stream; where they are cut into chunks makes no difference.
 
-    An event that the stream ends within is never returned, as the standard asks.
+    An event that is incomplete when the stream ends is never returned, as the standard says.
 
     Args:
         max_event_bytes: limit of the bytes of one event: its lines without their ends and without comments, which
-            count only while they arrive. What is kept between two chunks is never more than that.
+            count only while they arrive. No more bytes than that are kept between two chunks.
     """
 
     def __init__(self, max_event_bytes: int) -> None:
@@ -64,7 +64,7 @@ class EventStreamDecoder:
         self._max_event_bytes = max_event_bytes
         self._at_start = True  # a byte order mark may come
         self._after_cr = False  # a line feed belongs to the carriage return before it
-        self._between_events = False  # nothing is kept: a whole event in one chunk takes the short way
+        self._between_events = False  # nothing is kept, so a whole event in one chunk takes the fast path
         self._failed = False
         self._line = bytearray()
         self._event_bytes = 0
@@ -74,14 +74,14 @@ class EventStreamDecoder:
 
     @property
     def is_within_event(self) -> bool:
-        """Has an event, or a line, come in part? What ends here has broken off."""
+        """Is an event or a line incomplete? A stream that ends here has broken off."""
         return bool(self._event_bytes or self._line)
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """Take the next bytes and return the events that they complete.
+        """Decode the next bytes and return the events that they complete.
 
         Raises:
-            EventTooLarge: the event being received is above the limit. The stream is of no use then: every
+            EventTooLarge: the event being received is above the limit. The decoder is unusable then: every
                 later call raises it again.
         """
         data = self._lone_data(chunk)
@@ -116,7 +116,7 @@ class EventStreamDecoder:
         chunk = bytes(self._line) + chunk
         self._line.clear()
         if _BYTE_ORDER_MARK.startswith(chunk):
-            self._line += chunk  # not to be told yet
+            self._line += chunk  # cannot be decided yet
             return b""
         self._at_start = False
         return chunk.removeprefix(_BYTE_ORDER_MARK)
@@ -176,7 +176,7 @@ class EventStreamDecoder:
 def encode_event(
     data: str, *, event: str | None = None, event_id: str | None = None, retry_milliseconds: int | None = None
 ) -> bytes:
-    """Write one event. Line breaks within ``data`` (CR, LF, CRLF) arrive as LF.
+    """Encode one event. Line breaks within ``data`` (CR, LF, CRLF) arrive as LF.
 
     Raises:
         ValueError: ``event`` or ``event_id`` holds a line break or NUL, ``retry_milliseconds`` is negative, or a
@@ -195,9 +195,9 @@ def encode_event(
 
 
 def encode_comment(text: str = "") -> bytes:
-    """Write a comment, a line for each of ``text``: the usual sign of life.
+    """Encode a comment, a line for each of ``text``: the usual keep-alive.
 
-    No empty line follows: it would end nothing, and some clients take it for an empty event.
+    No empty line follows: there is no event to end, and some clients would read an empty event.
 
     Raises:
         ValueError: the text holds half a character, which is not UTF-8.

@@ -1,7 +1,7 @@
 """The frames that clients get, in both dialects.
 
-A frame of the log is kept as the text that a plain client reads (``body``); what ``gateway.v1`` adds is put in front
-of its last brace when it is sent. So a plain viewer costs no encoding at all, and a ``gateway.v1`` viewer one string.
+A frame of the log is kept as the text that a plain client reads (``body``); ``gateway.v1``'s members are put in
+front of its last brace when it is sent. So a plain viewer costs no encoding, and a ``gateway.v1`` viewer one string.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOG_MEMBERS: Final = frozenset({"turn_id", "offset", "from_offset"})
 
 
 class FrameKind(enum.IntEnum):
-    """What a frame of the log is; the log and the dialects ask for no more."""
+    """The kind of a frame: all that the log and the dialects need to know of it."""
 
     USER_MESSAGE = 1
     TOKEN = 2
@@ -34,22 +34,22 @@ class FrameKind(enum.IntEnum):
     ERROR = 6
 
 
-# For each token: on Python 3.11 a function written in Python finds the member of an enum.
+# Constants for each token's sake: on Python 3.11 the access to an enum's member runs a Python function.
 _USER_MESSAGE, _TOKEN, _NOTICE, _FINAL = FrameKind.USER_MESSAGE, FrameKind.TOKEN, FrameKind.NOTICE, FrameKind.FINAL
 
 
 class CloseCode(enum.IntEnum):
     """Why the server closes a socket; for clients that saw no ``disconnect`` frame."""
 
-    # Come back, with the cursor if there is one.
+    # The client may come back, with the cursor if it has one.
     SERVER_RESTART = 1012
     IDLE = 4408
     RATE_LIMITED = 4429
     STORE_UNAVAILABLE = 4503
     TOO_SLOW = 4508
-    # Don't.
+    # The client must not come back.
     SESSION_DELETED = 1000
-    POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1: it sends what no client needs to
+    POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1: the client sends what none needs to
     INTERNAL = 1011
     UNAUTHORIZED = 4401
     FORBIDDEN = 4403
@@ -80,7 +80,7 @@ _CLOSE_CODES: Final = {
 
 
 def close_code(reason: RelayError) -> CloseCode:
-    """Give the close code that fits the reason of a leaving: PROTOCOL's table "Leaving"."""
+    """Return the close code of a disconnect's reason, as in the table "Leaving" of docs/protocol.md."""
     return _CLOSE_CODES.get(reason.code, CloseCode.INTERNAL)
 
 
@@ -88,11 +88,11 @@ class Frame(msgspec.Struct, gc=False):
     """One frame of a session's log.
 
     Attributes:
-        kind: what it is.
-        turn_id: the turn that it belongs to.
+        kind: see ``FrameKind``.
+        turn_id: the frame's turn.
         body: one JSON object: the whole frame as plain clients read it.
         members: JSON members that only ``gateway.v1`` clients get, without braces; may be empty.
-        offset: its place in the log, from 1; 0 until the log has taken it.
+        offset: its place in the log, from 1; 0 until it is appended.
     """
 
     kind: FrameKind
@@ -128,7 +128,7 @@ class Frame(msgspec.Struct, gc=False):
 
     @property
     def size(self) -> int:
-        """What the frame counts against ``BUFFER_BYTES``: the characters of its text."""
+        """The frame's share of ``BUFFER_BYTES``: the characters of its text."""
         return len(self.body) + len(self.members)
 
 
@@ -168,7 +168,7 @@ class ReplayGap(RelayError):
 
 
 def user_message(turn_id: str, body: str, offset: int = 0) -> Frame:
-    """Make a turn's first frame from the client's message, one JSON object; members of the log's names are left out."""
+    """Make a turn's first frame from the client's message (a JSON object), less members with the log's names."""
     if any(f'"{name}":' in body for name in _LOG_MEMBERS):
         body = json_text.encode(_without_log_members(json_text.decode(body)))
     return Frame(_USER_MESSAGE, turn_id, body, "", offset)
@@ -185,17 +185,17 @@ def token_body(token_text: str) -> str:
 
 
 def event(turn_id: str, fields: dict[str, Any]) -> Frame:
-    """Make the frame that passes on another object of the agent (any JSON), less members that are the log's."""
+    """Make the frame that forwards another object of the agent (any JSON), less members with the log's names."""
     return Frame(FrameKind.EVENT, turn_id, json_text.encode(_without_log_members(fields)))
 
 
 def notice(turn_id: str, code: str, content: str) -> Frame:
-    """Make a frame that tells something and ends nothing."""
+    """Make a frame that informs the client and does not end the turn."""
     return Frame(FrameKind.NOTICE, turn_id, json_text.encode({"type": "notice", "code": code, "content": content}))
 
 
 def operator_notice(content: str) -> str:
-    """Write an operator's words to every client: not in the log, without a ``turn_id``."""
+    """Write an operator's notice: not in the log, without a ``turn_id``."""
     return json_text.encode({"type": "notice", "code": "operator", "content": content})
 
 
@@ -256,7 +256,7 @@ def _error_members(reason: RelayError) -> dict[str, Any]:
 
 
 def _ending(terminal: Frame | None) -> tuple[str | None, dict[str, Any] | None]:
-    """Say how a turn ended: ``finish_reason`` and, after an error, its code and words."""
+    """Return how a turn ended: ``finish_reason`` and, after an error, its code and text."""
     if terminal is None:
         return None, None
     fields = json_text.decode(terminal.v1)

@@ -1,7 +1,7 @@
 """JSON text that may hold half a character.
 
 JavaScript cuts strings between UTF-16 units, so an agent may send one emoji as two tokens, ``"\\ud83d"`` and
-``"\\ude00"``. RFC 8259 §8.2 allows such text and leaves its meaning open. Here it passes unharmed: what cannot be
+``"\\ude00"``. RFC 8259 §8.2 allows such text and leaves its meaning open. Here it passes unchanged: what cannot be
 UTF-8 stays a ``\\u`` escape, and a browser that joins both tokens sees the emoji.
 """
 
@@ -42,13 +42,13 @@ def decode(text: str | bytes) -> Any:
 
 
 def decode_leniently(text: str) -> Any:
-    """Parse JSON as ``decode`` does, but a number that JSON has not, or that no program can hold, becomes ``None``.
+    """Parse JSON as ``decode`` does, but a number that is not JSON, or out of range, becomes ``None``.
 
     Returns:
         Any JSON value, so ``Any``: the caller looks at its type.
 
     Raises:
-        ValueError: the text is not JSON even so, or nested deeper than the parser goes.
+        ValueError: the text is otherwise not JSON, or nested deeper than the parser goes.
     """
     try:
         return decode(text)
@@ -69,7 +69,7 @@ def encode(value: Any) -> str:
 
 
 def encode_string(text: str) -> str:
-    """Write what stands between the quotes of a JSON string. Such pieces may be joined like the strings."""
+    """Encode text as it stands between the quotes of a JSON string. Encoded pieces may be joined."""
     return encode(text)[1:-1]
 
 

@@ -1,7 +1,7 @@
 """Origins of web pages, as ``ALLOWED_ORIGINS`` names them. Pure.
 
-An origin is scheme, host and port (RFC 6454 §4); browsers send it in lower case and without a default port (§6.2), and
-with the dot that a host may end with. It is the same host with it.
+An origin is scheme, host and port (RFC 6454 §4); browsers send it in lower case and without a default port (§6.2). A
+dot at the host's end is sent too, and names the same host.
 Pages inside a native shell have a scheme of the shell's own: ``capacitor://localhost``, ``tauri://localhost``, ``app://-``.
 """
 
@@ -21,7 +21,7 @@ _SUBDOMAINS: Final = r"([a-z0-9_-]+\.)+"
 
 
 def parse_origin(text: str) -> str:
-    """Write an origin as browsers do, without a dot at its host's end; ``*.`` before it stands for every subdomain.
+    """Normalise an origin as browsers do, without a dot at its host's end; a host of ``*.`` stands for every subdomain.
 
     Raises:
         ValueError: the text is no origin.
@@ -49,7 +49,7 @@ def is_listed(origin: str, allowed: Iterable[str]) -> bool:
 def is_own(origin: str, host: str, *, is_secure: bool) -> bool:
     """Is this the origin of pages that the gateway itself serves under ``host`` (the header)?
 
-    Over TLS it must begin with ``https``. Without, it may be either: a proxy that ends TLS does not always say so.
+    Over TLS it must start with ``https``. Without, it may be either: a proxy that ends TLS does not always report it.
     """
     try:
         parsed = parse_origin(origin)
@@ -60,7 +60,7 @@ def is_own(origin: str, host: str, *, is_secure: bool) -> bool:
 
 
 def origin_pattern(origin: str) -> str:
-    """Write a regular expression that the whole of an allowed origin matches, and nothing else."""
+    """Return a regular expression that fully matches an allowed origin, and no other text."""
     scheme_and_host, colon, port = origin.rpartition(":") if _PORT.search(origin) else (origin, "", "")
     dot = "" if scheme_and_host.endswith("]") else r"\.?"
     escaped = re.escape(scheme_and_host).replace(r"\*\.", _SUBDOMAINS, 1)

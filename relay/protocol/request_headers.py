@@ -1,4 +1,4 @@
-"""The headers of requests that the gateway reads, and a page of another origin may therefore send. Pure."""
+"""The request headers that a page of another origin may send: those that the gateway reads, and a few others. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LAST_EVENT_ID: Final = "Last-Event-ID"
 REQUEST_ID: Final = "X-Request-ID"
 TRACEPARENT: Final = "traceparent"
 
-# Not read, but sent along by browsers' tracing and event-stream libraries; a preflight that lacks one refuses all.
+# Not read, but sent by browsers' tracing and event-stream libraries; a preflight that lacks one refuses the request.
 TRACESTATE: Final = "tracestate"
 CACHE_CONTROL: Final = "Cache-Control"
 

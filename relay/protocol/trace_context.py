@@ -9,10 +9,10 @@ _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!
 
 
 def traceparent(shown: str | None) -> str | None:
-    """Give what a client has shown, if it is valid; what is not counts as absent, as the standard wants it."""
+    """Return the ``traceparent`` that a client sent; an invalid one counts as absent, as the standard says."""
     return shown if shown is not None and _TRACEPARENT.fullmatch(shown) else None
 
 
 def trace_id(valid: str) -> str:
-    """Give the trace's id: 32 hexadecimal digits."""
+    """Return the trace's id: 32 hexadecimal digits."""
     return valid[3:35]

@@ -1,4 +1,4 @@
-"""Ended turns as rows of the database. What reads or writes it blocks: it belongs into a thread."""
+"""Ended turns as rows of the database. Its functions block, so they are called in a thread."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ WORKER: Final = f"{socket.gethostname()}:{os.getpid()}"
 
 
 class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """What the runner hands over at a turn's end.
+    """An ended turn, as the runner hands it over.
 
     Attributes:
-        message: the client's message, as it went to the agent. Any JSON.
-        answer: as it stands between the quotes of a JSON string.
+        message: the client's message, as it was sent to the agent. Any JSON.
+        answer: its text, as it stands between the quotes of a JSON string.
         reason: ``answered``, ``cancelled``, or the code of the error.
         tokens, started_at, duration_seconds: ``None`` if the worker that ran the turn died.
     """
@@ -40,7 +40,7 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write(turns: list[EndedTurn]) -> None:
-    """Write turns in one transaction; one that is there already stays as it is.
+    """Write turns in one transaction; a turn that is stored already stays as it is.
 
     Raises:
         DatabaseError: nothing was written.
@@ -49,7 +49,7 @@ def write(turns: list[EndedTurn]) -> None:
 
 
 def erase(session_id: str, before: datetime) -> int:
-    """Erase what is kept of a session's turns that had ended by then. Returns how many there were.
+    """Erase a session's ended turns. Returns how many there were.
 
     Raises:
         DatabaseError: nothing was erased.
@@ -60,11 +60,11 @@ def erase(session_id: str, before: datetime) -> int:
         connection.close()
         if has_table():
             raise
-        return 0  # nothing was ever kept
+        return 0  # no transcript was ever kept
 
 
 def has_table() -> bool:
-    """Is the database migrated? One that cannot be asked counts as if it were."""
+    """Is the database migrated? One that does not answer counts as migrated."""
     try:
         return Turn._meta.db_table in connection.introspection.table_names()
     except DatabaseError:
@@ -85,5 +85,5 @@ def _row(turn: EndedTurn) -> dict[str, Any]:
 
 
 def _clean(text: str) -> str:
-    """Join halves of characters, and replace what no database takes: lone halves and the null character."""
+    """Join halves of characters; replace lone halves and the null character, which no database takes."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")

@@ -1,8 +1,8 @@
-"""Ended turns on their way into the database, by a thread of their own: whatever the database does, no turn waits.
+"""Writes ended turns to the database, in a thread of its own: no turn waits, however slow the database is.
 
-The runner hands over one value at a turn's end and goes on. What waits is bounded. A slow database gets larger
-batches; what it does not take after some attempts is given up, counted and logged, with one line for a row of
-failures. The thread is a daemon, so a database that never answers does not keep the process from ending.
+The runner hands over one value at a turn's end and goes on. The queue is bounded. A slow database gets larger
+batches; a batch that fails several times is given up, counted and logged, with one line for a series of failures. The
+thread is a daemon, so a database that never answers does not keep the process from ending.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ MAX_WAITING_CHARACTERS: Final = 64_000_000  # of their answers together
 MAX_BATCH: Final = 200  # turns in one transaction
 RETRY_SECONDS: Final = (0.2, 1.0, 3.0)  # before each further attempt to write a batch
 FLUSH_SECONDS: Final = 3.0  # at the end of a drain
-LAST_SECONDS: Final = 1.0  # at the end of the process, for what came since
+LAST_SECONDS: Final = 1.0  # at the end of the process, for turns that ended since
 
 
 class _Job(NamedTuple):
-    """Something else for the thread to do, in its turn."""
+    """Another job for the thread, in the order of the queue."""
 
     do: Callable[[], int]
     done: concurrent.futures.Future[int]
@@ -49,11 +49,11 @@ _Queued = EndedTurn | _Job | None  # None: the end
 
 
 class Transcripts:
-    """The writer of one event loop's ended turns. Without ``TRANSCRIPTS`` it never touches the database."""
+    """Writes one event loop's ended turns. Without ``TRANSCRIPTS`` it never uses the database."""
 
     def __init__(self) -> None:
         self._jobs: deque[_Queued] = deque()
-        self._turns = 0  # waiting, or being written
+        self._turns = 0  # queued, or being written
         self._characters = 0  # of their answers
         self._changed = threading.Condition()  # guards the three above
         self._thread: threading.Thread | None = None
@@ -66,13 +66,13 @@ class Transcripts:
         return self._thread is not None
 
     def start(self) -> None:
-        """Begin to write, if the settings say so."""
+        """Start the thread, if transcripts are kept."""
         if conf.transcripts and not self.is_on:
             self._thread = threading.Thread(target=self._work, name="transcripts", daemon=True)
             self._thread.start()
 
     def keep(self, turn: EndedTurn) -> None:
-        """Take an ended turn. Never waits, never fails; what there is no room for is counted."""
+        """Queue an ended turn. Never waits, never raises; a turn without room is dropped and counted."""
         if not self.is_on:
             return
         size = len(turn.answer)
@@ -90,10 +90,10 @@ class Transcripts:
         self._is_full = is_full
 
     async def erase(self, session_id: str) -> int:
-        """Erase a session's transcripts, also those that wait to be written. Returns how many there were.
+        """Erase a session's transcripts, queued ones too. Returns how many there were.
 
         Raises:
-            StoreUnavailable: the database could not be asked; do it again.
+            StoreUnavailable: the database did not answer; the caller may try again.
         """
         try:
             return await self._ask(partial(rows.erase, session_id, datetime.now(UTC)))
@@ -102,7 +102,7 @@ class Transcripts:
             raise StoreUnavailable from exc
 
     async def flush(self, seconds: float) -> None:
-        """Wait until all that was handed over is written or given up, for so long at most."""
+        """Wait until all queued turns are written or given up, up to a limit."""
         try:
             async with asyncio.timeout(seconds):
                 await self._ask(lambda: 0)
@@ -110,13 +110,13 @@ class Transcripts:
             logger.error("transcripts not written in time: %d", self._turns)
 
     async def stop(self) -> None:
-        """Write what there is, for a moment, and end."""
+        """Write queued turns for a moment, and end the thread."""
         await self.flush(LAST_SECONDS)
         self._put(None)
         self._thread = None
 
     async def _ask(self, do: Callable[[], int]) -> int:
-        """Have the thread do something, in its turn; it is done also if nobody waits for it any more."""
+        """Queue a job for the thread, and await it; it is done even if the caller is cancelled."""
         if not self.is_on:
             return 0
         job = _Job(do, concurrent.futures.Future())
@@ -128,7 +128,7 @@ class Transcripts:
             self._jobs.append(job)
             self._changed.notify()
 
-    # What follows runs in the thread.
+    # The methods below run in the thread.
 
     def _work(self) -> None:
         try:
@@ -142,7 +142,7 @@ class Transcripts:
             connection.close()
 
     def _take(self) -> list[_Queued]:
-        """Wait for jobs, and take all that there are."""
+        """Wait for jobs, and take all that are queued."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs)
             jobs = list(self._jobs)
@@ -158,7 +158,7 @@ class Transcripts:
             self._write(turns[begin : begin + MAX_BATCH])
 
     def _write(self, batch: list[EndedTurn]) -> None:
-        """Write turns, with some patience, and make room for others."""
+        """Write turns, with several attempts, and make room for others."""
         try:
             _write_patiently(batch)
         except Exception as exc:
