@@ -26,6 +26,7 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
     """Runs an ASGI application for each connection. daphne polls for ended ones each second; here a callback tells."""
 
     trusted_proxies: TrustedProxies = 0
+    max_messages: int | None = None  # that one socket may send within ``limits.WATCH_SECONDS``; more are read later
     is_stopping = False
 
     def __init__(self, *args: Any, **options: Any) -> None:

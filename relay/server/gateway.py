@@ -22,6 +22,7 @@ class GatewayServer(HardenedServer):
         super().__init__(*args, **options)
         self.trusted_proxies = conf.trusted_proxies
         self.max_body_bytes = conf.max_message_bytes + limits.BODY_ROOM_BYTES
+        self.max_messages = limits.MAX_MESSAGES
         self.max_message_bytes = max(4 * conf.max_message_bytes, limits.MIN_MESSAGE_LIMIT_BYTES)
 
     async def on_start(self) -> None:

@@ -26,6 +26,7 @@ SOCKET_SLICE_BYTES: Final = 128  # at most 21 frames
 PAYLOAD_SLICE_BYTES: Final = 16_384  # within one frame, which costs little
 MAX_FRAGMENTS: Final = 4_096  # of one message: a mebibyte in pieces of 256 bytes
 MAX_CONTROL_FRAMES: Final = 256  # pings and pongs within WATCH_SECONDS; a client needs one in some seconds
+MAX_MESSAGES: Final = 64  # of one socket within WATCH_SECONDS; each costs far more than its bytes, so others wait
 CLOSING_BYTES: Final = 4_096  # handled after our close frame, to find the client's
 DISCARD_BYTES: Final = 1_048_576  # read and dropped after that, or after a refusal
 

@@ -53,6 +53,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         self._message_started_at = 0.0
         self._fragments = 0
         self._control_frames = 0  # since the last check_timeouts
+        self._received_messages = 0  # likewise
         self._closing_bytes = 0
         self.reading = ReadBuffer(self, self.server.read_scheduler)
         self.transport.resumeProducing()  # the HTTP connection's buffer may have paused it
@@ -93,7 +94,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     @property
     def is_held(self) -> bool:
-        """Must received bytes wait: for the handshake's end, or for the consumer to catch up?"""
+        """Must received bytes wait: for the handshake's end, the consumer to catch up, or other clients?"""
         return self.state == self.STATE_CONNECTING or self._is_behind()
 
     @property
@@ -123,7 +124,11 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def _is_behind(self) -> bool:
         queue = self.application_queue
-        return self.state == self.STATE_OPEN and queue is not None and queue.is_paused
+        return self.state == self.STATE_OPEN and (self._is_over_rate() or (queue is not None and queue.is_paused))
+
+    def _is_over_rate(self) -> bool:
+        """Has the client sent as many messages as may be handled until the next ``check_timeouts``?"""
+        return self.server.max_messages is not None and self._received_messages >= self.server.max_messages
 
     def _read_on_soon(self) -> None:
         asyncio.get_running_loop().call_soon(self._read_on)
@@ -167,6 +172,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
             self.onMessage(bytes(message), self.message_is_binary)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
+        self._received_messages += 1
         if self.application_queue is not None and self.state == self.STATE_OPEN:
             content = {"bytes": payload} if isBinary else {"text": payload.decode()}
             self.application_queue.put_nowait({"type": "websocket.receive", **content})
@@ -340,6 +346,9 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         """End the socket if client or consumer exceeded a time limit; called about once a second."""
         now = time.monotonic()
         self._control_frames = 0
+        was_over_rate, self._received_messages = self._is_over_rate(), 0
+        if was_over_rate and self.state == self.STATE_OPEN:
+            self._read_on()
         if self.state == self.STATE_CONNECTING:
             if now - self._connected_at > limits.ACCEPT_SECONDS:
                 self.deny(503)

@@ -341,6 +341,8 @@ def main() -> int:
     endpoint = f"tcp:port={arguments.port}:interface=127.0.0.1"
     server = HardenedServer(application=application, endpoints=[endpoint])
     server.trusted_proxies = arguments.proxies
+    if any(limit.startswith("MAX_MESSAGES=") for limit in arguments.limits):
+        server.max_messages = int(limits.MAX_MESSAGES)
     server.run()
     return server.exit_code
 

@@ -113,6 +113,24 @@ async def test_pipelined_requests_that_are_refused_at_once_are_not_all_refused_i
     assert (await asyncio.to_thread(state, generous))["most"]["requests"] < 500
 
 
+async def test_messages_over_the_rate_wait_and_others_are_served():
+    with Process([*ARGUMENTS, "MAX_MESSAGES=20", "WATCH_SECONDS=600"]) as process:  # the wait does not end here
+        async with RawSocket(process.port, "/echo") as flooding, RawSocket(process.port, "/echo") as client:
+            await flooding.send_bytes(encoded(TEXT, b"x") * 1_000)
+            for _ in range(20):
+                assert (await flooding.answer()).payload == b"x"
+            await client.send(TEXT, b"served")
+            assert (await client.answer()).payload == b"served"
+            assert (await asyncio.to_thread(state, process))["all"]["frames"] <= 20 + 1
+
+
+async def test_messages_over_the_rate_are_all_handled_in_the_end():
+    with Process([*ARGUMENTS, "MAX_MESSAGES=20"]) as process:
+        async with RawSocket(process.port, "/echo") as client:
+            await client.send_bytes(b"".join(encoded(TEXT, b"%d" % number) for number in range(50)))
+            assert [(await client.answer()).payload for _ in range(50)] == [b"%d" % number for number in range(50)]
+
+
 @pytest.mark.parametrize("piece", [1, 7, 1_000, MEGABYTE])
 async def test_fragmented_megabyte_arrives_whole_with_pings_in_between(service, piece):
     size = 4_000 if piece == 1 else 20_000 if piece == 7 else MEGABYTE
