@@ -136,7 +136,10 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         if header == b"Content-Length" and data.isdigit() and len(data.lstrip(b"0")) > MAX_LENGTH_DIGITS:
             self.refuse(413)  # Python does not convert so many digits
             return False
-        return bool(super()._maybeChooseTransferDecoder(header, data))
+        is_known = bool(super()._maybeChooseTransferDecoder(header, data))
+        if is_known and header == b"Transfer-Encoding":
+            self._transferDecoder._maxTrailerHeadersSize = limits.TRAILER_BYTES  # each line is an object until the end
+        return is_known
 
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
         self.refuse(400)

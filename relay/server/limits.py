@@ -18,6 +18,7 @@ HUNG_SECONDS: Final = 60.0  # a consumer that received no message for so long wh
 # Sizes.
 MIN_MESSAGE_LIMIT_BYTES: Final = 1_048_576  # the consumer refuses large messages in words; this limit ends the socket
 BODY_ROOM_BYTES: Final = 1_048_576  # of an HTTP request beyond MAX_MESSAGE_BYTES: the admin's forms
+TRAILER_BYTES: Final = 1_024  # behind a chunked body; nothing reads them
 MAX_REASON_BYTES: Final = 123  # RFC 6455 §5.5: a control frame has 125, two are the code
 
 # Bytes of no use that a client may send.

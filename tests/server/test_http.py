@@ -69,6 +69,7 @@ REFUSED = {  # what is sent, and the status; what comes after it is never answer
     "chunks too many": (CHUNKED + (b"8000\r\n" + bytes(32_768) + b"\r\n") * 33 + b"0\r\n\r\n" + NEXT, 413),
     "bad chunk size": (CHUNKED + b"5\r\nhello\r\nxyz\r\n0\r\n\r\n" + NEXT, 400),
     "bad chunk end": (CHUNKED + b"5\r\nhello0\r\n\r\n" + NEXT, 400),
+    "trailers too long": (CHUNKED + b"0\r\n" + b"a:b\r\n" * 300 + b"\r\n" + NEXT, 400),
     "endless chunk size": (CHUNKED + b"0" * 2_000 + NEXT, 400),
     "transfer coding identity": (HEAD + b"Transfer-Encoding: identity\r\n\r\n" + NEXT, 400),
     "identity and a length": (HEAD + b"Transfer-Encoding: identity\r\nContent-Length: 1\r\n\r\nx" + NEXT, 400),
