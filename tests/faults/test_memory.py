@@ -24,7 +24,7 @@ async def layer():
 async def stored_bytes(layer):
     """The memory of all keys of the layer, as the server counts it."""
     async with Redis.from_url(server_url()) as redis:
-        keys = [key async for key in redis.scan_iter(f"{layer._prefix}:*")]
+        keys = [key async for key in redis.scan_iter(f"{layer._stores._prefix}:*")]
         return sum([await redis.memory_usage(key, samples=0) for key in keys])
 
 

@@ -32,7 +32,7 @@ async def layer(request, stores):
 
 def in_store(layer, index):
     """A session that this store keeps."""
-    return next(session_id for session_id in SESSIONS if layer._ring.index(session_id) == index)
+    return next(session_id for session_id in SESSIONS if layer._stores._ring.index(session_id) == index)
 
 
 async def test_each_session_lives_in_one_store_and_all_are_found(stores, layer):
