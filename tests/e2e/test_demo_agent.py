@@ -518,7 +518,7 @@ def test_process_answers_refuses_and_stops_when_the_client_leaves():
             assert refused.status_code == 401
             with client.stream("POST", PATH, json=say("slow"), headers={"Idempotency-Key": "turn-7"}) as response:
                 next(response.iter_bytes())
-            agent.wait_for_log(b"turn turn-7: the client left")
+            agent.wait_for_log(b"turn turn-7: client disconnected, answer stopped")
         assert agent.stop() == b""
     assert b"secret plan" not in agent.log
     assert b"Traceback" not in agent.log

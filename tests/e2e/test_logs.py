@@ -49,7 +49,7 @@ async def test_a_turn_is_one_line_with_its_names_and_times_whatever_the_number_o
     assert many["tokens"] == 200
     assert many["duration_seconds"] >= many["first_token_seconds"] > 0
     assert "request_id" not in few  # a turn belongs to no connection
-    accepted = await lines(service, "one", "a message was accepted", 2)
+    accepted = await lines(service, "one", "message accepted", 2)
     assert [line["turn_id"] for line in accepted] == [few["turn_id"], many["turn_id"]]
     assert {line["request_id"] for line in accepted} == {"r-1"}
     assert {line["trace_id"] for line in (*accepted, few, many)} == {TRACE}
@@ -61,7 +61,7 @@ async def test_a_request_has_one_name_in_its_answer_and_in_its_lines(service):
     request = urllib.request.Request(f"{service.http_url}{API}/two/messages", body, headers)
     with await asyncio.to_thread(urllib.request.urlopen, request) as response:
         assert response.headers["X-Request-ID"] == "r-2"
-    (line,) = await lines(service, "two", "a message was accepted", 1)
+    (line,) = await lines(service, "two", "message accepted", 1)
     assert line["request_id"] == "r-2"
 
 
@@ -69,7 +69,7 @@ async def test_who_is_refused_and_sent_away_is_found_by_session(service):
     async with SocketClient(f"{service.ws_url}/ws/three/", [V1], additional_headers=HEADERS) as browser:
         await browser.say("script:stall")
         await browser.say("hello", on_busy="reject")
-        (line,) = await lines(service, "three", "a message was refused: session_busy", 1)
+        (line,) = await lines(service, "three", "message refused: session_busy", 1)
         assert line["request_id"] == "r-1"
         viewers = urllib.request.Request(
             f"{service.http_url}{API}/three/viewers", headers={"X-Internal-Auth": KEY}, method="DELETE"
