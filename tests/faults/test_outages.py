@@ -200,6 +200,15 @@ async def test_a_freeze_shorter_than_the_lease_loses_and_doubles_nothing(volatil
         assert tail.offsets == list(range(1, 8))
 
 
+async def announcements_come_again(layer):
+    """Ask until they do: each question has a limit, and the connection is tried again after a pause."""
+    while True:
+        try:
+            return await layer.check_announcements()
+        except StoreUnavailable:
+            await asyncio.sleep(0.05)
+
+
 async def test_beyond_the_lease_writers_and_viewers_are_told_and_everything_goes_on_after(persistent, open_layer):
     layer, peer = await open_layer(persistent, LEASE_SECONDS), await open_layer(persistent, LEASE_SECONDS)
     turn, tail = await watched_turn(layer, peer)
@@ -214,7 +223,7 @@ async def test_beyond_the_lease_writers_and_viewers_are_told_and_everything_goes
             await enqueue(layer)
         await asyncio.to_thread(persistent.start)
         async with asyncio.timeout(20):
-            await peer.check_announcements()  # they come again
+            await announcements_come_again(peer)
             await stop(layer, turn)
             async with tailing(peer, cursor) as back:
                 await back.has(1)
