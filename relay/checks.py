@@ -14,7 +14,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning, register, run_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from relay.agent.protocols.agent import RESERVED_TYPES
+from relay.agent.protocols.base import RESERVED_TYPES
 from relay.conf import PREFIX, conf
 from relay.database.connection import check_driver
 from relay.layers.base import EXTENSION, SessionLayer

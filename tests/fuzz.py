@@ -106,7 +106,7 @@ def feed_events(data: bytes) -> None:
             for piece in pieces:
                 frames += events.frames(decoder.feed(piece))
             if not events.is_over:
-                frames.append(events.end_of_body(is_within_event=decoder.is_within_event))
+                frames.extend(events.end_of_body(is_within_event=decoder.is_within_event))
         except EventTooLarge as exc:
             frames += events.frames(exc.events)
             if not events.is_over:

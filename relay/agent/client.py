@@ -13,7 +13,8 @@ from typing import Final, NoReturn
 import httpx
 
 from relay.agent.portions import DENSE_PORTION_BYTES
-from relay.agent.protocols.agent import AgentEvents
+from relay.agent.protocols.agent import OwnAgent
+from relay.agent.protocols.base import AgentProtocol, AgentSettings
 from relay.agent.redaction import redact
 from relay.agent.transport import Exchange, TlsFailed, UpstreamTransport
 from relay.conf import conf
@@ -28,7 +29,6 @@ from relay.protocol.frames import Frame
 logger = logging.getLogger(__name__)
 
 MAX_FRAMING: Final = 8  # bytes of an answer's body, for each byte that its events may have
-MESSAGE_PATH: Final = "/agent/message/stream"
 CONNECT_SECONDS: Final = 2.0  # a refused connection is tried again for so long: an agent restarts in that time
 CONNECT_PAUSE_SECONDS: Final = 0.1  # doubled after each try
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
@@ -42,22 +42,24 @@ class AgentClient:
 
     def __init__(self) -> None:
         self._transport = UpstreamTransport()
+        self._protocol: AgentProtocol = OwnAgent()
 
     def ask(self, turn: Turn) -> Answer:
         """Return the answer to come. The request is sent when its ``batches`` are iterated."""
-        return Answer(self._transport, turn)
+        return Answer(self._transport, self._protocol, turn)
 
 
 class Answer:
     """The agent's answer to one turn."""
 
-    def __init__(self, transport: UpstreamTransport, turn: Turn) -> None:
+    def __init__(self, transport: UpstreamTransport, protocol: AgentProtocol, turn: Turn) -> None:
         self._transport = transport
+        self._protocol = protocol
         self._turn = turn
         self._silence_seconds = conf.request_timeout_seconds
         self._waiting_since: float | None = None  # while the gateway waits for the agent; ``None`` while it is busy
         self._decoder = EventStreamDecoder(conf.max_event_bytes)
-        self._events = AgentEvents(turn.turn_id, max_turn_bytes=conf.max_turn_bytes, redact=_redact)
+        self._events = protocol.reader(turn, max_turn_bytes=conf.max_turn_bytes, redact=_redact)
         self._bytes_left = MAX_FRAMING * conf.max_turn_bytes
         self._sink: FrameSink | None = None
         self._refused: list[Frame] = []  # by the sink; ``batches`` gives them
@@ -82,6 +84,7 @@ class Answer:
         exchange = await self._send()
         try:
             _check(exchange)
+            self._events.opened(exchange.headers)
             while size := await exchange.pump(self._receive):
                 if self._refused:
                     refused, self._refused = self._refused, []
@@ -93,7 +96,7 @@ class Answer:
                 if size >= DENSE_PORTION_BYTES:
                     await asyncio.sleep(0)  # more may have arrived, so the next call will not wait: others run first
                 self._waiting_since = time.monotonic()
-            yield [self._events.end_of_body(is_within_event=self._decoder.is_within_event)]
+            yield self._events.end_of_body(is_within_event=self._decoder.is_within_event)
         except httpx.HTTPError as exc:
             raise UpstreamEof from exc
         finally:
@@ -171,6 +174,7 @@ class Answer:
 
     def _request(self) -> httpx.Request:
         turn = self._turn
+        request = self._protocol.request(turn, (), AgentSettings())
         headers = {
             "User-Agent": USER_AGENT,
             "Accept": "text/event-stream",
@@ -178,15 +182,17 @@ class Answer:
             "Connection": "close",
             "Content-Type": "application/json",
             "Idempotency-Key": turn.turn_id,
-            "X-Internal-Auth": conf.internal_api_keys[0],
             "X-Request-ID": turn.turn_id,
+            **request.headers,
         }
+        if self._protocol.is_own:
+            headers["X-Internal-Auth"] = conf.internal_api_keys[0]
         if turn.subject is not None:
             headers["X-Subject"] = turn.subject
         if turn.traceparent is not None:
             headers["traceparent"] = turn.traceparent
-        payload = json_text.encode({**turn.message, "session_id": turn.session_id})
-        return httpx.Request("POST", conf.agent_url + MESSAGE_PATH, headers=headers, content=payload.encode())
+        content = b"" if request.body is None else json_text.encode(request.body).encode()
+        return httpx.Request(request.method, conf.agent_url + request.path, headers=headers, content=content)
 
     def _restart_silence(self) -> None:
         self._waiting_since = time.monotonic()

@@ -20,7 +20,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
-from relay.agent.client import MESSAGE_PATH
+from relay.agent.protocols.agent import PATH
 from relay.agent.transport import NO_HANDSHAKE, NO_TLS, TlsFailed, UpstreamTransport
 from relay.conf import PREFIX, conf
 from relay.exceptions import StoreUnavailable
@@ -115,7 +115,7 @@ async def _agent() -> AsyncIterator[Finding]:
 async def _status(transport: UpstreamTransport, key: str) -> int:
     """Return the status of the agent's answer; the rest of the answer is not read."""
     headers = {"X-Internal-Auth": key, "Accept": "text/event-stream", "Content-Type": "application/json"}
-    request = httpx.Request("POST", conf.agent_url + MESSAGE_PATH, headers=headers, content=b"{}")
+    request = httpx.Request("POST", conf.agent_url + PATH, headers=headers, content=b"{}")
     async with asyncio.timeout(LIMIT_SECONDS):
         exchange = await transport.send(request)
     exchange.close()
@@ -137,8 +137,8 @@ def _judge_status(status: int, host: str, milliseconds: float) -> Finding:
         advice = f"Give both the same key. The gateway sends the first of {PREFIX}INTERNAL_API_KEY."
         return Finding(Level.PROBLEM, "agent", f"refuses the gateway's key ({status})", advice)
     if status in _ABSENCES:
-        advice = f"{PREFIX}AGENT_URL must be what stands before {MESSAGE_PATH}; a proxy must let POST through."
-        return Finding(Level.PROBLEM, "agent", f"has no {MESSAGE_PATH} ({status})", advice)
+        advice = f"{PREFIX}AGENT_URL must be what stands before {PATH}; a proxy must let POST through."
+        return Finding(Level.PROBLEM, "agent", f"has no {PATH} ({status})", advice)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Finding(Level.PROBLEM, "agent", f"fails ({status})", "Its own log says why.")
     return Finding(Level.OK, "agent", f"{host} takes the key ({status} to an empty message, {milliseconds:.0f} ms)")

@@ -19,7 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from relay.agent.protocols.agent import RESERVED_TYPES
+from relay.agent.protocols.base import RESERVED_TYPES
 from relay.conf import conf
 from relay.layers.values import CancelStatus, TurnStatus
 from relay.policies.handshake import is_subject

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pytest
 
-from relay.agent.protocols.agent import RESERVED_TYPES
+from relay.agent.protocols.base import RESERVED_TYPES
 from tests import processes
 from tests.clients import V1, SocketClient
 from tests.server.raw import resident_bytes

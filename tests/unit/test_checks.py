@@ -3,7 +3,7 @@
 import pytest
 from django.core.checks import Error, Warning, run_checks
 
-from relay.agent.protocols.agent import RESERVED_TYPES
+from relay.agent.protocols.base import RESERVED_TYPES
 from relay.checks import (
     BUFFER_TOO_SMALL,
     NO_JWKS_URL,

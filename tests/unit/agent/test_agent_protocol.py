@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.agent.protocols.agent import RESERVED_TYPES, AgentEvents
+from relay.agent.protocols.agent import AgentEvents
+from relay.agent.protocols.base import RESERVED_TYPES
 from relay.exceptions import UpstreamEof, UpstreamProtocol
 from relay.protocol.event_stream import Event, EventStreamDecoder
 from relay.protocol.frames import FrameKind
@@ -59,7 +60,7 @@ def answer(body, size):
         made += events.frames(decoder.feed(body[start : start + size]))
     if not events.is_over:
         with contextlib.suppress(UpstreamEof):
-            made.append(events.end_of_body(is_within_event=decoder.is_within_event))
+            made.extend(events.end_of_body(is_within_event=decoder.is_within_event))
     return made
 
 
