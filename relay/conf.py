@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, overload
 
@@ -18,20 +16,31 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from relay.addresses.http import check_http_address, how_to_escape
-from relay.addresses.store import split_store_addresses
-from relay.database.connection import check_database_address
 from relay.protocol.client_messages import MAX_NESTING
-from relay.protocol.origins import parse_origin
+from relay.setting_parsers import (
+    Parser,
+    boolean,
+    choice,
+    count,
+    count_or_auto,
+    database_url,
+    document_url,
+    http_url,
+    keys,
+    name_prefix,
+    names,
+    origins,
+    policy,
+    proxies,
+    redis_urls,
+    seconds,
+    text,
+)
 
 T = TypeVar("T")
 
 PREFIX = "GATEWAY__"
 FILE_SUFFIX = "_FILE"  # GATEWAY__SECRET_KEY_FILE names a file that holds the text: Docker's and Kubernetes' secrets
-MAX_SECONDS = 1_000_000_000  # three decades; a store refuses times that its clock cannot count
-MAX_COUNT = 1_000_000_000_000
-
-TrustedProxies = int | tuple[IPv4Network | IPv6Network, ...]  # their number, or their networks
 
 
 class SettingInvalid(ValueError):
@@ -45,20 +54,6 @@ class SettingInvalid(ValueError):
 
     def __str__(self) -> str:
         return f"{PREFIX}{self.name} must be {self.expected}.{self.advice}"
-
-
-class Parser(Generic[T]):
-    """Reads one kind of value from text.
-
-    Attributes:
-        expected: describes valid texts.
-        advise: says how to correct an invalid text, without repeating it.
-    """
-
-    def __init__(self, expected: str, read: Callable[[str], T], advise: Callable[[str], str] = lambda text: "") -> None:
-        self.expected = expected
-        self.read = read
-        self.advise = advise
 
 
 class Setting(Generic[T]):
@@ -99,154 +94,6 @@ class Setting(Generic[T]):
         raise SettingInvalid(
             self.name, self._parser.expected, advice
         )  # not from the error that `read` raised, which may quote the text
-
-
-def text() -> Parser[str]:
-    return Parser("a text", str)
-
-
-def keys() -> Parser[tuple[str, ...]]:
-    def read(raw: str) -> tuple[str, ...]:
-        names = tuple(part.strip() for part in raw.split(","))
-        if not all(name.isascii() and name.isprintable() and name for name in names):
-            raise ValueError
-        return names
-
-    return Parser("one key, or several separated by commas, of printable ASCII, none of them empty", read)
-
-
-def names() -> Parser[tuple[str, ...]]:
-    return Parser(
-        "names separated by commas", lambda raw: tuple(part.strip() for part in raw.split(",") if part.strip())
-    )
-
-
-def http_url() -> Parser[str]:
-    def read(raw: str) -> str:
-        if set(raw) & set("?# "):
-            raise ValueError
-        check_http_address(raw)
-        return raw.rstrip("/")
-
-    return Parser("an address that begins with http:// or https://, without query", read, how_to_escape)
-
-
-def document_url() -> Parser[str]:
-    def read(raw: str) -> str:
-        if set(raw) & set("# "):
-            raise ValueError
-        if raw:
-            check_http_address(raw)
-        return raw
-
-    return Parser("an address that begins with http:// or https://", read, how_to_escape)
-
-
-def policy() -> Parser[str]:
-    """Read the name of a policy, or a dotted path; a system check imports it."""
-    words = ("open", "ticket", "session", "jwt")
-
-    def read(raw: str) -> str:
-        if raw.lower() in words:
-            return raw.lower()
-        if "." not in raw or not all(part.isidentifier() for part in raw.split(".")):
-            raise ValueError
-        return raw
-
-    return Parser(f"one of {', '.join(words)}, or the dotted path of a class", read)
-
-
-def origins() -> Parser[tuple[str, ...]]:
-    return Parser(
-        "origins such as https://chat.example, https://*.example.com:8443, capacitor://localhost, separated by commas",
-        lambda raw: tuple(parse_origin(part.strip()) for part in raw.split(",") if part.strip()),
-    )
-
-
-def redis_urls() -> Parser[tuple[str, ...]]:
-    return Parser(
-        "addresses that begin with redis://, rediss:// or unix://, separated by commas,"
-        " or redis+sentinel://host:port,host:port/service, with options that the Redis client knows",
-        split_store_addresses,
-        how_to_escape,
-    )
-
-
-def database_url() -> Parser[str]:
-    return Parser(
-        "sqlite:///FILE or postgres://USER:PASSWORD@HOST:PORT/NAME, with options that its driver knows",
-        check_database_address,
-        how_to_escape,
-    )
-
-
-def name_prefix() -> Parser[str]:
-    """Read the prefix of names in a store, without the colon that ends it.
-
-    ``*?[]`` have a meaning in patterns, and ``{}`` in clusters.
-    """
-
-    def read(raw: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", raw):
-            raise ValueError
-        return raw
-
-    return Parser("1 to 32 of the characters A-Z a-z 0-9 . _ -", read)
-
-
-def boolean() -> Parser[bool]:
-    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-
-    def read(raw: str) -> bool:
-        try:
-            return words[raw.lower()]
-        except KeyError as exc:
-            raise ValueError from exc
-
-    return Parser("true or false", read)
-
-
-def seconds(least: float) -> Parser[float]:
-    def read(raw: str) -> float:
-        value = float(raw)
-        if not least <= value <= MAX_SECONDS:  # not a number is neither
-            raise ValueError
-        return value
-
-    return Parser(f"a number of seconds, at least {least:g} and at most {MAX_SECONDS:,}", read)
-
-
-def count(least: int, unit: str, most: int = MAX_COUNT) -> Parser[int]:
-    def read(raw: str) -> int:
-        if not raw.isascii() or not raw.isdigit() or not least <= int(raw) <= most:
-            raise ValueError
-        return int(raw)
-
-    return Parser(f"a whole number of {unit}, at least {least:,} and at most {most:,}", read)
-
-
-def count_or_auto(least: int, unit: str) -> Parser[int | None]:
-    """Read a count, or ``None`` for ``auto``: the value depends on other settings."""
-    counted = count(least, unit)
-    return Parser(f"auto, or {counted.expected}", lambda raw: None if raw.lower() == "auto" else counted.read(raw))
-
-
-def proxies() -> Parser[TrustedProxies]:
-    def read(raw: str) -> TrustedProxies:
-        if raw.isascii() and raw.isdigit():
-            return int(raw)
-        return tuple(ip_network(part.strip()) for part in raw.split(","))
-
-    return Parser("a number of proxies, or their addresses or networks separated by commas", read)
-
-
-def choice(*words: str, fold: Callable[[str], str] = str.lower) -> Parser[str]:
-    def read(raw: str) -> str:
-        if fold(raw) not in words:
-            raise ValueError
-        return fold(raw)
-
-    return Parser(f"one of {', '.join(words)}", read)
 
 
 class Conf:

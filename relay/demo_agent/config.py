@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay.conf import Conf, http_url, read_texts
+from relay.conf import Conf, read_texts
+from relay.setting_parsers import http_url
 
 NAMES: Final = ("DEMO_AGENT__OPENAI_BASE_URL", "DEMO_AGENT__OPENAI_MODEL", "DEMO_AGENT__OPENAI_API_KEY")
 DEFAULT_WORD_DELAY_SECONDS: Final = 0.08  # a little faster than people read

@@ -10,12 +10,12 @@ from typing import Any
 
 from daphne.server import Server
 
-from relay.conf import TrustedProxies
 from relay.server.flow import Message
 from relay.server.http import HttpRequest
 from relay.server.reading import ReadScheduler
 from relay.server.websocket import ClientLeft, WebSocketConnection
 from relay.server.writing import WriteBatcher
+from relay.setting_parsers import TrustedProxies
 
 logger = logging.getLogger(__name__)
 

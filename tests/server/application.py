@@ -12,8 +12,8 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from relay.conf import proxies
 from relay.server import limits, reactor
+from relay.setting_parsers import proxies
 
 reactor.install()
 

@@ -28,6 +28,7 @@ FLOORS = [
     ["layers"],
     ["models", "observability"],
     ["conf"],
+    ["setting_parsers"],
     ["tasks", "protocol", "addresses", "database"],
     ["exceptions"],
 ]
