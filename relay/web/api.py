@@ -29,15 +29,15 @@ from relay.protocol.cursor import Cursor, Resume, resume
 from relay.protocol.frames import ReplayGap
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, TRACEPARENT
 from relay.turns import recorder
-from relay.web import schemas, views
+from relay.web import frame_schemas, rest_schemas, views
 from relay.web.json_io import refusal
 from relay.web.ninja_api import json_only_urls, make_api
 from relay.web.operator_api import router as operators
-from relay.web.schemas import SESSION, SessionPath, answers
+from relay.web.rest_schemas import SESSION, SessionPath, answers
 
 DEFAULT_LIMIT: Final = 256
 
-Limit = Annotated[int, Query(ge=1, le=schemas.MAX_LIMIT)]
+Limit = Annotated[int, Query(ge=1, le=rest_schemas.MAX_LIMIT)]
 
 api = make_api()
 api.add_router("", operators)
@@ -53,10 +53,10 @@ def api_urls() -> tuple[list[URLPattern | URLResolver], str, str]:
 
 @api.post(
     f"{SESSION}/messages",
-    response=answers({202: schemas.AcceptedFields}, 400, 409, 413, 429, 503),
+    response=answers({202: frame_schemas.AcceptedFields}, 400, 409, 413, 429, 503),
 )
 async def send_message(
-    request: HttpRequest, session_id: SessionPath, fields: schemas.MessageBody
+    request: HttpRequest, session_id: SessionPath, fields: rest_schemas.MessageBody
 ) -> Status[dict[str, object]] | HttpResponse:
     """Start a turn, which runs to its end with or without viewers. `Idempotency-Key` means `client_message_id`."""
     message = _read_message(request, fields)
@@ -75,9 +75,11 @@ async def send_message(
     return Status(202, {"client_message_id": message.client_message_id, **msgspec.structs.asdict(accepted)})
 
 
-@api.post(f"{SESSION}/cancel", response=answers({200: schemas.CancelAckFields}, 400, 413, 503))
+@api.post(f"{SESSION}/cancel", response=answers({200: frame_schemas.CancelAckFields}, 400, 413, 503))
 async def cancel_turn(
-    request: HttpRequest, session_id: SessionPath, fields: Annotated[schemas.CancelFields, Body()] = schemas.CANCEL
+    request: HttpRequest,
+    session_id: SessionPath,
+    fields: Annotated[frame_schemas.CancelFields, Body()] = rest_schemas.CANCEL,
 ) -> dict[str, object]:
     """Stop a turn: the named one, or else the turn in flight, or else the queue's head."""
     gateway = await lifecycle.current()
@@ -88,9 +90,9 @@ async def cancel_turn(
 # Sessions.
 
 
-@api.get("/sessions", response=answers({200: schemas.SessionPage}, 400, 503, in_session=False))
+@api.get("/sessions", response=answers({200: rest_schemas.SessionPage}, 400, 503, in_session=False))
 async def list_sessions(
-    request: HttpRequest, cursor: schemas.PageCursor = "", limit: Limit = DEFAULT_LIMIT
+    request: HttpRequest, cursor: rest_schemas.PageCursor = "", limit: Limit = DEFAULT_LIMIT
 ) -> dict[str, object]:
     """List the live sessions, one page a call: `next` is the cursor of the next page, and null on the last page."""
     gateway = await lifecycle.current()
@@ -98,7 +100,7 @@ async def list_sessions(
     return {"sessions": [listed_fields(state) for state in found], "next": _page_cursor(after) if after else None}
 
 
-@api.get(SESSION, response=answers({200: schemas.SessionInfo}, 503))
+@api.get(SESSION, response=answers({200: frame_schemas.SessionInfo}, 503))
 async def describe_session(request: HttpRequest, session_id: SessionPath) -> dict[str, object]:
     """Describe a session, as `welcome` does to a client without a cursor."""
     return _info(await _found(session_id))
@@ -116,7 +118,7 @@ async def delete_session(request: HttpRequest, session_id: SessionPath) -> HttpR
 # The log.
 
 
-@api.get(f"{SESSION}/frames", response=answers({200: schemas.FramePage | schemas.SnapshotPage}, 400, 503))
+@api.get(f"{SESSION}/frames", response=answers({200: rest_schemas.FramePage | rest_schemas.SnapshotPage}, 400, 503))
 async def read_frames(
     request: HttpRequest, session_id: SessionPath, epoch: str = "", offset: str = "", limit: Limit = DEFAULT_LIMIT
 ) -> HttpResponse:
@@ -137,7 +139,7 @@ async def read_frames(
 @api.get(
     f"{SESSION}/events",
     auth=None,  # the access policy decides, after the key
-    response={**answers({200: None, 204: None}, 400, 503), 403: schemas.Detail},
+    response={**answers({200: None, 204: None}, 400, 503), 403: rest_schemas.Detail},
     openapi_extra={"responses": {200: {"content": {"text/event-stream": {}}}}},
 )
 async def watch_events(
@@ -155,9 +157,9 @@ async def watch_events(
 # Tickets.
 
 
-@api.post("/tickets", response=answers({201: schemas.IssuedTicket}, 400, 413, in_session=False))
+@api.post("/tickets", response=answers({201: rest_schemas.IssuedTicket}, 400, 413, in_session=False))
 async def issue_ticket(
-    request: HttpRequest, response: HttpResponse, fields: Annotated[schemas.TicketRequest, Body()]
+    request: HttpRequest, response: HttpResponse, fields: Annotated[rest_schemas.TicketRequest, Body()]
 ) -> Status[dict[str, object]]:
     """Issue a ticket with which a browser may open one session: once, and for a short time."""
     lifetime_seconds = fields.expires_in or math.ceil(conf.ticket_seconds)

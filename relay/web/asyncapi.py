@@ -1,4 +1,4 @@
-"""The sockets, described for programs: an AsyncAPI document made from the models in ``relay.web.schemas``.
+"""The sockets, described for programs: an AsyncAPI document made from the models in ``relay.web.frame_schemas``.
 
 Source of the format: https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
@@ -11,29 +11,29 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from relay.web import schemas
+from relay.web import frame_schemas
 
-PLAIN_IN: Final = (schemas.PlainUserMessage, schemas.PlainCancel)
-PLAIN_OUT: Final = (schemas.PlainToken, schemas.PlainFinal, schemas.PlainError)
-V1_IN: Final = (schemas.ClientUserMessage, schemas.ClientCancel)
+PLAIN_IN: Final = (frame_schemas.PlainUserMessage, frame_schemas.PlainCancel)
+PLAIN_OUT: Final = (frame_schemas.PlainToken, frame_schemas.PlainFinal, frame_schemas.PlainError)
+V1_IN: Final = (frame_schemas.ClientUserMessage, frame_schemas.ClientCancel)
 V1_LOG: Final = (
-    schemas.UserMessage,
-    schemas.Token,
-    schemas.FinalMessage,
-    schemas.TurnError,
-    schemas.AgentEvent,
-    schemas.Notice,
+    frame_schemas.UserMessage,
+    frame_schemas.Token,
+    frame_schemas.FinalMessage,
+    frame_schemas.TurnError,
+    frame_schemas.AgentEvent,
+    frame_schemas.Notice,
 )
 V1_OUT: Final = (
-    schemas.Welcome,
-    schemas.Snapshot,
+    frame_schemas.Welcome,
+    frame_schemas.Snapshot,
     *V1_LOG,
-    schemas.Accepted,
-    schemas.CancelAck,
-    schemas.Refusal,
-    schemas.Ping,
-    schemas.OperatorNotice,
-    schemas.Disconnect,
+    frame_schemas.Accepted,
+    frame_schemas.CancelAck,
+    frame_schemas.Refusal,
+    frame_schemas.Ping,
+    frame_schemas.OperatorNotice,
+    frame_schemas.Disconnect,
 )
 
 Models = tuple[type[BaseModel], ...]

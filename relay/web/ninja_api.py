@@ -25,7 +25,7 @@ from relay.conf import conf
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge, ParameterInvalid, RelayError
 from relay.observability import logging_config
 from relay.protocol.request_headers import INTERNAL_KEY
-from relay.web import schemas, views
+from relay.web import rest_schemas, views
 from relay.web.json_io import JsonParser, JsonRenderer, refusal
 
 SyncView = Callable[[HttpRequest], HttpResponse]
@@ -134,7 +134,7 @@ def _on_long_body(request: HttpRequest, exc: RequestDataTooBig) -> HttpResponse:
 
 def _on_invalid_field(request: HttpRequest, exc: ValidationError) -> HttpResponse:
     """Refuse in words where the caller can be told what a field must be, and as an invalid message otherwise."""
-    if any(error["loc"][-1] not in schemas.EXPECTED for error in exc.errors):
+    if any(error["loc"][-1] not in rest_schemas.EXPECTED for error in exc.errors):
         return refusal(ClientMessageInvalid())
     return refusal(ParameterInvalid(_sentences(exc.errors)))
 
@@ -144,7 +144,7 @@ def _sentences(errors: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(
         f"{error['loc'][-1]} is missing."
         if error["type"] == "missing"
-        else f"{error['loc'][-1]} must be {schemas.EXPECTED[error['loc'][-1]]}."
+        else f"{error['loc'][-1]} must be {rest_schemas.EXPECTED[error['loc'][-1]]}."
         for error in errors
     )
 

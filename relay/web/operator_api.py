@@ -14,22 +14,22 @@ from relay.exceptions import ParameterInvalid
 from relay.process import lifecycle
 from relay.process.control import end_process
 from relay.protocol.client_messages import is_session_id
-from relay.web import schemas
-from relay.web.schemas import SESSION, SessionPath, answers
+from relay.web import rest_schemas
+from relay.web.rest_schemas import SESSION, SessionPath, answers
 
 logger = logging.getLogger(__name__)
 
 router = Router()
 
 
-@router.delete(f"{SESSION}/queue", response=answers({200: schemas.ClearedQueue}, 503))
+@router.delete(f"{SESSION}/queue", response=answers({200: rest_schemas.ClearedQueue}, 503))
 async def clear_queue(request: HttpRequest, session_id: SessionPath) -> dict[str, object]:
     """Cancel every queued turn; each ends `cancelled` in its place. The turn in flight goes on."""
     gateway = await lifecycle.current()
     return {"cancelled": await within_store_timeout(gateway.layer.clear_queue(session_id))}
 
 
-@router.delete(f"{SESSION}/viewers", response=answers({202: schemas.DisconnectedViewers}, 503))
+@router.delete(f"{SESSION}/viewers", response=answers({202: rest_schemas.DisconnectedViewers}, 503))
 async def disconnect_viewers(request: HttpRequest, session_id: SessionPath) -> Status[dict[str, object]]:
     """Disconnect every present viewer of a session: `kicked`, 4403. The session goes on."""
     gateway = await lifecycle.current()
@@ -39,7 +39,7 @@ async def disconnect_viewers(request: HttpRequest, session_id: SessionPath) -> S
 
 
 @router.post("/notice", response=answers({202: None}, 400, 413, 503, in_session=False))
-async def send_notice(request: HttpRequest, fields: schemas.NoticeBody) -> HttpResponse:
+async def send_notice(request: HttpRequest, fields: rest_schemas.NoticeBody) -> HttpResponse:
     """Send words to every `gateway.v1` client, or to those of one session. Plain clients have no frame for them."""
     content, session_id = fields.get("content"), fields.get("session_id")
     if not isinstance(content, str) or not content.strip():
@@ -53,7 +53,7 @@ async def send_notice(request: HttpRequest, fields: schemas.NoticeBody) -> HttpR
 
 @router.post("/drain", response=answers({202: None}, 400, 413, 503, in_session=False))
 async def drain(
-    request: HttpRequest, fields: Annotated[schemas.DrainRequest, Body()] = schemas.DRAIN_HERE
+    request: HttpRequest, fields: Annotated[rest_schemas.DrainRequest, Body()] = rest_schemas.DRAIN_HERE
 ) -> HttpResponse:
     """End this process in order, as SIGTERM does; with `everywhere`, end every process."""
     if fields.everywhere:

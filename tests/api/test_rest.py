@@ -9,7 +9,7 @@ import pytest
 
 from relay.delivery import timeouts
 from relay.process import lifecycle
-from relay.web import schemas
+from relay.web import frame_schemas, rest_schemas
 from tests.api.test_v1 import CURSORS
 from tests.http_clients import API
 from tests.scripted_agent import Final, Stall, Token, Wait
@@ -35,7 +35,7 @@ async def test_message_is_accepted_and_answered(http, v1, agent):
             "client_message_id": "m", "turn_id": accepted["turn_id"], "position": 0, "status": "queued",
             "duplicate": False,
         }  # fmt: skip
-        schemas.AcceptedFields.model_validate(accepted, extra="forbid")
+        frame_schemas.AcceptedFields.model_validate(accepted, extra="forbid")
         frames = await browser.turn()
         assert frames[0]["content"] == "hello"
         assert {frame["turn_id"] for frame in frames} == {accepted["turn_id"]}
@@ -143,7 +143,7 @@ async def test_busy_session_refuses_with_409_and_a_time_to_come_back(http, v1, a
         refusal = answer.json()
         assert (refusal["code"], refusal["client_message_id"]) == ("session_busy", "m")
         assert refusal["retry_after_ms"] == 1_000
-        schemas.Refusal.model_validate(refusal, extra="forbid")
+        frame_schemas.Refusal.model_validate(refusal, extra="forbid")
         assert (await post(http)).json()["position"] == 0
         answer = await post(http)
         assert (answer.status, answer.json()["code"]) == (409, "queue_full")
@@ -252,7 +252,7 @@ async def test_session_is_described_as_by_welcome(http, v1, agent):
         described = (await http.get(f"{API}/s")).json()
         assert described["active"] == {"turn_id": turn_ids[0], "status": "running"}
         assert (described["queued"], described["offset"], described["after"]) == ([turn_ids[1]], 2, 0)
-        schemas.SessionInfo.model_validate(described, extra="forbid")
+        frame_schemas.SessionInfo.model_validate(described, extra="forbid")
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ async def test_sessions_are_listed_page_by_page(http, v1, agent):
     names, cursor = [], ""
     for _ in range(3):
         page = (await http.get(f"{API}?limit=2&cursor={cursor or ''}")).json()
-        schemas.SessionPage.model_validate(page, extra="forbid")
+        rest_schemas.SessionPage.model_validate(page, extra="forbid")
         names += [session["session_id"] for session in page["sessions"]]
         cursor = page["next"]
     assert names == ["s0", "s1", "s2", "s3", "s4"]
@@ -313,11 +313,11 @@ async def test_frames_after_a_cursor(http, ended, query, recovered, first):
     assert page["epoch"] == ended
     if recovered is False:
         assert (page["snapshot"]["type"], page["snapshot"]["reason"]) == ("snapshot", first)
-        schemas.SnapshotPage.model_validate(page, extra="forbid")
+        rest_schemas.SnapshotPage.model_validate(page, extra="forbid")
     else:
         offsets = [frame["offset"] for frame in page["frames"]]
         assert offsets == ([] if first is None else list(range(first, 21)))
-        schemas.FramePage.model_validate(page, extra="forbid")
+        rest_schemas.FramePage.model_validate(page, extra="forbid")
 
 
 async def test_frames_come_in_pages(http, ended):

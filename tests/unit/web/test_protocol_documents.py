@@ -21,7 +21,7 @@ from relay.protocol.client_messages import parse_client_message, parse_turn
 from relay.protocol.cursor import Cursor, Resume
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import CloseCode, Snapshot
-from relay.web import asyncapi, schemas
+from relay.web import asyncapi, frame_schemas
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -36,12 +36,12 @@ def examples(kind: str) -> list[str]:
 def is_described(text: str, models: asyncapi.Models) -> bool:
     """Does one of the models know every field of this frame?"""
     for model in models:
-        is_agents = model is schemas.AgentEvent
+        is_agents = model is frame_schemas.AgentEvent
         try:
             TypeAdapter(model).validate_json(text, extra=None if is_agents else "forbid")
         except ValidationError:
             continue
-        if not is_agents or json.loads(text)["type"] not in schemas.GATEWAYS_TYPES:
+        if not is_agents or json.loads(text)["type"] not in frame_schemas.GATEWAYS_TYPES:
             return True
     return False
 
@@ -75,7 +75,7 @@ def test_examples_of_what_clients_say_are_understood(kind, models):
 def test_examples_of_rest_messages_are_understood():
     assert examples("rest-in")
     for text in examples("rest-in"):
-        schemas.Message.model_validate_json(text, extra="forbid")
+        frame_schemas.Message.model_validate_json(text, extra="forbid")
         parse_turn({"type": "user_message", **json.loads(text)}, forward_types=frozenset())
 
 

@@ -1,0 +1,267 @@
+"""Models of what goes over a socket: frames and clients' messages. They describe it for OpenAPI, AsyncAPI and readers.
+
+Frames are made elsewhere; tests check real frames against these models.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from relay.agent.protocols.base import RESERVED_TYPES
+from relay.layers.values import CancelStatus, TurnStatus
+from relay.web.schema_fields import AnyTurnId, ClientMessageId, Code, Epoch, Model, Offset, RetryAfter, TurnId, Words
+
+GATEWAYS_TYPES: Final = (
+    "assistant_message",
+    "error",
+    *sorted(RESERVED_TYPES),
+)  # of an agent's own event, none of these
+
+
+class LogFrame(Model):
+    """A frame of a session's log."""
+
+    turn_id: TurnId
+    offset: Offset
+
+
+# Frames of the log.
+
+
+class UserMessage(LogFrame):
+    """Starts a turn: a message of any client of the session. A forwarded kind keeps its own fields."""
+
+    type: Literal["user_message"]
+    content: str
+    client_message_id: ClientMessageId = None
+
+
+class Token(LogFrame):
+    """One token of the answer, or several that were merged for a client that asked for that."""
+
+    type: Literal["assistant_message"]
+    token: str
+    is_final: Literal[False]
+    from_offset: Annotated[Offset | None, Field(description="The first of the merged frames.")] = None
+
+
+class FinalMessage(LogFrame):
+    """Ends a turn."""
+
+    type: Literal["assistant_message"]
+    token: Literal[""]
+    is_final: Literal[True]
+    finish_reason: Annotated[str, Field(description="stop, cancelled, or what the agent said.")]
+
+
+class TurnError(LogFrame):
+    """Ends a turn without its answer."""
+
+    type: Literal["error"]
+    content: Words
+    code: Code
+    retry_after_ms: RetryAfter = None
+
+
+class AgentEvent(LogFrame):
+    """Another object of the agent, passed on unchanged."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[str, Field(json_schema_extra={"not": {"enum": list(GATEWAYS_TYPES)}})]
+
+
+class Notice(LogFrame):
+    """A message for people. It ends nothing."""
+
+    type: Literal["notice"]
+    code: Code
+    content: Words
+
+
+# Frames for one connection only.
+
+
+class OperatorNotice(Model):
+    """An operator's words. They are in no log."""
+
+    type: Literal["notice"]
+    code: Literal["operator"]
+    content: Words
+
+
+class Active(Model):
+    """The turn in flight."""
+
+    turn_id: TurnId
+    status: Literal["running", "cancelling"]
+
+
+class SessionInfo(Model):
+    """A session at one moment."""
+
+    session_id: str
+    epoch: Epoch
+    offset: Annotated[Offset, Field(description="The newest frame.")]
+    after: Annotated[Offset | None, Field(description="The next frames start after it; null if a snapshot follows.")]
+    recovered: Annotated[bool | None, Field(description="Is every frame after the cursor still kept? null: no cursor.")]
+    heartbeat_seconds: float
+    retention_seconds: float
+    max_message_bytes: int
+    active: Active | None
+    queued: Annotated[list[TurnId], Field(description="In the order in which they will run.")]
+
+
+class Welcome(SessionInfo):
+    """The first frame of a connection."""
+
+    type: Literal["welcome"]
+
+
+class Failure(Model):
+    """How a turn failed."""
+
+    code: Code
+    content: Words
+
+
+class Snapshot(Model):
+    """The newest turn's text so far. It replaces all that the client has of that turn."""
+
+    type: Literal["snapshot"]
+    epoch: Epoch
+    turn_id: TurnId | None
+    content: str | None
+    offset: Offset
+    reason: Literal["trimmed", "epoch_changed"]
+    finish_reason: Annotated[str | None, Field(description="null while the turn runs; error after an error.")]
+    error: Failure | None
+
+
+class AcceptedFields(Model):
+    """A stored message: it will be answered, or end in one error."""
+
+    client_message_id: ClientMessageId
+    turn_id: TurnId
+    position: Annotated[int | None, Field(ge=0, description="Queued turns before it; null once it has ended.")]
+    status: TurnStatus
+    duplicate: Annotated[bool, Field(description="The message was stored before; this is its turn.")]
+
+
+class Accepted(AcceptedFields):
+    """The answer to a message, for its sender only."""
+
+    type: Literal["accepted"]
+
+
+class CancelAckFields(Model):
+    """The outcome of a request to stop a turn; ``turn_id`` is null when there was nothing to stop."""
+
+    turn_id: AnyTurnId | None
+    status: CancelStatus
+
+
+class CancelAck(CancelAckFields):
+    """The answer to ``cancel``."""
+
+    type: Literal["cancel_ack"]
+
+
+class Ping(Model):
+    """A heartbeat: the position of this connection."""
+
+    type: Literal["ping"]
+    epoch: Epoch
+    offset: Offset
+
+
+class Refusal(Model):
+    """A message was refused. Not in the log; it has no ``turn_id``."""
+
+    type: Literal["error"]
+    content: Words
+    code: Code
+    retry_after_ms: RetryAfter = None
+    client_message_id: ClientMessageId = None
+
+
+class Disconnect(Model):
+    """The last frame before the server closes on purpose."""
+
+    type: Literal["disconnect"]
+    code: Code
+    content: Words
+    reconnect: Annotated[bool, Field(description="May the client come back?")]
+    delay_ms: Annotated[int, Field(ge=0, description="Milliseconds to wait before coming back.")]
+
+
+# Messages of clients.
+
+
+class Message(Model):
+    """Starts a turn."""
+
+    content: str
+    type: Literal["user_message"] = "user_message"
+    client_message_id: ClientMessageId = None
+    on_busy: Literal["enqueue", "reject", "interrupt"] = "enqueue"
+    traceparent: Annotated[str | None, Field(description="W3C trace context; the agent gets it as a header.")] = None
+
+
+class ClientUserMessage(Message):
+    """Starts a turn."""
+
+    type: Literal["user_message"]
+
+
+class CancelFields(Model):
+    """Stops a turn: the named one, or else the turn in flight, or else the queue's head."""
+
+    turn_id: AnyTurnId | None = None
+
+
+class ClientCancel(CancelFields):
+    """Stops a turn: the named one, or else the turn in flight, or else the queue's head."""
+
+    type: Literal["cancel"]
+
+
+# The plain dialect: messages and frames.
+
+
+class PlainUserMessage(Model):
+    """Starts a turn."""
+
+    type: Literal["user_message"]
+    content: str
+
+
+class PlainCancel(Model):
+    """Stops the turn in flight, else the queue's head."""
+
+    type: Literal["cancel"]
+
+
+class PlainToken(Model):
+    """One token of the answer."""
+
+    type: Literal["assistant_message"]
+    token: str
+    is_final: Literal[False]
+
+
+class PlainFinal(Model):
+    """The turn is over, also after a cancel."""
+
+    type: Literal["assistant_message"]
+    token: Literal[""]
+    is_final: Literal[True]
+
+
+class PlainError(Model):
+    """The turn failed, or a frame was refused; the socket stays open."""
+
+    type: Literal["error"]
+    content: Words

@@ -1,0 +1,187 @@
+"""Models of what only REST has: they describe its bodies and answers for OpenAPI, and check them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from ninja import Body, Path
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+
+from relay.conf import conf
+from relay.policies.handshake import is_subject
+from relay.protocol.client_messages import is_session_id
+from relay.web.frame_schemas import Active, CancelFields, Message, Refusal, Snapshot
+from relay.web.schema_fields import Epoch, Model, Offset, TurnId
+
+MAX_LIMIT: Final = 1_000  # of a page, whatever is on it
+MAX_TICKET_SECONDS: Final = 86_400
+
+# What a field must be, in words for the caller. Any other invalid field makes the whole body an invalid message.
+EXPECTED: Final = {
+    "session_id": "1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not a dot or two alone",
+    "subject": "1 to 255 printable ASCII characters",
+    "expires_in": f"a whole number of seconds, 1 to {MAX_TICKET_SECONDS}",
+    "limit": f"a whole number, 1 to {MAX_LIMIT}",
+}
+
+
+def _checked(is_valid: Callable[[str], bool]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not is_valid(text):
+            raise ValueError
+        return text
+
+    return check
+
+
+_SESSION_ID_SCHEMA: Final = WithJsonSchema(
+    {
+        "type": "string",
+        "pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$",
+        "description": "1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not a dot or two alone.",
+    }
+)
+SessionId = Annotated[str, AfterValidator(_checked(is_session_id)), _SESSION_ID_SCHEMA]
+SessionPath = Annotated[str, _SESSION_ID_SCHEMA, Path()]  # the path's converter has checked it
+SESSION: Final = "/sessions/{session_id:session_id}"
+PageCursor = Annotated[
+    str,
+    WithJsonSchema(
+        {"type": "string", "pattern": "^([A-Za-z0-9_-]{4})*$", "description": "`next` of the page before; or empty."}
+    ),
+]
+Subject = Annotated[
+    str,
+    AfterValidator(_checked(is_subject)),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^[!-~]([ -~]{0,253}[!-~])?$",
+            "description": "The ticket's holder: 1 to 255 printable ASCII characters, no space at either end.",
+        }
+    ),
+]
+
+
+class ListedSession(Model):
+    """A session in a list."""
+
+    session_id: str
+    epoch: Epoch
+    offset: Offset
+    active: Active | None
+    queued: list[TurnId]
+    viewers: Annotated[int, Field(ge=0)]
+    idle_seconds: Annotated[float, Field(description="Since the last frame or message.")]
+    age_seconds: Annotated[float, Field(description="Since the session was started.")]
+
+
+class SessionPage(Model):
+    """Some of the sessions; ``next`` is the cursor of the next page, null on the last."""
+
+    sessions: list[ListedSession]
+    next: str | None
+
+
+class ClearedQueue(Model):
+    """The outcome of clearing a queue."""
+
+    cancelled: Annotated[int, Field(ge=0, description="Turns that will end without running.")]
+
+
+class DisconnectedViewers(Model):
+    """The viewers that are being disconnected."""
+
+    viewers: Annotated[int, Field(ge=0, description="The number of viewers.")]
+
+
+class NoticeRequest(Model):
+    """Sends words to every client, or to the clients of one session."""
+
+    content: Annotated[str, Field(pattern=r"\S", description="Words for a person.")]
+    session_id: SessionId | None = None
+
+
+class DrainRequest(Model):
+    """Ends one process in order, or every process."""
+
+    everywhere: Annotated[bool, Field(strict=True)] = False
+
+
+class FramePage(Model):
+    """Frames of the log, as a ``gateway.v1`` client gets them; empty at the newest."""
+
+    epoch: Epoch
+    frames: list[dict[str, object]]
+
+
+class SnapshotPage(Model):
+    """A snapshot, in place of frames that are gone."""
+
+    epoch: Epoch
+    snapshot: Snapshot
+
+
+class TicketRequest(Model):
+    """Asks for a ticket."""
+
+    session_id: SessionId
+    subject: Subject | None = None
+    expires_in: Annotated[
+        int | None,
+        Field(strict=True, ge=1, le=MAX_TICKET_SECONDS, description="Seconds; absent: GATEWAY__TICKET_SECONDS."),
+    ] = None
+
+
+class IssuedTicket(Model):
+    """A ticket, for the browser that is to open the session."""
+
+    ticket: str
+    expires_in: Annotated[int, Field(description="Seconds.")]
+
+
+class Detail(Model):
+    """The error of a request that has nothing to do with messages."""
+
+    detail: str
+
+
+# Bodies and answers of REST.
+
+CANCEL: Final = CancelFields()
+DRAIN_HERE: Final = DrainRequest()
+
+
+class _DescribedBy:
+    """Describe a body by models, where it is read as a plain object because its text may hold half a character."""
+
+    def __init__(self, describe: Callable[[], dict[str, Any]]) -> None:
+        self._describe = describe
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Give the models' schema."""
+        return self._describe()
+
+
+def _message_schema() -> dict[str, Any]:
+    """Describe what starts a turn: a user message, or one of the kinds that this gateway forwards."""
+    message = Message.model_json_schema()
+    if not conf.forward_types:
+        return message
+    properties = {**message["properties"], "content": {}, "type": {"enum": sorted(conf.forward_types)}}
+    return {"oneOf": [message, {**message, "title": "Forwarded", "properties": properties, "required": ["type"]}]}
+
+
+MessageBody = Annotated[dict[Any, Any], _DescribedBy(_message_schema), Body()]
+NoticeBody = Annotated[dict[Any, Any], _DescribedBy(NoticeRequest.model_json_schema), Body()]
+
+
+def answers(success: dict[int, Any], *refusals: int, in_session: bool = True) -> dict[int, Any]:
+    """List an operation's answers by status, for ninja: models of success, and how it may be refused.
+
+    Args:
+        refusals: statuses that come with the error frame. 401, and in a session 404, come with a detail.
+    """
+    details = (401, 404) if in_session else (401,)
+    return {**success, **dict.fromkeys(details, Detail), **dict.fromkeys(refusals, Refusal)}
