@@ -9,11 +9,11 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
 
-from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.http_protocol import HTTPFactory
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.web.http import HTTPChannel
 
 from relay.server import limits
+from relay.server.daphne_internals import Channel, Request
 from relay.server.flow import Message, WriteFlowControl
 from relay.server.proxies import client_address, forwarded_scheme
 from relay.server.reading import ReadBuffer
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 MAX_LENGTH_DIGITS: Final = 18
 
 
-class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no types
+class HttpConnection(Channel):
     """A connection: one request after another, each within its limits.
 
     Twisted's own timeout only ends silent connections: a client that sends a byte now and then would stay for ever.
@@ -45,21 +45,20 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
     _has_asked = False
     slice_bytes = limits.HTTP_SLICE_BYTES
     upgraded_to: Any = None  # a WebSocket's protocol
-    _dataBuffer: list[bytes]  # noqa: N815 - Twisted's: bytes after the request, in the same slice
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self._made_at = time.monotonic()
         self.factory.open_connections.add(self)
         self.reading = ReadBuffer(self, self.factory.server.read_scheduler)
         super().connectionMade()
-        self._networkProducer = self.reading
+        self.network_producer = self.reading
 
     @property
     def is_awaited(self) -> bool:
         """Should the end of the process wait for it: is it new, or still reading its last response?"""
         if not self._has_asked:
             return time.monotonic() - self._made_at < limits.FIRST_REQUEST_SECONDS
-        return not self.is_refused and bool(self._handlingRequest or not self.persistent)
+        return not self.is_refused and bool(self.is_handling_request or not self.persistent)
 
     # Twisted goes on parsing bytes that it has read, even after a refusal; these overrides stop at one.
 
@@ -69,7 +68,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
     @property
     def is_held(self) -> bool:
         """Must received bytes wait: for the response to an earlier request, or because the connection is closing?"""
-        return bool(self._handlingRequest or self.transport.disconnecting)
+        return bool(self.is_handling_request or self.transport.disconnecting)
 
     def handle_slice(self, data: bytes) -> None:
         """Parse some received bytes; those that follow an upgrade go to the new protocol."""
@@ -79,18 +78,17 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
             self._set_deadline(limits.HEAD_SECONDS)
         super().dataReceived(data)
         if self.upgraded_to is not None:
-            rest = b"".join(self._dataBuffer) + self.reading.take_over()
+            rest = self.take_pipelined() + self.reading.take_over()
             if rest:
                 self.upgraded_to.dataReceived(rest)
 
     def requestDone(self, request: HttpRequest) -> None:  # noqa: N802 - Twisted's name
-        self.reading.put_back(b"".join(self._dataBuffer))  # else Twisted would handle all of them within this call
-        self._dataBuffer = []
+        self.reading.put_back(self.take_pipelined())  # else Twisted would handle all of them within this call
         super().requestDone(request)
         self.reading.handle_soon()
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802 - Twisted's name
-        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+        if self.header_bytes + len(line) > self.totalHeadersSize:
             self._refuse_head()
         if not self.is_refused:
             super().lineReceived(line)
@@ -99,7 +97,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         self._refuse_head()
 
     def headerReceived(self, line: bytes) -> bool:  # noqa: N802 - Twisted's name
-        if self._receivedHeaderCount == self.maxHeaders:
+        if self.header_count == self.maxHeaders:
             self._refuse_head()
         return not self.is_refused and bool(super().headerReceived(line))
 
@@ -129,24 +127,20 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         self._has_asked = True
         super().allContentReceived()
 
-    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:  # noqa: N802 - Twisted's name
+    def choose_framing(self, header: bytes, data: bytes) -> bool:
         """Find out where the body ends, and refuse a request that leaves it ambiguous (RFC 9112 §6.3)."""
-        if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self._version == b"HTTP/1.0"):
-            return bool(self._failChooseTransferDecoder())  # Twisted would let ``identity`` pass, beside a length
+        if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self.http_version == b"HTTP/1.0"):
+            return self.refuse_framing()  # Twisted would let ``identity`` pass, beside a length
         if header == b"Content-Length" and data.isdigit() and len(data.lstrip(b"0")) > MAX_LENGTH_DIGITS:
             self.refuse(413)  # Python does not convert so many digits
             return False
-        is_known = bool(super()._maybeChooseTransferDecoder(header, data))
+        is_known = super().choose_framing(header, data)
         if is_known and header == b"Transfer-Encoding":
-            self._transferDecoder._maxTrailerHeadersSize = limits.TRAILER_BYTES  # each line is an object until the end
+            self.limit_trailers(limits.TRAILER_BYTES)  # each line is an object until the end
         return is_known
 
-    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
-        self.refuse(400)
-
     def _refuse_head(self) -> None:
-        has_request_line = hasattr(self, "_command")
-        self.refuse(431 if has_request_line else 414)
+        self.refuse(431 if self.has_request_line else 414)
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
         self._set_deadline(None)
@@ -167,7 +161,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
         writing = FrameWriter(self.transport, self.factory.server.write_batcher)
         writing.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
         writing.flush()  # at once: Twisted would drop it if the client has closed its side
-        self._networkProducer.unregisterProducer()
+        self.network_producer.unregisterProducer()
         self.transport.loseWriteConnection()  # a full close would be a reset, which could overtake the answer
         self._set_deadline(limits.CLOSE_SECONDS)
 
@@ -183,7 +177,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]  # its bases have no ty
             self.refuse(408)
 
 
-class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
+class HttpRequest(Request):
     """A request and its response."""
 
     transport: Any  # Twisted's; ``None`` once it is a WebSocket's
@@ -264,7 +258,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         self.channel.upgraded_to = socket
         socket.start({**self._scope(head), "type": "websocket"}, request)
         self.server.protocol_disconnected(self)
-        self.channel._networkProducer.resumeProducing()
+        self.channel.network_producer.resumeProducing()
 
     def amend_scope(self, scope: dict[str, Any]) -> None:
         """Set scheme and client as the trusted proxies report them."""
@@ -274,7 +268,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     def handle_reply(self, message: Message) -> None:
         """Handle a message of the application; raise ``ValueError`` if ASGI does not allow it at this moment."""
-        if self.server.is_stopping and not self._response_started and self.channel is not None:
+        if self.server.is_stopping and not self.is_response_started and self.channel is not None:
             self.channel.persistent = False  # a later request on this connection could be lost
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         super().handle_reply(message)
@@ -286,7 +280,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         self.write_flow.stopProducing()
         if self.producer is not None:
             self.unregisterProducer()
-        if self._disconnected:
+        if self.has_client_left:
             self.server.protocol_disconnected(self)
         else:
             super().finish()
@@ -299,7 +293,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         """Answer 500 if the application sent nothing; abort a response that it left incomplete."""
         if self.finished or self.channel is None:
             return
-        if not self._response_started:
+        if not self.is_response_started:
             self.handle_exception(error)
         elif self.chunked:
             self.channel.loseConnection()  # the last chunk is missing: the client sees it

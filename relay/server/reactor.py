@@ -11,11 +11,12 @@ import socket
 import sys
 from typing import Any
 
-from twisted.internet import asyncioreactor
 from twisted.internet.error import ConnectionLost
 from twisted.internet.main import installReactor
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
+
+from relay.server.daphne_internals import SelectorReactor
 
 
 def install() -> None:
@@ -24,16 +25,16 @@ def install() -> None:
         installReactor(Reactor(_new_event_loop()))
 
 
-class Reactor(asyncioreactor.AsyncioSelectorReactor):  # type: ignore[misc]  # see pyproject.toml
+class Reactor(SelectorReactor):
     """Handles that uvloop stops watching a connection once it was reset.
 
     uvloop then calls the reader once, which may find a last message in place of the error. Later calls that watch
     the connection raise ``RuntimeError``: here the connection counts as lost, instead of the program as wrong.
     """
 
-    def _readOrWrite(self, selectable: Any, read: bool) -> None:  # noqa: N802 - Twisted's name
-        super()._readOrWrite(selectable, read)
-        if read and selectable in self._readers and _is_reset(selectable):
+    def on_read(self, selectable: Any) -> None:
+        """Give up a connection that was reset."""
+        if _is_reset(selectable):
             self._lose(selectable)
 
     def addWriter(self, writer: Any) -> None:  # noqa: N802 - Twisted's name

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
-from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from daphne.ws_protocol import WebSocketFactory
 
 from relay.delivery.socket_writer import LAST_TEXT, SEND_NOW
 from relay.observability import metrics
 from relay.protocol.frames import CloseCode
 from relay.server import limits
+from relay.server.daphne_internals import Socket
 from relay.server.flow import Message, ReceiveQueue, WriteFlowControl
 from relay.server.proxies import client_address, forwarded_scheme
 from relay.server.reading import ReadBuffer
@@ -32,7 +33,7 @@ class ClientLeft(OSError):
     """The socket is closed: nothing can be sent. (ASGI specification: ``send`` raises a kind of ``OSError``.)"""
 
 
-class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+class WebSocketConnection(Socket):
     """A socket, from the upgrade of its HTTP connection to its loss."""
 
     client_addr: list[str | int] | None = None
@@ -64,10 +65,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
     def start(self, scope: dict[str, Any], request: WebSocketRequest) -> None:
         """Start the consumer, which accepts or refuses. (autobahn would parse the request again, differently.)"""
         self.path = scope["raw_path"]
-        self._wskey = request.key
-        self.websocket_version = int(WEBSOCKET_VERSION)
-        self.websocket_protocols = request.subprotocols
-        self.websocket_extensions: list[Any] = []  # none is supported, whatever the client offers
+        self.set_handshake(request.key, int(WEBSOCKET_VERSION), request.subprotocols)
         queue = self.application_queue = self.server.create_application(self, scope)
         queue.put_nowait({"type": "websocket.connect"})
         self.server.log_action("websocket", "connecting", self._details())
@@ -107,7 +105,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def handle_slice(self, data: bytes) -> None:
         """Handle some received bytes."""
-        self._dataReceived(data)  # past autobahn's debug line, which is formatted at any log level
+        self.parse(data)
 
     def consumeData(self) -> None:  # noqa: N802 - autobahn's name
         """Handle a slice, up to where the consumer falls behind; nothing after a violation (RFC 6455 §7.1.7)."""
@@ -157,7 +155,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         super().onMessageFrameBegin(length)
         self._fragments += 1
         if self._fragments > limits.MAX_FRAGMENTS:
-            self._fail_connection(CloseCode.POLICY_VIOLATION, "a message has too many fragments")
+            self.fail_connection(CloseCode.POLICY_VIOLATION, "a message has too many fragments")
 
     def onMessageFrameData(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
         if self._message is not None and not self.failedByMe:
@@ -195,7 +193,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
     def _count_control_frame(self) -> None:
         self._control_frames += 1
         if self._control_frames > limits.MAX_CONTROL_FRAMES and self.state == self.STATE_OPEN:
-            self._fail_connection(CloseCode.POLICY_VIOLATION, "too many pings or pongs")
+            self.fail_connection(CloseCode.POLICY_VIOLATION, "too many pings or pongs")
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803 - autobahn's
         self.write_flow.stopProducing()
@@ -267,7 +265,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802 - autobahn's
         self.writing.flush()  # earlier frames are written first
-        self.transport.write(data)  # past autobahn's debug line, as in dataReceived
+        self.transport.write(data)  # past autobahn's debug line, as in Socket.parse
 
     # The end.
 
@@ -372,7 +370,7 @@ class WebSocketConnection(WebSocketProtocol):  # type: ignore[misc]  # daphne ha
         elif self._is_behind():
             pass  # the client's bytes are not read
         elif self._message is not None and now - self._message_started_at > limits.MESSAGE_SECONDS:
-            self._fail_connection(CloseCode.POLICY_VIOLATION, "a message takes too long")
+            self.fail_connection(CloseCode.POLICY_VIOLATION, "a message takes too long")
         elif self._pinged_at is not None:
             patience_seconds = limits.PONG_SECONDS + (limits.MESSAGE_SECONDS if self._message is not None else 0)
             if now - self._pinged_at > patience_seconds:

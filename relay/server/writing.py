@@ -12,6 +12,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
+from relay.server.daphne_internals import is_idle
+
 logger = logging.getLogger(__name__)
 
 MAX_PIECES_BYTES: Final = 64 * 1024  # Twisted's own mark: above it flow control must see that the client is slow
@@ -73,7 +75,7 @@ class FrameWriter:
         self._pieces.clear()
         self._size = 0
         transport = self._transport
-        if _is_idle(transport):
+        if is_idle(transport):
             written = transport.writeSomeData(data)
             if isinstance(written, int):  # else the connection is lost, which Twisted notices below
                 data = data[written:]
@@ -93,15 +95,3 @@ def data_frame(opcode: int, payload: bytes) -> bytes:
     if size < 0x10000:
         return struct.pack("!BBH", 0x80 | opcode, 126, size) + payload
     return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
-
-
-def _is_idle(transport: Any) -> bool:
-    """Is it an open TCP connection with nothing left to write?"""
-    return (
-        hasattr(transport, "writeSomeData")
-        and transport.connected
-        and not transport.disconnecting
-        and not transport._writeDisconnected
-        and not transport._tempDataLen
-        and len(transport.dataBuffer) == transport.offset
-    )
