@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests import log_search
 
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 V1 = "gateway.v1"
 
 

@@ -45,7 +45,7 @@ class IdentityProvider:
 
     async def asked(self, times: int) -> None:
         """Wait until the keys were asked for so many times."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.fetches < times:
                 await asyncio.sleep(0.01)
 

@@ -56,5 +56,5 @@ def here() -> Scrape:
 def scrape(url: str) -> Scrape:
     """The metrics of a gateway process."""
     request = urllib.request.Request(f"{url}/metrics", headers={"X-Internal-Auth": KEY})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return Scrape(response.read().decode())

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, BrowserContext, Error, Page, async_pla
 
 from tests.browser import chromium
 
-LIMIT_MS = 20_000
+LIMIT_MS = 60_000
 expect.set_options(timeout=LIMIT_MS)
 
 

@@ -20,7 +20,7 @@ from tests.databases import default_database, new_database
 from tests.faults.valkey import Valkey
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 LIVE = "/admin/relay/livesession/"
 ACTS = ("stop", "clear", "disconnect", "delete")
 PEOPLE = {

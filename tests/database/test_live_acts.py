@@ -15,7 +15,7 @@ from relay.admin import live
 from relay.delivery import timeouts
 from relay.process import lifecycle
 
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 STOP = "/admin/relay/livesession/session/s/act/stop"
 UNCERTAIN = "Asked to stop it; the store did not answer, so it may or may not have been done."
 

@@ -18,7 +18,7 @@ from relay.transcripts.rows import EndedTurn
 from relay.transcripts.writer import Transcripts
 from tests.scraping import here
 
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 
 
 @pytest.fixture

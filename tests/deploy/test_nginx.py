@@ -52,7 +52,7 @@ def before_test_application(start_nginx: Start) -> Iterator[Nginx]:
 
 
 def connection(nginx: Nginx) -> http.client.HTTPSConnection:
-    return http.client.HTTPSConnection(nginx.https_url.removeprefix("https://"), context=nginx.tls, timeout=20)
+    return http.client.HTTPSConnection(nginx.https_url.removeprefix("https://"), context=nginx.tls, timeout=60)
 
 
 def get(nginx: Nginx, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
@@ -171,7 +171,7 @@ async def test_address_that_has_too_many_lines_open_is_refused_until_one_ends(st
             assert await refusal(nginx, "many") == 429
             assert get(nginx, "/health")[0] == 200
             assert await two.ask("hello, world") == "hello, world"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(InvalidStatus):  # nginx has not seen the end yet
                 async with handshake(nginx, "many") as three:

@@ -23,7 +23,7 @@ from relay.demo_agent.openai import History
 from relay.protocol.event_stream import EventStreamDecoder
 from tests.processes import ROOT
 
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 
 PATH = "/agent/message/stream"
 AUTH = {"X-Internal-Auth": "change-me-internal-key"}

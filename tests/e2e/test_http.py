@@ -18,7 +18,7 @@ KEY = processes.KEY
 
 def ask(process: processes.Process, path: str, method: str = "GET", headers: list[tuple[str, str]] | None = None):
     """Send exactly these headers; give the status and the JSON body."""
-    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=60)
     headers = headers or []
     connection.putrequest(method, path, skip_host=any(name.lower() == "host" for name, _ in headers))
     for name, value in headers:

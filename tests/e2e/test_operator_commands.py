@@ -21,7 +21,7 @@ from tests.clients import V1, SocketClient
 from tests.databases import new_database
 from tests.faults.valkey import Valkey
 
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60
 RUNNER, ASKED = 0, 1  # the gateway with the sockets; the one that the commands ask
 
 

@@ -15,7 +15,7 @@ from tests.clients import V1, SocketClient, text_of
 from tests.databases import new_database
 from tests.faults.valkey import Valkey
 
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60
 QUERY = "SELECT reason, message, answer, tokens FROM relay_turn WHERE session_id = 's' ORDER BY id"
 
 

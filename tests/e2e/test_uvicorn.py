@@ -29,7 +29,7 @@ def test_no_level_shows_a_key_a_ticket_or_a_message(level, library):
         httpx.get(f"{gateway.http_url}/api/v1/sessions?ticket={TICKET}", headers=headers).raise_for_status()
         with connect(f"{gateway.ws_url}/ws/s/?ticket={TICKET}", additional_headers=headers) as socket:
             socket.send(f'{{"type":"user_message","content":"{TICKET}"}}')
-            socket.recv(timeout=20)
+            socket.recv(timeout=60)
         odd = {"Sec-WebSocket-Protocol": f"gateway.ticket.{TICKET}, @"}
         with contextlib.suppress(InvalidStatus), connect(f"{gateway.ws_url}/ws/s/", additional_headers=odd):
             pass  # one library refuses it, the other does not

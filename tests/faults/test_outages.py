@@ -188,7 +188,7 @@ async def test_a_freeze_shorter_than_the_lease_loses_and_doubles_nothing(volatil
         before = scraping.here()
         volatile.signal(signal.SIGSTOP)
         saying = asyncio.create_task(say(layer, turn, "0"))
-        async with asyncio.timeout(20):  # it is repeated after half a lease
+        async with asyncio.timeout(60):  # it is repeated after half a lease
             while not scraping.here().since(before)["gateway_store_calls_repeated_total"]:
                 await asyncio.sleep(0.05)
         volatile.signal(signal.SIGCONT)
@@ -222,7 +222,7 @@ async def test_beyond_the_lease_writers_and_viewers_are_told_and_everything_goes
         with pytest.raises(StoreUnavailable):
             await enqueue(layer)
         await asyncio.to_thread(persistent.start)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await announcements_come_again(peer)
             await stop(layer, turn)
             async with tailing(peer, cursor) as back:
@@ -279,7 +279,7 @@ async def test_every_key_but_the_indexes_ends_by_itself(volatile, open_layer):
 
 async def test_connections_stay_few_whatever_the_number_of_viewers(volatile, open_layer):
     layer = await open_layer(volatile)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         states = await asyncio.gather(*(layer.ensure(f"session-{i}") for i in range(200)))
         tails = [layer.tail(state.session_id, _at(state)) for state in states for _ in range(3)]
         waiting = [asyncio.ensure_future(anext(tail)) for tail in tails]

@@ -17,7 +17,7 @@ from tests.faults.valkey import Valkey
 
 def ready(gateway: processes.Process) -> tuple[int, dict[str, bool]]:
     try:
-        with urllib.request.urlopen(f"{gateway.http_url}/ready", timeout=10) as response:
+        with urllib.request.urlopen(f"{gateway.http_url}/ready", timeout=60) as response:
             status, body = response.status, json.load(response)
     except urllib.error.HTTPError as error:
         status, body = error.code, json.load(error)

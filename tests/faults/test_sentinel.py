@@ -36,7 +36,7 @@ async def layers(request, store):
 
 async def replica_has(store, offset):
     """Wait until what was written has reached the replica: a failover loses the rest."""
-    async with asyncio.timeout(20), Redis(port=store.replica.port) as replica:
+    async with asyncio.timeout(60), Redis(port=store.replica.port) as replica:
         while await replica.hget(f"relay:0:s:{S}", "newest") != str(offset).encode():
             await asyncio.sleep(0.01)
 
@@ -83,7 +83,7 @@ async def test_messages_of_groups_pass_too(layers):
     channel = await one.new_channel()
     await one.group_add("group", channel)
     waiting = asyncio.create_task(one.receive(channel))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not waiting.done():  # what nobody receives yet is lost, as with every pub/sub layer
             await other.group_send("group", {"type": "hello"})
             await asyncio.wait([waiting], timeout=0.05)

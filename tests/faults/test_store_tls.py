@@ -96,7 +96,7 @@ async def test_ready_and_doctor_name_it(valkey, scripted_agent, tmp_path, troubl
 def detail(gateway):
     """What ``/ready`` says of the store, which is red."""
     with pytest.raises(urllib.error.HTTPError) as unready:
-        urllib.request.urlopen(f"{gateway.http_url}/ready", timeout=10)
+        urllib.request.urlopen(f"{gateway.http_url}/ready", timeout=60)
     return json.load(unready.value)["checks"]["store"]["detail"]
 
 

@@ -51,7 +51,7 @@ class Valkey:
 
     def command(self, *words: str) -> str:
         """Say one command on a connection of its own. Returns the reply's first line."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as line:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as line:
             line.sendall(" ".join(words).encode() + b"\r\n")
             return line.makefile().readline().strip()
 

@@ -12,7 +12,7 @@ from tests.scripted_agent.scripts import open_gate, script_for
 from tests.scripted_agent.steps import Status, Step, Steps
 
 PATH = "/agent/message/stream"
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 MAX_REQUEST_HEAD_BYTES = 1024 * 1024
 
 

@@ -224,7 +224,7 @@ ENTRANCES = [
 
 @contextlib.contextmanager
 def ask(case: Case, entrance: Entrance) -> Iterator[http.client.HTTPResponse]:
-    connection = http.client.HTTPConnection("127.0.0.1", case.gateway.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", case.gateway.port, timeout=60)
     headers = dict(case.headers)
     if case.ticket:
         headers["Authorization"] = f"Bearer {case.ticket}"

@@ -87,7 +87,7 @@ async def test_others_get_their_answers(gateway, record_property, capsys):
     alone = await quiet_round(gateway, "alone")
     said: Counter[str] = Counter()
     noise = asyncio.create_task(make_noise(gateway, said))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (said["rate_limited"] and said["opened: rate_limited"]):
             assert not noise.done(), noise
             await asyncio.sleep(0.01)

@@ -33,7 +33,7 @@ def site(scripted_agent: processes.Process, tmp_path_factory: pytest.TempPathFac
 
 def ask(site: processes.Process, path: str, method: str = "GET", body: bytes | None = None, **headers: str):
     """One request of a client behind the proxy: status, headers, cookies and text."""
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
     shown = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1", **headers}
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in shown.items()})
     response = connection.getresponse()

@@ -45,13 +45,13 @@ def impatient() -> Iterator[Process]:
 
 def state(process: Process) -> dict[str, Any]:
     """What the test application says of itself."""
-    with urllib.request.urlopen(f"{process.http_url}/state", timeout=10) as response:
+    with urllib.request.urlopen(f"{process.http_url}/state", timeout=60) as response:
         return json.load(response)
 
 
 def release(process: Process) -> None:
     """Let the applications that wait for it go on."""
-    with urllib.request.urlopen(f"{process.http_url}/release", timeout=10):
+    with urllib.request.urlopen(f"{process.http_url}/release", timeout=60):
         pass
 
 
@@ -69,7 +69,7 @@ async def without_files(process: Process, address: tuple[str, int]) -> AsyncIter
     said_before = process.output()
     try:
         with ExitStack() as clients:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while "accepted: Too many open files" not in process.output().removeprefix(said_before):
                     clients.enter_context(await asyncio.to_thread(socket.create_connection, address))
             yield
@@ -77,7 +77,7 @@ async def without_files(process: Process, address: tuple[str, int]) -> AsyncIter
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
 
 
-async def until(condition: Callable[[], bool], limit_seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], limit_seconds: float = 60) -> None:
     """Wait for a condition that can only be asked for."""
     async with asyncio.timeout(limit_seconds):
         while not await asyncio.to_thread(condition):

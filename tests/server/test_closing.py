@@ -111,7 +111,7 @@ async def test_handshake_that_is_not_answered_is_refused(impatient):
 
 async def test_what_comes_before_the_handshake_is_answered_waits(service):
     """A second handshake would start a second application, and leave the first one running for ever."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(handshake("/late"))
         await until(lambda: state(service)["sockets"] == 1)

@@ -57,7 +57,7 @@ async def stopping(service: processes.Process, number: signal.Signals = signal.S
 
 async def go_on(agent: processes.Process, gate: str) -> None:
     """Let the answers go on that wait at a gate of the agent."""
-    (await asyncio.to_thread(urllib.request.urlopen, f"{agent.http_url}/open/{gate}", timeout=20)).close()
+    (await asyncio.to_thread(urllib.request.urlopen, f"{agent.http_url}/open/{gate}", timeout=60)).close()
 
 
 async def exit_code(service: processes.Process) -> int:
@@ -167,7 +167,7 @@ async def test_nothing_new_is_taken_while_answers_finish(service, scripted_agent
 
 
 def ready(service: processes.Process) -> tuple[int, dict]:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     connection.request("GET", "/ready")
     response = connection.getresponse()
     status, body = response.status, json.load(response)

@@ -99,7 +99,7 @@ async def test_client_that_answers_no_ping_is_dropped_though_it_sends(impatient)
             await client.send(TEXT, b"x")
             await asyncio.sleep(0.05)
 
-    async with RawSocket(impatient.port, "/take") as client, asyncio.timeout(20):
+    async with RawSocket(impatient.port, "/take") as client, asyncio.timeout(60):
         with pytest.raises(ConnectionError):
             await keep_sending()
     await until(lambda: state(impatient)["sockets"] == 0)

@@ -29,7 +29,7 @@ async def drip(service: Process, head: bytes) -> bytes:
     writer.write(head)
     answer = asyncio.create_task(reader.read())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not answer.done():
                 writer.write(b"x")
                 await asyncio.wait([answer], timeout=0.1)

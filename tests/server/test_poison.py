@@ -16,7 +16,7 @@ from tests.server.raw import CLOSE, TEXT, RawSocket, encoded, resident_bytes
 
 
 def get(service, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

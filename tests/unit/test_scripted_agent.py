@@ -34,7 +34,7 @@ from tests.scripted_agent import (
 )
 from tests.scripted_agent.scripts import FIXED, SCRIPTS
 
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 
 
 def message(content):

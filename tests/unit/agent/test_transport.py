@@ -16,7 +16,7 @@ from relay.agent.portions import DENSE_PORTION_BYTES
 from relay.agent.transport import MAX_INTERIM_RESPONSES, NO_HANDSHAKE, NO_TLS, TlsFailed, UpstreamTransport
 from tests.certificates import certificate
 
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
 

@@ -73,7 +73,7 @@ async def test_text_that_the_server_holds_back_arrives_once_and_before_the_next(
     sending = asyncio.create_task(line.send("b"))
     await asyncio.sleep(0)
     server.is_open.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await sending
     assert server.sent == ["a", "b"]
     assert line.send_now(["c"])
@@ -108,7 +108,7 @@ async def test_text_is_sent_once_by_a_send_with_a_time_limit():
     sent, is_open = [], asyncio.Event()
 
     async def send(event):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await is_open.wait()
             sent.append(event["text"])
 

@@ -11,7 +11,7 @@ from relay.layers.redis.group_commit import GroupCommit
 from relay.layers.redis.scripts import Scripts
 from relay.observability.outage_log import OutageLog
 
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 NAMES = ["first", "second", "third", "last"]
 
 

@@ -10,7 +10,7 @@ from relay.layers.redis.foreign import ForeignMessages
 from relay.protocol import frames
 from relay.protocol.cursor import Cursor
 
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 NEWEST = Cursor("e", 1)
 
 
