@@ -1,19 +1,19 @@
 """PROTOCOL's "The agent's side", the rows about what an event says."""
 
-import contextlib
 import json
 from itertools import zip_longest
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.agent.protocols.agent import AgentEvents
+from relay.agent.protocols.agent import AgentEvents, OwnAgent
 from relay.agent.protocols.base import RESERVED_TYPES
-from relay.exceptions import UpstreamEof, UpstreamProtocol
-from relay.protocol.event_stream import Event, EventStreamDecoder
+from relay.exceptions import UpstreamProtocol
+from relay.protocol.event_stream import Event
 from relay.protocol.frames import FrameKind
+from tests.unit.agent import vectors
+from tests.unit.agent.vectors import brief, error, final, token
 
 FINAL = '{"type":"assistant_message","token":"","is_final":true}'
 TOKEN = '{"type":"assistant_message","token":"a","is_final":false}'
@@ -27,78 +27,24 @@ def read(*datas, events=None):
     return (events or reader()).frames([Event(data, "", "") for data in datas])
 
 
-def brief(frames):
-    """Each frame as gateway.v1 clients read it, less what the log adds."""
-    found = []
-    for frame in frames:
-        fields = json.loads(frame.v1)
-        assert fields.pop("turn_id") == "T"
-        del fields["offset"]
-        found.append(fields)
-    return found
-
-
-def token(text):
-    return {"type": "assistant_message", "token": text, "is_final": False}
-
-
-def final(reason="stop"):
-    return {"type": "assistant_message", "token": "", "is_final": True, "finish_reason": reason}
-
-
-def error(words):
-    return {"type": "error", "content": words, "code": "upstream_error"}
-
-
-VECTORS = json.loads((Path(__file__).parent / "agent_events.json").read_text())
-
-
-def answer(body, size):
-    """Read a body that comes in pieces of one size, as an answer does. Gives all frames."""
-    decoder, events, made = EventStreamDecoder(65_536), reader(), []
-    for start in range(0, len(body), size):
-        made += events.frames(decoder.feed(body[start : start + size]))
-    if not events.is_over:
-        with contextlib.suppress(UpstreamEof):
-            made.extend(events.end_of_body(is_within_event=decoder.is_within_event))
-    return made
-
-
-def outcome(frames):
-    """What a vector says of an answer."""
-    found = {"tokens": [], "events": [], "end": "upstream_eof"}
-    for frame, fields in zip(frames, brief(frames), strict=True):
-        if frame.kind is FrameKind.TOKEN:
-            found["tokens"].append(fields["token"])
-        elif frame.kind is FrameKind.EVENT:
-            assert "is_final" not in fields
-            found["events"].append(fields["type"])
-        elif frame.is_terminal:
-            found["end"] = fields.get("finish_reason") or fields["code"]
-            found["words"] = fields.get("content")
-    return found
-
-
-@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+@vectors.every("agent_events.json")
 def test_an_answer_and_what_becomes_of_it_however_it_is_cut(vector):
-    body = vector["body"].encode()
-    for size in (len(body), 1, 7):
-        found = outcome(answer(body, size))
-        for name in ("tokens", "events", "end"):
-            assert found[name] == vector[name], (name, size)
-        if "words" in vector:
-            assert found["words"] == vector["words"]
+    vectors.check_frames_however_cut(OwnAgent(), vector)
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+@vectors.every("agent_events.json")
 def test_an_answer_cut_before_its_end_is_no_success(vector):
+    vectors.check_no_cut_is_a_success(OwnAgent(), vector)
+
+
+@vectors.every("agent_events.json")
+def test_an_answer_cut_within_its_last_event_is_no_success(vector):
     """Unless it is cut right behind a tool call, which may be an end."""
-    *before, end = vector["body"].encode().rstrip(b"\n").split(b"\n\n")
+    *before, end = vector["events"].encode().rstrip(b"\n").split(b"\n\n")
     whole = b"".join(event + b"\n\n" for event in before)
     for cut in range(len(end)):
-        body = whole + end[:cut]
-        frames = answer(body, len(body) or 1)
-        success = bool(frames) and frames[-1].kind is FrameKind.FINAL
+        frames = vectors.answer(OwnAgent(), [whole + end[:cut]])
+        success = frames[-1].kind is FrameKind.FINAL
         assert not success or (not cut and frames[-2].kind is FrameKind.EVENT), end[:cut]
 
 

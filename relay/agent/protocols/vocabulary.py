@@ -1,0 +1,72 @@
+"""The agent's events that have the same shape whatever protocol the agent speaks: PROTOCOL's "Common events". Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay.protocol import json_text
+
+Fields = dict[str, Any]  # any JSON object
+
+
+def reasoning(token: str) -> Fields:
+    """Make the event of a piece of the model's reasoning."""
+    return {"type": "reasoning", "token": token}
+
+
+def tool_call(call_id: str, tool_name: str, arguments: Any, *, requires_approval: bool = False) -> Fields:
+    """Make the event of a tool call; ``arguments`` is an object, or the text that is none (see ``arguments``)."""
+    fields = {"type": "tool_call", "call_id": call_id, "tool_name": tool_name, "arguments": arguments}
+    return {**fields, "requires_approval": True} if requires_approval else fields
+
+
+def interrupt(call_id: str, reason: str | None, asked: Fields) -> Fields:
+    """Make the event of an agent that waits for a person, who is asked by way of a tool call.
+
+    Args:
+        call_id: the interrupt's id, or the turn's where it has none.
+        reason: the interrupt's kind; empty or ``None``: ``interrupt``.
+        asked: what the person has to know.
+    """
+    return tool_call(call_id, reason or "interrupt", asked, requires_approval=True)
+
+
+def tool_result(call_id: str, result: Any, tool_name: str | None = None) -> Fields:
+    """Make the event of a tool's result, which is any JSON."""
+    return {"type": "tool_result", "call_id": call_id, **_named(tool_name), "result": result}
+
+
+def tool_error(call_id: str, error: str, tool_name: str | None = None) -> Fields:
+    """Make the event of a tool that failed, with the words why."""
+    return {"type": "tool_result", "call_id": call_id, **_named(tool_name), "error": error}
+
+
+def usage(**tokens: Any) -> Fields | None:
+    """Make the event of the tokens used; ``None`` if no number is known.
+
+    Args:
+        tokens: of any JSON, by name: ``input_tokens``, ``output_tokens``, ``total_tokens``, ``cached_input_tokens``,
+            ``reasoning_tokens``. What is no number is left out.
+    """
+    known = {name: number for name, number in tokens.items() if type(number) is int and number >= 0}
+    return {"type": "usage", **known} if known else None
+
+
+def message_start(message_id: str) -> Fields:
+    """Make the event between two messages of one answer: the tokens that follow belong to another message."""
+    return {"type": "message_start", "message_id": message_id}
+
+
+def arguments(text: str) -> Fields | str:
+    """Read a tool call's arguments: the JSON object, empty for no text; what is no JSON object stays text."""
+    if not text.strip():
+        return {}
+    try:
+        value = json_text.decode_leniently(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, dict) else text
+
+
+def _named(tool_name: str | None) -> Fields:
+    return {"tool_name": tool_name} if tool_name else {}

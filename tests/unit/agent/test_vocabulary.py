@@ -1,0 +1,57 @@
+"""PROTOCOL's "Common events"."""
+
+import pytest
+
+from relay.agent.protocols import vocabulary
+
+
+def test_an_event_and_its_members():
+    call = {"type": "tool_call", "call_id": "c", "tool_name": "search", "arguments": {"q": 1}}
+    assert vocabulary.reasoning("hm") == {"type": "reasoning", "token": "hm"}
+    assert vocabulary.tool_call("c", "search", {"q": 1}) == call
+    assert vocabulary.tool_call("c", "search", {"q": 1}, requires_approval=True) == {**call, "requires_approval": True}
+    assert vocabulary.tool_result("c", None) == {"type": "tool_result", "call_id": "c", "result": None}
+    assert vocabulary.tool_result("c", [1], "t") == {
+        "type": "tool_result",
+        "call_id": "c",
+        "tool_name": "t",
+        "result": [1],
+    }
+    assert vocabulary.tool_error("c", "no") == {"type": "tool_result", "call_id": "c", "error": "no"}
+    assert vocabulary.message_start("m") == {"type": "message_start", "message_id": "m"}
+
+
+@pytest.mark.parametrize(("reason", "tool_name"), [("approve", "approve"), ("", "interrupt"), (None, "interrupt")])
+def test_an_interrupt_is_a_tool_call_that_requires_approval(reason, tool_name):
+    assert vocabulary.interrupt("i", reason, {"message": "May I?"}) == {
+        "type": "tool_call",
+        "call_id": "i",
+        "tool_name": tool_name,
+        "arguments": {"message": "May I?"},
+        "requires_approval": True,
+    }
+
+
+def test_usage_keeps_numbers_only():
+    given = {"input_tokens": 3, "output_tokens": 0, "total_tokens": None, "a": True, "b": -1, "c": "3", "d": 1.5}
+    assert vocabulary.usage(**given) == {"type": "usage", "input_tokens": 3, "output_tokens": 0}
+    assert vocabulary.usage(input_tokens=None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"q": [1, null]}', {"q": [1, None]}),
+        (' {"q": NaN} ', {"q": None}),
+        ("", {}),
+        (" \n", {}),
+        ("{}{}", "{}{}"),
+        ('{"q": ', '{"q": '),
+        ("[1]", "[1]"),
+        ("null", "null"),
+        ("search for it", "search for it"),
+        pytest.param("[" * 10_000, "[" * 10_000, id="nested"),
+    ],
+)
+def test_arguments_are_an_object_or_the_text(text, expected):
+    assert vocabulary.arguments(text) == expected
