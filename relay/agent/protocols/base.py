@@ -14,7 +14,7 @@ import msgspec
 
 from relay.exceptions import RelayError, UpstreamEof, UpstreamError, UpstreamProtocol
 from relay.layers.values import Turn
-from relay.protocol import frames
+from relay.protocol import frames, json_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -183,6 +183,21 @@ class AnswerReader(abc.ABC):
         made.append(frame)
         self._passed_on += 1
 
+    def _pass_on(self, value: Any, made: list[Frame]) -> None:
+        """Add what has no meaning in the protocol (any JSON): whole if it is an object with a type of its own.
+
+        An event is never the end by its own word, so it goes without ``is_final``.
+        """
+        kind = value.get("type") if isinstance(value, dict) else None
+        if kind == "error":
+            self._fail(value, made)
+        elif kind == "assistant_message":
+            self._skip("reserved", made)
+        elif isinstance(kind, str):
+            self._add_event({name: member for name, member in value.items() if name != "is_final"}, made)
+        else:
+            self._skip("malformed", made)
+
     def _skip(self, cause: str, made: list[Frame]) -> None:
         """Leave an event out: ``malformed`` or ``reserved``. Clients are told once a turn and cause."""
         self.skipped[cause] += 1
@@ -207,6 +222,14 @@ class AnswerReader(abc.ABC):
     @property
     def _nothing_understood(self) -> bool:
         return not self.tokens and not self._passed_on and any(self.skipped.values())
+
+
+def json_value(data: str) -> Any:
+    """Read an event's data leniently; what is no JSON is a text."""
+    try:
+        return json_text.decode_leniently(data)
+    except ValueError:
+        return data
 
 
 def error_words(value: Any, depth: int = _MAX_WORDS_DEPTH) -> str:
