@@ -14,6 +14,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning, register, run_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from relay.agent import protocols
 from relay.agent.protocols.base import RESERVED_TYPES
 from relay.conf import PREFIX, conf
 from relay.database.connection import check_driver
@@ -29,6 +30,7 @@ BUFFER_TOO_SMALL = "relay.E003"
 RESERVED_TYPE = "relay.E004"
 NO_POLICY = "relay.E005"
 NO_JWKS_URL = "relay.E006"
+NO_AGENT = "relay.E007"
 UNKNOWN_SETTING = "relay.W001"
 SECRET_NOT_SHARED = "relay.W002"
 NO_TRACING = "relay.W003"
@@ -144,6 +146,34 @@ def check_policy(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
                 f"{PREFIX}SECRET_KEY is empty, so each process has one of its own.",
                 hint="Tickets and logins that one worker gives are wrong for the others: set the same key for all.",
                 id=SECRET_NOT_SHARED,
+            )
+        )
+    return found
+
+
+@register("relay")
+def check_agent(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse an agent that cannot be imported, and one with two credentials. (``kwargs`` are Django's.)"""
+    if any(True for _ in conf.problems()):
+        return []
+    found: list[CheckMessage] = []
+    try:
+        protocols.load(conf.agent_protocol)
+    except Exception as exc:  # operators' code is imported, which may raise anything
+        names = ", ".join(protocols.PROTOCOLS)
+        found.append(
+            Error(
+                f"{PREFIX}AGENT_PROTOCOL names no agent: {exc}",
+                hint=f"Give {names}, or the dotted path of a subclass of relay.agent.protocols.base.AgentProtocol.",
+                id=NO_AGENT,
+            )
+        )
+    if conf.agent_api_key and any(name.lower() == "authorization" for name, _ in conf.agent_headers):
+        found.append(
+            Error(
+                f"{PREFIX}AGENT_API_KEY and {PREFIX}AGENT_HEADERS both have a credential.",
+                hint="Authorization belongs to AGENT_HEADERS only where it is no Bearer.",
+                id=NO_AGENT,
             )
         )
     return found

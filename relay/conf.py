@@ -23,18 +23,21 @@ from relay.setting_parsers import (
     choice,
     count,
     count_or_auto,
+    credential,
     database_url,
     document_url,
+    headers,
     http_url,
     keys,
+    name_or_path,
     name_prefix,
     names,
     origins,
-    policy,
     proxies,
     redis_urls,
     seconds,
     text,
+    url_path,
 )
 
 T = TypeVar("T")
@@ -119,6 +122,21 @@ class Conf:
     log_level = Setting("LOG_LEVEL", choice(*logging.getLevelNamesMapping(), fold=str.upper), "DEBUG")
     version = Setting("VERSION", text(), "0.1.0")
 
+    # The agent: its protocol, and what it is told beside the message. (A protocol's names: relay.agent.protocols.)
+    agent_protocol = Setting(
+        "AGENT_PROTOCOL",
+        name_or_path("agent", "openai", "agui", "aisdk", "responses", "langgraph", "a2a"),
+        "agent",
+    )
+    agent_path = Setting("AGENT_PATH", url_path(), "")
+    agent_api_key = Setting("AGENT_API_KEY", credential(), "")
+    agent_model = Setting("AGENT_MODEL", text(), "")
+    agent_headers = Setting("AGENT_HEADERS", headers(), "")
+    agent_message = Setting("AGENT_MESSAGE", choice("flat", "nested"), "flat")
+    agent_history_turns = Setting("AGENT_HISTORY", count(0, "turns", most=1_000), "20")
+    agent_history_characters = Setting("AGENT_HISTORY_CHARACTERS", count(0, "characters"), "100000")
+    agent_system_prompt = Setting("AGENT_SYSTEM_PROMPT", text(), "")
+
     # Store. Without an address sessions are kept in memory.
     redis_urls = Setting("REDIS_URL", redis_urls(), "")
     redis_prefix = Setting("REDIS_PREFIX", name_prefix(), "relay")
@@ -160,7 +178,7 @@ class Conf:
     metrics_open = Setting("METRICS_OPEN", boolean(), "false")
 
     # Access.
-    ws_auth = Setting("WS_AUTH", policy(), "open")
+    ws_auth = Setting("WS_AUTH", name_or_path("open", "ticket", "session", "jwt"), "open")
     ticket_seconds = Setting("TICKET_SECONDS", seconds(1), "60")
     jwks_url = Setting("JWKS_URL", document_url(), "")
     jwt_issuer = Setting("JWT_ISSUER", text(), "")

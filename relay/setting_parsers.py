@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from relay.addresses.http import check_http_address, how_to_escape
 from relay.addresses.store import split_store_addresses
@@ -17,6 +17,27 @@ T = TypeVar("T")
 MAX_SECONDS = 1_000_000_000  # three decades; a store refuses times that its clock cannot count
 MAX_COUNT = 1_000_000_000_000
 
+# What the gateway says in each request to the agent; operators' headers are beside these. In lower case.
+GATEWAY_HEADERS: Final = frozenset(
+    [
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "idempotency-key",
+        "traceparent",
+        "transfer-encoding",
+        "x-internal-auth",
+        "x-request-id",
+        "x-subject",
+    ]
+)
+_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`~0-9A-Za-z-]+")
+_FIELD_VALUE: Final = re.compile(r"[ -~]+")
+
+Headers = tuple[tuple[str, str], ...]
 TrustedProxies = int | tuple[IPv4Network | IPv6Network, ...]  # their number, or their networks
 
 
@@ -75,9 +96,8 @@ def document_url() -> Parser[str]:
     return Parser("an address that begins with http:// or https://", read, how_to_escape)
 
 
-def policy() -> Parser[str]:
-    """Read the name of a policy, or a dotted path; a system check imports it."""
-    words = ("open", "ticket", "session", "jwt")
+def name_or_path(*words: str) -> Parser[str]:
+    """Read a name, or the dotted path of Python code; a system check imports it."""
 
     def read(raw: str) -> str:
         if raw.lower() in words:
@@ -86,7 +106,48 @@ def policy() -> Parser[str]:
             raise ValueError
         return raw
 
-    return Parser(f"one of {', '.join(words)}, or the dotted path of a class", read)
+    return Parser(f"one of {', '.join(words)}, or a dotted path of Python code", read)
+
+
+def url_path() -> Parser[str]:
+    """Read the path of an address, perhaps with a query; empty: none is given."""
+
+    def read(raw: str) -> str:
+        if raw and not re.fullmatch(r"/[!\"$-~]*", raw):  # all of printable ASCII but the blank and #
+            raise ValueError
+        return raw
+
+    return Parser("a path that begins with /, of printable ASCII without # and blanks", read)
+
+
+def credential() -> Parser[str]:
+    """Read a key as it stands behind ``Bearer``; empty: none is given."""
+
+    def read(raw: str) -> str:
+        if not re.fullmatch(r"[!-~]*", raw):
+            raise ValueError
+        return raw
+
+    return Parser("a key of printable ASCII without blanks", read)
+
+
+def headers() -> Parser[Headers]:
+    """Read ``Name: value``, separated by ``|`` or line ends: HTTP fields (RFC 9110 §5.1, §5.5), each once."""
+
+    def read(raw: str) -> Headers:
+        lines = [line.strip() for line in re.split(r"[|\r\n]", raw) if line.strip()]
+        found = [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        names = {name.lower() for name, _ in found}
+        is_valid = all(_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value) for name, value in found)
+        if not is_valid or len(names) < len(found) or names & GATEWAY_HEADERS:
+            raise ValueError
+        return tuple(found)
+
+    return Parser(
+        "headers such as X-Team: chat|X-Tier: gold, separated by | or line ends, of printable ASCII, none twice,"
+        " and none that the gateway itself must send",
+        read,
+    )
 
 
 def origins() -> Parser[tuple[str, ...]]:

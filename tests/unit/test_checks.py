@@ -6,6 +6,7 @@ from django.core.checks import Error, Warning, run_checks
 from relay.agent.protocols.base import RESERVED_TYPES
 from relay.checks import (
     BUFFER_TOO_SMALL,
+    NO_AGENT,
     NO_JWKS_URL,
     NO_POLICY,
     NO_SESSION_LAYER,
@@ -13,6 +14,7 @@ from relay.checks import (
     SECRET_NOT_SHARED,
     UNKNOWN_SETTING,
     WRONG_SETTING,
+    check_agent,
     check_database,
     check_policy,
     check_session_layer,
@@ -153,6 +155,44 @@ def test_workers_that_share_sessions_must_share_the_secret_key(gateway, name):
 def test_the_policy_is_not_looked_at_while_a_setting_is_wrong(gateway):
     gateway(WS_AUTH="none")
     assert check_policy(None) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["nowhere.Agent", "relay.agent.protocols.Missing", "relay.conf.Conf", "relay.agent.protocols.base.AgentProtocol"],
+)
+def test_an_agent_that_is_none_is_an_error(gateway, path):
+    gateway(AGENT_PROTOCOL=path)
+    (error,) = check_agent(None)
+    assert (error.id, "GATEWAY__AGENT_PROTOCOL" in error.msg) == (NO_AGENT, True)
+    assert "openai" in error.hint
+
+
+def test_an_agent_whose_module_raises_is_an_error_that_says_what(gateway, tmp_path, monkeypatch):
+    (tmp_path / "broken_agent.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    gateway(AGENT_PROTOCOL="broken_agent.answer")
+    (error,) = check_agent(None)
+    assert error.msg.endswith(": division by zero")
+
+
+@pytest.mark.parametrize("path", ["agent", "relay.agent.protocols.agent.OwnAgent"])
+def test_the_agents_there_are_pass(gateway, path):
+    gateway(AGENT_PROTOCOL=path, AGENT_API_KEY="x", AGENT_HEADERS="X-Team: x")
+    assert check_agent(None) == []
+
+
+def test_one_agent_has_one_credential(gateway):
+    gateway(AGENT_API_KEY="s3cret", AGENT_HEADERS="authorization: Token t0ken")
+    (error,) = check_agent(None)
+    assert error.id == NO_AGENT
+    assert "s3cret" not in error.msg
+    assert "t0ken" not in error.msg
+
+
+def test_the_agent_is_not_looked_at_while_a_setting_is_wrong(gateway):
+    gateway(AGENT_PROTOCOL="none")
+    assert check_agent(None) == []
 
 
 @pytest.mark.parametrize(

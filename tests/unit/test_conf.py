@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from relay.conf import Conf, SettingInvalid, read_texts
 from relay.database.connection import database
+from relay.setting_parsers import GATEWAY_HEADERS
 
 
 def conf(**texts):
@@ -36,6 +37,22 @@ def test_the_five_that_deployments_have_keep_their_defaults():
         ("INTERNAL_API_KEY", "internal_api_keys", "old, new", ("old", "new")),
         ("AGENT_URL", "agent_url", "https://agent.example:8443/base/", "https://agent.example:8443/base"),
         ("AGENT_URL", "agent_url", "http://[::1]:8001", "http://[::1]:8001"),
+        ("AGENT_PROTOCOL", "agent_protocol", "OpenAI", "openai"),
+        ("AGENT_PROTOCOL", "agent_protocol", "my_package.answer", "my_package.answer"),
+        ("AGENT_PATH", "agent_path", "/chat?api-version=1", "/chat?api-version=1"),
+        ("AGENT_API_KEY", "agent_api_key", " sk-1 ", "sk-1"),
+        ("AGENT_HEADERS", "agent_headers", "X-Team: a:b ", (("X-Team", "a:b"),)),
+        ("AGENT_HEADERS", "agent_headers", "X-A:1|X-B: two words|", (("X-A", "1"), ("X-B", "two words"))),
+        (
+            "AGENT_HEADERS",
+            "agent_headers",
+            "X-A: 1\r\n\nAuthorization: Token x\n",
+            (("X-A", "1"), ("Authorization", "Token x")),
+        ),
+        ("AGENT_MESSAGE", "agent_message", "Nested", "nested"),
+        ("AGENT_HISTORY", "agent_history_turns", "0", 0),
+        ("AGENT_HISTORY_CHARACTERS", "agent_history_characters", "0", 0),
+        ("AGENT_SYSTEM_PROMPT", "agent_system_prompt", "Be brief.\n\nBe kind.\n", "Be brief.\n\nBe kind."),
         ("REQUEST_TIMEOUT", "request_timeout_seconds", "0.1", 0.1),
         ("REQUEST_TIMEOUT", "request_timeout_seconds", " 5 ", 5.0),
         ("LOG_LEVEL", "log_level", "info", "INFO"),
@@ -145,6 +162,23 @@ def wrong_texts():
             "http://xn--a.example",
             "http://1.2.3.999",
         ],
+        "AGENT_PROTOCOL": ["none", "a b.c", ".x", "a..b"],
+        "AGENT_PATH": ["chat", "http://a/b", "/a b", "/a#b", "/a\nb", "/é"],
+        "AGENT_API_KEY": ["a b", "a\nb", "é"],
+        "AGENT_HEADERS": [
+            "X-Team",
+            "X-Team:",
+            ": x",
+            "X Team: x",
+            "X-Team: é",
+            "X-Team: a\tb",
+            "X-A: 1|x-a: 2",
+            *(f"{name}: x" for name in sorted(GATEWAY_HEADERS)),
+            "X-INTERNAL-AUTH: x",
+        ],
+        "AGENT_MESSAGE": ["deep"],
+        "AGENT_HISTORY": [*whole, "1001"],
+        "AGENT_HISTORY_CHARACTERS": whole,
         "REQUEST_TIMEOUT": [*number, "0", "0.09"],
         "LOG_LEVEL": ["LOUD", "10"],
         "BUFFER_SIZE": [*whole, "15", "0"],
@@ -260,6 +294,8 @@ def test_any_address_is_taken_or_refused_in_words(name, text, is_after_scheme):
 
 def test_every_setting_that_can_be_wrong_has_its_wrong_texts_above():
     any_text = {
+        "AGENT_MODEL",
+        "AGENT_SYSTEM_PROMPT",
         "VERSION",
         "JWT_ISSUER",
         "JWT_AUDIENCE",
