@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import AsyncGenerator, Callable
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 from channels.layers import BaseChannelLayer
 
@@ -33,13 +33,24 @@ from relay.protocol.frames import Frame
 
 EXTENSION: Final = "sessions"
 
+Order: TypeAlias = dict[str, str | None]
+"""An operator's order to every process: texts by name."""
+
 
 class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels has no types
-    """Sessions: queue, lease, log and state of each, beside the groups and channels of Channels."""
+    """Sessions: queue, lease, log and state of each, beside the groups and channels of Channels.
+
+    Args:
+        channels: carries the groups and channels.
+    """
 
     extensions: ClassVar[list[str]] = ["groups", "flush", EXTENSION]
     survives_process: ClassVar[bool] = True  # may another process go on where this one ended?
     limits: Limits  # what is kept beside the sessions
+
+    def __init__(self, channels: BaseChannelLayer) -> None:
+        super().__init__()
+        self._channels = channels
 
     # Turns: from a client's message to its terminal frame.
 
@@ -227,6 +238,48 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     @abc.abstractmethod
     async def delete(self, session_id: str) -> bool:
         """Erase a session, also an empty one: running and queued turns end with it. Returns whether it existed."""
+
+    # Orders of operators, to every process of a deployment.
+
+    @abc.abstractmethod
+    async def publish_order(self, order: Order) -> None:
+        """Send an order to every process that listens at that moment; none hears it twice.
+
+        A process whose connection to the store is broken at that moment misses it without a trace.
+
+        Raises:
+            StoreUnavailable: the store did not take it, or its reply was lost.
+        """
+
+    @abc.abstractmethod
+    async def listen_for_orders(self, follow: Callable[[Order], None]) -> None:
+        """Call ``follow`` with each order until ``close``; return once orders reach this process.
+
+        Args:
+            follow: must neither raise nor wait.
+        """
+
+    # Groups and channels: messages are dicts of any content.
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        channel: str = await self._channels.new_channel(prefix)
+        return channel
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        await self._channels.send(channel, message)
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        message: dict[str, Any] = await self._channels.receive(channel)
+        return message
+
+    async def group_add(self, group: str, channel: str) -> None:
+        await self._channels.group_add(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        await self._channels.group_discard(group, channel)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        await self._channels.group_send(group, message)
 
     # Life.
 

@@ -1,8 +1,8 @@
-"""Orders of operators to every process, over a group of the channel layer.
+"""Orders of operators to every process of a deployment.
 
-What is about one session's turns or log is a call of the session layer. What is about connections, or about the
-processes themselves, reaches them here. A group may lose a message without a word: an order that matters is repeated
-by whoever gave it.
+A session's turns and log are in reach of any process, by a call of the session layer. Its connections, and the
+processes themselves, are not: orders reach those. A process whose connection to the store is broken misses an order
+without a trace; the operator repeats it.
 """
 
 from __future__ import annotations
@@ -11,24 +11,17 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Collection, Coroutine
+from typing import Any
 
-from redis.exceptions import RedisError
-
-from relay.exceptions import Kicked, RelayError, StoreUnavailable
-from relay.layers.base import SessionLayer
-from relay.layers.redis.failures import reason
-from relay.observability.outage_log import OutageLog
+from relay.exceptions import Kicked, RelayError
+from relay.layers.base import Order, SessionLayer
 from relay.process.drain import Connection
 from relay.protocol import frames
+from relay.tasks import BackgroundTask, cancel_and_wait
 from relay.transcripts.writer import Transcripts
 
 logger = logging.getLogger(__name__)
-
-GROUP: Final = "relay.control"
-REJOIN_SECONDS: Final = 3_600.0  # a group forgets its members after a day
-PAUSE_SECONDS: Final = 1.0  # before listening again after an outage
 
 
 class Control:
@@ -38,22 +31,23 @@ class Control:
         self._layer = layer
         self._connections = connections
         self._transcripts = transcripts
+        self._listening = BackgroundTask()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_listening = asyncio.Event()
-        self._outages = OutageLog(logger)
+        self._is_stopped = False
 
     # Orders. Each raises StoreUnavailable where they cannot be sent.
 
     async def disconnect(self, session_id: str) -> None:
-        """Send a session's viewers away, for good."""
+        """Disconnect a session's viewers, for good."""
         await self._send(order="disconnect", session_id=session_id)
 
     async def notify(self, content: str, session_id: str | None = None) -> None:
-        """Show words to every ``gateway.v1`` client, or to those of one session."""
+        """Send a notice to every ``gateway.v1`` client, or to those of one session."""
         await self._send(order="tell", content=content, session_id=session_id)
 
     async def drain(self) -> None:
-        """End every process in order, as SIGTERM does."""
+        """Drain and end every process, as SIGTERM does."""
         await self._send(order="drain")
 
     async def delete(self, session_id: str) -> bool:
@@ -68,73 +62,49 @@ class Control:
             await self._send(order="erase", session_id=session_id)  # what waits to be written elsewhere
         return was_live or erased > 0
 
-    async def _send(self, **order: Any) -> None:  # Any: a channel-layer dict
-        try:
-            await self._layer.group_send(GROUP, {"type": "relay.control", **order})
-        except (RedisError, OSError) as exc:
-            raise StoreUnavailable from exc
+    async def _send(self, **order: str | None) -> None:
+        await self._layer.publish_order(order)
 
     # Life.
 
     def start(self) -> None:
-        """Begin to listen; an outage of the store does not hold up the start."""
-        self._do(self._listen_for_ever())
+        """Start to listen; an outage of the store does not hold up the start."""
+        self._listening.start(self._listen(), "listen for orders")
 
     async def stop(self) -> None:
-        """Listen no longer."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Follow no further order, and end the work of those that were followed."""
+        self._is_stopped = True
+        await self._listening.stop()
+        await cancel_and_wait(*self._tasks)
 
     async def listening(self) -> None:
         """Wait until orders reach this process."""
         await self._is_listening.wait()
 
-    def _do(self, work: Any) -> None:  # Any: a coroutine, whatever it yields
-        task = asyncio.get_running_loop().create_task(work)
+    async def _listen(self) -> None:
+        await self._layer.listen_for_orders(self._follow)
+        self._is_listening.set()
+
+    def _do(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(_log_errors(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _listen_for_ever(self) -> None:
-        while True:
-            channel = await self._layer.new_channel("control")
-            joining = asyncio.create_task(self._join_for_ever(channel))
-            try:
-                while True:
-                    self._follow(await self._layer.receive(channel))
-            except Exception as exc:
-                logger.warning("operator orders do not arrive: %s", type(exc).__name__)
-            finally:
-                self._is_listening.clear()
-                joining.cancel()
-                await asyncio.gather(joining, return_exceptions=True)
-            await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _join_for_ever(self, channel: str) -> None:
-        while True:
-            try:
-                await self._layer.group_add(GROUP, channel)
-            except (RedisError, OSError) as exc:
-                self._outages.failed("operator orders do not arrive: %s", reason(exc))
-                await asyncio.sleep(PAUSE_SECONDS)
-            else:
-                self._is_listening.set()
-                await asyncio.sleep(REJOIN_SECONDS)
-
     # What an order means here.
 
-    def _follow(self, message: dict[str, Any]) -> None:
-        match message:
+    def _follow(self, order: Order) -> None:
+        if self._is_stopped:
+            return
+        match order:
             case {"order": "disconnect", "session_id": str(session_id)}:
                 for connection in self._watching(session_id):
-                    self._do(_log_errors(connection.disconnect(Kicked())))
+                    self._do(connection.disconnect(Kicked()))
             case {"order": "tell", "content": str(content)}:
                 text = frames.operator_notice(content)
-                for connection in self._watching(message.get("session_id")):
-                    self._do(_log_errors(connection.notify(text)))
+                for connection in self._watching(order.get("session_id")):
+                    self._do(connection.notify(text))
             case {"order": "erase", "session_id": str(session_id)}:
-                self._do(_log_errors(self._transcripts.erase(session_id)))
+                self._do(self._transcripts.erase(session_id))
             case {"order": "drain"}:
                 logger.info("drain requested by an operator")
                 end_process()
@@ -148,12 +118,12 @@ class Control:
 
 
 def end_process() -> None:
-    """End this process in order, as a process manager would."""
+    """Drain and end this process, as a process manager would."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _log_errors(work: Any) -> None:  # Any: a coroutine of whatever result
-    """Do something for one of many; what goes wrong there is not the others' business."""
+async def _log_errors(work: Coroutine[Any, Any, object]) -> None:
+    """Do something for one connection of many; its failure does not concern the others."""
     try:
         await work
     except RelayError:

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from relay.process import control, lifecycle
+from relay.exceptions import StoreUnavailable
+from relay.process import lifecycle
 from tests.clients import LIMIT_SECONDS
 from tests.http_clients import API
 from tests.scripted_agent import Stall, Token
@@ -124,30 +125,11 @@ async def test_drain_with_a_wrong_wish_is_refused(http, gateway):
 
 async def test_orders_that_cannot_be_sent_are_refused(http, gateway, monkeypatch):
     async def unreachable(*args):
-        raise OSError
+        raise StoreUnavailable
 
-    monkeypatch.setattr(gateway.layer, "group_send", unreachable)
+    monkeypatch.setattr(gateway.layer, "publish_order", unreachable)
     answer = await http.post("/api/v1/notice", {"content": "x"})
     assert (answer.status, answer.json()["code"]) == (503, "store_unavailable")
-
-
-async def test_listening_goes_on_after_an_outage(v1, http, gateway, monkeypatch):
-    monkeypatch.setattr(control, "PAUSE_SECONDS", 0.01)
-    receive, failed = gateway.layer.receive, asyncio.Event()
-
-    async def break_once(channel):
-        if not failed.is_set():
-            failed.set()
-            raise OSError
-        return await receive(channel)
-
-    monkeypatch.setattr(gateway.layer, "receive", break_once)
-    await gateway.control.notify("lost")  # wakes the listener, which then meets the outage
-    async with v1() as browser, asyncio.timeout(LIMIT_SECONDS):
-        await failed.wait()
-        await gateway.control.listening()
-        await http.post("/api/v1/notice", {"content": "x"})
-        assert (await browser.frame_of("notice"))["content"] == "x"
 
 
 async def test_order_of_a_newer_version_is_left_out(v1, gateway):

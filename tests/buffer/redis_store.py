@@ -18,9 +18,9 @@ from tests.buffer.clock import Clock
 from tests.buffer.turns import S
 from tests.faults.valkey import Valkey
 
-# Cases of the one-process layer alone: Redis keeps no count of sessions, its channels are those of channels_redis,
+# Cases of the one-process layer alone: Redis keeps no count of sessions,
 # and its calls' cost is commands, not Python's steps.
-MEMORY_ONLY_MODULES = ("test_cost", "test_channels")
+MEMORY_ONLY_MODULES = ("test_cost",)
 MEMORY_ONLY_CASES = (
     "test_room_is_made_for_one_session_more",
     "test_sessions_with_work_are_not_forgotten_for_others",

@@ -1,5 +1,6 @@
 """Each call repeated by the layer itself, after its reply was cut off: same state, same answer."""
 
+import asyncio
 import contextlib
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import Accepted, CancelAck, CancelStatus, Rate, new_id
 from relay.protocol.cursor import Cursor
 from tests.buffer.redis_store import server_url
-from tests.buffer.turns import S, enqueue, log, message, say, shown, start, stop, tokens
+from tests.buffer.turns import LIMIT_SECONDS, S, enqueue, log, message, say, shown, start, stop, tokens
 from tests.faults.cutting_proxy import CuttingProxy
 
 CUTS = 2
@@ -185,6 +186,19 @@ async def test_lists_and_checks(layer, cut):
         await layer.check()
     with cut():
         await layer.check_announcements()
+
+
+async def test_an_order_that_is_published_again_is_heard_once(layer, cut):
+    peer = RedisSessionLayer([server_url()], prefix=layer._stores._prefix)
+    orders = asyncio.Queue()
+    await peer.listen_for_orders(orders.put_nowait)
+    with cut():
+        await layer.publish_order({"order": "drain"})
+    await layer.publish_order({"order": "last"})
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert await orders.get() == {"order": "drain"}
+        assert await orders.get() == {"order": "last"}
+    await peer.close()
 
 
 async def test_comparing_with_the_store(layer, cut):

@@ -55,6 +55,8 @@ async def call_everything(layer, peer):
     await layer.check_announcements()
     await layer.limits.take("somebody", Rate(3, 60))
     await layer.limits.use_once("ticket", 60)
+    await peer.listen_for_orders(lambda order: None)
+    await layer.publish_order({"order": "dance"})
     channel = await peer.new_channel()
     await peer.group_add("group", channel)
     await hears(peer, channel, lambda message: layer.group_send("group", message))
@@ -89,7 +91,7 @@ async def test_every_name_carries_prefix_and_database(valkey, monitored, prefix,
     assert {key for key in keys if not key.startswith(namespace)} == set()
     assert {channel for channel in heard | monitored if not channel.startswith(namespace)} == set()
     kinds = {channel.removeprefix(namespace).partition(":")[0] for channel in heard | monitored}
-    assert kinds == {"c", "channels"}
+    assert kinds == {"c", "orders", "channels"}
 
 
 @pytest.mark.parametrize("separated_by", ["database", "prefix"])
@@ -125,5 +127,20 @@ async def test_limits_tickets_groups_and_sessions_are_apart(valkey, separated_by
         while (message := await while_waiting) == {"type": "a"}:  # sent until it was heard
             while_waiting = asyncio.create_task(other.receive(channels[1]))
     assert message == {"type": "own"}
+    for layer in (one, other):
+        await layer.close()
+
+
+@pytest.mark.parametrize(("path", "prefix"), [("/1", "relay"), ("/0", "other")], ids=["database", "prefix"])
+async def test_orders_do_not_cross(valkey, path, prefix):
+    """The store hands out what is published in order: once an order has arrived, an earlier one would have."""
+    server = valkey.url.removesuffix("/0")
+    one, other = RedisSessionLayer([f"{server}/0"], Bounds()), RedisSessionLayer([server + path], prefix=prefix)
+    orders = asyncio.Queue()
+    await other.listen_for_orders(orders.put_nowait)
+    await one.publish_order({"order": "foreign"})
+    await other.publish_order({"order": "own"})
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert await orders.get() == {"order": "own"}
     for layer in (one, other):
         await layer.close()

@@ -10,6 +10,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any
 
+from channels.layers import InMemoryChannelLayer
+
 from relay.exceptions import (
     BufferLost,
     IdempotencyConflict,
@@ -20,10 +22,9 @@ from relay.exceptions import (
     SessionDeleted,
     TurnCancelled,
 )
-from relay.layers.base import SessionLayer
+from relay.layers.base import Order, SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
 from relay.layers.live import FrameSink
-from relay.layers.memory.channels import MemoryChannels
 from relay.layers.memory.index import SessionIndex
 from relay.layers.memory.limits import MemoryLimits
 from relay.layers.memory.session import MemorySession, TurnRecord
@@ -36,8 +37,8 @@ from relay.protocol.frames import Frame
 TAIL_BATCH_FRAMES = 256  # a viewer that is behind reads so many at once, then lets others run
 
 
-class MemorySessionLayer(MemoryChannels, SessionLayer):
-    """Sessions in memory. ``channels`` keywords go to the groups and channels."""
+class MemorySessionLayer(SessionLayer):
+    """Sessions in memory. ``channels`` are keywords of Channels' ``InMemoryChannelLayer``."""
 
     extensions = SessionLayer.extensions
     survives_process = False
@@ -45,11 +46,12 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
     def __init__(
         self, bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic, **channels: Any
     ) -> None:
-        super().__init__(**channels)
+        super().__init__(InMemoryChannelLayer(**channels))
         self.bounds = bounds or configured_bounds()
         self._clock = clock
         self._index = SessionIndex(self.bounds, clock)
         self.limits = MemoryLimits(clock)
+        self._order_listeners: list[Callable[[Order], None]] = []
 
     # Turns.
 
@@ -276,13 +278,24 @@ class MemorySessionLayer(MemoryChannels, SessionLayer):
     async def check(self) -> None:
         self._index.check_room()
 
+    # Orders.
+
+    async def publish_order(self, order: Order) -> None:
+        for follow in self._order_listeners:
+            follow(order)
+
+    async def listen_for_orders(self, follow: Callable[[Order], None]) -> None:
+        self._order_listeners.append(follow)
+
+    # Life.
+
     async def flush(self) -> None:
-        await super().flush()
+        await self._channels.flush()
         for session in list(self._index):
             await self.delete(session.session_id)
 
-    def _now(self) -> float:
-        return self._clock()
+    async def close(self) -> None:
+        self._order_listeners.clear()
 
     def _opened(self, session_id: str, subject: str | None) -> MemorySession:
         """Find a session, or begin it, for a subject that may see it."""

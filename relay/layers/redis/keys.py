@@ -61,6 +61,7 @@ class Keys:
         self.all = self.name("a")
         self.expiring = self.name("e")
         self.empties = self.name("y")
+        self.orders = self.name("orders")
         self.of_session = lru_cache(CACHED_SESSIONS)(self._of_session)
         self._channel_prefix = self.name("c", "")
 

@@ -14,12 +14,11 @@ from functools import partial
 from typing import Any, Final
 
 from relay.exceptions import StoreUnavailable
-from relay.layers.base import SessionLayer
+from relay.layers.base import Order, SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
 from relay.layers.live import FrameSink
-from relay.layers.redis.channels import RedisChannels, channel_host
+from relay.layers.redis.channels import RedisChannels
 from relay.layers.redis.frames import decode_all
-from relay.layers.redis.keys import namespace
 from relay.layers.redis.limits import RedisLimits
 from relay.layers.redis.replies import accept
 from relay.layers.redis.store import Store
@@ -33,6 +32,7 @@ from relay.protocol.frames import Frame
 
 logger = logging.getLogger(__name__)
 
+ORDERS: Final = "!orders"  # no session's name: chooses the store that carries the orders
 PREFIX: Final = "relay"
 CHECK_SECONDS: Final = 0.8  # a Kubernetes probe waits for one second
 
@@ -44,7 +44,7 @@ class RedisSessionLayer(SessionLayer):
         urls: ``redis://``, ``rediss://`` or ``unix://`` addresses; sessions are spread over them.
         prefix: of every key and channel; deployments that share a store need different ones, or different databases.
         clock: in place of the stores' own time; for tests.
-        channels: keywords for the groups and channels.
+        channels: keywords of the pub/sub layer of ``channels_redis``.
     """
 
     extensions = SessionLayer.extensions
@@ -59,17 +59,12 @@ class RedisSessionLayer(SessionLayer):
         clock: Callable[[], float] | None = None,
         **channels: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(RedisChannels(urls, prefix, **channels))
         self.bounds = bounds or configured_bounds()
         self._outages = OutageLog(logger)
         self._stores = Stores(urls, prefix, self.bounds, clock)
         self._turns = RedisTurns(self._stores)
         self.limits = RedisLimits(self._stores)
-        self._channels = RedisChannels(
-            hosts=[channel_host(url) for url in urls],
-            namespaces=[f"{namespace(prefix, url)}:channels" for url in urls],
-            **channels,
-        )
 
     # Turns.
 
@@ -199,32 +194,15 @@ class RedisSessionLayer(SessionLayer):
             raise StoreUnavailable from exc
         return names
 
-    # Groups and channels.
+    # Orders.
 
-    async def new_channel(self, prefix: str = "specific") -> str:
-        channel: str = await self._channels.new_channel(prefix)
-        return channel
+    async def publish_order(self, order: Order) -> None:
+        await self._stores.of(ORDERS).orders.publish(order)
 
-    async def send(self, channel: str, message: dict[str, Any]) -> None:
-        self.require_valid_channel_name(channel)
-        await self._channels.send(channel, message)
+    async def listen_for_orders(self, follow: Callable[[Order], None]) -> None:
+        await self._stores.of(ORDERS).orders.listen(follow)
 
-    async def receive(self, channel: str) -> dict[str, Any]:
-        self.require_valid_channel_name(channel)
-        message: dict[str, Any] = await self._channels.receive(channel)
-        return message
-
-    async def group_add(self, group: str, channel: str) -> None:
-        self.require_valid_group_name(group)
-        await self._channels.group_add(group, channel)
-
-    async def group_discard(self, group: str, channel: str) -> None:
-        self.require_valid_group_name(group)
-        await self._channels.group_discard(group, channel)
-
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        self.require_valid_group_name(group)
-        await self._channels.group_send(group, message)
+    # Life.
 
     async def flush(self) -> None:
         await self._channels.flush()
@@ -240,8 +218,6 @@ class RedisSessionLayer(SessionLayer):
                 "pending", (store.keys.empties,), "1e18", -1
             ):  # empty ones, whatever their moment
                 await self.delete(name.decode())
-
-    # Life.
 
     async def start(self) -> None:
         for store in self._stores.all():

@@ -17,6 +17,7 @@ from relay.layers.redis.feed import SessionFeed
 from relay.layers.redis.foreign import ForeignMessages
 from relay.layers.redis.group_commit import GroupCommit, ReplyHandler
 from relay.layers.redis.keys import Keys
+from relay.layers.redis.orders import Orders
 from relay.layers.redis.scripts import Scripts
 from relay.layers.redis.subscriber import Subscriber
 from relay.layers.redis.wire import Reply
@@ -50,6 +51,7 @@ class Store:
         self._writes = GroupCommit(url, scripts, outages, **limits)
         self._reads = GroupCommit(url, scripts, outages, **limits)
         self._subscriber = Subscriber(url, outages, on_message=self._on_message, on_line=self._on_line, **limits)
+        self.orders = Orders(self.keys.orders, self._writes, self._subscriber, self._foreign)
         self._probe_channel = self.keys.of_session(f"{_CHECKED}{new_id()}").channel
 
     # Calls.
@@ -174,6 +176,9 @@ class Store:
     # Announcements.
 
     def _on_message(self, channel: str, data: bytes) -> None:
+        if channel == self.orders.channel:
+            self.orders.hear(data)
+            return
         watch = self._watches.get(self.keys.session_of(channel))
         if watch is None:
             if channel == self._probe_channel and data == self._probe:  # not an older one, come late
