@@ -119,7 +119,7 @@ async def test_lost_lease_writes_nothing_more(v1, agent, application):
 
 
 async def test_the_lease_is_renewed_before_it_lapses_while_the_agent_is_silent(v1, agent, configure, monkeypatch):
-    configure(LEASE_SECONDS="3")
+    configure(LEASE_SECONDS="6")
     is_renewed, lease_seconds_left = asyncio.Event(), []
     agent.script = [Token("a"), Wait(is_renewed), Final()]
     async with v1() as browser:
