@@ -1,4 +1,4 @@
-"""Two gateways over one store, each a process of its own."""
+"""Two gateways over one store, each a process of its own; and session layers without a gateway."""
 
 from __future__ import annotations
 
@@ -6,16 +6,31 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 import pytest
 
+from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.redis.layer import RedisSessionLayer
 from tests import processes
 from tests.clients import LIMIT_SECONDS, V1, SocketClient
 from tests.faults.valkey import Valkey
 from tests.scraping import Scrape, scrape
+
+T = TypeVar("T")
+
+
+async def until_served(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call of a layer until the store serves it. Within a short limit, a slow moment is an outage."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
 
 
 class Cluster:
@@ -77,7 +92,7 @@ class Cluster:
 def running_cluster(server, agent, **settings):
     with ExitStack() as stack:
         valkey = stack.enter_context(Valkey(persistent=True))
-        settings = {"REDIS_URL": valkey.url, "HEARTBEAT_SECONDS": "1", "LEASE_SECONDS": "2", **settings}
+        settings = {"REDIS_URL": valkey.url, "HEARTBEAT_SECONDS": "1", **settings}
         gateways = [processes.gateway(server, agent.http_url, **settings) for _ in range(2)]
         stack.enter_context(processes.running(*gateways))
         yield Cluster(valkey, agent, gateways)
@@ -111,7 +126,7 @@ async def open_layer():
 
 @pytest.fixture(params=processes.servers_under_test("serve"))
 def cluster(request, scripted_agent):
-    """A cluster of a test's own, to be broken for longer than a lease."""
+    """A cluster of a test's own, to be broken for longer than a lease, which is the default's five seconds."""
     with running_cluster(request.param, scripted_agent) as cluster:
         yield cluster
 
@@ -119,7 +134,7 @@ def cluster(request, scripted_agent):
 @pytest.fixture(params=processes.servers_under_test("serve"))
 def patient_cluster(request, scripted_agent):
     """A cluster of a test's own, to be broken for a moment: its leases outlast that on a slow machine too."""
-    with running_cluster(request.param, scripted_agent, LEASE_SECONDS="10") as cluster:
+    with running_cluster(request.param, scripted_agent, LEASE_SECONDS="20") as cluster:
         yield cluster
 
 

@@ -46,8 +46,9 @@ async def proxy():
 
 
 @pytest.fixture
-async def layer(proxy):
-    """A layer behind the proxy; every script is loaded already."""
+async def layer(proxy, monkeypatch):
+    """A layer behind the proxy; every script is loaded already, and a check has time for the calls' repetition."""
+    monkeypatch.setattr("relay.layers.redis.layer.CHECK_SECONDS", LIMIT_SECONDS)
     layer = RedisSessionLayer([proxy.url], Bounds(), prefix=f"test-{new_id()}")
     async with Redis.from_url(server_url()) as redis:
         for name in COVERED:

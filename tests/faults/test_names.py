@@ -10,6 +10,7 @@ from relay.layers.bounds import Bounds
 from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import Rate
 from tests.buffer.turns import LIMIT_SECONDS, S, answer, cursor_at, enqueue, say, start, stop, tailing
+from tests.faults.conftest import until_served
 
 OTHERS = [("relay", 0), ("other", 1)]  # another prefix, another number
 PUBSUB_COMMANDS = ("PUBLISH", "SUBSCRIBE")
@@ -51,8 +52,8 @@ async def call_everything(layer, peer):
     await answer(layer, session_id="another")
     await layer.delete("another")
     await layer.detach(S, "viewer")
-    await layer.check()
-    await layer.check_announcements()
+    await until_served(layer.check)
+    await until_served(layer.check_announcements)
     await layer.limits.take("somebody", Rate(3, 60))
     await layer.limits.use_once("ticket", 60)
     await peer.listen_for_orders(lambda order: None)

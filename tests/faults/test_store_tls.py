@@ -15,6 +15,7 @@ from tests import processes
 from tests.buffer.turns import LIMIT_SECONDS, answer
 from tests.e2e.test_doctor import run
 from tests.faults.certificates import DAY, Authority
+from tests.faults.conftest import until_served
 from tests.faults.proxy import Proxy
 from tests.faults.valkey import Valkey
 
@@ -49,8 +50,8 @@ async def store(valkey, folder, trouble=""):
 async def test_a_store_that_speaks_tls_carries_turns(valkey, open_layer, tmp_path):
     async with store(valkey, tmp_path) as url:
         layer = await open_layer(url)
-        await layer.check()
-        await layer.check_announcements()
+        await until_served(layer.check)
+        await until_served(layer.check_announcements)
         await answer(layer, "hi", "a")
 
 

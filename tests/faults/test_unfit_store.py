@@ -14,10 +14,14 @@ from relay.layers.values import new_id
 from tests import scraping
 from tests.buffer.turns import LIMIT_SECONDS, S, answer, cursor_at, start, stop, tailing
 from tests.clients import text_of
-from tests.faults.conftest import running_cluster
+from tests.faults.conftest import running_cluster, until_served
 from tests.faults.proxy import Proxy
 from tests.http_clients import API, EventReader
 from tests.processes import KEY
+
+LEASE_SECONDS = 4.0  # where calls succeed before it has to run out, however slow the machine is
+SHORT_LEASE_SECONDS = 0.5  # where no call has to succeed
+PATIENT_LEASE_SECONDS = 60.0  # where it must not run out
 
 RUNNER, OTHER = 0, 1  # the gateway that runs the turn; the one that only watches
 
@@ -34,16 +38,13 @@ class Babbler(Proxy):
             writer.write(b"?what\r\n" if is_reply and self.is_babbling else data)
 
 
-@pytest.fixture
-def open_layer(open_layer):
-    return partial(open_layer, lease_seconds=0.5)
-
-
 @pytest.mark.parametrize("denied", ["script", "client"])
 async def test_a_user_who_may_not_do_all_of_it_is_refused_in_time(valkey, open_layer, denied):
     valkey.command("ACL", "SETUSER", denied, "on", ">secret", "~*", "&*", "+@all", f"-{denied}")
     valkey.command("SCRIPT", "FLUSH")
-    layer = await open_layer(valkey.url.replace("redis://", f"redis://{denied}:secret@"))
+    layer = await open_layer(
+        valkey.url.replace("redis://", f"redis://{denied}:secret@"), lease_seconds=SHORT_LEASE_SECONDS
+    )
     async with asyncio.timeout(LIMIT_SECONDS):
         with pytest.raises(StoreUnavailable):
             await layer.ensure(S)
@@ -51,16 +52,16 @@ async def test_a_user_who_may_not_do_all_of_it_is_refused_in_time(valkey, open_l
 
 @pytest.mark.parametrize("how", ["full", "denied"])
 async def test_what_a_store_refuses_again_and_again_is_logged_once_with_its_reason(valkey, open_layer, caplog, how):
-    layer = await open_layer(valkey.url)
-    await layer.check()
+    layer = await open_layer(valkey.url, lease_seconds=LEASE_SECONDS)
+    await until_served(layer.check)
     if how == "full":
         fill(valkey)
     else:
         valkey.command("ACL", "SETUSER", "default", "-hset")
     before = scraping.here()
-    for _ in range(5):
-        with pytest.raises(StoreUnavailable):
-            await layer.attach(S, "viewer")
+    for calls in (2, 3):  # each waits for the whole lease while the store is full
+        refused = await asyncio.gather(*(layer.attach(S, "viewer") for _ in range(calls)), return_exceptions=True)
+        assert [type(refusal) for refusal in refused] == [StoreUnavailable] * calls
     kind, line = {
         "full": ("unavailable", "store calls given up: it is full: give it more memory (maxmemory)"),
         "denied": (
@@ -74,7 +75,7 @@ async def test_what_a_store_refuses_again_and_again_is_logged_once_with_its_reas
 
 async def test_calls_that_wait_behind_one_with_a_garbled_answer_are_not_forgotten(valkey, open_layer):
     async with Babbler(valkey.port) as babbler:
-        layer = await open_layer(babbler.url)
+        layer = await open_layer(babbler.url, lease_seconds=SHORT_LEASE_SECONDS)
         calls = [asyncio.ensure_future(layer.ensure(S))]
         await asyncio.sleep(0)  # it is under way
         calls.append(asyncio.ensure_future(layer.get(S)))
@@ -82,18 +83,7 @@ async def test_calls_that_wait_behind_one_with_a_garbled_answer_are_not_forgotte
             results = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(result) for result in results] == [StoreUnavailable] * 2
         babbler.is_babbling = False
-        async with asyncio.timeout(LIMIT_SECONDS):
-            while (state := await state_of(layer)) is None:  # within so short a lease, a slow moment is an outage
-                pass
-        assert state.newest == 0
-
-
-async def state_of(layer):
-    """The session's state; ``None`` while the store is out of reach."""
-    try:
-        return await layer.ensure(S)
-    except StoreUnavailable:
-        return None
+        assert (await until_served(partial(layer.ensure, S))).newest == 0
 
 
 # A store that can be read and takes no writes.
@@ -130,7 +120,8 @@ async def refuse_writes(valkey, how):
 @pytest.mark.parametrize("how", ["OOM", "NOREPLICAS", "MISCONF"])
 async def test_a_store_without_writes_ends_tails_after_the_lease_and_new_ones_go_on(valkey, open_layer, how):
     """Nobody writes here: the process finds out by itself."""
-    layer, writer = await open_layer(valkey.url), await open_layer(valkey.url)
+    layer = await open_layer(valkey.url, lease_seconds=LEASE_SECONDS)
+    writer = await open_layer(valkey.url, lease_seconds=PATIENT_LEASE_SECONDS)
     turn = await start(writer)
     async with tailing(layer, await cursor_at(layer, 0)) as tail:
         await tail.has(1)
@@ -138,21 +129,11 @@ async def test_a_store_without_writes_ends_tails_after_the_lease_and_new_ones_go
         healing = await refuse_writes(valkey, how)
         assert isinstance(await tail.raises(), StoreUnavailable)
     valkey.command(*healing)
-    await stored(partial(stop, writer, turn))
-    await stored(partial(layer.attach, S, "viewer"))
+    await stop(writer, turn)
+    await until_served(partial(layer.attach, S, "viewer"))
     async with tailing(layer, cursor) as back:
         await back.has(1)
         assert back.shown == ["final:stop"]
-
-
-async def stored(call):
-    """Repeat a call of a layer until the store takes it."""
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while True:
-            try:
-                return await call()
-            except StoreUnavailable:
-                await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("how", ["OOM", "NOREPLICAS"])
@@ -194,7 +175,7 @@ async def events(cluster, gateway, session_id):
 
 async def test_strangers_who_only_watch_do_not_fill_the_store(valkey, open_layer):
     """There is room for some hundred sessions; many times as many are opened and left, and a conversation goes on."""
-    layer = await open_layer(valkey.url)
+    layer = await open_layer(valkey.url, lease_seconds=PATIENT_LEASE_SECONDS)
     await answer(layer)
 
     async def come_and_go(number):
