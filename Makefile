@@ -32,7 +32,7 @@ test: $(VENV)/installed-dev  ## Install what the tests need and run them all
 	$(BIN)/python $(UNDER) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 test-servers: $(VENV)/installed-dev  ## Run the suites of the whole gateway under the servers that test leaves out
-	TEST_SERVERS=runserver,daphne $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/e2e
+	TEST_SERVERS=runserver,daphne,granian $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/e2e
 	TEST_SERVERS=runserver,uvicorn $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/faults
 
 coverage: $(VENV)/installed-dev  ## Run all tests, and tell which lines and branches of relay/ they leave out

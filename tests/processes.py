@@ -29,8 +29,17 @@ SERVERS = {
         *["-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws-per-message-deflate=false"],
         "gateway_project.asgi:application",
     ],
+    "granian": [
+        *["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}"],
+        "gateway_project.asgi:application",
+    ],
     "serve": ["manage.py", "serve", "--port", "{port}"],
     "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
+}
+# What some tests need and a server has not: these tests are not collected for it. docs/deployment.md says it in words.
+LACKS = {
+    "daphne": {"flow control"},
+    "granian": {"full speed"},
 }
 AGENTS = {
     "demo": ["manage.py", "demo_agent", "--port", "{port}", "--delay", "0.02"],
@@ -72,8 +81,9 @@ class Process:
 
     @property
     def pid(self) -> int:
+        """The process that serves: Granian's first one starts another, all others serve themselves."""
         assert self._process is not None
-        return self._process.pid
+        return (_children(self._process.pid) if "granian" in self._arguments else [self._process.pid])[-1]
 
     def output(self) -> str:
         """What the process has printed so far."""
@@ -111,8 +121,10 @@ class Process:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """End it at once, as a crash would, and the processes that it has started."""
         if self._process is not None:
+            for pid in _children(self._process.pid):
+                os.kill(pid, signal.SIGKILL)
             self._process.kill()
             self._process.wait()
             self._process = None
@@ -166,6 +178,11 @@ class Process:
         log_search.search(self.output(), " ".join(self._arguments))
         with contextlib.suppress(OSError):
             self._output.close()
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started and not outlived."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Real servers before a real agent. Nothing in the tests looks at which server it is."""
+"""Real servers before a real agent. No test looks at which server it is; some name what it needs of one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ from tests import processes
 from tests.clients import V1, SocketClient
 
 Open = Callable[..., SocketClient]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what a server under test cannot do."""
+    left_out = [item for item in items if needs(item) & processes.LACKS.get(server_of(item), set())]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def needs(item: pytest.Item) -> set[str]:
+    return {need for mark in item.iter_markers("needs") for need in mark.args}
+
+
+def server_of(item: pytest.Item) -> str:
+    return item.callspec.params.get("server", "") if hasattr(item, "callspec") else ""
 
 
 @pytest.fixture(scope="module", params=processes.servers_under_test("serve", "uvicorn"))

@@ -35,6 +35,7 @@ async def whole_answer(viewer: Client) -> str:
     return text_of(frames)
 
 
+@pytest.mark.needs("full speed")
 async def test_viewers_that_read_are_not_overtaken_by_an_answer_at_full_speed(small_log, server):
     """Plain ones, resumable ones and event streams see every token, though the log holds a few of them at a time."""
     session_id = f"full-speed-{server}"

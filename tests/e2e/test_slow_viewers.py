@@ -20,13 +20,8 @@ from tests.server.raw import TEXT, RawSocket, resident_bytes
 FAST_VIEWERS = 10
 BURST, BURSTS = "script:big-answer 2000", 5  # 10 MB; for a viewer that does not read, the kernel takes about 3
 PACED = "script:stamps 200 delay=0.01"
+pytestmark = pytest.mark.needs("flow control")
 MAX_GROWTH_BYTES = 8 * 2**20  # what the slow ones were not sent yet is twice as much
-
-
-@pytest.fixture(scope="module", params=sorted({*processes.servers_under_test("serve", "uvicorn")} - {"daphne"}))
-def server(request: pytest.FixtureRequest) -> str:
-    """Not stock daphne, which knows no flow control: it keeps what a client does not read."""
-    return request.param
 
 
 @pytest.fixture(scope="module")
