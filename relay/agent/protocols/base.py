@@ -224,6 +224,14 @@ class AnswerReader(abc.ABC):
         return not self.tokens and not self._passed_on and any(self.skipped.values())
 
 
+def user_text(turn: Turn) -> str:
+    """Return what the client sent as a text: a ``user_message``'s words, the JSON of any other kind."""
+    content = turn.message.get("content")
+    if turn.message.get("type") == "user_message" and isinstance(content, str):
+        return content
+    return json_text.encode(turn.message)
+
+
 def json_value(data: str) -> Any:
     """Read an event's data leniently; what is no JSON is a text."""
     try:

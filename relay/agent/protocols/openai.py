@@ -1,0 +1,252 @@
+"""Model servers that speak OpenAI's chat completions: vLLM, Ollama, LiteLLM, OpenRouter and the like. Pure.
+
+Sources: https://platform.openai.com/docs/api-reference/chat-streaming and the package ``openai``; what servers do
+otherwise is said where it is handled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from relay.agent.protocols import vocabulary
+from relay.agent.protocols.base import (
+    TOOL_CALLS,
+    AgentProtocol,
+    AgentRequest,
+    AgentSettings,
+    AnswerReader,
+    PastTurn,
+    json_value,
+    user_text,
+)
+from relay.layers.values import Turn
+from relay.protocol import json_text
+from relay.protocol.event_stream import Event
+from relay.protocol.frames import Frame
+
+PATH: Final = "/v1/chat/completions"
+DONE: Final = "[DONE]"
+
+_REASONING_MEMBERS: Final = ("reasoning_content", "reasoning")  # DeepSeek, vLLM; OpenRouter, Ollama. Never both texts
+
+
+class OpenAI(AgentProtocol):
+    """A model server. It keeps no conversation, and has no tools of its own: their calls are for the client."""
+
+    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
+        """See ``AgentProtocol``."""
+        messages = [*_said("system", settings.system_prompt)]
+        for past in history:
+            messages += [*_said("user", past.message), *_said("assistant", past.answer)]
+        body = {
+            "messages": [*messages, {"role": "user", "content": user_text(turn)}],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if settings.model:
+            body["model"] = settings.model
+        return AgentRequest(settings.path or PATH, body)
+
+    def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> OpenAIEvents:
+        """See ``AgentProtocol``."""
+        return OpenAIEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
+
+
+def _said(role: str, content: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": content}] if content else []
+
+
+# The shape of most chunks. What must be ``None`` here is for ``_look_closer``, as is any other shape.
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: None = None
+    tool_calls: None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta
+    index: Literal[0] = 0
+    finish_reason: None = None
+    error: None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: tuple[_Choice]
+    usage: None = None
+    error: None = None
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+
+
+class OpenAIEvents(AnswerReader):
+    """Reads one answer."""
+
+    def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
+        super().__init__(turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
+        self._calls: list[_Call] = []
+        self._reason: str | None = None  # why the model stopped; the stream goes on to its usage
+        self._usage: dict[str, Any] | None = None  # the newest: some servers count up in every chunk
+
+    def _read(self, event: Event, made: list[Frame]) -> None:
+        try:
+            chunk = _chunk.decode(event.data)
+        except (ValueError, RecursionError):  # not that, or not quite
+            self._look_closer(event, made)
+            return
+        if event.event:
+            self._look_closer(event, made)
+            return
+        delta = chunk.choices[0].delta
+        reasoning = delta.reasoning_content or delta.reasoning
+        if reasoning:
+            self._add_event(vocabulary.reasoning(reasoning), made)
+        if delta.content:
+            self._add_text(delta.content, made)
+
+    def _end(self, made: list[Frame]) -> None:
+        """Finish without ``[DONE]``, which some servers omit."""
+        if self._reason is not None:
+            self._finish_with(self._reason, made)
+
+    def _look_closer(self, event: Event, made: list[Frame]) -> None:
+        is_error = event.event == "error"
+        if event.data.strip() == DONE and not is_error:
+            default = TOOL_CALLS if self._calls else "stop"
+            self._finish_with(default if self._reason is None else self._reason, made)
+            return
+        value = json_value(event.data)
+        fields = value if isinstance(value, dict) else {}
+        choices = fields.get("choices")
+        is_chunk = isinstance(choices, list) or isinstance(fields.get("usage"), dict)
+        if is_error or fields.get("error") or (not is_chunk and _is_error(fields)):
+            self._fail(value, made)
+        elif is_chunk:
+            self._take_usage(fields.get("usage"))
+            self._take_choices(choices if isinstance(choices, list) else [], made)
+        else:
+            self._pass_on(value, made)
+
+    def _take_choices(self, choices: list[Any], made: list[Frame]) -> None:
+        """Take the first choice of those that were asked for; a chunk may have others only, or none."""
+        for choice in choices:
+            if not isinstance(choice, dict):
+                self._skip("malformed", made)
+            elif not choice.get("index"):
+                self._take_choice(choice, made)
+                return
+
+    def _take_choice(self, choice: dict[str, Any], made: list[Frame]) -> None:
+        reason = choice.get("finish_reason")
+        if choice.get("error") or reason == "error":  # OpenRouter
+            self._fail(choice.get("error"), made)
+            return
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            self._take_delta(delta, made)
+        elif delta is not None:
+            self._skip("malformed", made)
+        if isinstance(reason, str) and reason:
+            self._reason = reason
+            self._add_calls(made)
+
+    def _take_delta(self, delta: dict[str, Any], made: list[Frame]) -> None:
+        reasoning = next(filter(None, map(delta.get, _REASONING_MEMBERS)), None)
+        if isinstance(reasoning, str):
+            self._add_event(vocabulary.reasoning(reasoning), made)
+        self._take_content(delta.get("content"), made)
+        self._take_content(delta.get("refusal"), made)
+        pieces = delta.get("tool_calls")
+        for piece in pieces if isinstance(pieces, list) else ():
+            if isinstance(piece, dict):
+                self._gather(piece)
+            else:
+                self._skip("malformed", made)
+
+    def _take_content(self, content: Any, made: list[Frame]) -> None:
+        """Take a text, or a list of parts (Mistral): texts, the model's thinking, and references."""
+        if isinstance(content, str):
+            if content:
+                self._add_text(content, made)
+        elif isinstance(content, list):
+            for part in content:
+                self._take_part(part if isinstance(part, dict) else {}, made)
+        elif content is not None:
+            self._skip("malformed", made)
+
+    def _take_part(self, part: dict[str, Any], made: list[Frame]) -> None:
+        if part.get("type") == "text":
+            self._take_content(_text(part.get("text")), made)
+        elif part.get("type") == "thinking":
+            thinking = part.get("thinking")
+            pieces = thinking if isinstance(thinking, list) else []
+            texts = [_text(piece.get("text")) for piece in pieces if isinstance(piece, dict)]
+            if any(texts):
+                self._add_event(vocabulary.reasoning("".join(texts)), made)
+
+    def _gather(self, piece: dict[str, Any]) -> None:
+        """Add a piece of a tool call to the call that it belongs to."""
+        function = piece.get("function") or piece.get("custom")
+        function = function if isinstance(function, dict) else {}
+        index, call_id, name = piece.get("index"), _text(piece.get("id")), _text(function.get("name"))
+        calls = [call for call in self._calls if call.index == index] if index is not None else self._calls
+        # Ollama gives every call the index 0, Gemini none: another id with a name of its own is another call.
+        if not calls or (call_id and name and calls[-1].call_id not in ("", call_id)):
+            self._calls.append(_Call(index))
+            calls = self._calls
+        call = calls[-1]
+        call.call_id = call.call_id or call_id
+        call.name = call.name or name
+        arguments = function.get("arguments", function.get("input"))
+        if arguments is not None:
+            call.arguments += arguments if isinstance(arguments, str) else json_text.encode(arguments)
+
+    def _take_usage(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            asked, answered = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+            self._usage = vocabulary.usage(
+                input_tokens=usage.get("prompt_tokens"),
+                output_tokens=usage.get("completion_tokens"),
+                total_tokens=usage.get("total_tokens"),
+                cached_input_tokens=asked.get("cached_tokens") if isinstance(asked, dict) else None,
+                reasoning_tokens=answered.get("reasoning_tokens") if isinstance(answered, dict) else None,
+            )
+
+    def _add_calls(self, made: list[Frame]) -> None:
+        for number, call in enumerate(self._calls, start=self._passed_on):
+            call_id = call.call_id or f"{self._turn_id}.{number}"
+            self._add_event(vocabulary.tool_call(call_id, call.name, vocabulary.arguments(call.arguments)), made)
+        self._calls.clear()
+
+    def _finish_with(self, reason: str, made: list[Frame]) -> None:
+        self._add_calls(made)
+        if self._usage is not None:
+            self._add_event(self._usage, made)
+        self._finish(reason, made)
+
+
+class _Call(msgspec.Struct):
+    """A tool call of which the pieces are gathered; ``index`` is any JSON."""
+
+    index: Any
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+def _is_error(fields: dict[str, Any]) -> bool:
+    """Does an object that is no chunk report an error? vLLM: ``object``; Ollama, FastAPI and others: a text alone."""
+    if fields.get("object") == "error":
+        return True
+    return not isinstance(fields.get("type"), str) and bool(fields.get("detail") or fields.get("message"))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
