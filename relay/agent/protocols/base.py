@@ -152,8 +152,12 @@ class AnswerReader(abc.ABC):
         """Return the error in a response that is no event stream; ``None`` if the protocol knows no such thing."""
         return None
 
-    def stop_request(self) -> AgentRequest | None:
-        """Return the request that stops an answer of which the connection is closed; ``None`` if closing is enough."""
+    def stop_request(self, asked: AgentRequest) -> AgentRequest | None:
+        """Return the request that stops an answer of which the connection is closed; ``None`` if closing is enough.
+
+        Args:
+            asked: the request that was answered; its path gives that of the stop request.
+        """
         return None
 
     @abc.abstractmethod
