@@ -1,6 +1,6 @@
 """One socket: a client's frames in, a session's frames out.
 
-Handlers return at once, because a consumer handles one message at a time: what takes longer goes through the message
+Handlers return at once, because a consumer handles one message at a time: longer work goes through the message
 queue (one message after another) or the watching task (the log). Both end with the socket.
 """
 

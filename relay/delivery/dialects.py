@@ -77,7 +77,7 @@ class PlainDialect(Dialect):
     ) -> tuple[Subscription, dict[str, object] | None]:
         """Start before the turn in flight; plain has no ``welcome``."""
         subscription = PlainSubscription(layer, session_id, subject)
-        await subscription.begin()
+        await subscription.start()
         return subscription, None
 
     def refusal(self, reason: RelayError, client_message_id: str | None) -> str:
@@ -102,7 +102,7 @@ class ResumableDialect(Dialect):
         """Start at the query's cursor."""
         epoch, offset = query_cursor(query)
         subscription = ResumableSubscription(layer, session_id, subject, coalesce=query.get("coalesce") == "1")
-        return subscription, await subscription.begin(epoch=epoch, offset=offset)
+        return subscription, await subscription.start(epoch=epoch, offset=offset)
 
     def refusal(self, reason: RelayError, client_message_id: str | None) -> str:
         """Refuse a message by its ``client_message_id``."""

@@ -39,7 +39,7 @@ class HttpStream(ABC):
     """One viewer over HTTP.
 
     Args:
-        handshake: what the client presented; ``None`` for an operator whom the admin has admitted.
+        handshake: presented by the client; ``None`` for an operator whom the admin has admitted.
         network: as of ``SessionConnection``.
         identity: the client's; it was admitted before the response started.
     """
@@ -51,7 +51,7 @@ class HttpStream(ABC):
 
     def __init__(self, session_id: str, handshake: Handshake | None, network: str, identity: Identity) -> None:
         self.connection = SessionConnection(session_id, self, handshake, network, identity)
-        self._outbox: deque[bytes] = deque()  # what is sent beside the log
+        self._outbox: deque[bytes] = deque()  # sent beside the log
         self._wakeup = asyncio.Event()  # the outbox is not empty, or there is a reason to leave
         self._leaving: RelayError | None = None
         self._closed = asyncio.Event()
@@ -60,7 +60,7 @@ class HttpStream(ABC):
         self._sent_at = monotonic()
         self._is_sending = False
 
-    # What a protocol writes.
+    # For a subclass: the protocol's encoding.
 
     @abstractmethod
     async def subscribe(

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 class Transport(Protocol):
-    """What a connection needs of the socket or the response below it.
+    """The socket or the response below a connection.
 
     Attributes:
         gauge: counts the open connections of this kind.
@@ -84,7 +84,7 @@ class SessionConnection:
     """The life of one connection: ``open``, then ``start``, and ``end`` in every case.
 
     Args:
-        handshake: what the client presented; ``None`` for an operator whom the admin has admitted.
+        handshake: presented by the client; ``None`` for an operator whom the admin has admitted.
         network: which network's limits the connection counts against, as ``auth.limited_network`` gives it.
         identity: of a client that was admitted already; by default the policy is asked.
     """

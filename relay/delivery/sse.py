@@ -103,7 +103,7 @@ class EventStream(HttpStream):
         """Start at the cursor of the last event."""
         epoch, offset = _cursor(self._last_event_id)
         subscription = ResumableSubscription(layer, session_id, subject, coalesce=self._is_coalescing)
-        return subscription, await subscription.begin(epoch=epoch, offset=offset)
+        return subscription, await subscription.start(epoch=epoch, offset=offset)
 
     def encode_welcome(self, fields: dict[str, Any]) -> bytes:
         """Write ``welcome``, with the cursor that it stands for."""

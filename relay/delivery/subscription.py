@@ -40,7 +40,7 @@ class Subscription(ABC):
 
     Attributes:
         position: of the last frame that the viewer was given.
-        log_epoch: of the session's log, when the subscription began; a client's cursor may be of another.
+        log_epoch: of the session's log, when the subscription started; a client's cursor may be of another.
     """
 
     def __init__(self, layer: SessionLayer, session_id: str, subject: str | None = None) -> None:
@@ -114,7 +114,7 @@ class PlainSubscription(Subscription):
 
     _has_started = False
 
-    async def begin(self) -> None:
+    async def start(self) -> None:
         """Start at the running turn, or at the log's end; nothing that is appended after this call is missed."""
         state = await self._layer.ensure(self._session_id, self._subject)
         self.position = Cursor(state.epoch, state.active_after)
@@ -140,7 +140,7 @@ class ResumableSubscription(Subscription):
         super().__init__(layer, session_id, subject)
         self._coalesce = coalesce
 
-    async def begin(self, *, epoch: str = "", offset: str = "") -> dict[str, object]:
+    async def start(self, *, epoch: str = "", offset: str = "") -> dict[str, object]:
         """Start at a client's cursor. Returns the fields of ``welcome``."""
         state = await self._layer.ensure(self._session_id, self._subject)
         start = resume(

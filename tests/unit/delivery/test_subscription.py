@@ -49,13 +49,13 @@ class Screen:
 
 async def plain(layer):
     viewer = PlainSubscription(layer, S)
-    await viewer.begin()
+    await viewer.start()
     return Screen(viewer)
 
 
 async def resumable(layer, *, coalesce=False, **cursor):
     viewer = ResumableSubscription(layer, S, coalesce=coalesce)
-    welcome = await viewer.begin(**cursor)
+    welcome = await viewer.start(**cursor)
     return welcome, Screen(viewer)
 
 
