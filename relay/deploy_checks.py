@@ -34,7 +34,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 def _open_doors() -> Iterator[CheckMessage]:
     if Conf.internal_api_keys.default in conf.internal_api_keys:
         yield Error(
-            f"{PREFIX}INTERNAL_API_KEY is the one that everybody knows.",
+            f"{PREFIX}INTERNAL_API_KEY is still the default.",
             hint="Set one of your own, for example from: openssl rand -hex 32",
             id=DEFAULT_KEY,
         )

@@ -108,7 +108,7 @@ def _problem(binding: Binding, lines: Mapping[str, int]) -> str | None:
     if binding.value is None or not _NAME.fullmatch(binding.key):
         return "this is not NAME=value; a name has letters, digits and underscores."
     if binding.key in lines:
-        return f"this setting stands in line {lines[binding.key]} too. Remove one of them."
+        return f"this setting is in line {lines[binding.key]} too. Remove one of them."
     if "${" in binding.value and not written.partition("=")[2].lstrip().startswith("'"):
         return "${…} is not replaced here. Write the value itself; if it does hold these characters, in single quotes."
     return None

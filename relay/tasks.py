@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class BackgroundTask:
-    """One task that runs beside its owner, and ends with it. ``Any``: what the work returns is of no interest."""
+    """One task that runs beside its owner, and ends with it. ``Any``: the work's result is ignored."""
 
     __slots__ = ("_task",)
 

@@ -18,7 +18,7 @@ from relay.protocol.origins import is_listed, is_own
 # These policies read what a page sends on purpose. Others may read cookies, which a browser sends unasked.
 POLICIES_WITHOUT_COOKIES: Final = frozenset({"open", "ticket", "jwt"})
 
-Scope = Mapping[str, Any]  # ASGI's: what is in it depends on its type
+Scope = Mapping[str, Any]  # ASGI's: its keys depend on its type
 
 
 def is_handshake_allowed(scope: Scope) -> bool:

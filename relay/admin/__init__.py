@@ -1,4 +1,4 @@
-"""Django's admin: what was said, and what is going on."""
+"""Django's admin: ended turns, and live sessions."""
 
 from django.contrib import admin
 

@@ -24,11 +24,11 @@ GOOD: Final = ("answered", "cancelled")
 LEFT, TOP, WIDTH, HEIGHT = 44, 14, 780, 120  # of the plot, in pixels; numbers stand outside it
 BAR: Final = WIDTH / MINUTES
 
-Drawing = dict[str, Any]  # what the template draws: numbers and texts
+Drawing = dict[str, Any]  # for the template: numbers and texts
 
 
 def draw(now: datetime) -> Drawing:
-    """Count the hour before ``now`` and say where everything stands in the picture."""
+    """Count the hour before ``now`` and give the picture's positions and texts."""
     last = now.replace(second=0, microsecond=0)
     minutes = [last - timedelta(minutes=MINUTES - 1 - number) for number in range(MINUTES)]
     turns, errors, steps = _count(minutes[0])

@@ -18,8 +18,8 @@ from relay.models import Turn
 
 COLUMNS: Final = tuple(field.name for field in Turn._meta.fields if field.name != "id")
 CHUNK_ROWS: Final = 50
-# What a spreadsheet would run (OWASP, "CSV Injection"), if it stands at the begin of a cell: of ours, or of one that a
-# program sees which takes other signs for the end of a cell. Blanks and quotes before it do not count.
+# A spreadsheet runs a cell that starts with one of these (OWASP, "CSV Injection"): a cell of ours, or one that it sees
+# because it takes other signs for the end of a cell. Blanks and quotes before it do not count.
 _FORMULAS: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _BLANKS: Final = re.compile(r'[\s"]*')
 _ENDS: Final = re.compile(r"([;\t\r\n]+)")
@@ -72,6 +72,6 @@ def harmless(cell: str) -> str:
 
 
 def _harmless_part(part: str) -> str:
-    begin = _BLANKS.match(part)
-    end = begin.end() if begin is not None else 0
+    blanks = _BLANKS.match(part)
+    end = blanks.end() if blanks is not None else 0
     return f"{part[:end]}'{part[end:]}" if part.startswith(_FORMULAS, end) else part

@@ -1,4 +1,4 @@
-"""Live sessions: what goes on in all processes, seen and acted upon. To see and to act are separate permissions."""
+"""Live sessions of all processes, to watch and to act on. To watch and to act are separate permissions."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ logger = logging.getLogger(__name__)
 
 MAX_SESSIONS: Final = 500  # on the page; more would not be read
 WATCH_SECONDS: Final = 600.0  # then a browser that watches is asked for its login again, without being shown
+EVERY_SESSION: Final = "everybody"  # the name under which a notice to every client is recorded
 VIEW: Final = "relay.view_livesession"
 ACT: Final = "relay.act_on_livesession"
 
-Act = Callable[[Gateway, str], Awaitable[str]]
+Action = Callable[[Gateway, str], Awaitable[str]]
 View = Callable[..., Any]  # a coroutine of a response; Django's types do not know that views may be such
 
 
@@ -46,7 +47,8 @@ async def _stop(gateway: Gateway, session_id: str) -> str:
 
 
 async def _clear(gateway: Gateway, session_id: str) -> str:
-    return f"Queued turns that will not run: {await gateway.layer.clear_queue(session_id)}."
+    count = await gateway.layer.clear_queue(session_id)
+    return "Removed 1 queued message." if count == 1 else f"Removed {count} queued messages."
 
 
 async def _disconnect(gateway: Gateway, session_id: str) -> str:
@@ -64,11 +66,11 @@ async def _tell(gateway: Gateway, content: str) -> str:
     return f"Notice: {content}"
 
 
-ACTS: Final[dict[str, Act]] = {"stop": _stop, "clear": _clear, "disconnect": _disconnect, "delete": _delete}
+ACTIONS: Final[dict[str, Action]] = {"stop": _stop, "clear": _clear, "disconnect": _disconnect, "delete": _delete}
 
 
 def operators_only(permission: str) -> Callable[[View], View]:
-    """Let in whoever is logged in, on the staff, and has the permission; everybody else gets 403, in JSON.
+    """Admit users that are logged in, on the staff, and have the permission; others get 403, in JSON.
 
     An asynchronous view cannot be wrapped by the admin's own ``admin_view``.
     """
@@ -78,7 +80,7 @@ def operators_only(permission: str) -> Callable[[View], View]:
         async def ask(self: LiveSessionAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             user = await request.auser()
             if not (user.is_active and user.is_staff and await sync_to_async(_has)(user, permission)):
-                return JsonResponse({"detail": "Log in as somebody who may do this."}, status=403)
+                return JsonResponse({"detail": "Log in as a user with permission to do this."}, status=403)
             try:
                 response: HttpResponseBase = await view(self, request, *args, **kwargs)
             except RelayError as exc:
@@ -99,7 +101,7 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
     """The Live sessions pages. Arguments that are ``Any`` are Django's own."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Give the pages, what keeps them current, and what acts; none of the admin's own, which need a table."""
+        """Give the pages, their data, and the actions; none of the admin's own, which need a table."""
         site = self.admin_site
 
         def page(view: Any) -> Any:
@@ -153,7 +155,7 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
             },
         )
 
-    # What the pages fetch.
+    # Data for the pages.
 
     @operators_only(VIEW)
     async def data(self, request: HttpRequest) -> HttpResponseBase:
@@ -175,35 +177,35 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
         """Stream the session's log."""
         return operator_events(request, _session_id(object_id), seconds=WATCH_SECONDS)
 
-    # What acts.
+    # Actions.
 
     @operators_only(ACT)
     async def act(self, request: HttpRequest, object_id: str, name: str) -> HttpResponseBase:
-        """Stop, clear, disconnect or delete, and write down who did, even one who does not wait for the end."""
-        session_id, act = _session_id(object_id), ACTS.get(name)
-        if act is None:
+        """Stop, clear, disconnect or delete, and record the operator, even one that does not wait."""
+        session_id, action = _session_id(object_id), ACTIONS.get(name)
+        if action is None:
             raise Http404
         flag = DELETION if name == "delete" else CHANGE
-        doing = act(await lifecycle.current(), session_id)
+        doing = action(await lifecycle.current(), session_id)
         words = await run_to_completion(self._done(request, session_id, flag, f"{name} it", doing))
         return JsonResponse({"words": words})
 
     @operators_only(ACT)
     async def notice(self, request: HttpRequest) -> HttpResponseBase:
-        """Show words to everybody, and write down who did."""
+        """Send a notice to every client, and record it with the operator."""
         content = request.POST.get("content", "").strip()
         if not content:
-            return JsonResponse({"words": "Say something first."}, status=400)
+            return JsonResponse({"words": "The notice is empty."}, status=400)
         telling = _tell(await lifecycle.current(), content)
-        await run_to_completion(self._done(request, "everybody", CHANGE, f"say: {content}", telling))
-        return JsonResponse({"words": "Sent to everybody who is connected."})
+        await run_to_completion(self._done(request, EVERY_SESSION, CHANGE, f"say: {content}", telling))
+        return JsonResponse({"words": "Sent to all connected users."})
 
-    async def _done(self, request: HttpRequest, name: str, flag: int, wish: str, doing: Awaitable[str]) -> str:
-        """Wait until it is done, and write down who did, and also what may or may not have been done."""
+    async def _done(self, request: HttpRequest, name: str, flag: int, action: str, doing: Awaitable[str]) -> str:
+        """Wait until it is done, and record it with the operator; also an action that may or may not have been done."""
         try:
             words = await within_store_timeout(doing)
         except StoreUnavailable:
-            words = f"Asked to {wish}; the store did not answer, so it may or may not have been done."
+            words = f"Asked to {action}; the store did not answer, so it may or may not have been done."
             await self._write_down(request, name, flag, words)
             raise
         await self._write_down(request, name, flag, words)

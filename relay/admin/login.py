@@ -26,7 +26,9 @@ class LimitedLoginForm(AdminAuthenticationForm):
             seconds = math.ceil(exc.retry_after_seconds)
             raise ValidationError(f"Too many attempts. Try again in {seconds} seconds.", code=exc.code) from exc
         except StoreUnavailable as exc:
-            raise ValidationError("Nobody can log in at the moment. Try again shortly.", code=exc.code) from exc
+            raise ValidationError(
+                "Logging in is not possible at the moment. Try again shortly.", code=exc.code
+            ) from exc
         return super().clean()
 
 

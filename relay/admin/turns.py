@@ -1,4 +1,4 @@
-"""Ended turns: found, read like a conversation, exported. Nobody changes them here."""
+"""Ended turns: found, read like a conversation, exported. They are read-only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from relay.admin.export import as_csv
 from relay.admin.site import NotOffered
 from relay.models import Turn
 
-# What the list's own filters ask. Django would take any other look-up, over texts that strangers wrote, from a link.
+# The look-ups of the list's own filters. Django would take any other from a link, over texts that strangers wrote.
 LOOKUPS: Final = frozenset(
     {"reason", "reason__exact", "reason__isnull", "ended_at__isnull", "ended_at__gte", "ended_at__lt"}
     | {f"ended_at__{part}" for part in ("year", "month", "day")}
@@ -51,7 +51,7 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    # What a link may ask for.
+    # Limits of the look-ups that a link may ask for.
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         return lookup in LOOKUPS
@@ -108,7 +108,7 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
     def asked(self, turn: Turn) -> str:
         return truncatechars(turn.message, 80)
 
-    @admin.display(description="end", ordering="reason")
+    @admin.display(description="result", ordering="reason")
     def end(self, turn: Turn) -> str:
         kind = turn.reason if turn.reason in GOOD else "failed"
         return format_html('<span class="relay-end relay-{}">{}</span>', kind, turn.reason)

@@ -33,7 +33,7 @@ A browser asks a question, and the gateway writes it down before it does anythin
 agent, and the agent answers one word at a time. Each word is written down too, under the next number, and only then \
 shown. So when a page is reloaded in the middle of an answer, nothing is lost: the page says which number it saw \
 last, and gets every word after it. When two tabs look at the same conversation, both see the same words under the \
-same numbers. When somebody presses Stop, the agent hears of it at once and keeps the rest of the story to itself.
+same numbers. When you press Stop, the agent hears of it at once and keeps the rest of the story to itself.
 """
 _STORY_CHAPTERS: Final = 8
 

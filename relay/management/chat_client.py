@@ -1,4 +1,4 @@
-"""A client of ``gateway.v1`` for programs: it keeps a session open over lost lines and goes on where it was."""
+"""A client of ``gateway.v1`` for programs: after a lost connection it connects again, and continues where it was."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from relay.layers.values import new_id
 
 SUBPROTOCOL: Final = Subprotocol("gateway.v1")
 FIRST_DELAY_SECONDS: Final = 0.5
-MAX_DELAY_SECONDS: Final = 5.0  # somebody sits before it
+MAX_DELAY_SECONDS: Final = 5.0  # a person waits
 CONNECT_SECONDS: Final = 20.0
-SILENT_HEARTBEATS: Final = 2.5  # so many heartbeats without a frame: the line is dead
+SILENT_HEARTBEATS: Final = 2.5  # so many heartbeats without a frame: the connection is dead
 COME_BACK_CODES: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429, 4503, 4508})
 
 Frame = dict[str, Any]  # any JSON object: its fields depend on its type
 
 
 class Closed(Exception):
-    """The gateway said not to come back, or is none; ``str`` says why."""
+    """The client must not connect again; ``str`` gives the reason."""
 
 
 class ChatClient:
-    """One session. ``frames`` gives what the gateway says; frames that were seen already are dropped.
+    """One session. ``frames`` yields the gateway's frames, each once.
 
-    A message is sent again after a lost line until it is accepted, always under one name, so it is answered once.
+    After a lost connection a message is sent again until it is accepted, always under one name, so it is answered once.
     """
 
     def __init__(self, url: str, session_id: str) -> None:
@@ -51,7 +51,7 @@ class ChatClient:
         return bool(self._unaccepted)
 
     async def say(self, content: str) -> str:
-        """Send a message, now or when the line is back. Returns its ``client_message_id``."""
+        """Send a message, now or when the connection is back. Returns its ``client_message_id``."""
         client_message_id = new_id()
         message = {"type": "user_message", "content": content, "client_message_id": client_message_id}
         self._unaccepted[client_message_id] = message
@@ -63,10 +63,10 @@ class ChatClient:
         await self._send({"type": "cancel", "turn_id": turn_id})
 
     async def frames(self) -> AsyncGenerator[Frame, None]:
-        """Give the frames, for ever; a frame of type ``lost`` stands where the line was lost.
+        """Give the frames, for ever; a frame of type ``lost`` is where the connection was lost.
 
         Raises:
-            Closed: there is no point in coming back.
+            Closed: the gateway refuses this client, or is no gateway.
         """
         while True:
             try:
@@ -102,10 +102,10 @@ class ChatClient:
                     raise Closed("The gateway closed the connection.") from exc
 
     async def _take(self, frame: Frame) -> bool:
-        """Note what a frame means for the line. Returns whether it is news."""
+        """Note what a frame means for the connection. Returns whether the caller gets the frame."""
         match frame["type"]:
             case "welcome":
-                await self._begin(frame)
+                await self._resume(frame)
             case "disconnect":
                 if not frame["reconnect"]:
                     raise Closed(frame["content"])
@@ -122,7 +122,7 @@ class ChatClient:
                 return self._advance(frame["offset"])
         return True
 
-    async def _begin(self, welcome: Frame) -> None:
+    async def _resume(self, welcome: Frame) -> None:
         self._failures, self._delay_seconds = 0, 0.0
         self._silence_seconds = SILENT_HEARTBEATS * welcome["heartbeat_seconds"] + 1
         if welcome["after"] is not None:
@@ -139,7 +139,7 @@ class ChatClient:
 
     async def _send(self, frame: Frame) -> None:
         if self._connection is not None:
-            with contextlib.suppress(ConnectionClosed):  # a message goes out again when the line is back
+            with contextlib.suppress(ConnectionClosed):  # a message is sent again when the connection is back
                 await self._connection.send(json.dumps(frame))
 
     def _next_delay_seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""Looks whether a gateway with these settings can work, and says what to do where it cannot: ``manage.py doctor``."""
+"""Checks whether a gateway with these settings can work, for ``manage.py doctor``; each finding says what to do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIMIT_SECONDS: Final = 5.0
 HANDSHAKE_SECONDS: Final = 3.0  # of a TLS connection to the agent
 ROUND_TRIPS: Final = 20
 SLOW_SECONDS: Final = 0.01  # every token waits for a round trip
-SKEW_SECONDS: Final = 1.0  # what tickets and credentials that expire can bear
+SKEW_SECONDS: Final = 1.0  # tickets and credentials that expire can bear it
 MIN_REDIS: Final = 7
 MIN_VALKEY: Final = 8
 _REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -41,7 +41,7 @@ _ABSENCES: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 
 class Level(enum.StrEnum):
-    """How it looks."""
+    """How bad a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -49,7 +49,7 @@ class Level(enum.StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at; ``advice``: what to do about it, if anything."""
+    """The result of one check; ``advice`` is empty where there is nothing to do."""
 
     level: Level
     subject: str
@@ -58,7 +58,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 async def examine(*, for_deployment: bool = False) -> AsyncIterator[Finding]:
-    """Look at everything; at the settings alone if one is wrong, because all else is built on them."""
+    """Check everything; only the settings if one is wrong, because all else is built on them."""
     for finding in await sync_to_async(_settings)(for_deployment=for_deployment):
         yield finding
     if any(True for _ in conf.problems()):
@@ -96,16 +96,16 @@ def _settings(*, for_deployment: bool) -> list[Finding]:
 
 
 async def _agent() -> AsyncIterator[Finding]:
-    """Send the agent a message without content: it is not answered, but its key is looked at, or it is not."""
+    """Send the agent an empty message: no answer starts, but its status tells whether the agent compares keys."""
     host = urlsplit(conf.agent_url).netloc.rpartition("@")[2]
     transport = UpstreamTransport(HANDSHAKE_SECONDS)
-    began_at = time.monotonic()
+    started_at = time.monotonic()
     try:
         status = await _status(transport, conf.internal_api_keys[0])
     except (httpx.HTTPError, TimeoutError) as exc:
         yield _judge_failure(exc, host)
         return
-    milliseconds = (time.monotonic() - began_at) * 1000
+    milliseconds = (time.monotonic() - started_at) * 1000
     yield _judge_status(status, host, milliseconds)
     if status not in _REFUSALS and status not in _ABSENCES and await _status(transport, secrets.token_hex()) == status:
         words = "takes a message with any key"
@@ -124,7 +124,7 @@ async def _status(transport: UpstreamTransport, key: str) -> int:
 
 def _judge_failure(exc: Exception, host: str) -> Finding:
     if not isinstance(exc, TlsFailed):
-        words = f"nobody answers at {host} ({type(exc).__name__})"
+        words = f"no answer from {host} ({type(exc).__name__})"
         return Finding(Level.PROBLEM, "agent", words, f"Is it running? Is {PREFIX}AGENT_URL right, seen from here?")
     advice = "The system's authorities are trusted, or those in the file that SSL_CERT_FILE names."
     if str(exc) in (NO_TLS, NO_HANDSHAKE):
@@ -137,7 +137,7 @@ def _judge_status(status: int, host: str, milliseconds: float) -> Finding:
         advice = f"Give both the same key. The gateway sends the first of {PREFIX}INTERNAL_API_KEY."
         return Finding(Level.PROBLEM, "agent", f"refuses the gateway's key ({status})", advice)
     if status in _ABSENCES:
-        advice = f"{PREFIX}AGENT_URL must be what stands before {PATH}; a proxy must let POST through."
+        advice = f"{PREFIX}AGENT_URL must be the part before {PATH}; a proxy must let POST through."
         return Finding(Level.PROBLEM, "agent", f"has no {PATH} ({status})", advice)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Finding(Level.PROBLEM, "agent", f"fails ({status})", "Its own log says why.")
@@ -153,13 +153,13 @@ async def _store(subject: str, url: str) -> AsyncIterator[Finding]:
     try:
         seconds, skews = [], []
         for _ in range(ROUND_TRIPS):
-            began_at, asked_at = time.monotonic(), time.time()
+            started_at, asked_at = time.monotonic(), time.time()
             (moment,) = await _exchange(link, "TIME")
-            seconds.append(time.monotonic() - began_at)
+            seconds.append(time.monotonic() - started_at)
             skews.append(int(moment[0]) + int(moment[1]) / 1e6 - asked_at - seconds[-1] / 2)
         (server, memory) = await _exchange(link, "INFO server", "INFO memory")
     except ValueError as exc:
-        words = f"{host} does not let us look: {exc}"
+        words = f"{host} refuses the commands of this check: {exc}"
         yield Finding(Level.PROBLEM, subject, words, "Let its user run TIME and INFO (ACL: +time +info).")
         return
     except (RedisError, OSError) as exc:
@@ -212,7 +212,7 @@ def _judge_store(host: str, seconds: list[float], skews: list[float], info: dict
 
 
 async def _layer() -> AsyncIterator[Finding]:
-    """Write, announce and hear, as a gateway does."""
+    """Write, announce and receive, as a gateway does."""
     layer = session_layer()
     name = type(layer).__name__
     if not layer.survives_process:
@@ -222,7 +222,7 @@ async def _layer() -> AsyncIterator[Finding]:
         await layer.start()
         async with asyncio.timeout(LIMIT_SECONDS):
             await layer.check()
-            began_at = time.monotonic()
+            started_at = time.monotonic()
             await layer.check_announcements()
     except (StoreUnavailable, TimeoutError) as exc:
         cause = exc.reason if isinstance(exc, StoreUnavailable) else ""
@@ -230,7 +230,7 @@ async def _layer() -> AsyncIterator[Finding]:
         advice = "docs/deployment.md says what the store must be, and what its user must be allowed to do."
         yield Finding(Level.PROBLEM, "sessions", words, advice)
     else:
-        milliseconds = (time.monotonic() - began_at) * 1000
+        milliseconds = (time.monotonic() - started_at) * 1000
         yield Finding(Level.OK, "sessions", f"are kept in the store; an announcement takes {milliseconds:.1f} ms")
     finally:
         await layer.close()

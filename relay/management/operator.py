@@ -54,7 +54,7 @@ class OperatorCommand(BaseCommand):
         return with_examples(parser, f"examples:\n{self.examples}")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Ask, and end with the exit code of the outcome."""
+        """Send the request, and end with the exit code of the outcome."""
         try:
             with OperatorClient(options["url"]) as client:
                 self.ask(client, options)
@@ -81,7 +81,7 @@ class OperatorCommand(BaseCommand):
         if options["yes"] or not sys.stdin.isatty():
             return
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
-            raise CommandError("Nothing was done.", returncode=REFUSED)
+            raise CommandError("Cancelled.", returncode=REFUSED)
 
     def write_json(self, value: Fields | list[Fields]) -> None:
         """Write for a program."""

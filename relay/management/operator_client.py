@@ -1,4 +1,4 @@
-"""What the operator's commands say to a running gateway, over REST: so they work whatever keeps its sessions."""
+"""The operator's commands' requests to a running gateway, over REST, which is the same for every store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Fields = dict[str, Any]  # a JSON object
 
 
 class Refused(Exception):
-    """The gateway said no; ``str`` says why. ``status`` is HTTP's."""
+    """The gateway refused the request; ``str`` gives the reason, ``status`` is HTTP's."""
 
     def __init__(self, words: str, status: int) -> None:
         super().__init__(words)
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 class Unreachable(Exception):
-    """Nobody answers there."""
+    """No gateway answers at the address."""
 
 
 class OperatorClient:
@@ -73,20 +73,20 @@ class OperatorClient:
         self._ask("DELETE", _path(session_id))
 
     def notify(self, content: str, session_id: str | None) -> None:
-        """Show words to everybody, or to one session."""
+        """Send a notice to every client, or to those of one session."""
         self._ask("POST", "/notice", json={"content": content, "session_id": session_id})
 
     def drain(self, *, everywhere: bool) -> None:
-        """End the process that answers, or all."""
+        """Drain the process that answers, or all."""
         self._ask("POST", "/drain", json={"everywhere": everywhere})
 
     def ticket(self, session_id: str, subject: str | None, seconds: int | None) -> Fields:
         """Issue a ticket."""
-        wish = {"session_id": session_id, "subject": subject, "expires_in": seconds}
-        return self._object("POST", "/tickets", json=wish)
+        request = {"session_id": session_id, "subject": subject, "expires_in": seconds}
+        return self._object("POST", "/tickets", json=request)
 
     def frames(self, session_id: str, after: str) -> Iterator[tuple[Fields, str]]:
-        """Give a session's frames as they come, each with the cursor behind it, until the line ends."""
+        """Give a session's frames as they come, each with the cursor behind it, until the connection ends."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": after}
         decoder = EventStreamDecoder(MAX_EVENT_BYTES)
         with (
@@ -120,15 +120,15 @@ class OperatorClient:
         return response
 
     def _refusal(self, response: httpx.Response) -> Refused | Unreachable:
-        """Say why the gateway said no; an answer without words is none of a gateway."""
+        """Return the reason that the gateway gives; a server that gives none is no gateway."""
         if response.status_code == 401:
             words = "The gateway refuses the key. GATEWAY__INTERNAL_API_KEY must be the same here as there."
             return Refused(words, 401)
         try:
             fields = response.json()
-            if fields.get("code") == "store_unavailable":  # its words are for clients, whose message it was
-                return Refused("The gateway cannot reach its store. Is Redis well? Ask: manage.py doctor", 503)
-            if fields.get("detail") == "bad request":  # what it says to a Host that is not its own
+            if fields.get("code") == "store_unavailable":  # its own text is for clients
+                return Refused("The gateway cannot reach its store. Run: manage.py doctor", 503)
+            if fields.get("detail") == "bad request":  # the answer to a Host that is not allowed
                 name = response.request.url.host
                 return Refused(f"The gateway is not called {name}: add that to its GATEWAY__ALLOWED_HOSTS.", 400)
             return Refused(fields.get("content") or fields["detail"], response.status_code)
@@ -136,15 +136,17 @@ class OperatorClient:
             return self._no_gateway(response)
 
     def _no_gateway(self, response: httpx.Response) -> Unreachable:
-        words = f"what is there answers {response.status_code}, in words of its own"
-        return Unreachable(f"No gateway answers at {self._url}: {words}. Say where it is with --url.")
+        words = f"The server at {self._url} is not a gateway (HTTP {response.status_code})."
+        return Unreachable(f"{words} Give the gateway's address with --url.")
 
     @contextmanager
     def _unreachable_said(self) -> Iterator[None]:
         try:
             yield
         except httpx.HTTPError as exc:
-            raise Unreachable(f"No gateway answers at {self._url}. Is it running? Say where with --url.") from exc
+            raise Unreachable(
+                f"No gateway answers at {self._url}. Is it running? Give its address with --url."
+            ) from exc
 
 
 def _path(session_id: str) -> str:

@@ -47,16 +47,16 @@ QUEUE_DEPTH: Final = Histogram(
     "gateway_queue_depth_turns", "Queued turns before a message when it was accepted", buckets=_TURNS
 )
 QUEUE_WAIT: Final = Histogram(
-    "gateway_queue_wait_seconds", "From a message's acceptance to the begin of its turn", buckets=_LONG
+    "gateway_queue_wait_seconds", "From a message's acceptance to its turn's start", buckets=_LONG
 )
 
 # Turns.
 
 TURNS_RUNNING: Final = Gauge("gateway_turns_running", "Turns that run here")
 TURNS: Final = Counter("gateway_turns_total", "Turns ended here, by how", ["reason"])
-TURN_DURATION: Final = Histogram("gateway_turn_duration_seconds", "From a turn's begin to its end", buckets=_LONG)
+TURN_DURATION: Final = Histogram("gateway_turn_duration_seconds", "From a turn's start to its end", buckets=_LONG)
 FIRST_TOKEN: Final = Histogram(
-    "gateway_turn_first_token_seconds", "From a turn's begin to its first token in the log", buckets=_LONG
+    "gateway_turn_first_token_seconds", "From a turn's start to its first token in the log", buckets=_LONG
 )
 TOKEN_INTERVAL: Final = LoopHistogram(
     "gateway_turn_token_interval_seconds", "Between one append of tokens and the next in a turn", buckets=_SHORT

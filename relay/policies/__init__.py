@@ -26,7 +26,7 @@ def policy_class(name: str) -> type[Policy]:
 
     Raises:
         ImportError: there is nothing at the dotted path.
-        TypeError: what is there is no policy.
+        TypeError: there is an object there that is no policy.
     """
     found = import_string(POLICIES.get(name, name))
     if not (isinstance(found, type) and issubclass(found, Policy)):

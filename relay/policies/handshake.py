@@ -1,4 +1,4 @@
-"""What a client presents when it connects to a session. Pure."""
+"""The handshake of a client with a session: its request, its credential, its identity. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
         session_id: the requested session.
         headers: as they came: lower-case names, every header of a kind.
         query: the parameters of the address; the last of a kind.
-        subprotocols: what a socket offers; empty for server-sent events.
+        subprotocols: offered by a socket; empty for server-sent events.
         address: the client's, as far as the proxies that are trusted tell; empty if it is not known (a Unix socket).
         is_socket: a WebSocket, or server-sent events?
         has_cursor: does the client claim to come back to where it was? Any client can claim that.
@@ -71,19 +71,18 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who a client is.
+    """The person or service behind a client.
 
     Attributes:
-        subject: the person or service that owns the session, as the agent reads it in ``X-Subject``; ``None``:
-            nobody in particular.
-        expires_at: Unix time in seconds at which a live line ends; ``None``: it does not.
+        subject: its name, which owns the session and which the agent reads in ``X-Subject``; ``None``: not known.
+        expires_at: Unix time in seconds at which a connection ends; ``None``: it does not.
     """
 
     subject: str | None = None
     expires_at: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse (``ValueError``) a subject that could not stand in a header."""
+        """Refuse (``ValueError``) a subject that is not allowed in a header."""
         if self.subject is not None and not is_subject(self.subject):
             raise ValueError("a subject is 1 to 255 printable ASCII characters, without spaces around them")
 
@@ -103,7 +102,7 @@ def parse_query(query_string: bytes) -> dict[str, str]:
 
 
 def _decoded(text: str) -> str:
-    """Read base64url without padding (RFC 4648 §5); what is none gives a text that no policy takes."""
+    """Read base64url without padding (RFC 4648 §5); any other text gives one that no policy takes."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:  # binascii.Error and UnicodeError are such

@@ -33,7 +33,7 @@ class JwtPolicy(Policy):
             algorithm = head.get("alg")
             if algorithm not in ALGORITHMS:
                 raise Unauthorized
-            key = await self._keys.find(head.get("kid"), algorithm)
+            key = await self._keys.get(head.get("kid"), algorithm)
             claims = _verified(credential, key)
             return Identity(claims["sub"], float(claims["exp"]) + conf.jwt_leeway_seconds)
         except (jwt.PyJWTError, ValueError, OverflowError) as exc:  # a subject or a number that we cannot use

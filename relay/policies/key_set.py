@@ -16,8 +16,8 @@ from relay.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
-FRESH_SECONDS: Final = 300.0  # a key that was withdrawn counts no longer than this
-STALE_SECONDS: Final = 86_400.0  # while the provider cannot be reached, its last keys count so long
+FRESH_SECONDS: Final = 300.0  # a withdrawn key is trusted no longer than this
+STALE_SECONDS: Final = 86_400.0  # while the provider cannot be reached, its last keys are trusted so long
 ALGORITHMS: Final = ("RS256", "ES256")  # never "none", and no HMAC: a public key must not verify as a secret
 RETRY_SECONDS: Final = 10.0  # between two fetches, whatever keys are asked for: a stranger must not cause more
 FETCH_SECONDS: Final = 3.0  # less than a client is kept waiting
@@ -25,9 +25,9 @@ MAX_BYTES: Final = 262_144
 
 
 class KeySet:
-    """Keys by their id and algorithm. One fetch at a time, however many ask.
+    """Keys by their id and algorithm. One fetch at a time, for all connections.
 
-    A fetch belongs to the set and not to the request that causes it: a client that leaves would end it for all.
+    A fetch is a task of the set, not of the connection that causes it: a client that leaves would end it for all.
     """
 
     def __init__(self, url: str) -> None:
@@ -37,8 +37,8 @@ class KeySet:
         self._fetched_at = float("-inf")  # when the fetch that gave the keys was sent
         self._fetching: asyncio.Task[None] | None = None
 
-    async def find(self, key_id: str | None, algorithm: str) -> jwt.PyJWK:
-        """Give the key of that id, or the only one of that algorithm if a token names none.
+    async def get(self, key_id: str | None, algorithm: str) -> jwt.PyJWK:
+        """Return the key of that id, or the only one of that algorithm if a token names none.
 
         Raises:
             Unauthorized: the provider was asked, and has no such key.
@@ -46,11 +46,11 @@ class KeySet:
                 by now that is not known here.
         """
         asked_at = time.monotonic()
-        if asked_at - self._fetched_at > FRESH_SECONDS or self._known(key_id, algorithm) is None:
+        if asked_at - self._fetched_at > FRESH_SECONDS or self._usable(key_id, algorithm) is None:
             await self._refresh()
         if time.monotonic() - self._fetched_at > STALE_SECONDS:
             raise CredentialUncheckable
-        key = self._known(key_id, algorithm)
+        key = self._usable(key_id, algorithm)
         if key is None:
             raise Unauthorized if self._fetched_at >= asked_at else CredentialUncheckable
         return key
@@ -60,7 +60,7 @@ class KeySet:
         if self._fetching is not None:
             await cancel_and_wait(self._fetching)
 
-    def _known(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
+    def _usable(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
         fitting = [key for key in self._keys if key.algorithm_name == algorithm and key_id in (None, key.key_id)]
         return fitting[0] if len(fitting) == 1 else None
 
@@ -83,8 +83,8 @@ class KeySet:
 
 
 async def _fetch(url: str) -> bytes:
-    """Read what is at an address; ``httpx.HTTPError``, ``TimeoutError`` or ``ValueError`` if that fails."""
-    headers = {"Accept-Encoding": "identity"}  # nothing is unpacked: what is small stays small
+    """Fetch a document; ``httpx.HTTPError``, ``TimeoutError`` or ``ValueError`` if that fails."""
+    headers = {"Accept-Encoding": "identity"}  # nothing is unpacked, so MAX_BYTES bounds memory
     read = bytearray()
     async with (
         asyncio.timeout(FETCH_SECONDS),

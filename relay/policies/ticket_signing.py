@@ -18,7 +18,7 @@ class Ticket(msgspec.Struct, frozen=True):
     """The contents of a ticket.
 
     Attributes:
-        name: random, 128 bits: what is marked as used.
+        name: random, 128 bits; it is marked as used.
         session_id: the only session that it opens.
         subject: the subject that its holder becomes; ``None``: no particular one.
         expires_at: Unix time in seconds.

@@ -12,7 +12,7 @@ import msgspec
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge
 from relay.protocol import json_text
 
-# PROTOCOL: 1–128 of these, and not "." or "..", so that it can stand in a path.
+# PROTOCOL: 1–128 of these, and not "." or "..", so that it can be part of a path.
 SESSION_ID_PATTERN: Final = r"(?!\.{1,2}/?\Z)[A-Za-z0-9._:~@-]{1,128}"
 CLIENT_MESSAGE_ID_PATTERN: Final = r"^[A-Za-z0-9:_-]{1,128}\Z"
 
@@ -22,7 +22,7 @@ _session_id = re.compile(SESSION_ID_PATTERN)
 
 
 class OnBusy(enum.Enum):
-    """What to do with a message while another is being answered."""
+    """The choice for a message that comes while another is being answered."""
 
     ENQUEUE = "enqueue"
     REJECT = "reject"

@@ -1,8 +1,8 @@
 """JSON text that may hold half a character.
 
 JavaScript cuts strings between UTF-16 units, so an agent may send one emoji as two tokens, ``"\\ud83d"`` and
-``"\\ude00"``. RFC 8259 §8.2 allows such text and leaves its meaning open. Here it passes unchanged: what cannot be
-UTF-8 stays a ``\\u`` escape, and a browser that joins both tokens sees the emoji.
+``"\\ude00"``. RFC 8259 §8.2 allows such text and leaves its meaning open. Here it passes unchanged: half a pair, which
+cannot be UTF-8, stays a ``\\u`` escape, and a browser that joins both tokens sees the emoji.
 """
 
 from __future__ import annotations

@@ -154,8 +154,8 @@ class Transcripts:
         for job in (job for job in run if isinstance(job, _Job)):
             _run(job)
         turns = [job for job in run if isinstance(job, EndedTurn)]
-        for begin in range(0, len(turns), MAX_BATCH):
-            self._write(turns[begin : begin + MAX_BATCH])
+        for start in range(0, len(turns), MAX_BATCH):
+            self._write(turns[start : start + MAX_BATCH])
 
     def _write(self, batch: list[EndedTurn]) -> None:
         """Write turns, with several attempts, and make room for others."""

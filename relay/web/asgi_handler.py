@@ -26,7 +26,7 @@ class _Owned:
             self.body.close()
 
 
-_owned: ContextVar[_Owned] = ContextVar("what a request owns")
+_owned: ContextVar[_Owned] = ContextVar("owned by a request")
 
 
 class OwningHandler(ASGIHandler):

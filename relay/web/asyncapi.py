@@ -51,7 +51,7 @@ def document() -> Document:
         "info": {
             "title": "Agent Gateway",
             "version": "1",
-            "description": "One session over a WebSocket, in two dialects. What the frames mean: docs/protocol.md.",
+            "description": "One session over a WebSocket, in two dialects. docs/protocol.md describes the frames.",
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
@@ -73,7 +73,7 @@ def document() -> Document:
 
 
 def text() -> str:
-    """Write the document as it stands in the file."""
+    """Write the document as it is in the file."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -33,7 +33,7 @@ View = Callable[..., Awaitable[HttpResponseBase]]
 
 logger = logging.getLogger(__name__)
 
-DESCRIPTION: Final = "Sessions, their turns and their logs. What the frames mean stands in docs/protocol.md."
+DESCRIPTION: Final = "Sessions, their turns and their logs. docs/protocol.md describes the frames."
 
 
 class InternalKey(APIKeyHeader):

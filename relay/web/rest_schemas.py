@@ -17,7 +17,7 @@ from relay.web.schema_fields import Epoch, Model, Offset, TurnId
 MAX_LIMIT: Final = 1_000  # of a page, whatever is on it
 MAX_TICKET_SECONDS: Final = 86_400
 
-# What a field must be, in words for the caller. Any other invalid field makes the whole body an invalid message.
+# Valid values of a field, for the caller. Any other invalid field makes the whole body an invalid message.
 EXPECTED: Final = {
     "session_id": "1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not a dot or two alone",
     "subject": "1 to 255 printable ASCII characters",

@@ -19,7 +19,7 @@ Epoch = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}$", description="Names 
 Offset = Annotated[int, Field(ge=0, description="A frame's place in its log: 1, 2, 3 and so on.")]
 TurnId = Annotated[str, Field(description="Names a turn.")]
 Words = Annotated[str, Field(description="Words for a person.")]
-Code = Annotated[str, Field(description="What happened, for a program.")]
+Code = Annotated[str, Field(description="Names the event, for a program.")]
 RetryAfter = Annotated[
     int | None, Field(ge=0, description="Milliseconds after which the same message may succeed; absent if never.")
 ]

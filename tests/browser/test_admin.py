@@ -222,14 +222,14 @@ async def test_queue_is_cleared_and_viewers_are_disconnected(site, page):
         await site.log_in(page, "actor")
         await page.goto(f"{site.url}{LIVE}session/acts/")
         await page.click("text=Clear the queue")
-        await expect(page.locator(".relay-said")).to_contain_text("will not run: 1.")
+        await expect(page.locator(".relay-said")).to_contain_text("Removed 1 queued message.")
         await page.click("text=Disconnect viewers")
         assert (await browser.frame_of("disconnect"))["code"] == "kicked"
         assert [await browser.close_code(), await plain.close_code()] == [4403, 4403]
     # It is written down once it is done: the viewers may know of it before the page says so.
     await expect(page.locator(".relay-said")).to_contain_text("Disconnected the viewers.")
     assert [words.partition(":")[0] for _, words in site.written_down("acts")] == [
-        "Queued turns that will not run",
+        "Removed 1 queued message.",
         "Disconnected the viewers.",
     ]
 

@@ -131,7 +131,7 @@ def test_lost_gateway_is_come_back_to(scripted_agent):
         terminal.type("script:tokens 1000 delay=0.02\n")
         terminal.wait_for("3 4 5 ")
         gateway.kill()
-        terminal.wait_for("[the line is lost; trying again]")
+        terminal.wait_for("[connection lost; retrying]")
         terminal.type("said while away\n")
         gateway.start()
         terminal.wait_for("[connected again]")

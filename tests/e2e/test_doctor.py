@@ -59,7 +59,7 @@ def test_the_command_for_people_where_something_is_wrong(tmp_path):
     done = run(AGENT_URL="http://127.0.0.1:9", DATABASE_URL=f"sqlite:///{tmp_path}/db")
     assert done.returncode == 1
     shown = done.stdout
-    assert "problem  agent: nobody answers at 127.0.0.1:9" in shown
+    assert "problem  agent: no answer from 127.0.0.1:9" in shown
     assert "\n         → Is it running?" in shown
     assert "→ Run: python manage.py migrate" in shown
     assert done.stderr.strip() == "CommandError: 2 problems found."

@@ -220,7 +220,7 @@ async def test_what_goes_wrong_is_said(cluster, settings, arguments, key, code, 
 @pytest.mark.parametrize("arguments", [["sessions"], ["tail", "s"]])
 async def test_gateway_that_is_not_there_is_said_with_a_code_of_its_own(cluster, scripted_agent, arguments):
     assert "Is it running?" in await cluster.run(*arguments, code=3, url="http://127.0.0.1:1")
-    assert "answers 404" in await cluster.run(*arguments, code=3, url=scripted_agent.http_url)
+    assert "is not a gateway (HTTP 404)" in await cluster.run(*arguments, code=3, url=scripted_agent.http_url)
 
 
 async def test_gateway_of_another_name_says_so(scripted_agent, settings):

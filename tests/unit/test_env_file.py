@@ -96,7 +96,7 @@ def test_every_wrong_line_is_named(written):
 
 
 def test_a_setting_that_stands_twice_is_refused_with_both_lines(written):
-    with pytest.raises(EnvFileInvalid, match=r"line 3 \(GATEWAY__ADMIN\): this setting stands in line 1 too"):
+    with pytest.raises(EnvFileInvalid, match=r"line 3 \(GATEWAY__ADMIN\): this setting is in line 1 too"):
         written("GATEWAY__ADMIN=true\n\nGATEWAY__ADMIN=false\n")
 
 

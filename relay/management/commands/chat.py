@@ -20,7 +20,7 @@ from relay.tasks import cancel_and_wait
 
 HELP = """\
 Talk to the agent in this terminal, through a gateway that is running. Ctrl-C stops an answer; pressed again, or when
-no answer is running, it quits, and so does Ctrl-D. A lost line comes back by itself.
+no answer is running, it quits, and so does Ctrl-D. A lost connection comes back by itself.
 """
 PROMPT: Final = "> "
 ENDINGS: Final = {"stop": "", "cancelled": " [stopped]", "length": " [the answer reached its length limit]"}
@@ -86,7 +86,7 @@ class Chat:
             await cancel_and_wait(showing, quitting, *self._sending)
         self._write(f"\nTo go on here: manage.py chat --session {self._session_id}\n")
 
-    # What is typed.
+    # Input.
 
     def _start_reading(self) -> None:
         try:
@@ -99,7 +99,7 @@ class Chat:
         self._take_typed(os.read(sys.stdin.fileno(), 65_536))
 
     def _take_typed(self, data: bytes) -> None:
-        """Say each whole line, and at the end of the input (no data) what is left."""
+        """Send each whole line; at the end of the input (no data) the rest too."""
         *lines, rest = (bytes(self._typed) + (data or b"\n")).split(b"\n")
         self._typed = bytearray(rest)
         for line in lines:
@@ -142,7 +142,7 @@ class Chat:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    # What is shown.
+    # Output.
 
     async def _show_frames(self) -> None:
         async with contextlib.aclosing(self._client.frames()) as frames:
@@ -157,7 +157,7 @@ class Chat:
             case {"type": "lost"}:
                 self._on_lost()
             case {"type": "user_message"}:
-                self._begin_turn(frame)
+                self._start_turn(frame)
             case {"type": "assistant_message", "is_final": False}:
                 self._write(self._printable(frame["token"]))
             case {"type": "assistant_message"}:
@@ -182,10 +182,10 @@ class Chat:
 
     def _on_lost(self) -> None:
         if not self._is_lost:
-            self._write("\n[the line is lost; trying again]\n" if self._is_connected else "[no answer yet; waiting]\n")
+            self._write("\n[connection lost; retrying]\n" if self._is_connected else "[no answer yet; waiting]\n")
         self._is_lost = True
 
-    def _begin_turn(self, frame: Frame) -> None:
+    def _start_turn(self, frame: Frame) -> None:
         client_message_id = frame.get("client_message_id")
         self._active, self._half, self._is_stopping = frame["turn_id"], "", False
         is_own = client_message_id in self._own
@@ -206,7 +206,7 @@ class Chat:
 
     def _on_snapshot(self, frame: Frame) -> None:
         if frame["reason"] == "epoch_changed":
-            self._write("[the gateway has forgotten this conversation; what comes now is new]\n")
+            self._write("[the gateway has forgotten this conversation; a new one starts here]\n")
             self._open.clear()
             self._active = None
         if frame["content"]:

@@ -1,4 +1,4 @@
-"""``manage.py doctor``: can a gateway with these settings work, and if not, what is to be done?"""
+"""``manage.py doctor``: check whether a gateway with these settings can work."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from relay.management.terminal import counted
 
 STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 FOUND: Final = 1
-HELP: Final = """Look whether a gateway with these settings can work, and say what to do where it cannot.
+HELP: Final = """Check whether a gateway with these settings can work, and say what to do where it cannot.
 
 Run it where the gateway runs, with the gateway's environment; the gateway itself need not run. It runs the system
-checks, sends the agent an empty message to see whether it takes the key (no answer begins), measures the store's round
+checks, sends the agent an empty message to see whether it takes the key (no answer starts), measures the store's round
 trips and clock, sends itself an announcement, and looks for migrations that the database lacks.
 
-exit codes: 0 nothing stands in the way (there may be warnings), 1 a problem was found, 2 wrong usage.
+exit codes: 0 no problem (there may be warnings), 1 a problem was found, 2 wrong usage.
 """
 EXAMPLES: Final = """examples:
-  manage.py doctor                         look, and read what to do
+  manage.py doctor                         check, and read what to do
   manage.py doctor --json                  for programs: one object a line
   manage.py doctor --deploy                also what is unsafe in production
   manage.py doctor && manage.py serve      start only what can work
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         parser.add_argument("--deploy", action="store_true", help="run the system checks for a deployment too")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look, and end with a code that says whether there are problems."""
+        """Check, and end with a code that says whether there are problems."""
         problems = asyncio.run(self._show_all(as_json=options["json"], for_deployment=options["deploy"]))
         if problems:
             raise CommandError(f"{counted(problems, 'problem')} found.", returncode=FOUND)

@@ -1,4 +1,4 @@
-"""``manage.py drain``: end a gateway gently."""
+"""``manage.py drain``: stop a gateway gracefully."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from relay.management.operator_client import OperatorClient
 class Command(OperatorCommand):
     """Ends one process, or all of them, as SIGTERM does."""
 
-    help = """End a gateway process in order, as SIGTERM does: it takes nothing new, lets answers finish
-(GATEWAY__DRAIN_SECONDS), sends clients away one after another, and exits. Whatever started it may start it again.
+    help = """Gracefully stop a gateway process, as SIGTERM does: it takes nothing new, lets answers finish
+(GATEWAY__DRAIN_SECONDS), disconnects clients one after another, and exits. A process manager may start it again.
 """
     examples = """  manage.py drain --url http://10.0.0.7:8000   this process (not through a load balancer)
   manage.py drain --everywhere                 every process on the same store
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Say which."""
+        """Take the processes to stop."""
         parser.add_argument("--everywhere", action="store_true", help="every process that shares the store")
         add_yes(parser)
 
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
-        """Begin it."""
+        """Start the drain."""
         which = "every gateway" if options["everywhere"] else f"the gateway at {options['url']}"
         self.confirm(f"Drain and end {which}?", options)
         client.drain(everywhere=options["everywhere"])

@@ -14,14 +14,14 @@ class Command(OperatorCommand):
 
     help = """Erase a session: its turns end, its viewers are told, its log and its transcripts are gone.
 
-There is no way back, so a person is asked first.
+This cannot be undone. On a terminal the command asks first.
 """
     examples = """  manage.py drop s-123
   manage.py drop s-123 --yes
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Say which."""
+        """Take the session."""
         add_session(parser)
         add_yes(parser)
 

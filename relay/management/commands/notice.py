@@ -1,4 +1,4 @@
-"""``manage.py notice``: tell everybody something."""
+"""``manage.py notice``: send a notice to all clients, or to those of one session."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from relay.management.operator_client import OperatorClient
 
 
 class Command(OperatorCommand):
-    """Shows words to those who are connected now."""
+    """Sends a notice to the clients that are connected now."""
 
-    help = """Show words to everybody who is connected now, on every gateway: a notice in their conversations.
+    help = """Send a notice to everyone connected, on every gateway; it appears in their conversations.
 
 It is not kept, and plain clients have no frame for it.
 """
@@ -21,9 +21,9 @@ It is not kept, and plain clients have no frame for it.
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Say what to whom."""
-        parser.add_argument("words", help="what to show")
-        parser.add_argument("--session", type=session_id, metavar="ID", help="only to those who watch this session")
+        """Take the notice, and a session."""
+        parser.add_argument("words", help="text of the notice")
+        parser.add_argument("--session", type=session_id, metavar="ID", help="only to viewers of this session")
 
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
         """Send it."""

@@ -8,6 +8,6 @@ from relay.server.gateway import GatewayServer
 
 
 class Command(DaphneCommand):  # type: ignore[misc]  # daphne has no types
-    """daphne's, with the gateway's server. With the autoreloader, a restart cuts everybody off."""
+    """daphne's, with the gateway's server. With the autoreloader, a restart cuts every connection."""
 
     server_cls = GatewayServer

@@ -22,14 +22,14 @@ Start more processes for more cores (they share sessions by GATEWAY__REDIS_URL),
 Settings come from GATEWAY__... in the environment or in .env; see .env.example. The system checks run first, and an
 error stops the start.
 
-SIGTERM or SIGINT: takes nothing new, lets answers finish (GATEWAY__DRAIN_SECONDS), sends clients away one after
+SIGTERM or SIGINT: takes nothing new, lets answers finish (GATEWAY__DRAIN_SECONDS), disconnects clients one after
 another, and exits with 0. A second signal leaves no more time, a third one ends the process at once.
 SIGHUP changes nothing: settings are read at the start only.
 """
 
 EXAMPLES = """examples:
   manage.py serve                              on http://127.0.0.1:8000
-  manage.py serve --host 0.0.0.0 --port 80     for everybody
+  manage.py serve --host 0.0.0.0 --port 80     for other machines too
   manage.py serve --unix-socket /run/gateway/gateway.sock
   manage.py serve --fd 3                       on the socket that systemd opened
 """
@@ -47,10 +47,12 @@ class Command(BaseCommand):
         return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Say where to listen, and what to log."""
+        """Take the address, and whether to log requests."""
         parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
         parser.add_argument("--port", type=int, help="port to listen on (default: 8000)")
-        parser.add_argument("--unix-socket", metavar="PATH", help="listen on a Unix socket, made anew")
+        parser.add_argument(
+            "--unix-socket", metavar="PATH", help="listen on a Unix socket; a file that is left there is replaced"
+        )
         parser.add_argument("--fd", type=int, metavar="NUMBER", help="listen on a socket that was opened before")
         parser.add_argument(
             "--no-access-log", action="store_true", help="no line for each request and socket (level INFO)"

@@ -1,4 +1,4 @@
-"""``manage.py sessions``: what lives in the gateway."""
+"""``manage.py sessions``: the live sessions, as a table."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ WATCH_SECONDS: Final = 1.0
 
 
 class Command(OperatorCommand):
-    """Shows them once, or again and again."""
+    """Shows them once, or again each second."""
 
-    help = "List the live sessions: what each does, who watches, since when it is quiet. Those with work come first.\n"
+    help = "List the live sessions: state, queue, viewers, time since the last activity. Active ones come first.\n"
     examples = """  manage.py sessions                 once, as a table
   manage.py sessions --watch         again each second, until Ctrl-C
   manage.py sessions --json          for programs: a list of objects
@@ -32,7 +32,7 @@ class Command(OperatorCommand):
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Say how to show them."""
+        """Take the form of the list."""
         parser.add_argument("--watch", action="store_true", help="again each second, with frames a second")
         add_json(parser)
 
@@ -88,7 +88,7 @@ class _View:
         states = [_state(session) for session in self.sessions]
         working = len(states) - states.count("idle")
         viewers = sum(session["viewers"] for session in self.sessions)
-        return f"{counted(len(states), 'session')}, {working} with work, {counted(viewers, 'viewer')}"
+        return f"{counted(len(states), 'session')}, {working} active, {counted(viewers, 'viewer')}"
 
     def _speed(self, name: str) -> str:
         if name not in self._before or not self._seconds:

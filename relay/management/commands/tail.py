@@ -13,8 +13,8 @@ from relay.management.operator import REFUSED, OperatorCommand, add_json, add_se
 from relay.management.operator_client import Fields, OperatorClient, Unreachable
 from relay.management.terminal import printable
 
-PAUSE_SECONDS: Final = 1.0  # before coming back after a lost line
-BEGINNING: Final = ":0"  # the cursor before everything that the log holds
+PAUSE_SECONDS: Final = 1.0  # before connecting again
+START: Final = ":0"  # the cursor before everything that the log holds
 
 
 class Command(OperatorCommand):
@@ -22,8 +22,8 @@ class Command(OperatorCommand):
 
     help = """Show a session's frames as they come: first the answer in flight, if there is one.
 
-On a terminal as a conversation, otherwise one JSON object a line. It comes back by itself after a lost line, where it
-was. It counts as a viewer of the session.
+On a terminal as a conversation, otherwise one JSON object a line. After a lost connection it continues where
+it was. It counts as a viewer of the session.
 """
     examples = """  manage.py tail s-123                from the answer in flight on
   manage.py tail s-123 --all          everything that the log holds, then what comes
@@ -31,24 +31,24 @@ was. It counts as a viewer of the session.
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Say what to follow, and from where."""
+        """Take the session, and the place to start at."""
         add_session(parser)
-        parser.add_argument("--all", action="store_true", help="begin with all that the log holds")
+        parser.add_argument("--all", action="store_true", help="start with all that the log holds")
         add_json(parser)
 
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
-        """Follow, over lost lines, too."""
-        after, has_begun, is_lost = BEGINNING if options["all"] else "", False, False
+        """Follow the log, and connect again when the connection is lost."""
+        after, was_reached, is_lost = START if options["all"] else "", False, False
         show = self._show_conversation if self.is_seen and not options["json"] else self.write_json
         while True:
             try:
                 for frame, cursor in client.frames(options["session"], after):
-                    after, has_begun, is_lost = cursor or after, True, False
+                    after, was_reached, is_lost = cursor or after, True, False
                     show(frame)
                     if frame["type"] == "disconnect" and not frame["reconnect"]:
                         raise CommandError(printable(frame["content"]), returncode=REFUSED)
             except Unreachable:
-                if not has_begun:
+                if not was_reached:
                     raise
                 if not is_lost:
                     self.stderr.write("No gateway answers at the moment. This comes back by itself.", self.style.NOTICE)

@@ -21,11 +21,11 @@ application asks for tickets by POST api/v1/tickets. It means something only wit
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Say for what, for whom, and for how long."""
+        """Take the session, the user, and the lifetime."""
         add_session(parser)
-        parser.add_argument("--subject", help="whom it makes its holder")
+        parser.add_argument("--subject", help="user the ticket is issued to")
         parser.add_argument(
-            "--seconds", type=int, help="how long it is good, at most a day (default: GATEWAY__TICKET_SECONDS)"
+            "--seconds", type=int, help="lifetime in seconds, at most a day (default: GATEWAY__TICKET_SECONDS)"
         )
         add_json(parser)
 

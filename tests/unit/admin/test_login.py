@@ -35,7 +35,7 @@ def test_after_too_many_attempts_no_password_is_looked_at(monkeypatch):
 
 def test_without_the_store_nobody_logs_in(monkeypatch):
     _, said = form_that_meets(StoreUnavailable(), monkeypatch)
-    assert said == ["Nobody can log in at the moment. Try again shortly."]
+    assert said == ["Logging in is not possible at the moment. Try again shortly."]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_table_shows_work_first_with_its_speed():
     console = Console(file=io.StringIO(), width=100)
     console.print(view.table())
     shown = console.file.getvalue()
-    assert "4 sessions, 3 with work, 3 viewers" in shown
+    assert "4 sessions, 3 active, 3 viewers" in shown
     assert shown.index("stops") < shown.rindex("quiet")
 
 
