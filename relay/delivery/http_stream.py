@@ -186,7 +186,7 @@ class HttpStream(ABC):
         """End the response of a client that reads nothing: it waits in the server's flow control."""
         if self._serving is not None:
             metrics.SLOW_VIEWERS.labels("cut").inc()
-            self._serving.cancel()
+            self._serving.cancel()  # the server's task: the server awaits it
 
 
 class HttpStreamResponse(StreamingHttpResponse):

@@ -90,7 +90,7 @@ class DemoAgentApplication:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
                 logger.info("turn %s: client disconnected, answer stopped", message.turn_id or "-")
-            answering.cancel()
+            answering.cancel()  # the group awaits both
             leaving.cancel()
 
     async def _send_answer(self, message: AgentMessage, send: Send) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from relay.observability import metrics
+from relay.tasks import BackgroundTask
 
 INTERVAL_SECONDS: Final = 0.5
 
@@ -14,19 +15,17 @@ class LoopLagMonitor:
     """Calls itself at an interval, and observes by how much each call is late."""
 
     def __init__(self) -> None:
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask()
 
     def start(self) -> None:
         """Start to measure."""
-        self._task = asyncio.create_task(self._beat(), name="pulse")
+        self._task.start(self._measure(), "measure loop lag")
 
     async def stop(self) -> None:
         """Stop measuring."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._task.stop()
 
-    async def _beat(self) -> None:
+    async def _measure(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             due_at = loop.time() + INTERVAL_SECONDS

@@ -1,7 +1,7 @@
-"""The end of a process that takes nobody's answer with it.
+"""The end of a process that cuts no answer short.
 
-Turns in flight have ``DRAIN_SECONDS`` to finish. Clients are sent away one after another, each when the turn that it
-watches is over, or when the time is up: all at once they would come back all at once.
+Turns in flight have ``DRAIN_SECONDS`` to finish. Clients are disconnected one after another, each when the turn that it
+watches is over, or when the time is up: disconnected all at once, they would reconnect all at once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from relay.exceptions import RelayError, StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.layers.values import SessionState
+from relay.tasks import cancel_and_wait, first_completed
 from relay.turns.runner import Runner
 
 logger = logging.getLogger(__name__)
@@ -61,14 +62,12 @@ class Drain:
         try:
             await self._runner.drain(deadline)
             self._is_work_over.set()
-            await wait_unless(deadline, *leaving)
             if leaving:
+                await first_completed(asyncio.wait(leaving), deadline.wait())
                 await asyncio.wait(leaving, timeout=LEAVE_SECONDS)
         finally:
             ending.cancel()
-            for task in leaving:
-                task.cancel()
-            await asyncio.gather(*leaving, return_exceptions=True)
+            await cancel_and_wait(*leaving)
 
     def _departures(self, seconds: float, deadline: asyncio.Event) -> Iterator[Coroutine[Any, Any, None]]:
         sessions: defaultdict[str, list[Connection]] = defaultdict(list)
@@ -83,7 +82,7 @@ class Drain:
     async def _disconnect_session(
         self, session_id: str, connections: list[Connection], delay_seconds: float, deadline: asyncio.Event
     ) -> None:
-        await wait_unless(deadline, asyncio.create_task(asyncio.sleep(delay_seconds)))
+        await first_completed(asyncio.sleep(delay_seconds), deadline.wait())
         newest = await self._newest_at_rest(session_id, deadline)
         await asyncio.gather(*(_disconnect(connection, newest) for connection in connections))
 
@@ -114,17 +113,3 @@ async def _disconnect(connection: Connection, newest: int) -> None:
     except TimeoutError:
         logger.info("session %s: client too slow for the drain", connection.session_id)
     await connection.disconnect()
-
-
-async def wait_unless(deadline: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
-    """Wait for all tasks, or until there is no more time; they are not cancelled."""
-    if not tasks:
-        return
-    deadline_passed = asyncio.create_task(deadline.wait())
-    ending = asyncio.create_task(asyncio.wait(tasks))
-    either: list[asyncio.Task[Any]] = [deadline_passed, ending]
-    try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        deadline_passed.cancel()
-        ending.cancel()

@@ -19,6 +19,7 @@ from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
+from relay.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +63,9 @@ class Readiness:
         return self._checks
 
     async def stop(self) -> None:
-        """Check no more."""
+        """Stop a check that is being made."""
         if self._checking is not None:
-            self._checking.cancel()
-            await asyncio.gather(self._checking, return_exceptions=True)
+            await cancel_and_wait(self._checking)
 
     async def _reach_agent(self) -> None:
         await self._transport.reach(httpx.URL(conf.agent_url))

@@ -21,6 +21,7 @@ from relay.server.http import HttpConnections
 from relay.server.listening import Listener, NotListening, listen
 from relay.server.watchdog import Watchdog
 from relay.server.websocket import WebSocketConnection, WebSocketConnections
+from relay.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class HardenedServer(ApplicationServer):
             logger.exception("drain failed")
         await self._stop_listening(self._listeners)
         await self._end_connections()
-        watching.cancel()
+        await cancel_and_wait(watching)
 
     async def _listen(self) -> None:
         for endpoint in self.endpoints:
@@ -157,7 +158,7 @@ class HardenedServer(ApplicationServer):
         running = [task for task in tasks if task is not None]
         for task in running:
             task.cancel()
-        if running:
+        if running:  # for a limited time: an application may catch its cancellation
             await asyncio.wait(running, timeout=limits.HURRIED_CLOSE_SECONDS)
 
 

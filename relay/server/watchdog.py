@@ -49,4 +49,4 @@ def _end_application(protocol: Any, details: dict[str, Any]) -> None:
     if not details.get("is_cancelled"):
         logger.warning("%r: application outlived its connection, cancelled", protocol)
     details["is_cancelled"] = True
-    application.cancel()  # again each time: it may have caught the last one
+    application.cancel()  # again each time: it may have caught the last one; the server is called when it has ended

@@ -1,13 +1,12 @@
-"""Group commit: one exchange in flight, and everything that arrives meanwhile rides in the next.
+"""Group commit: one exchange is in flight; calls that arrive meanwhile go out together in the next.
 
-So a busy process pays for a round trip once for all its sessions, and a lonely call waits for nobody.
+So a busy process pays for one round trip for all its sessions, and a single call waits for no others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import deque
 from typing import Final, Protocol
@@ -22,6 +21,7 @@ from relay.layers.redis.wire import Reply
 from relay.observability import metrics
 from relay.observability.histogram import Buckets
 from relay.observability.outage_log import OutageLog
+from relay.tasks import Backoff, cancel_and_wait
 
 MAX_EXCHANGE_CALLS: Final = 512
 MAX_WAITING_CALLS: Final = 20_000  # more than a process can have in flight unless its store is gone
@@ -29,10 +29,10 @@ RETRY_SECONDS: Final = (0.02, 0.5)  # the first and the longest pause before an 
 
 
 class ReplyHandler(Protocol):
-    """Who gets a reply, or why there is none: a future, or what does with it what must be done at once."""
+    """Receives a call's reply or failure: an ``asyncio.Future``, or an object that handles it synchronously."""
 
     def done(self) -> bool:
-        """Has it got one, or does it want none any more?"""
+        """Has it received one, or was it cancelled?"""
 
     def set_result(self, reply: Reply, /) -> None:
         """Take the reply. Must not raise, nor wait."""
@@ -85,7 +85,7 @@ class GroupCommit:
         return result
 
     def begin(self, handler: ReplyHandler, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
-        """Call a script for somebody who does not wait.
+        """Call a script; ``handler`` receives the reply.
 
         Raises:
             StoreUnavailable: too many calls wait already.
@@ -111,28 +111,26 @@ class GroupCommit:
             self._working = self._loop.create_task(self._work(), name="group commit")
 
     async def close(self) -> None:
-        """Hang up; calls that wait are refused."""
+        """Close the connection; calls that wait are refused."""
         if self._working is not None:
-            self._working.cancel()
-            await asyncio.gather(self._working, return_exceptions=True)
+            await cancel_and_wait(self._working)
         self._refuse(list(self._waiting))
         self._waiting.clear()
         await self._connection.close()
 
     async def _work(self) -> None:
-        pause_seconds = RETRY_SECONDS[0]
+        backoff = Backoff(*RETRY_SECONDS)
         batch: list[_Call] = []
         try:
             while self._waiting:
                 batch = self._next_batch()
                 failure = self.failure = await self._exchange(batch)
                 if failure is None:
-                    pause_seconds = RETRY_SECONDS[0]
+                    backoff.reset()
                     continue
                 self._put_back(batch, failure)
                 batch = []
-                await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                pause_seconds = min(2 * pause_seconds, RETRY_SECONDS[1])
+                await backoff.pause()
         finally:  # no await since the last look at _waiting, so no call is forgotten
             self._working = None
             self._refuse([*batch, *self._waiting])

@@ -25,6 +25,7 @@ from relay.layers.values import new_id
 from relay.observability import metrics
 from relay.observability.outage_log import OutageLog
 from relay.protocol.frames import Frame
+from relay.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -148,10 +149,8 @@ class Store:
             watch.feed(epoch.decode(), after, frames)
 
     async def close(self) -> None:
-        """Hang up."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop the tasks and close the connections."""
+        await cancel_and_wait(*self._tasks)
         await self._subscriber.close()
         await self._writes.close()
         await self._reads.close()

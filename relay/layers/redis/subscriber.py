@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,12 +16,13 @@ from relay.layers.redis.failures import reason
 from relay.layers.redis.wire import Reply
 from relay.observability import metrics
 from relay.observability.outage_log import OutageLog
+from relay.tasks import BackgroundTask, Backoff, first_completed
 
 logger = logging.getLogger(__name__)
 
 _PING: Final = pack("PING")
 _UNSUBSCRIBE: Final = pack("UNSUBSCRIBE", "!")  # from nothing: a user without the right learns it at once
-SILENT_TICKS: Final = 3  # the line is asked at the end of each; after so many without a word it is dead
+SILENT_TICKS: Final = 3  # a PING is sent at the end of each; after so many without an answer the connection is dead
 RECONNECT_SECONDS: Final = (0.02, 1.0)  # the first and the longest pause
 
 
@@ -61,7 +61,7 @@ class Subscriber:
         self._was_well_at = 0.0  # heard something with all channels subscribed
         self._is_caught_up = False
         self._early: list[str] = []  # confirmed before all were
-        self._listening: asyncio.Task[None] | None = None
+        self._listening = BackgroundTask()
         self._has_news = asyncio.Event()
 
     def add(self, channel: str) -> None:
@@ -69,11 +69,11 @@ class Subscriber:
         if channel not in self._channels:
             self._channels[channel] = asyncio.get_running_loop().create_future()
             self._tell("SUBSCRIBE", channel)
-        if self._listening is None:
-            self._listening = asyncio.create_task(self._listen(), name="subscriber")
+        if not self._listening.is_running:
+            self._listening.start(self._listen(), "subscriber")
 
     def remove(self, channel: str) -> None:
-        """Unsubscribe; who waits for the channel waits in vain."""
+        """Unsubscribe; a task that waits in ``confirmed`` for the channel is not woken."""
         if channel in self._channels:
             del self._channels[channel]
             self._tell("UNSUBSCRIBE", channel)
@@ -85,10 +85,8 @@ class Subscriber:
             await asyncio.shield(confirmed)  # others wait for it too
 
     async def close(self) -> None:
-        """Hang up."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        """Stop listening and close the connection."""
+        await self._listening.stop()
         await self._connection.close()
 
     def _tell(self, verb: str, channel: str) -> None:
@@ -97,7 +95,7 @@ class Subscriber:
 
     async def _listen(self) -> None:
         self._was_well_at = time.monotonic()
-        pause_seconds = RECONNECT_SECONDS[0]
+        backoff = Backoff(*RECONNECT_SECONDS)
         while True:
             self._is_caught_up = False
             try:
@@ -112,13 +110,14 @@ class Subscriber:
                 logger.exception("announcement failed; every watched session is read again")
             metrics.PUBSUB_LOST.inc()
             if self._is_refused() and time.monotonic() - self._was_well_at > self._patience_seconds:
-                self._on_line(False)  # a line that broke is not enough: it may come back at once
+                self._on_line(False)  # a connection that broke is not enough: it may come back at once
                 if self.failure is not None:
                     self._outages.failed("announcements do not arrive: %s", reason(self.failure))
             await self._connection.close()
             self._unconfirm_all()
-            pause_seconds = RECONNECT_SECONDS[0] if self._is_caught_up else min(2 * pause_seconds, RECONNECT_SECONDS[1])
-            await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            if self._is_caught_up:
+                backoff.reset()
+            await backoff.pause()
 
     def _is_refused(self) -> bool:
         """Was no connection made, or nothing allowed on it?"""
@@ -140,16 +139,8 @@ class Subscriber:
         self._has_news.set()
 
     async def _follow(self) -> None:
-        """Talk and listen until the line breaks, or nothing is heard any more."""
-        tasks = [asyncio.create_task(self._talk()), asyncio.create_task(self._hear())]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+        """Talk and listen until the connection breaks, or the store is silent for too long."""
+        await first_completed(self._hear(), self._talk())
 
     async def _talk(self) -> None:
         """Send subscriptions as they come, and a ping now and then; return when the store does not answer.
@@ -173,7 +164,7 @@ class Subscriber:
             if not self._is_caught_up:
                 commands += [_UNSUBSCRIBE, _PING]
             for command in commands:
-                await self._connection.send(command)  # waits for nothing: the line is open
+                await self._connection.send(command)  # waits for nothing: the connection is open
 
     def _news(self) -> list[bytes]:
         """Write what was asked for since the last time, as it stands now."""
