@@ -17,8 +17,9 @@ WORK_TTL_SECONDS: Final = 86_400.0  # a session with a running or queued turn wa
 MEMO_SECONDS: Final = 60.0  # a call is not repeated after so long
 
 _FOLDER: Final = Path(__file__).parent / "lua"
-# They know nothing of sessions.
-_STANDALONE: Final = ("announce", "check", "page", "pending", "position", "take", "use_once", "used_for")
+# These are not about one session: the first group needs nothing else, the second one the time.
+_ALONE: Final = ("announce", "check", "page", "position")
+_TIMED: Final = ("pending", "take", "use_once", "used_for")
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -32,9 +33,10 @@ class Scripts:
     """Every script, for one set of bounds."""
 
     def __init__(self, bounds: Bounds) -> None:
-        log = _constants(bounds) + (_FOLDER / "prelude_log.lua").read_text()
+        now = (_FOLDER / "prelude_now.lua").read_text()
+        log = _constants(bounds) + now + (_FOLDER / "prelude_log.lua").read_text()
         session = log + (_FOLDER / "prelude_session.lua").read_text()
-        preludes = {"append": log, **dict.fromkeys(_STANDALONE, "")}
+        preludes = {"append": log, **dict.fromkeys(_ALONE, ""), **dict.fromkeys(_TIMED, now)}
         self._scripts = {
             path.stem: _script(preludes.get(path.stem, session) + path.read_text())
             for path in sorted(_FOLDER.glob("*.lua"))

@@ -1,14 +1,8 @@
--- What every script of a session begins with. Constants (MAX_FRAMES …) stand in front, from the layer's bounds.
--- ARGV: 1 the moment in seconds (empty: the server's), 2 the session id; those that may begin a session: 3 its epoch.
+-- What every script of a session goes on with. Constants (MAX_FRAMES …), which come from the layer's bounds, go before it.
+-- ARGV: 2 the session id; of scripts that may start a session: 3 its epoch.
 -- A subject has one character before it; an empty text is none.
 local session, log, text, work, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local call = redis.call
 local session_id = ARGV[2]
-local now = tonumber(ARGV[1])
-if not now then
-  local time = call('TIME')
-  now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-end
 
 local function announce(payload)
   call('PUBLISH', channel, payload)

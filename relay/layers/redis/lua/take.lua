@@ -1,19 +1,14 @@
--- KEYS: 1 bucket, 2 memo. ARGV: 1 the moment, 2 count, 3 seconds. Gives the seconds to wait, 0 if one was taken.
+-- KEYS: 1 bucket, 2 memo. ARGV: 2 count, 3 seconds. Gives the seconds to wait, 0 if one was taken.
 -- A bucket is kept as the moment at which it will be full again (the "generic cell rate algorithm").
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-end
-if redis.call('GET', KEYS[2]) then
+if call('GET', KEYS[2]) then
   return '0'
 end
 local count, seconds = tonumber(ARGV[2]), tonumber(ARGV[3])
-local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + seconds / count
+local full_at = math.max(tonumber(call('GET', KEYS[1]) or now), now) + seconds / count
 local wait = full_at - now - seconds
 if wait > 0.000001 then -- the server's clock counts microseconds
   return string.format('%.17g', wait)
 end
-redis.call('SET', KEYS[1], string.format('%.17g', full_at), 'PX', math.ceil((full_at - now) * 1000) + 1000)
-redis.call('SET', KEYS[2], 1, 'PX', 60000)
+call('SET', KEYS[1], string.format('%.17g', full_at), 'PX', math.ceil((full_at - now) * 1000) + 1000)
+call('SET', KEYS[2], 1, 'PX', 60000)
 return '0'
