@@ -1,28 +1,28 @@
-"""The agent's client: one message in, frames out. Knows HTTP and events, not connections."""
+"""Agents that are asked over HTTP: one message in, frames out. Knows HTTP and events, and no protocol of agents."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from http import HTTPStatus
-from typing import Final, NoReturn
+from typing import Final
 
 import httpx
 
+from relay.agent.answer import Agent, Answer, History, no_history
 from relay.agent.portions import DENSE_PORTION_BYTES
-from relay.agent.protocols.agent import OwnAgent
-from relay.agent.protocols.base import AgentProtocol, AgentSettings
-from relay.agent.redaction import redact
+from relay.agent.protocols.base import AgentProtocol
+from relay.agent.requests import agent_settings, redact_answer, stop_request, turn_request
 from relay.agent.transport import Exchange, TlsFailed, UpstreamTransport
 from relay.conf import conf
-from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnavailable
+from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol, UpstreamUnavailable
 from relay.layers.live import FrameSink
 from relay.layers.values import Turn
 from relay.observability import metrics
-from relay.protocol import json_text
 from relay.protocol.event_stream import Event, EventStreamDecoder, EventTooLarge
 from relay.protocol.frames import Frame
 
@@ -32,58 +32,75 @@ MAX_FRAMING: Final = 8  # bytes of an answer's body, for each byte that its even
 CONNECT_SECONDS: Final = 2.0  # a refused connection is tried again for so long: an agent restarts in that time
 CONNECT_PAUSE_SECONDS: Final = 0.1  # doubled after each try
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
-USER_AGENT: Final = f"python-httpx/{httpx.__version__}"
+MAX_REFUSAL_BYTES: Final = 65_536  # of the body of a response that is no event stream
+REFUSAL_SECONDS: Final = 2.0  # for that body
+STOP_SECONDS: Final = 5.0  # for the request that stops a closed answer
 _UNAVAILABLE: Final = frozenset({429, 502, 503, 504})
 _STATUS_CODES: Final = frozenset(HTTPStatus)
 
 
-class AgentClient:
-    """Sends messages to the agent-runtime, from one event loop."""
+class AgentClient(Agent):
+    """Sends messages to an agent over HTTP, from one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: AgentProtocol) -> None:
         self._transport = UpstreamTransport()
-        self._protocol: AgentProtocol = OwnAgent()
+        self._protocol = protocol
+        self._stops: set[asyncio.Task[None]] = set()  # requests that stop closed answers
 
-    def ask(self, turn: Turn) -> Answer:
-        """Return the answer to come. The request is sent when its ``batches`` are iterated."""
-        return Answer(self._transport, self._protocol, turn)
+    def ask(self, turn: Turn, history: History = no_history) -> HttpAnswer:
+        """See ``Agent``."""
+        return HttpAnswer(self._transport, self._protocol, turn, history, self._stop)
+
+    async def close(self) -> None:
+        """See ``Agent``."""
+        while self._stops:
+            await asyncio.wait(list(self._stops))
+
+    def _stop(self, request: httpx.Request) -> None:
+        stop = asyncio.create_task(self._send_stop(request), name="stop the agent")
+        self._stops.add(stop)
+        stop.add_done_callback(self._stops.discard)
+
+    async def _send_stop(self, request: httpx.Request) -> None:
+        """Ask the agent once to stop; the turn has ended, whatever becomes of this."""
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                (await self._transport.send(request)).close()
+        except (httpx.HTTPError, TimeoutError) as exc:
+            logger.warning("agent not stopped: %s", type(exc).__name__)
 
 
-class Answer:
-    """The agent's answer to one turn."""
+class HttpAnswer(Answer):
+    """The answer of an agent that is asked over HTTP."""
 
-    def __init__(self, transport: UpstreamTransport, protocol: AgentProtocol, turn: Turn) -> None:
+    def __init__(
+        self,
+        transport: UpstreamTransport,
+        protocol: AgentProtocol,
+        turn: Turn,
+        history: History,
+        stop: Callable[[httpx.Request], None],
+    ) -> None:
+        super().__init__(protocol.reader(turn, max_turn_bytes=conf.max_turn_bytes, redact=redact_answer))
         self._transport = transport
         self._protocol = protocol
         self._turn = turn
-        self._silence_seconds = conf.request_timeout_seconds
-        self._waiting_since: float | None = None  # while the gateway waits for the agent; ``None`` while it is busy
+        self._history = history
+        self._stop = stop
         self._decoder = EventStreamDecoder(conf.max_event_bytes)
-        self._events = protocol.reader(turn, max_turn_bytes=conf.max_turn_bytes, redact=_redact)
         self._bytes_left = MAX_FRAMING * conf.max_turn_bytes
         self._sink: FrameSink | None = None
         self._refused: list[Frame] = []  # by the sink; ``batches`` gives them
         self._failure: Exception | None = None  # raised once ``_refused`` is given
 
-    @property
-    def tokens(self) -> int:
-        """How many tokens there were so far; empty ones do not count."""
-        return self._events.tokens
-
     async def batches(self, sink: FrameSink | None = None) -> AsyncGenerator[list[Frame], None]:
-        """Send the message; push the frames of each chunk to ``sink``, and give those that it does not accept.
-
-        The last frame of all is terminal, and is given, not pushed. Closing the iterator closes the connection, so the
-        agent stops.
-
-        Raises:
-            UpstreamError: the agent cannot be reached, refuses, breaks off, or violates the protocol.
-        """
+        """See ``Answer``: send the message. Closing the iterator closes the connection, and stops the agent."""
         self._sink = sink
+        request = await self._request()
         self._waiting_since = time.monotonic()
-        exchange = await self._send()
+        exchange = await self._send(request)
         try:
-            _check(exchange)
+            await self._check(exchange)
             self._events.opened(exchange.headers)
             while size := await exchange.pump(self._receive):
                 if self._refused:
@@ -103,6 +120,7 @@ class Answer:
             self._waiting_since = None
             self._report()
             exchange.close()
+            self._stop_agent()
 
     def _receive(self, chunk: bytes) -> bool:
         """See ``ByteSink``: decode a chunk in the call that receives it, and push its frames."""
@@ -132,27 +150,17 @@ class Answer:
             events = exc.events
         return self._events.frames(events)
 
-    async def watch_silence(self) -> NoReturn:
-        """Raise when nothing has arrived for ``REQUEST_TIMEOUT``: no connection, no first byte, no next one.
+    def _stop_agent(self) -> None:
+        """Ask the agent to stop, if this is not the answer's end and to close the connection is not enough."""
+        if not self._events.is_over and (request := self._events.stop_request()) is not None:
+            self._stop(stop_request(self._protocol, self._turn, request))
 
-        One timer serves the whole answer, so a token costs no timer.
-
-        Raises:
-            UpstreamTimeout: the agent is silent.
-        """
-        while True:
-            since = self._waiting_since
-            silent_seconds = time.monotonic() - since if since is not None else 0.0
-            if silent_seconds >= self._silence_seconds:
-                raise UpstreamTimeout(self._silence_seconds)
-            await asyncio.sleep(self._silence_seconds - silent_seconds)
-
-    async def _send(self) -> Exchange:
+    async def _send(self, request: httpx.Request) -> Exchange:
         give_up_at = time.monotonic() + CONNECT_SECONDS
         pause_seconds = CONNECT_PAUSE_SECONDS
         while True:
             try:
-                exchange = await self._transport.send(self._request(), self._restart_silence)
+                exchange = await self._transport.send(request, self._restart_silence)
             except TlsFailed as exc:  # two seconds do not change that
                 metrics.UPSTREAM_REQUESTS.labels("tls").inc()
                 logger.warning("TLS to the agent failed: %s", exc)
@@ -172,37 +180,23 @@ class Answer:
             await asyncio.sleep(pause_seconds)
             pause_seconds *= 2
 
-    def _request(self) -> httpx.Request:
-        turn = self._turn
-        request = self._protocol.request(turn, (), AgentSettings())
-        headers = {
-            "User-Agent": USER_AGENT,
-            "Accept": "text/event-stream",
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-            "Content-Type": "application/json",
-            "Idempotency-Key": turn.turn_id,
-            "X-Request-ID": turn.turn_id,
-            **request.headers,
-        }
-        if self._protocol.is_own:
-            headers["X-Internal-Auth"] = conf.internal_api_keys[0]
-        if turn.subject is not None:
-            headers["X-Subject"] = turn.subject
-        if turn.traceparent is not None:
-            headers["traceparent"] = turn.traceparent
-        content = b"" if request.body is None else json_text.encode(request.body).encode()
-        return httpx.Request(request.method, conf.agent_url + request.path, headers=headers, content=content)
+    async def _request(self) -> httpx.Request:
+        history = () if self._protocol.keeps_history else await self._history()
+        return turn_request(self._protocol, self._turn, self._protocol.request(self._turn, history, agent_settings()))
 
-    def _restart_silence(self) -> None:
-        self._waiting_since = time.monotonic()
-
-    def _report(self) -> None:
-        metrics.EVENTS_LATE.inc(self._events.late)
-        for cause, number in self._events.skipped.items():
-            if number:
-                metrics.EVENTS_SKIPPED.labels(cause).inc(number)
-                logger.warning("%d %s agent events skipped", number, cause)
+    async def _check(self, exchange: Exchange) -> None:
+        """Refuse an answer that is no event stream."""
+        status, headers = exchange.status_code, exchange.headers
+        if status in _UNAVAILABLE:
+            raise UpstreamUnavailable(_retry_after_seconds(headers.get("retry-after", "")))
+        if _is_event_stream(status, headers):
+            return
+        refusal = self._events.refused(status, await _body(exchange))
+        if refusal is not None:
+            raise refusal
+        if not 200 <= status <= 299:
+            raise UpstreamError
+        raise UpstreamProtocol("The agent did not answer with an event stream.")
 
 
 def _status(code: int) -> str:
@@ -210,18 +204,26 @@ def _status(code: int) -> str:
     return str(code) if code in _STATUS_CODES else "other"
 
 
-def _check(exchange: Exchange) -> None:
-    """Refuse an answer that is no event stream."""
-    status, headers = exchange.status_code, exchange.headers
-    if status in _UNAVAILABLE:
-        raise UpstreamUnavailable(_retry_after_seconds(headers.get("retry-after", "")))
-    if not 200 <= status <= 299:
-        raise UpstreamError
+def _is_event_stream(status: int, headers: httpx.Headers) -> bool:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = headers.get("content-encoding", "identity").strip().lower()
-    has_content = status != HTTPStatus.NO_CONTENT
-    if not has_content or media_type != "text/event-stream" or encoding != "identity":
-        raise UpstreamProtocol("The agent did not answer with an event stream.")
+    has_content = 200 <= status <= 299 and status != HTTPStatus.NO_CONTENT
+    return has_content and media_type == "text/event-stream" and encoding == "identity"
+
+
+async def _body(exchange: Exchange) -> bytes:
+    """Read the body of a refusal, as far as it comes soon and is short."""
+    body = bytearray()
+
+    def receive(chunk: bytes) -> bool:
+        body.extend(chunk)
+        return len(body) < MAX_REFUSAL_BYTES
+
+    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(REFUSAL_SECONDS):
+            while len(body) < MAX_REFUSAL_BYTES and await exchange.pump(receive):
+                pass
+    return bytes(body[:MAX_REFUSAL_BYTES])
 
 
 def _retry_after_seconds(value: str) -> float:
@@ -234,7 +236,3 @@ def _retry_after_seconds(value: str) -> float:
         except (TypeError, ValueError, OverflowError):
             seconds = 1.0
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
-
-
-def _redact(text: str) -> str:
-    return redact(text, conf.internal_api_keys)

@@ -76,7 +76,7 @@ class UpstreamTransport:
             httpx.ReadError: the connection broke before a response had come.
         """
         url = request.url
-        if url.username or url.password:
+        if (url.username or url.password) and "authorization" not in request.headers:
             request = next(httpx.BasicAuth(url.username, url.password).auth_flow(request))
         exchange = await self._connect(url)
         try:

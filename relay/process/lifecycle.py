@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from channels.layers import get_channel_layer
 
 from relay.access.connection_limits import ConnectionLimiter
+from relay.agent import protocols
 from relay.agent.client import AgentClient
 from relay.conf import conf
 from relay.layers.base import SessionLayer
@@ -38,7 +39,7 @@ class Gateway:
     def __init__(self) -> None:
         self.layer = session_layer()
         self.policy = make_policy(conf.ws_auth, self.layer.limits)
-        self.agent = AgentClient()
+        self.agent = AgentClient(protocols.load(conf.agent_protocol))
         self.transcripts = Transcripts()
         self.tracing = make_tracing()
         self.runner = Runner(self.layer, self.agent, self.transcripts, self.tracing)

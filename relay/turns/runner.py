@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from structlog.contextvars import bound_contextvars
 
-from relay.agent.client import AgentClient, Answer
+from relay.agent.answer import Agent, Answer
 from relay.conf import conf
 from relay.exceptions import (
     Interrupted,
@@ -47,7 +47,7 @@ OUTAGE_PAUSE_SECONDS: Final = 0.5  # between attempts; each attempt waits for LE
 class Runner:
     """Runs turns in this process, with a task for each session that has work."""
 
-    def __init__(self, layer: SessionLayer, agent: AgentClient, transcripts: Transcripts, tracing: Tracing) -> None:
+    def __init__(self, layer: SessionLayer, agent: Agent, transcripts: Transcripts, tracing: Tracing) -> None:
         self._layer = layer
         self._agent = agent
         self._transcripts = transcripts
@@ -82,6 +82,7 @@ class Runner:
         """End the running turns with ``shutting_down``; queued turns too, if no other process can run them."""
         self._is_draining = True
         await cancel_and_wait(*self._tasks.values())
+        await self._agent.close()
         if not self._layer.survives_process:
             await self._end_queued()
 

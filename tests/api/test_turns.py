@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import pytest
 
 from relay.agent.client import AgentClient
+from relay.agent.protocols.agent import OwnAgent
 from relay.exceptions import StoreUnavailable, UpstreamProtocol
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.layers.values import Turn
@@ -200,7 +201,7 @@ LARGE_EVENT = b"data: " + b"x" * 2_000 + b"\n\n"
 async def test_answer_gives_what_stands_before_its_end_and_nothing_behind(agent, configure, sent, kinds, error):
     configure(MAX_EVENT_BYTES="1024")
     agent.script = [Send(sent), Stall()]
-    client, given = AgentClient(), []
+    client, given = AgentClient(OwnAgent()), []
     turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"})
     async with asyncio.timeout(LIMIT_SECONDS):
         with pytest.raises(error) if error else nullcontext():
@@ -236,7 +237,7 @@ async def test_answer_pushes_the_frames_of_each_chunk_and_gives_those_that_are_r
     sink, given = Sink(*moods, steps=steps), []
     turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"})
     async with asyncio.timeout(LIMIT_SECONDS):
-        async for batch in AgentClient().ask(turn).batches(sink):
+        async for batch in AgentClient(OwnAgent()).ask(turn).batches(sink):
             given += batch
     assert sink.sizes == [3, 3, 3]
     assert [frame.kind for frame in given] == [FrameKind.TOKEN] * refused + [FrameKind.FINAL]

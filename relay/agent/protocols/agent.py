@@ -38,7 +38,11 @@ class OwnAgent(AgentProtocol):
 
     def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
         """See ``AgentProtocol``."""
-        return AgentRequest(settings.path or PATH, {**turn.message, "session_id": turn.session_id})
+        if settings.is_nested:
+            body = {"session_id": turn.session_id, "message": turn.message}
+        else:
+            body = {**turn.message, "session_id": turn.session_id}
+        return AgentRequest(settings.path or PATH, body)
 
     def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> AgentEvents:
         """See ``AgentProtocol``."""
