@@ -17,7 +17,7 @@ T = TypeVar("T")
 MAX_SECONDS = 1_000_000_000  # three decades; a store refuses times that its clock cannot count
 MAX_COUNT = 1_000_000_000_000
 
-# What the gateway says in each request to the agent; operators' headers are beside these. In lower case.
+# The gateway's own headers of each request to the agent, in lower case; operators' headers are beside these.
 GATEWAY_HEADERS: Final = frozenset(
     [
         "accept",

@@ -1,4 +1,4 @@
-"""What the runner of turns knows of an agent: it is asked, and its answer is frames."""
+"""An agent as the runner of turns knows it: it is asked, and its answer is frames."""
 
 from __future__ import annotations
 

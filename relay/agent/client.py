@@ -15,7 +15,7 @@ import httpx
 
 from relay.agent.answer import Agent, Answer, History, no_history
 from relay.agent.portions import DENSE_PORTION_BYTES
-from relay.agent.protocols.base import AgentProtocol
+from relay.agent.protocols.base import AgentProtocol, AgentRequest
 from relay.agent.requests import agent_settings, redact_answer, stop_request, turn_request
 from relay.agent.transport import Exchange, TlsFailed, UpstreamTransport
 from relay.conf import conf
@@ -89,6 +89,7 @@ class HttpAnswer(Answer):
         self._stop = stop
         self._decoder = EventStreamDecoder(conf.max_event_bytes)
         self._bytes_left = MAX_FRAMING * conf.max_turn_bytes
+        self._asked: AgentRequest
         self._sink: FrameSink | None = None
         self._refused: list[Frame] = []  # by the sink; ``batches`` gives them
         self._failure: Exception | None = None  # raised once ``_refused`` is given
@@ -152,7 +153,7 @@ class HttpAnswer(Answer):
 
     def _stop_agent(self) -> None:
         """Ask the agent to stop, if this is not the answer's end and to close the connection is not enough."""
-        if not self._events.is_over and (request := self._events.stop_request()) is not None:
+        if not self._events.is_over and (request := self._events.stop_request(self._asked)) is not None:
             self._stop(stop_request(self._protocol, self._turn, request))
 
     async def _send(self, request: httpx.Request) -> Exchange:
@@ -182,7 +183,8 @@ class HttpAnswer(Answer):
 
     async def _request(self) -> httpx.Request:
         history = () if self._protocol.keeps_history else await self._history()
-        return turn_request(self._protocol, self._turn, self._protocol.request(self._turn, history, agent_settings()))
+        self._asked = self._protocol.request(self._turn, history, agent_settings())
+        return turn_request(self._protocol, self._turn, self._asked)
 
     async def _check(self, exchange: Exchange) -> None:
         """Refuse an answer that is no event stream."""

@@ -1,4 +1,4 @@
-"""The HTTP requests to an agent: what its protocol says, with the headers and the keys of the settings."""
+"""The HTTP requests to an agent: those of its protocol, with the headers and the keys of the settings."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def load(name: str) -> AgentProtocol:
 
     Raises:
         ImportError: there is nothing at the dotted path.
-        TypeError: what is there is no protocol.
+        TypeError: the object there is no protocol.
     """
     found = import_string(PROTOCOLS.get(name, name))
     if isinstance(found, type) and issubclass(found, AgentProtocol):

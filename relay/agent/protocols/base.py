@@ -1,4 +1,4 @@
-"""What an agent protocol is: a request for a turn, and a reader of the answer's events. Pure.
+"""The interface of an agent protocol: a request for a turn, and a reader of the answer's events. Pure.
 
 A protocol is one file beside this one. It knows neither connections nor settings' names; ``agent/client.py`` knows
 HTTP and no protocol. A further protocol is a file, a vector file in ``tests/unit/agent``, and a name in ``__init__``.
@@ -48,7 +48,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         path: of the request; empty: the protocol's own.
         model: the model's, assistant's or agent's name; empty: the protocol's default.
-        system_prompt: what goes before the history; empty: nothing.
+        system_prompt: the text before the history; may be empty.
         is_nested: is the client's message sent as an object of its own? (``agent`` only.)
     """
 
@@ -167,7 +167,7 @@ class AnswerReader(abc.ABC):
     def _end(self, made: list[Frame]) -> None:  # noqa: B027 - most protocols say the end in an event
         """Finish, if the body may end here, between two events."""
 
-    # What an event can be. At most one of ``_finish`` and ``_fail`` is called, once.
+    # The effects of an event. At most one of ``_finish`` and ``_fail`` is called, once.
 
     def _add_text(self, text: str, made: list[Frame]) -> None:
         """Add a token, which may be empty."""
@@ -237,7 +237,7 @@ def user_text(turn: Turn) -> str:
 
 
 def json_value(data: str) -> Any:
-    """Read an event's data leniently; what is no JSON is a text."""
+    """Read an event's data leniently; data that is no JSON is a text."""
     try:
         return json_text.decode_leniently(data)
     except ValueError:

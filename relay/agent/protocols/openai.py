@@ -1,7 +1,7 @@
 """Model servers that speak OpenAI's chat completions: vLLM, Ollama, LiteLLM, OpenRouter and the like. Pure.
 
-Sources: https://platform.openai.com/docs/api-reference/chat-streaming and the package ``openai``; what servers do
-otherwise is said where it is handled.
+Sources: https://platform.openai.com/docs/api-reference/chat-streaming and the package ``openai``; where other servers
+differ, a comment says so.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _said(role: str, content: str) -> list[dict[str, str]]:
     return [{"role": role, "content": content}] if content else []
 
 
-# The shape of most chunks. What must be ``None`` here is for ``_look_closer``, as is any other shape.
+# The shape of most chunks. A chunk with a member that must be ``None`` here goes to ``_look_closer``, as do others.
 
 
 class _Delta(msgspec.Struct, gc=False):

@@ -26,7 +26,7 @@ def interrupt(call_id: str, reason: str | None, asked: Fields) -> Fields:
     Args:
         call_id: the interrupt's id, or the turn's where it has none.
         reason: the interrupt's kind; empty or ``None``: ``interrupt``.
-        asked: what the person has to know.
+        asked: the facts that the person has to know.
     """
     return tool_call(call_id, reason or "interrupt", asked, requires_approval=True)
 
@@ -46,7 +46,7 @@ def usage(**tokens: Any) -> Fields | None:
 
     Args:
         tokens: of any JSON, by name: ``input_tokens``, ``output_tokens``, ``total_tokens``, ``cached_input_tokens``,
-            ``reasoning_tokens``. What is no number is left out.
+            ``reasoning_tokens``. Members that are no numbers are left out.
     """
     known = {name: number for name, number in tokens.items() if type(number) is int and number >= 0}
     return {"type": "usage", **known} if known else None
@@ -58,7 +58,7 @@ def message_start(message_id: str) -> Fields:
 
 
 def arguments(text: str) -> Fields | str:
-    """Read a tool call's arguments: the JSON object, empty for no text; what is no JSON object stays text."""
+    """Read a tool call's arguments: the JSON object, empty for no text; other text stays text."""
     if not text.strip():
         return {}
     try:
