@@ -153,7 +153,7 @@ class EventStream(HttpStream):
 
 
 def _cursor(last_event_id: str) -> tuple[str, str]:
-    """Split an id; one that is not ``<epoch>:<offset>`` gives a cursor that ``cursor.resume`` finds malformed."""
+    """Split an id; one that is not ``<epoch>:<offset>`` gives a cursor that ``SessionState.resume`` finds malformed."""
     epoch, _, offset = last_event_id.partition(":")
     return epoch, offset or ("-" if last_event_id else "")
 

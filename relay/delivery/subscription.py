@@ -15,7 +15,7 @@ from relay.layers.base import SessionLayer
 from relay.layers.values import SessionState
 from relay.observability import metrics
 from relay.protocol import frames
-from relay.protocol.cursor import UNKNOWN, Cursor, Resume, resume
+from relay.protocol.cursor import UNKNOWN, Cursor, Resume
 from relay.protocol.frames import Frame, FrameKind, ReplayGap, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -143,14 +143,7 @@ class ResumableSubscription(Subscription):
     async def start(self, *, epoch: str = "", offset: str = "") -> dict[str, object]:
         """Start at a client's cursor. Returns the fields of ``welcome``."""
         state = await self._layer.ensure(self._session_id, self._subject)
-        start = resume(
-            epoch,
-            offset,
-            log_epoch=state.epoch,
-            oldest=state.oldest,
-            newest=state.newest,
-            live_after=state.active_after,
-        )
+        start = state.resume(epoch, offset)
         self.position = start.after
         self.log_epoch = state.epoch
         metrics.RESUMES.labels(_RESUMES[start.recovered]).inc()
@@ -186,10 +179,7 @@ def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
 
 def listed_fields(state: SessionState) -> dict[str, object]:
     """Give a session's members in a list of sessions."""
-    live = resume(
-        "", "", log_epoch=state.epoch, oldest=state.oldest, newest=state.newest, live_after=state.active_after
-    )
-    fields = welcome_fields(state, live)
+    fields = welcome_fields(state, state.resume())
     listed = {name: fields[name] for name in ("session_id", "epoch", "offset", "active", "queued")}
     seconds = {"idle_seconds": round(state.idle_seconds, 3), "age_seconds": round(state.age_seconds, 3)}
     return {**listed, "viewers": state.viewers, **seconds}

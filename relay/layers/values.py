@@ -10,6 +10,7 @@ import msgspec
 
 from relay.protocol import json_text
 from relay.protocol.client_messages import OnBusy, StartTurn
+from relay.protocol.cursor import UNKNOWN, Cursor, Resume, is_epoch, parse_offset
 from relay.protocol.trace_context import traceparent
 
 TurnStatus = Literal["queued", "running", "ended"]
@@ -130,6 +131,24 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     is_empty: bool
     idle_seconds: float
     age_seconds: float
+
+    def resume(self, epoch: str = "", offset: str = "") -> Resume:
+        """Compare a client's cursor with the log.
+
+        Args:
+            epoch, offset: the query's parameters, unparsed; empty counts as absent. A client without a cursor starts
+                at ``active_after``.
+        """
+        if not epoch and not offset:
+            return Resume(Cursor(self.epoch, self.active_after), None)
+        position = parse_offset(offset)
+        if position is None:
+            return Resume(UNKNOWN, False)
+        if not epoch:
+            return Resume(Cursor(self.epoch, self.oldest - 1), True) if position == 0 else Resume(UNKNOWN, False)
+        if not is_epoch(epoch) or (epoch == self.epoch and position > self.newest):
+            return Resume(UNKNOWN, False)  # stays a gap even if the log reaches that offset before it is read
+        return Resume(Cursor(epoch, position), epoch == self.epoch and self.oldest - 1 <= position)
 
 
 class Rate(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Cursors: the last position of a log that a client has received, and the position to resume from."""
+"""Cursors: the last position of a log that a client has received, and the position that it resumes from."""
 
 from __future__ import annotations
 
@@ -32,26 +32,14 @@ class Resume(msgspec.Struct, frozen=True):
     recovered: bool | None
 
 
-def resume(epoch: str, offset: str, *, log_epoch: str, oldest: int, newest: int, live_after: int) -> Resume:
-    """Read a client's cursor against its session's log.
+def is_epoch(text: str) -> bool:
+    """Does the text have an epoch's form?"""
+    return _EPOCH.fullmatch(text) is not None
 
-    Args:
-        epoch, offset: the query's parameters, unparsed; empty counts as absent.
-        log_epoch: the log's epoch.
-        oldest, newest: offsets of the first and the last kept frame; ``newest`` = ``oldest`` − 1 if none is kept.
-        live_after: where a client without a cursor starts: before the turn in flight, else ``newest``.
-    """
-    if not epoch and not offset:
-        return Resume(Cursor(log_epoch, live_after), None)
-    if not _OFFSET.fullmatch(offset):
-        return Resume(UNKNOWN, False)
-    position = int(offset)
-    if not epoch:
-        return Resume(Cursor(log_epoch, oldest - 1), True) if position == 0 else Resume(UNKNOWN, False)
-    if not _EPOCH.fullmatch(epoch) or (epoch == log_epoch and position > newest):
-        return Resume(UNKNOWN, False)  # stays a gap even if the log reaches that offset before it is read
-    recovered = epoch == log_epoch and oldest - 1 <= position
-    return Resume(Cursor(epoch, position), recovered)
+
+def parse_offset(text: str) -> int | None:
+    """Return the offset that a text states; ``None``: it states none."""
+    return int(text) if _OFFSET.fullmatch(text) else None
 
 
 def query_cursor(query: Mapping[str, str]) -> tuple[str, str]:

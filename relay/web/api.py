@@ -25,7 +25,6 @@ from relay.layers.values import SessionState, new_turn
 from relay.policies import ticket_signing
 from relay.process import lifecycle
 from relay.protocol.client_messages import StartTurn, parse_turn
-from relay.protocol.cursor import Cursor, Resume, resume
 from relay.protocol.frames import ReplayGap
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, TRACEPARENT
 from relay.turns import recorder
@@ -124,7 +123,7 @@ async def read_frames(
 ) -> HttpResponse:
     """Read the log after a cursor, or the snapshot if frames are gone. Without a cursor: read the turn in flight."""
     state = await _found(session_id)
-    start = _resume(state, epoch, offset)
+    start = state.resume(epoch, offset).after
     layer = (await lifecycle.current()).layer
     try:
         found = await within_store_timeout(layer.read(session_id, start, limit))
@@ -203,18 +202,7 @@ async def _found(session_id: str) -> SessionState:
 # Answers.
 
 
-def _resume(state: SessionState, epoch: str = "", offset: str = "") -> Cursor:
-    return resume(
-        epoch,
-        offset,
-        log_epoch=state.epoch,
-        oldest=state.oldest,
-        newest=state.newest,
-        live_after=state.active_after,
-    ).after
-
-
 def _info(state: SessionState) -> dict[str, object]:
-    fields = welcome_fields(state, Resume(_resume(state), None))
+    fields = welcome_fields(state, state.resume())
     del fields["type"]
     return fields
