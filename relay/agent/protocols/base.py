@@ -244,6 +244,11 @@ def json_value(data: str) -> Any:
         return data
 
 
+def is_bare_error(fields: dict[str, Any]) -> bool:
+    """Is an object an error by its members alone? Many servers report one in no shape of the protocol."""
+    return not isinstance(fields.get("type"), str) and any(map(fields.get, ("error", "detail", "message")))
+
+
 def error_words(value: Any, depth: int = _MAX_WORDS_DEPTH) -> str:
     """Find the text of an error, whatever its shape (any JSON); empty if there is none."""
     if isinstance(value, str):

@@ -19,6 +19,7 @@ from relay.agent.protocols.base import (
     AgentSettings,
     AnswerReader,
     PastTurn,
+    is_bare_error,
     json_value,
     user_text,
 )
@@ -126,7 +127,8 @@ class OpenAIEvents(AnswerReader):
         fields = value if isinstance(value, dict) else {}
         choices = fields.get("choices")
         is_chunk = isinstance(choices, list) or isinstance(fields.get("usage"), dict)
-        if is_error or fields.get("error") or (not is_chunk and _is_error(fields)):
+        is_error = is_error or bool(fields.get("error")) or fields.get("object") == "error"  # the last: vLLM
+        if is_error or (not is_chunk and is_bare_error(fields)):
             self._fail(value, made)
         elif is_chunk:
             self._take_usage(fields.get("usage"))
@@ -239,13 +241,6 @@ class _Call(msgspec.Struct):
     call_id: str = ""
     name: str = ""
     arguments: str = ""
-
-
-def _is_error(fields: dict[str, Any]) -> bool:
-    """Does an object that is no chunk report an error? vLLM: ``object``; Ollama, FastAPI and others: a text alone."""
-    if fields.get("object") == "error":
-        return True
-    return not isinstance(fields.get("type"), str) and bool(fields.get("detail") or fields.get("message"))
 
 
 def _text(value: Any) -> str:

@@ -45,8 +45,8 @@ def usage(**tokens: Any) -> Fields | None:
     """Make the event of the tokens used; ``None`` if no number is known.
 
     Args:
-        tokens: of any JSON, by name: ``input_tokens``, ``output_tokens``, ``total_tokens``, ``cached_input_tokens``,
-            ``reasoning_tokens``. Members that are no numbers are left out.
+        tokens: of any JSON, by name: ``input_tokens``, ``output_tokens``, ``total_tokens``, and parts of the
+            former as ``cached_input_tokens`` and ``reasoning_tokens``. What is no number is left out.
     """
     known = {name: number for name, number in tokens.items() if type(number) is int and number >= 0}
     return {"type": "usage", **known} if known else None

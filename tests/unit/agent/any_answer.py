@@ -37,3 +37,11 @@ def check_one_end_at_most(protocol, events):
     for frame, fields in zip(made, vectors.brief(made), strict=True):
         assert frame.kind in (FrameKind.TOKEN, FrameKind.FINAL) or "is_final" not in fields
     assert vectors.brief(vectors.reader(protocol).frames(events)) == vectors.brief(made)
+
+
+def check_no_cut_changes_the_frames(protocol, datas, draw):
+    """An answer of these events has the same frames, wherever it is cut."""
+    body = "".join(f"data: {data}\n\n" for data in datas).encode()
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(body)), max_size=5)))
+    chunks = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    assert vectors.brief(vectors.answer(protocol, chunks)) == vectors.brief(vectors.answer(protocol, [body]))

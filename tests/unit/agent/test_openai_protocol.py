@@ -42,10 +42,7 @@ def test_whatever_the_server_says_at_most_one_end_comes_and_it_comes_last(events
 
 @given(st.lists(chunks.map(json.dumps)), st.data())
 def test_no_cut_changes_the_frames(datas, draw):
-    body = "".join(f"data: {data}\n\n" for data in datas).encode()
-    cuts = sorted(draw.draw(st.lists(st.integers(0, len(body)), max_size=5)))
-    pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-    assert brief(vectors.answer(OpenAI(), pieces)) == brief(vectors.answer(OpenAI(), [body]))
+    any_answer.check_no_cut_changes_the_frames(OpenAI(), datas, draw)
 
 
 def test_words_of_an_error_are_redacted():
