@@ -17,7 +17,7 @@ from relay.process import lifecycle
 from relay.protocol.frames import FrameKind
 from relay.turns import runner
 from tests.clients import LIMIT_SECONDS
-from tests.scripted_agent import Final, Send, Stall, Token, Wait
+from tests.scripted_agent import Event, Final, Send, Stall, Token, Wait
 
 
 async def test_bug_of_ours_ends_the_turn_in_words_and_is_logged(plain, agent, monkeypatch, caplog):
@@ -33,6 +33,22 @@ async def test_bug_of_ours_ends_the_turn_in_words_and_is_logged(plain, agent, mo
         assert "secret detail" in caplog.text
         monkeypatch.undo()
         assert await browser.ask("next works") == "next works"
+
+
+@pytest.mark.parametrize(
+    ("end", "level", "event"),
+    [
+        (Final(), "INFO", "turn ended: answered"),
+        (Event({"type": "error", "content": "no"}), "WARNING", "turn ended: upstream_error"),
+    ],
+)
+async def test_only_a_turn_that_failed_is_worth_a_warning(plain, agent, caplog, end, level, event):
+    caplog.set_level("INFO")
+    agent.script = [Token("a"), end]
+    async with plain() as browser:
+        await browser.say("x")
+        await browser.turn()
+    assert [record.levelname for record in caplog.records if record.getMessage() == event] == [level]
 
 
 async def test_turn_over_its_time_ends_with_words(v1, agent, configure):
@@ -53,6 +69,20 @@ async def test_shutdown_ends_running_turns_with_words(v1, agent):
         error = await browser.frame_of("error")
         assert (error["code"], error["retry_after_ms"]) == ("shutting_down", 1000)
     await agent.wait_disconnected(1)
+
+
+async def test_drain_lets_a_running_turn_finish(v1, agent):
+    go_on = asyncio.Event()
+    agent.script = [Token("a"), Wait(go_on), Token("b"), Final()]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.frame_of("assistant_message")
+        draining = asyncio.ensure_future((await lifecycle.current()).runner.drain(asyncio.Event()))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert await browser.answer() == "b"
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await draining
 
 
 async def test_answer_whose_last_token_was_not_stored_does_not_look_whole(v1, agent, monkeypatch):
