@@ -31,6 +31,13 @@ def test_a_frame_comes_back_as_it_was(make, text):
     assert decode(kept, 5) == frame
 
 
+def test_the_store_names_each_kind_as_it_did_before():
+    """Workers of two versions share a store while they are restarted one after another."""
+    body, members = '{"type":"x"}', '"code":"y"'
+    kinds = [decode(f"{digit}turn\n{members}\n{body}".encode(), 1).kind.name for digit in range(1, 7)]
+    assert kinds == ["USER_MESSAGE", "TOKEN", "EVENT", "NOTICE", "FINAL", "ERROR"]
+
+
 @given(st.text(alphabet=st.characters(codec=None, exclude_categories=[])))
 def test_a_token_of_any_characters_comes_back_as_it_was(text):
     frame = frames.token("turn", text)

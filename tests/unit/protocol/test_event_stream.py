@@ -128,6 +128,8 @@ def test_event_carries_name_and_newest_id(stream, events):
         (b"retry:  1\n", None),
         (b"retry: 1 \n", None),
         (b"retry\n", None),
+        (b"other: 5\n", None),
+        (b"zebra: 5\n", None),
         ("retry: ٣\n".encode(), None),
         (b"retry: " + b"9" * 15 + b"\n", 10**15 - 1),
         (b"retry: 1" + b"0" * 15 + b"\n", None),
@@ -182,6 +184,15 @@ def test_feed_of_nothing_returns_nothing_and_changes_nothing():
 def test_whole_event_in_one_chunk_is_read_in_the_state_it_meets(before, event, after):
     chunks = [*before, event, after, event]
     assert outcome(chunks) == outcome([b"".join(chunks)]) == reference_events(b"".join(chunks))
+
+
+@pytest.mark.parametrize("data", ["", "a", "x" * (LIMIT - 6)])
+def test_a_whole_event_in_one_chunk_is_not_taken_apart_by_lines(monkeypatch, data):
+    """Most chunks of an agent are such: a token passes here."""
+    decoder = EventStreamDecoder(LIMIT)
+    decoder.feed(b"id: 7\n\n")
+    monkeypatch.setattr(decoder, "_take_lines", None)
+    assert decoder.feed(f"data: {data}\n\n".encode()) == [Event(data, "", "7")]
 
 
 def test_event_is_returned_by_the_chunk_that_completes_it():
