@@ -43,7 +43,7 @@ class PastTurn(NamedTuple):
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a protocol may need of the settings.
+    """The settings that a protocol may need.
 
     Attributes:
         path: of the request; empty: the protocol's own.

@@ -46,7 +46,7 @@ def usage(**tokens: Any) -> Fields | None:
 
     Args:
         tokens: of any JSON, by name: ``input_tokens``, ``output_tokens``, ``total_tokens``, and parts of the
-            former as ``cached_input_tokens`` and ``reasoning_tokens``. What is no number is left out.
+            former as ``cached_input_tokens`` and ``reasoning_tokens``. Members that are no numbers are left out.
     """
     known = {name: number for name, number in tokens.items() if type(number) is int and number >= 0}
     return {"type": "usage", **known} if known else None
