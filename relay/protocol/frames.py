@@ -20,6 +20,9 @@ SnapshotReason = Literal["trimmed", "epoch_changed"]
 _TOKEN_HEAD: Final = '{"type":"assistant_message","token":"'
 _TOKEN_TAIL: Final = '","is_final":false}'
 _FINAL_BODY: Final = '{"type":"assistant_message","token":"","is_final":true}'
+ANSWERED: Final = "answered"
+CANCELLED: Final = "cancelled"
+_CANCELLED_MEMBERS: Final = '"finish_reason":"cancelled"'
 _LOG_MEMBERS: Final = frozenset({"turn_id", "offset", "from_offset"})
 
 
@@ -242,6 +245,13 @@ def merged_tokens(run: list[Frame]) -> str:
     first, last = run[0], run[-1]
     body = token_body("".join(frame.token_text for frame in run))
     return f'{body[:-1]},"turn_id":"{last.turn_id}","from_offset":{first.offset},"offset":{last.offset}}}'
+
+
+def outcome(terminal: Frame) -> str:
+    """Name how a turn ended, with few values: ``answered``, ``cancelled``, or its error's code."""
+    if terminal.kind is FrameKind.ERROR:
+        return error_code(terminal)
+    return CANCELLED if terminal.members == _CANCELLED_MEMBERS else ANSWERED
 
 
 def _without_log_members(fields: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import msgspec
 from django.db import DatabaseError, connection
+from django.db.models import Q
 
 from relay.models import MAX_SUBJECT_CHARACTERS, Turn
 from relay.protocol import json_text
+from relay.protocol.frames import ANSWERED
 
 WORKER: Final = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -37,6 +39,46 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
     duration_seconds: float | None
     started_at: datetime | None
     ended_at: datetime
+
+
+class KeptTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """An ended turn, as its session's history has it.
+
+    Attributes:
+        message: its content; of a forwarded kind the whole message as JSON.
+        answer: as far as it came.
+        reason: ``answered``, ``cancelled``, or the code of the error.
+    """
+
+    turn_id: str
+    message: str
+    answer: str
+    reason: str
+
+    @property
+    def characters(self) -> int:
+        """How many its texts have."""
+        return len(self.message) + len(self.answer)
+
+
+def message_text(message: dict[str, Any]) -> str:
+    """Return a message (any JSON) as a text: its content, or the whole message if it is of a forwarded kind."""
+    is_words = message.get("type") == "user_message" and isinstance(message.get("content"), str)
+    return message["content"] if is_words else json_text.encode(message)
+
+
+def newest(session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
+    """Read a session's last turns, the oldest first, less those that have no text and no answer.
+
+    Sessions end, and another subject may open one of the same name: turns of other subjects are not read.
+
+    Raises:
+        DatabaseError: they cannot be read.
+    """
+    found = Turn.objects.filter(session_id=session_id, subject__in={"", _subject(owner)})
+    spoken = found.filter(~Q(answer="") | Q(reason=ANSWERED)).order_by("-ended_at", "-id")
+    rows = spoken.values_list("turn_id", "message", "answer", "reason")[:limit]
+    return [KeptTurn(turn_id=name, message=said, answer=text, reason=end) for name, said, text, end in rows][::-1]
 
 
 def write(turns: list[EndedTurn]) -> None:
@@ -73,15 +115,17 @@ def has_table() -> bool:
 
 
 def _row(turn: EndedTurn) -> dict[str, Any]:
-    message = turn.message
-    is_words = message.get("type") == "user_message" and isinstance(message.get("content"), str)
     return {
         **msgspec.structs.asdict(turn),
-        "subject": _clean(turn.subject or "")[:MAX_SUBJECT_CHARACTERS],
-        "message": _clean(message["content"] if is_words else json_text.encode(message)),
+        "subject": _subject(turn.subject),
+        "message": _clean(message_text(turn.message)),
         "answer": _clean(json_text.decode(f'"{turn.answer}"')),
         "worker": WORKER,
     }
+
+
+def _subject(subject: str | None) -> str:
+    return _clean(subject or "")[:MAX_SUBJECT_CHARACTERS]
 
 
 def _clean(text: str) -> str:

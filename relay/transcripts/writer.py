@@ -8,17 +8,17 @@ thread is a daemon, so a database that never answers does not keep the process f
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from types import NoneType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from django.db import DatabaseError, connection
 
@@ -26,7 +26,9 @@ from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.observability import metrics
 from relay.transcripts import rows
-from relay.transcripts.rows import EndedTurn
+from relay.transcripts.rows import EndedTurn, KeptTurn
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +36,16 @@ MAX_WAITING_TURNS: Final = 10_000  # a hundred a second for more than a minute a
 MAX_WAITING_CHARACTERS: Final = 64_000_000  # of their answers together
 MAX_BATCH: Final = 200  # turns in one transaction
 RETRY_SECONDS: Final = (0.2, 1.0, 3.0)  # before each further attempt to write a batch
+READ_SECONDS: Final = 1.0  # for a session's last turns, while a turn waits for them
 FLUSH_SECONDS: Final = 3.0  # at the end of a drain
 LAST_SECONDS: Final = 1.0  # at the end of the process, for turns that ended since
 
 
 class _Job(NamedTuple):
-    """Another job for the thread, in the order of the queue."""
+    """Another job for the thread, in the order of the queue. ``Any``: its result is the caller's."""
 
-    do: Callable[[], int]
-    done: concurrent.futures.Future[int]
+    do: Callable[[], Any]
+    done: Future[Any]
 
 
 _Queued = EndedTurn | _Job | None  # None: the end
@@ -59,6 +62,8 @@ class Transcripts:
         self._thread: threading.Thread | None = None
         self._is_full = False
         self._is_failing = False
+        self._last_reading: Future[Any] = Future()  # that was late
+        self._last_reading.set_result(None)
 
     @property
     def is_on(self) -> bool:
@@ -101,6 +106,22 @@ class Transcripts:
             logger.error("session %s: transcripts not erased: %s", session_id, type(exc).__name__)
             raise StoreUnavailable from exc
 
+    async def newest(self, session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
+        """Read a session's last turns, the oldest first, queued ones too. None if the database fails, or is slow.
+
+        While one reading is late, no other waits for it: a database that stands still delays one turn, not all.
+        """
+        if not self.is_on or not self._last_reading.done():
+            return []
+        reading = self._submit(partial(_newest, session_id, owner, limit))
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await asyncio.shield(asyncio.wrap_future(reading))
+        except TimeoutError:
+            self._last_reading = reading
+            logger.info("history without transcripts: %s", "the database is slow")
+            return []
+
     async def flush(self, seconds: float) -> None:
         """Wait until all queued turns are written or given up, up to a limit."""
         try:
@@ -119,9 +140,12 @@ class Transcripts:
         """Queue a job for the thread, and await it; it is done even if the caller is cancelled."""
         if not self.is_on:
             return 0
-        job = _Job(do, concurrent.futures.Future())
+        return await asyncio.shield(asyncio.wrap_future(self._submit(do)))
+
+    def _submit(self, do: Callable[[], T]) -> Future[T]:
+        job = _Job(do, Future())
         self._put(job)
-        return await asyncio.shield(asyncio.wrap_future(job.done))
+        return job.done
 
     def _put(self, job: _Queued) -> None:
         with self._changed:
@@ -186,6 +210,15 @@ def _write_patiently(batch: list[EndedTurn]) -> None:
                 raise
         time.sleep(pause_seconds)
     return rows.write(batch)
+
+
+def _newest(session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
+    try:
+        return rows.newest(session_id, owner, limit)
+    except Exception as exc:  # a turn goes on without its history
+        connection.close()
+        logger.info("history without transcripts: %s", type(exc).__name__)
+        return []
 
 
 def _run(job: _Job) -> None:

@@ -81,7 +81,7 @@ class TurnRecorder:
 
     def finish(self, terminal: Frame) -> None:
         """Count the turn, and write its log line."""
-        self.reason = _reason(terminal)
+        self.reason = frames.outcome(terminal)
         self.duration_seconds = time.monotonic() - self._started_at
         metrics.TURNS.labels(self.reason).inc()
         metrics.TURN_DURATION.observe(self.duration_seconds)
@@ -101,13 +101,6 @@ class TurnRecorder:
                 "duration_seconds": round(self.duration_seconds, 4),
             },
         )
-
-
-def _reason(terminal: Frame) -> str:
-    """Name how a turn ended for a metric's label, with few values."""
-    if terminal.kind is frames.FrameKind.ERROR:
-        return frames.error_code(terminal)
-    return "cancelled" if terminal.members == '"finish_reason":"cancelled"' else "answered"
 
 
 def ended_turn(recorder: TurnRecorder) -> EndedTurn:

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from structlog.contextvars import bound_contextvars
 
 from relay.agent.answer import Agent, Answer
+from relay.agent.protocols.base import PastTurn
 from relay.conf import conf
 from relay.exceptions import (
     Interrupted,
@@ -32,6 +33,7 @@ from relay.protocol.cursor import UNKNOWN
 from relay.protocol.frames import Frame, ReplayGap
 from relay.protocol.trace_context import trace_id
 from relay.tasks import cancel_and_wait, first_completed
+from relay.transcripts.history import History
 from relay.transcripts.writer import Transcripts
 from relay.turns.recorder import TurnRecorder, ended_turn
 from relay.turns.tracing import Tracing
@@ -51,6 +53,7 @@ class Runner:
         self._layer = layer
         self._agent = agent
         self._transcripts = transcripts
+        self._history = History(layer, transcripts)
         self._tracing = tracing
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: set[str] = set()
@@ -182,7 +185,7 @@ class Runner:
             logger.info("turn %s: transcript without text: store unavailable", turn.turn_id)
 
     async def _answer(self, turn: Turn, recorder: TurnRecorder) -> Frame:
-        answer = self._agent.ask(turn)
+        answer = self._agent.ask(turn, partial(self._past_turns, turn))
         try:
             async with asyncio.timeout(conf.turn_timeout_seconds):
                 return await first_completed(
@@ -190,6 +193,10 @@ class Runner:
                 )
         except TimeoutError as exc:
             raise TurnTimeout from exc
+
+    async def _past_turns(self, turn: Turn) -> list[PastTurn]:
+        """Read what was said before a turn, for agents that keep no history."""
+        return [PastTurn(kept.message, kept.answer) for kept in await self._history.before(turn)]
 
     async def _relay(self, turn: Turn, answer: Answer, recorder: TurnRecorder) -> Frame:
         """Store the answer as it arrives.

@@ -74,6 +74,22 @@ async def test_it_is_asked_in_its_own_way(plain, agent, foreign):
     assert not {"x-internal-auth", "authorization"} & set(request.headers)
 
 
+async def test_it_is_told_what_was_said_before(plain, agent, foreign, configure):
+    configure(AGENT_HISTORY="2")
+    async with plain() as browser, plain("other") as other:
+        await other.ask("elsewhere")
+        for content in ("one", "two", "three", "four"):
+            await browser.ask(content)
+    assert agent.requests[-1].json == {"words": "four", "before": [["two", "a"], ["three", "a"]]}
+
+
+async def test_an_agent_that_keeps_its_conversations_costs_no_reading(plain, agent, monkeypatch):
+    monkeypatch.setattr("relay.transcripts.history.History.before", None)
+    agent.script = [Token("a"), Final()]
+    async with plain() as browser:
+        assert await browser.ask("hello") == "a"
+
+
 async def test_what_the_settings_add_to_a_request(plain, agent, foreign, configure):
     configure(
         AGENT_PATH="/v2/ask?x=1",

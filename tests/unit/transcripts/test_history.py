@@ -1,0 +1,133 @@
+"""What is made of a log and the transcripts: each ended turn once, in order, within bounds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.exceptions import UpstreamEof
+from relay.protocol import frames
+from relay.transcripts.history import Bounds, LogTurns, bounded, join, spoken
+from relay.transcripts.rows import KeptTurn
+
+ANSWERED, CANCELLED = frames.final("t"), frames.final("t", "cancelled")
+
+
+def kept(turn_id="t", message="hi", answer="a", reason="answered"):
+    return KeptTurn(turn_id=turn_id, message=message, answer=answer, reason=reason)
+
+
+def log_turns(*log):
+    found = LogTurns()
+    for frame in reversed(log):
+        found.add(frame)
+    return found.turns
+
+
+def asked(body='{"type":"user_message","content":"hi","client_message_id":"m"}', turn_id="t"):
+    return frames.user_message(turn_id, body)
+
+
+def test_a_turn_of_the_log_is_its_message_and_its_tokens():
+    log = [asked(), frames.token("t", "a \ud83d"), frames.token("t", '\ude00"\n'), ANSWERED]
+    assert log_turns(*log) == [kept(answer='a 😀"\n')]
+
+
+def test_events_and_notices_are_no_text():
+    log = [asked(), frames.event("t", {"type": "tool_call"}), frames.notice("t", "c", "words"), ANSWERED]
+    assert log_turns(*log) == [kept(answer="")]
+
+
+def test_a_message_of_another_kind_is_its_json():
+    (turn,) = log_turns(asked('{"type":"tool_result","x":1,"client_message_id":"m"}'), ANSWERED)
+    assert turn.message == '{"type":"tool_result","x":1}'
+
+
+@pytest.mark.parametrize(
+    ("terminal", "reason"),
+    [
+        (ANSWERED, "answered"),
+        (frames.final("t", "length"), "answered"),
+        (CANCELLED, "cancelled"),
+        (frames.error("t", UpstreamEof()), "upstream_eof"),
+    ],
+)
+def test_how_it_ended(terminal, reason):
+    assert log_turns(asked(), frames.token("t", "a"), terminal) == [kept(reason=reason)]
+
+
+def test_a_turn_without_its_end_or_its_beginning_is_none():
+    trimmed = [frames.token("t1", "a"), frames.final("t1")]
+    running = [asked(turn_id="t3"), frames.token("t3", "c")]
+    whole = [asked(turn_id="t2"), frames.token("t2", "b"), frames.final("t2")]
+    assert log_turns(*trimmed, *whole, *running) == [kept("t2", answer="b")]
+
+
+def test_a_log_that_began_again_within_a_turn_gives_no_half_of_it():
+    assert log_turns(frames.final("t0"), asked(turn_id="t1"), frames.token("t2", "b"), frames.final("t2")) == []
+
+
+turn_numbers = st.integers(0, 12)
+
+
+@given(total=turn_numbers, trimmed=turn_numbers, behind=turn_numbers, pruned=turn_numbers)
+def test_every_turn_that_either_has_is_there_once_and_in_order(total, trimmed, behind, pruned):
+    turns = [kept(f"t{number}") for number in range(total)]
+    log = turns[min(trimmed, total) :]
+    table = turns[pruned : max(total - behind, 0)]
+    known = {turn.turn_id for turn in [*log, *table]}
+    assert join(log, table) == [turn for turn in turns if turn.turn_id in known]
+
+
+def test_of_a_turn_that_both_have_the_log_is_believed():
+    assert join([kept(answer="whole")], [kept(answer="half")]) == [kept(answer="whole")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "counts"),
+    [
+        ("a", "answered", True),
+        ("", "answered", True),
+        ("a", "cancelled", True),
+        ("", "cancelled", False),
+        ("a", "upstream_eof", True),
+        ("", "upstream_eof", False),
+    ],
+)
+def test_which_turns_an_agent_is_told_of(answer, reason, counts):
+    assert bool(spoken([kept(answer=answer, reason=reason)])) is counts
+
+
+def test_a_turn_at_the_bound_is_whole_and_one_character_over_is_left_out():
+    turns = [kept("t1", "12", "345"), kept("t2", "1", "2345")]
+    assert bounded(turns, Bounds(9, 10)) == turns
+    assert bounded(turns, Bounds(9, 9)) == turns[1:]
+    assert bounded(turns, Bounds(9, 4)) == []
+    assert bounded(turns, Bounds(2, 99)) == turns
+    assert bounded(turns, Bounds(1, 99)) == turns[1:]
+
+
+def test_behind_a_turn_that_is_too_long_no_older_one_is_taken():
+    turns = [kept("t1", "1", "1"), kept("t2", "x" * 50, "x" * 50), kept("t3", "1", "1")]
+    assert bounded(turns, Bounds(9, 50)) == turns[2:]
+
+
+sizes = st.lists(st.integers(1, 9), max_size=9)
+
+
+@given(sizes, st.integers(0, 9), st.integers(0, 40))
+def test_no_more_than_the_bounds_and_nothing_that_had_room_is_missing(sizes, count, characters):
+    turns = [kept(f"t{number}", "", "x" * size) for number, size in enumerate(sizes)]
+    found = bounded(turns, Bounds(count, characters))
+    assert found == turns[len(turns) - len(found) :]
+    assert len(found) <= count
+    assert sum(turn.characters for turn in found) <= characters
+    if len(found) < min(count, len(turns)):
+        assert sum(turn.characters for turn in turns[len(turns) - len(found) - 1 :]) > characters
+
+
+@given(sizes, st.integers(1, 9), st.integers(0, 40))
+def test_bounds_are_reached_only_where_an_older_turn_would_be_left_out(sizes, count, characters):
+    turns = [kept(f"t{number}", "", "x" * size) for number, size in enumerate(sizes)]
+    if Bounds(count, characters).are_reached(turns):
+        older = [kept("older", "", "x"), *turns]
+        assert kept("older", "", "x") not in bounded(older, Bounds(count, characters))
