@@ -1,5 +1,6 @@
-# `make run` to try it, `make test` to test it. Python's packages go into .venv, npm's into tests/javascript; nothing
-# else is installed by these but what tests need beside Python (Chromium, nginx), and that only if it is missing.
+# `make run` to try it, `make test` to test it. Python's packages go into .venv (and, for tests with real agents, into
+# .venv-agents), npm's into tests/javascript; nothing else is installed by these but what tests need beside Python
+# (Chromium, nginx), and that only if it is missing.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,6 +12,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PACKAGE ?= protocol
 MUTANTS ?= 200
 MUTANTS_VENV ?= .venv-mutants
+AGENTS_VENV ?= .venv-agents
 
 .PHONY: help run cluster test test-servers coverage image-test soak properties fuzz mutants check bench format pins clean
 
@@ -25,7 +27,7 @@ cluster: $(VENV)/installed-dev  ## Start two gateways, Valkey, a balancer and th
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python -m scripts.cluster
 
-test: $(VENV)/installed-dev  ## Install what the tests need and run them all
+test: $(VENV)/installed-dev $(if $(filter tests tests/agents%,$(TESTS)),$(AGENTS_VENV)/installed)  ## Install what the tests need and run them all
 	@scripts/install-browser.sh
 	@scripts/install-postgresql.sh
 	@scripts/install-deploy-tools.sh
@@ -83,9 +85,11 @@ pins: $(VENV)/installed-dev  ## Compile requirements*.txt from pyproject.toml
 		--group tracing -c requirements-dev.txt -o requirements-tracing.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
 		--group mutants -c requirements-dev.txt -o requirements-mutants.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
+		--group agents -o requirements-agents.txt
 
 clean:  ## Remove .venv and what tests leave
-	rm -rf $(VENV) $(MUTANTS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NPM)
+	rm -rf $(VENV) $(MUTANTS_VENV) $(AGENTS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NPM)
 
 $(VENV)/installed: requirements.txt | $(VENV)/made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -99,6 +103,14 @@ $(MUTANTS_VENV)/installed: requirements-dev.txt requirements-mutants.txt
 	$(PYTHON) -m venv $(MUTANTS_VENV)
 	$(MUTANTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		-r requirements-dev.txt -r requirements-mutants.txt
+	@touch $@
+
+# By uv: pip takes minutes for as many packages.
+$(AGENTS_VENV)/installed: requirements-agents.txt
+	@echo "Installing the agent frameworks of tests/agents into $(AGENTS_VENV)."
+	@$(PYTHON) -m venv --clear $(AGENTS_VENV)
+	@$(AGENTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(AGENTS_VENV)/bin/uv pip install --quiet --python $(AGENTS_VENV)/bin/python -r requirements-agents.txt
 	@touch $@
 
 $(VENV)/made:

@@ -33,6 +33,7 @@ def test_pins_are_those_of_pyproject():
     assert wanted | wanted_for_tests <= pins("requirements-dev.txt")
     assert set(groups["tracing"]) <= pins("requirements-tracing.txt")
     assert set(groups["mutants"]) <= pins("requirements-mutants.txt")
+    assert {re.sub(r"\[.*]", "", line) for line in groups["agents"]} <= pins("requirements-agents.txt")
     assert pins("requirements.txt") | pins("requirements-tracing.txt") <= pins("requirements-dev.txt")
 
 
