@@ -105,7 +105,7 @@ class History:
     async def before(self, turn: Turn) -> list[KeptTurn]:
         """Return the last turns before this one, the oldest first, within the bounds of the settings.
 
-        Never raises: what cannot be read soon is left out, and the agent answers without it.
+        Never raises: turns that cannot be read soon are left out, and the agent answers without them.
         """
         bounds = Bounds(conf.agent_history_turns, conf.agent_history_characters)
         if not bounds.turns:

@@ -218,7 +218,7 @@ class AgUiEvents(AnswerReader):
         self._add_usage(fields.get("usage"), made)
         self._fail(fields, made)
 
-    # What they share.
+    # The parts that they share.
 
     def _call(self, call_id: Any) -> _Call | None:
         return self._calls.get(call_id) if isinstance(call_id, str) else None
