@@ -122,7 +122,7 @@ async def test_a_store_that_does_not_say_how_it_is(look):
     with Valkey() as valkey:
         valkey.command("ACL", "SETUSER", "default", "-info")
         found = await look(REDIS_URL=valkey.url)
-    assert "does not let us look" in found["store"].words
+    assert "refuses the commands of this check" in found["store"].words
     assert "+info" in found["store"].advice
 
 
