@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from ninja import Body, Path
-from pydantic import AfterValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
 
 from relay.conf import conf
 from relay.policies.handshake import is_subject
@@ -33,6 +33,11 @@ def _checked(is_valid: Callable[[str], bool]) -> Callable[[str], str]:
         return text
 
     return check
+
+
+def _without_fraction(value: object) -> object:
+    """Read ``60.0`` as 60: to JSON Schema both are the same integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 _SESSION_ID_SCHEMA: Final = WithJsonSchema(
@@ -131,6 +136,7 @@ class TicketRequest(Model):
     expires_in: Annotated[
         int | None,
         Field(strict=True, ge=1, le=MAX_TICKET_SECONDS, description="Seconds; absent: GATEWAY__TICKET_SECONDS."),
+        BeforeValidator(_without_fraction),
     ] = None
 
 

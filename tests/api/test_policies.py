@@ -293,18 +293,23 @@ class TestIssuing:
         assert time.time() < ticket.expires_at <= time.time() + 50
         assert await visitor.is_admitted(answer.json()["ticket"])
 
-    async def test_without_wishes_it_lives_as_long_as_the_setting_says(self, http, configure):
+    async def test_without_a_lifetime_it_lives_as_long_as_the_setting_says(self, http, configure):
         configure(TICKET_SECONDS="7.5")
         answer = (await http.post("/api/v1/tickets", {"session_id": "s"})).json()
         assert answer["expires_in"] == 8
         assert ticket_signing.read(answer["ticket"]).subject is None
+
+    async def test_a_whole_number_may_be_written_with_a_fraction_of_zero(self, http):
+        """JSON Schema, and so REST's description, takes 50.0 for an integer."""
+        answer = await http.post("/api/v1/tickets", b'{"session_id": "s", "expires_in": 50.0}')
+        assert (answer.status, json.dumps(answer.json()["expires_in"])) == (201, "50")
 
     async def test_without_the_key_there_are_none(self, http):
         answer = await http.post("/api/v1/tickets", {"session_id": "s"}, key=None)
         assert (answer.status, answer.json()) == UNAUTHORIZED
 
     @pytest.mark.parametrize(
-        ("wish", "words"),
+        ("fields", "words"),
         [
             ({}, "session_id is missing."),
             ({"session_id": ".."}, SESSION_ID_WORDS),
@@ -323,8 +328,8 @@ class TestIssuing:
             (b"{", None),
         ],
     )
-    async def test_a_wrong_wish_is_refused_in_words(self, http, wish, words):
-        answer = await http.post("/api/v1/tickets", wish)
+    async def test_a_wrong_request_is_refused_in_words(self, http, fields, words):
+        answer = await http.post("/api/v1/tickets", fields)
         assert (answer.status, answer.json()["code"]) == (400, "bad_request")
         assert answer.json()["content"] == (f"Invalid request: {words}" if words else "Invalid JSON message")
 

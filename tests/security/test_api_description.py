@@ -12,6 +12,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    positive_data_acceptance,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -28,6 +29,7 @@ CHECKS = [
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
+    positive_data_acceptance,
 ]
 EXAMPLES = 5
 DRAINS = 1  # each ends the gateway
@@ -67,11 +69,16 @@ def _try_operation(gateway, operation, key, mode):
         if is_ending and response.status_code == 202:
             gateway.wait()
             gateway.start()
-        case.validate_response(response, checks=CHECKS)
+        case.validate_response(response, checks=CHECKS, excluded_checks=_inapplicable(case))
         if key is None and operation_id != "watchEvents":
             assert response.status_code in (401, 404)  # a wrong path is none, with a key or without
 
     answers_as_described()
+
+
+def _inapplicable(case):
+    """Exclude the acceptance of a page's cursor that no page gave: a pattern of base64 cannot say that it is UTF-8."""
+    return [positive_data_acceptance] if (case.query or {}).get("cursor") else []
 
 
 def _request(gateway, case, key):
