@@ -284,7 +284,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         if gateway.is_draining:
             raise ShuttingDown
         await take_message(gateway.layer.limits, self.session_id, connection.network)
-        turn = new_turn(received, subject=subject, shown_traceparent=self._traceparent)
+        turn = new_turn(received, subject=subject, outer_traceparent=self._traceparent)
         accepted = await gateway.layer.enqueue(self.session_id, turn)
         recorder.message_accepted(self.session_id, accepted)
         gateway.runner.wake(self.session_id)

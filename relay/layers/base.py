@@ -1,6 +1,6 @@
 """The contract of a session layer: a Channels channel layer with one extension, ``"sessions"``.
 
-Every call is atomic and **may be repeated after a lost reply without a second effect**. Every write of a turn shows
+Every call is atomic and **may be repeated after a lost reply without a second effect**. Every write of a turn presents
 its lease; a lease is lost only when another worker has claimed the session, so an owner that is merely late writes
 on. Two workers never write one turn, and a turn never gets two ends.
 
@@ -46,7 +46,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     extensions: ClassVar[list[str]] = ["groups", "flush", EXTENSION]
     survives_process: ClassVar[bool] = True  # may another process go on where this one ended?
-    limits: Limits  # what is kept beside the sessions
+    limits: Limits  # rates, and things that may be used once
 
     def __init__(self, channels: BaseChannelLayer) -> None:
         super().__init__()
@@ -58,24 +58,23 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
         """Store a message in the session's queue, which starts the session; write no frame.
 
-        A known ``client_message_id`` is looked up before anything else: the same message is a duplicate and gives
-        the turn it has.
+        A known ``client_message_id`` is looked up first: the same message is a duplicate, and its turn is returned.
 
         Raises:
             NotOwner: the session belongs to another subject than the message's.
             SessionBusy: ``on_busy`` is ``reject`` and a turn is running or queued.
-            QueueFull: as many are waiting as may; never with ``interrupt``, which cancels the turn in flight and
-                puts this one at the queue's head in the same step.
+            QueueFull: ``max_queue`` messages are waiting; never with ``interrupt``, which cancels the turn in flight
+                and puts this one at the queue's head in the same step.
             IdempotencyConflict: the ``client_message_id`` belongs to another message.
             StoreUnavailable: there is no room for one more session.
         """
 
     @abc.abstractmethod
     async def claim(self, session_id: str, claim_id: str) -> Turn | None:
-        """Take the session's lease, if nobody holds a live one.
+        """Take the session's lease, if no worker holds a live one.
 
         Gives the abandoned turn if there is one, else the queue's head, whose ``user_message`` frame is appended;
-        ``None`` if there is neither, or somebody holds the lease. ``claim_id``, random, becomes the lease.
+        ``None`` if there is neither, or another worker holds the lease. ``claim_id``, random, becomes the lease.
         """
 
     @abc.abstractmethod
@@ -108,10 +107,10 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def wait_appended(self, turn: Turn) -> None:
-        """Wait for the append that ``append_nowait`` started, if one is under way.
+        """Wait for the append that ``append_nowait`` started, if there is one in flight.
 
         Raises:
-            As ``append``.
+            RelayError: as ``append``.
         """
 
     @abc.abstractmethod
@@ -149,20 +148,20 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def cancel_unwatched(self, session_id: str) -> int:
-        """Cancel the running and queued turns that are not detached, if nobody watches. Returns how many."""
+        """Cancel the running and queued turns that are not detached, if no viewer is attached. Returns how many."""
 
     @abc.abstractmethod
     async def reset(self, turn: Turn, text: str) -> Frame:
-        """Begin a new epoch after the store forgot the log: the turn's text so far, ended with ``buffer_lost``.
+        """Start a new epoch after the store forgot the log: the turn's text so far, ended with ``buffer_lost``.
 
         Args:
-            text: as it stands between the quotes of a JSON string.
+            text: escaped, as between the quotes of a JSON string.
 
         Returns:
             The terminal that is stored.
 
         Raises:
-            LeaseLost: another turn has begun since, another worker has this one, the session was deleted, or it
+            LeaseLost: another turn has started since, another worker has this one, the session was deleted, or it
                 belongs to another subject than when the turn was claimed.
         """
 
@@ -183,20 +182,20 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         Raises:
             NotOwner: the session belongs to another subject.
             ReplayGap: the position is of another epoch, beyond the newest, or frames after it are gone; or the session
-                is not there, and an empty one from now on.
+                did not exist, and was created as an empty one.
         """
 
     @abc.abstractmethod
     def tail(
         self, session_id: str, after: Cursor, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
-        """Give what lies after a position, then what comes, in batches: never a hole, never a duplicate.
+        """Give the frames after a position, then each new one, in batches: never a hole, never a duplicate.
 
         Args:
             sink: receives frames while the iterator waits; the iterator does not give frames that it accepts.
 
         Raises:
-            NotOwner, ReplayGap: as in ``read``; after a gap, begin again behind the snapshot.
+            NotOwner, ReplayGap: as in ``read``; after a gap, start again behind the snapshot.
             SessionDeleted: the session was erased.
         """
 
@@ -207,7 +206,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """Enter a viewer, or keep it entered: an entry lasts ``VIEWER_SECONDS`` after the last call.
 
         Returns:
-            How many watch, this one counted.
+            How many viewers are attached, this one included.
 
         Raises:
             NotOwner: the session belongs to another subject.
@@ -220,7 +219,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def ensure(self, session_id: str, subject: str | None = None) -> SessionState:
-        """Describe a session. One that is not there is an empty one from now on, for those who are about to attach.
+        """Describe a session; one that does not exist is created as an empty one, for a viewer that is about to attach.
 
         Raises:
             NotOwner: the session belongs to another subject.
@@ -229,11 +228,11 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def get(self, session_id: str) -> SessionState | None:
-        """Describe a session, also an empty one; ``None`` if there is none. Unlike ``state`` it begins nothing."""
+        """Describe a session, also an empty one; ``None`` if there is none. Unlike ``ensure`` it creates nothing."""
 
     @abc.abstractmethod
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
-        """List sessions but the empty ones, a page a call. ``""`` begins, and is returned with the last page."""
+        """List sessions but the empty ones, a page a call. ``""`` starts, and is returned with the last page."""
 
     @abc.abstractmethod
     async def delete(self, session_id: str) -> bool:
@@ -294,18 +293,18 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     async def check_announcements(self) -> None:
-        """Announce something to this process itself, on the lines that tails listen on; return when it has arrived.
+        """Announce something to this process itself, on the connections of all announcements; return once it arrived.
 
         Raises:
             StoreUnavailable: a store did not take it.
         """
 
     async def close(self) -> None:
-        """Let go of connections and tasks; what is stored stays."""
+        """Close connections and end tasks; what is stored stays."""
 
 
 class Limits(abc.ABC):
-    """What is not about sessions: rates, and things that may be used once."""
+    """Keeps rates, and marks things that may be used once; they belong to no session."""
 
     @abc.abstractmethod
     async def take(self, key: str, rate: Rate) -> float:

@@ -1,4 +1,4 @@
-"""What a session layer may keep, and for how long."""
+"""Limits of a session layer: how much it keeps, and for how long."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         max_frames, max_bytes: of one session's log; the oldest frames go first.
-        ttl_seconds: a session is forgotten so long after its last frame, message or viewer.
-        max_sessions: of one process's memory layer; an idle one that nobody watches goes first.
-        max_empty_sessions: that are watched while no message was accepted in them yet; of one process's memory layer,
-            or of each store.
+        ttl_seconds: from a session's last frame, message or viewer until it is forgotten.
+        max_sessions: of one process's memory layer; an idle one without viewers goes first.
+        max_empty_sessions: watched sessions in which no message was accepted yet; of one process's memory layer, or of
+            each store.
         max_queue: messages that may wait in one session.
         lease_seconds: how long a worker may be silent before another takes its turn over.
         viewer_seconds: how long a viewer counts after its last sign of life.

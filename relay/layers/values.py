@@ -1,4 +1,4 @@
-"""What the session layer takes and gives: plain values, the same for every backend."""
+"""The arguments and results of a session layer: plain values, the same for every backend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TurnStatus = Literal["queued", "running", "ended"]
 
 
 class CancelStatus(enum.StrEnum):
-    """What became of a wish to stop a turn."""
+    """The result of a request to cancel a turn."""
 
     CANCELLING = "cancelling"
     QUEUED = "queued"  # it will end without being run
@@ -30,10 +30,10 @@ class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         turn_id: made by the caller, so that ``enqueue`` may be repeated.
-        body: the message as one JSON object, as the log's ``user_message`` frame shows it.
+        body: the message as one JSON object, as in the log's ``user_message`` frame.
         client_message_id: the client's own name for it; ``None`` if it gave none.
-        subject: who sent it; ``None`` if nobody was authenticated.
-        is_detached: may it run on when nobody watches, whatever ``ON_DISCONNECT`` says? (Started by REST.)
+        subject: its authenticated sender; ``None``: the sender was not authenticated.
+        is_detached: may it go on without viewers, whatever ``ON_DISCONNECT`` says? (Started by REST.)
         traceparent: the client's trace context, valid; ``None`` if it has none.
     """
 
@@ -59,7 +59,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Appending(Protocol):
-    """An append that is under way, or has failed."""
+    """An append that is in flight, or has failed."""
 
     async def wait(self) -> int:
         """Wait for its end. Returns the offset of the last frame, or raises what ``append`` raises."""
@@ -69,17 +69,17 @@ class Turn(msgspec.Struct):
     """A turn in the hands of the worker that holds its lease.
 
     Attributes:
-        lease_id: the lease that every write shows.
-        message: what goes to the agent: the client's message, less ``client_message_id``. Any JSON.
+        lease_id: the lease that every write presents.
+        message: goes to the agent: the client's message without ``client_message_id``. Any JSON.
         owner: the subject that the session belonged to when the turn was claimed; ``None``: to no subject.
         is_abandoned: its former worker died: it is to be ended, never run again.
         is_cancelled: it was cancelled before it was claimed.
         waited_seconds: from its acceptance to its first claim.
         traceparent: the trace context that goes to the agent: the client's or, with tracing, that of the turn's span.
-        append_number: how many appends the layer has confirmed. A repeated append shows the same number, which is
-            how the layer knows it; only the layer counts it up.
-        epoch: of the log in which it began; tells a store that is behind from one that came back empty.
-        appending: an append that was begun and not waited for; the layer's own.
+        append_number: how many appends the layer has confirmed. A repeated append presents the same number, by which
+            the layer recognises it; only the layer increments it.
+        epoch: of the log in which it started; it distinguishes a store that is behind from one that came back empty.
+        appending: an append that was started and not yet awaited; for the layer's own use.
     """
 
     session_id: str
@@ -98,7 +98,7 @@ class Turn(msgspec.Struct):
 
 
 class CancelAck(msgspec.Struct, frozen=True):
-    """What became of a wish to stop; ``turn_id`` is ``None`` when there was nothing to stop."""
+    """The answer to a request to cancel; ``turn_id`` is ``None`` when there was no turn to cancel."""
 
     turn_id: str | None
     status: CancelStatus
@@ -113,7 +113,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
         active_after: the offset before that turn's first frame; ``newest`` without one.
         is_cancelling: was the turn in flight cancelled?
         queued: turn ids, in the order in which they will run.
-        viewers: how many watch.
+        viewers: how many are attached.
         is_empty: was no message accepted in it yet? Then it is kept by its viewers alone.
         idle_seconds: since the last append or message; of an empty session as ``age_seconds``.
         age_seconds: since the session started, as an empty one or with its first message.
@@ -152,7 +152,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """So many in so many seconds; ``count`` is also the largest burst."""
+    """``count`` in ``seconds``; ``count`` is also the largest burst."""
 
     count: float
     seconds: float
@@ -164,11 +164,11 @@ def new_id() -> str:
 
 
 def new_turn(
-    message: StartTurn, *, subject: str | None = None, is_detached: bool = False, shown_traceparent: str | None = None
+    message: StartTurn, *, subject: str | None = None, is_detached: bool = False, outer_traceparent: str | None = None
 ) -> NewTurn:
-    """Make a client's message ready for the queue, under a new turn id.
+    """Prepare a client's message for the queue, under a new turn id.
 
-    ``shown_traceparent``: that of the request or handshake that it came with; the message's own goes before it.
+    ``outer_traceparent``: of the request or handshake that carried the message; the message's own takes precedence.
     """
     body = message.message
     if message.client_message_id is not None:
@@ -180,12 +180,12 @@ def new_turn(
         on_busy=message.on_busy,
         subject=subject,
         is_detached=is_detached,
-        traceparent=traceparent(message.traceparent) or traceparent(shown_traceparent),
+        traceparent=traceparent(message.traceparent) or traceparent(outer_traceparent),
     )
 
 
 def agent_message(body: str) -> dict[str, Any]:
-    """Read from a ``user_message`` frame's body what goes to the agent. Any JSON."""
+    """Read the message to the agent from a ``user_message`` frame's body. Any JSON."""
     message: dict[str, Any] = json_text.decode(body)
     message.pop("client_message_id", None)
     return message

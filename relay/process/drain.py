@@ -27,7 +27,7 @@ MAX_SPREAD: Final = 0.8  # of the drain time, however many they are
 LOOK_SECONDS: Final = 0.1  # between looks at a session that has work, or more:
 LOOKS_A_SECOND: Final = 1_000  # at all sessions together
 SEEN_SECONDS: Final = 0.02  # between looks at a client that has not seen all of it
-LEAVE_SECONDS: Final = 2.0  # when the time is up: for the last frames and the farewell
+LEAVE_SECONDS: Final = 2.0  # when the time is up: for the last frames and the `disconnect`
 
 
 class Connection(Protocol):
@@ -46,7 +46,7 @@ class Connection(Protocol):
 
 
 class Drain:
-    """One drain, from the signal to the last client's farewell."""
+    """One drain, from the signal to the last client's disconnect."""
 
     def __init__(self, layer: SessionLayer, runner: Runner, connections: Collection[Connection]) -> None:
         self._layer = layer

@@ -53,7 +53,7 @@ class Gateway:
         self.is_draining = False
 
     async def start(self) -> None:
-        """Connect the layer and begin to sweep."""
+        """Connect the layer and start to sweep."""
         await self.layer.start()
         self.transcripts.start()
         self.control.start()
@@ -75,7 +75,7 @@ class Gateway:
         )
 
     async def drain(self, deadline: asyncio.Event) -> None:
-        """Take nothing new, let turns finish, send clients away; ``deadline`` is set when there is no more time."""
+        """Take nothing new, let turns finish, disconnect clients; ``deadline`` is set when there is no more time."""
         self.is_draining = True
         metrics.DRAINING.set(1)
         await self.sweeper.stop()
@@ -83,7 +83,7 @@ class Gateway:
         await self.transcripts.flush(FLUSH_SECONDS)
 
     async def stop(self) -> None:
-        """End the running turns, then let go of everything."""
+        """End the running turns, then close everything."""
         await self.readiness.stop()
         await self.loop_lag_monitor.stop()
         await self.sweeper.stop()

@@ -1,4 +1,4 @@
-"""Whether answers can flow through this process: what ``/ready`` says, check by check.
+"""Whether answers can flow through this process: the checks behind ``/ready``.
 
 However often it is asked, each check is made once a second at most, and never twice at the same time.
 """
@@ -34,7 +34,7 @@ _TROUBLES: Final = {
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check's result; ``detail`` is fit for everybody's eyes."""
+    """One check's result; ``detail`` is safe to publish."""
 
     ok: bool
     detail: str
@@ -80,7 +80,7 @@ class Readiness:
             self._checking = None
 
     def _tell(self, checks: dict[str, Check]) -> None:
-        """Show the results in the metrics; log what has changed."""
+        """Set the metrics to the results, and log changes."""
         for name, check in checks.items():
             metrics.READY.labels(name).set(check.ok)
             was_ok = self._checks[name].ok if name in self._checks else True
@@ -113,5 +113,5 @@ async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
 
 
 def _detail(trouble: str, reason: str) -> str:
-    """Say what is the matter and, if that is known, why."""
+    """Describe the trouble and, if it is known, its cause."""
     return f"{trouble.removesuffix('.')}: {reason}." if reason else trouble

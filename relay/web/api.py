@@ -64,7 +64,7 @@ async def send_message(
         if gateway.is_draining:
             raise ShuttingDown
         await within_store_timeout(take_message(gateway.layer.limits, session_id))
-        new = new_turn(message, is_detached=True, shown_traceparent=request.headers.get(TRACEPARENT))
+        new = new_turn(message, is_detached=True, outer_traceparent=request.headers.get(TRACEPARENT))
         accepted = await within_store_timeout(gateway.layer.enqueue(session_id, new))
     except RelayError as exc:
         recorder.message_refused(exc)

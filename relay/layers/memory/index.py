@@ -1,4 +1,4 @@
-"""Where the memory layer finds its sessions: five shelves, each in order of time, so that no call searches."""
+"""Finds the memory layer's sessions: in five dicts, each ordered by time, so that no call searches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SessionIndex:
 
     ``empty``: no message was accepted yet; kept by its viewers, and counted apart. The others:
     ``idle``: no turn, no queue, no viewer, least recently used first. ``watched``: the same, but with viewers when it
-    was last used. ``waiting``: work, but nobody runs it. ``leased``: a turn is running; the lease that expires first
+    was last used. ``waiting``: work, but no worker runs it. ``leased``: a turn is running; the lease that expires first
     is first, because all last equally long.
     """
 
@@ -38,16 +38,16 @@ class SessionIndex:
         return iter(self._sessions.values())
 
     def get(self, session_id: str) -> MemorySession | None:
-        """Look a session up; one that nobody used for ``ttl_seconds``, or an empty one without viewers, is gone."""
+        """Look a session up; one that was not used for ``ttl_seconds``, or an empty one without viewers, is gone."""
         self._forget_expired()
         return self._sessions.get(session_id)
 
     def peek(self, session_id: str) -> MemorySession | None:
-        """Look a session up that is in use, as each token does: without a look at what has expired."""
+        """Look up a session that is in use; each token does. Expired sessions are not looked for."""
         return self._sessions.get(session_id)
 
     def get_or_create(self, session_id: str) -> MemorySession:
-        """Look a session up, or begin an empty one.
+        """Look a session up, or create an empty one.
 
         Raises:
             StoreUnavailable: there are ``max_empty_sessions``, or ``max_sessions`` of which each has work or a viewer.
@@ -76,15 +76,15 @@ class SessionIndex:
             self._sessions[session.session_id] = self._idle[session.session_id] = session
 
     def reindex(self, session: MemorySession) -> None:
-        """Put a session that was used where it belongs now."""
+        """Move a session that was used to the dict in which it belongs now."""
         session.touched_at = self._clock()
         if session.running is not None:
-            return  # it stands where its lease put it
+            return  # ``lease`` has placed it
         self._take(session)
         self._shelf_of(session)[session.session_id] = session
 
     def lease(self, session: MemorySession, record: TurnRecord) -> None:
-        """Let a turn's lease run from now."""
+        """Start or extend a turn's lease: it runs from now."""
         now = self._clock()
         session.touched_at = now
         record.lease_expires_at = now + self._bounds.lease_seconds
@@ -105,7 +105,7 @@ class SessionIndex:
         return names
 
     def page(self, after: str, limit: int) -> list[MemorySession]:
-        """Give sessions by name, those after ``after``; for people, so it may look at all of them."""
+        """Give at most ``limit`` sessions after a name, in order. It looks at all sessions: only people ask for it."""
         self._forget_expired()
         kept = (name for name, session in self._sessions.items() if name > after and not session.is_empty)
         names = heapq.nsmallest(limit, kept)
@@ -117,7 +117,7 @@ class SessionIndex:
         del self._sessions[session.session_id]
 
     def forget(self, session: MemorySession) -> None:
-        """Let a session go that is not used any more, or makes room; who still tails it begins it again."""
+        """Remove a session that is unused, or makes room; a tail that is still open creates it again."""
         self.remove(session)
         session.forget()
 
@@ -139,10 +139,10 @@ class SessionIndex:
                 self.forget(session)
 
     def check_room(self) -> None:
-        """See whether one more session could be begun; what would have to go for it stays.
+        """See whether one more session could be created; no session is removed for it.
 
         Raises:
-            StoreUnavailable: as in ``open``.
+            StoreUnavailable: there are ``max_sessions``, and each has work or a viewer.
         """
         self._forget_expired()
         if not self._has_room():
@@ -161,7 +161,7 @@ class SessionIndex:
         return len(self._sessions) - len(self._empty) >= self._bounds.max_sessions
 
     def _dispensable(self) -> MemorySession | None:
-        """Give the session that makes room first. A watched one never does: its viewers would be back at once."""
+        """Return the session that makes room first. A watched one never does: its viewers would reconnect at once."""
         lapsed = self._clock() - self._bounds.viewer_seconds
         return _first(self._idle, unused_since=self._clock()) or _first(self._watched, unused_since=lapsed)
 

@@ -1,6 +1,6 @@
 """The session layer of one process: nothing to install, nothing survives the process.
 
-It belongs to one event loop; no call awaits between reading and writing, which is what makes each atomic.
+It belongs to one event loop. No call awaits between reading and writing, so each is atomic.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MemorySessionLayer(SessionLayer):
         if on_busy is OnBusy.REJECT and session.unfinished:
             raise SessionBusy
         if on_busy is not OnBusy.INTERRUPT and session.unfinished > self.bounds.max_queue:
-            raise QueueFull  # one more than may wait is running, or about to
+            raise QueueFull  # one of the unfinished is running, or about to, and does not wait
 
     async def claim(self, session_id: str, claim_id: str) -> Turn | None:
         session = self._index.get(session_id)
@@ -138,7 +138,7 @@ class MemorySessionLayer(SessionLayer):
         return True
 
     async def wait_appended(self, turn: Turn) -> None:
-        """See ``SessionLayer``: what is begun here has ended."""
+        """See ``SessionLayer``: here an append has ended when it has started."""
 
     async def finish(self, turn: Turn, terminal: Frame) -> Frame:
         session, record = self._owned(turn, ended=True)
@@ -194,7 +194,7 @@ class MemorySessionLayer(SessionLayer):
             raise LeaseLost from exc
         self._index.start(session)
         terminal = frames_.error(turn.turn_id, BufferLost())
-        session.begin_epoch()
+        session.start_epoch()
         session.log.restart_turn(turn.turn_id, text)
         session.end_turn(record or session.adopt(turn), terminal)
         self._index.reindex(session)
@@ -298,13 +298,13 @@ class MemorySessionLayer(SessionLayer):
         self._order_listeners.clear()
 
     def _opened(self, session_id: str, subject: str | None) -> MemorySession:
-        """Find a session, or begin it, for a subject that may see it."""
+        """Find a session, or create an empty one, and check its owner."""
         session = self._index.get_or_create(session_id)
         session.admit(subject)
         return session
 
     def _owned(self, turn: Turn, *, ended: bool = False) -> tuple[MemorySession, TurnRecord]:
-        """Find the turn that this lease may write; ``ended``: also one that it has ended already."""
+        """Find the turn that its lease may write; ``ended``: also one that has ended under this lease."""
         session = self._index.peek(turn.session_id)
         record = session.turns.get(turn.turn_id) if session is not None else None
         if session is None or record is None or record.lease_id != turn.lease_id:

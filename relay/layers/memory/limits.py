@@ -14,7 +14,7 @@ _NEVER: Final = (0.0, "")
 
 
 class TokenBuckets:
-    """Token buckets of one process. One that is full again is forgotten."""
+    """Token buckets of one process. A bucket that is full again is forgotten."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -34,7 +34,7 @@ class TokenBuckets:
 
 
 class MemoryLimits(Limits):
-    """Limits of one process. What has lapsed is forgotten."""
+    """Limits of one process. Entries that have expired are forgotten."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -56,7 +56,7 @@ class MemoryLimits(Limits):
 
 
 class _Expiring:
-    """Moments by key, each with a note. A call of ``set`` looks at two of the oldest, so lapsed ones never pile up."""
+    """Moments by key, each with a note. Each ``set`` looks at two of the oldest, so expired ones never pile up."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

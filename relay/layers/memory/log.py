@@ -9,7 +9,7 @@ from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame, FrameKind, ReplayGap, Snapshot, SnapshotReason
 
 _TOKEN, _USER_MESSAGE = FrameKind.TOKEN, FrameKind.USER_MESSAGE  # see frames.py
-_COMPACT_FRAMES = 1_024  # trimmed places are given back when there are so many, and as many as are kept
+_COMPACT_FRAMES = 1_024  # the list is compacted when so many places are trimmed, and at least half of all
 
 
 class Log:
@@ -34,16 +34,16 @@ class Log:
         return self.newest - len(self._frames) + self._trimmed + 1
 
     def extend(self, frames: Iterable[Frame]) -> None:
-        """Append frames, number them, and trim what is over the bounds."""
+        """Append frames, number them, and trim the oldest beyond the bounds."""
         for frame in frames:
             self.append(frame)
 
     def append(self, frame: Frame) -> None:
-        """Append a frame, number it, and trim what is over the bounds."""
+        """Append a frame, number it, and trim the oldest beyond the bounds."""
         kind = frame.kind
-        if kind is not _TOKEN:  # most are, and ask for nothing more
+        if kind is not _TOKEN:  # most frames are tokens, which need none of this
             if kind is _USER_MESSAGE:
-                self._begin_turn(frame.turn_id)
+                self._start_turn(frame.turn_id)
             elif frame.is_terminal:
                 self._terminal = frame
         self.newest += 1
@@ -54,8 +54,8 @@ class Log:
             self._trim_one()
 
     def restart_turn(self, turn_id: str, text: str) -> None:
-        """Take over a turn whose frames were lost; ``text`` as between the quotes of a JSON string."""
-        self._begin_turn(turn_id)
+        """Continue a turn whose frames were lost; ``text`` is escaped, as between the quotes of a JSON string."""
+        self._start_turn(turn_id)
         self._trimmed_text.write(text)
 
     def after(self, cursor: Cursor, limit: int) -> list[Frame]:
@@ -68,8 +68,8 @@ class Log:
             raise ReplayGap(self.snapshot("epoch_changed"))
         if cursor.offset < self.oldest - 1:
             raise ReplayGap(self.snapshot("trimmed"))
-        begin = len(self._frames) - (self.newest - cursor.offset)
-        return [frame for frame in self._frames[begin : begin + limit] if frame is not None]
+        start = len(self._frames) - (self.newest - cursor.offset)
+        return [frame for frame in self._frames[start : start + limit] if frame is not None]
 
     def snapshot(self, reason: SnapshotReason) -> Snapshot:
         """Describe the newest turn as far as it is known."""
@@ -79,7 +79,7 @@ class Log:
         text = self._trimmed_text.getvalue() + "".join(frame.token_text for frame in kept if frame is not None)
         return Snapshot(self.epoch, self.newest, reason, self._turn_id, text, self._terminal)
 
-    def _begin_turn(self, turn_id: str) -> None:
+    def _start_turn(self, turn_id: str) -> None:
         self._turn_id = turn_id
         self.turn_after = self.newest
         self._trimmed_text = io.StringIO()

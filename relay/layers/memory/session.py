@@ -18,7 +18,7 @@ from relay.protocol.frames import Frame
 
 
 class TurnRecord:
-    """What the layer knows of one turn."""
+    """One turn: its message, lease, appends and end."""
 
     def __init__(self, new_turn: NewTurn, queued_at: float) -> None:
         self.turn_id = new_turn.turn_id
@@ -60,7 +60,7 @@ class TurnRecord:
 
 
 class Viewers:
-    """Who watches a session; an entry lapses when its viewer gives no more sign of life."""
+    """A session's viewers; an entry expires when its viewer gives no more sign of life."""
 
     def __init__(self, viewer_seconds: float, clock: Callable[[], float]) -> None:
         self._viewer_seconds = viewer_seconds
@@ -84,13 +84,13 @@ class MemorySession:
     """A session.
 
     ``is_empty``: no message was accepted in it yet; ``is_forgotten``: it expired, or made room for others;
-    ``is_deleted``: somebody erased it.
+    ``is_deleted``: it was erased.
     """
 
     def __init__(self, session_id: str, bounds: Bounds, clock: Callable[[], float]) -> None:
         self.session_id = session_id
         self.touched_at = clock()
-        self.begun_at = self.active_at = clock()
+        self.started_at = self.active_at = clock()
         self.log = Log(new_id(), max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
         self.turns: OrderedDict[str, TurnRecord] = OrderedDict()
         self.queue: list[TurnRecord] = []  # short; a deque holds 0.8 kB
@@ -149,7 +149,7 @@ class MemorySession:
             self.running = None
 
     def adopt(self, turn: Turn) -> TurnRecord:
-        """Take in a running turn that the store has forgotten."""
+        """Restore a running turn that the store has forgotten."""
         record = TurnRecord(NewTurn(turn_id=turn.turn_id, body="", subject=turn.subject), self._clock())
         record.status, record.lease_id = "running", turn.lease_id
         self._remember(record)
@@ -173,9 +173,9 @@ class MemorySession:
             if oldest.client_message_id is not None:
                 del self._named[oldest.client_message_id]
 
-    # The log and who waits for it.
+    # The log and its tails.
 
-    def begin_epoch(self) -> None:
+    def start_epoch(self) -> None:
         self.waiters.notify()  # their offsets are of the old one
         self.log = Log(new_id(), max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
 
@@ -188,7 +188,7 @@ class MemorySession:
     # The session.
 
     def admit(self, subject: str | None) -> None:
-        """Let a subject act in the session, which is its own from the first time on; see ``SessionLayer``."""
+        """Check that a subject may act in the session; one without an owner becomes the subject's own."""
         if subject is None:
             return
         if self.owner is None:
@@ -210,7 +210,7 @@ class MemorySession:
             viewers=len(self.viewers),
             is_empty=self.is_empty,
             idle_seconds=self._clock() - self.active_at,
-            age_seconds=self._clock() - self.begun_at,
+            age_seconds=self._clock() - self.started_at,
         )
 
     def forget(self) -> None:

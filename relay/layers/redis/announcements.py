@@ -1,4 +1,4 @@
-"""Read what the scripts announce on a session's channel, and deliver it to the session's feed."""
+"""Reads the announcements that the scripts publish on a session's channel, for the session's feed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from relay.layers.redis.frames import SEPARATOR, decode_all
 def deliver(announcement: bytes, feed: SessionFeed) -> None:
     """Deliver an announcement to a session's feed. Each names the epoch of the log that it is about.
 
-    Frames are left out while an append of this process is in flight: they are its own, and its reply says the same.
+    Frames are left out while an append of this process is in flight: they are its own, and its reply has them too.
 
     Raises:
-        Exception: no script of ours wrote it; of whatever kind its decoding raises.
+        Exception: no script of ours published it; of any kind that decoding raises.
     """
     if feed.is_appending and not announcement.startswith(b"!"):
         return
@@ -39,5 +39,5 @@ def _deliver_frames(feed: SessionFeed, epoch: str, rest: bytes) -> None:
     offset = int(after)
     position = feed.position
     if position is not None and position.epoch == epoch and offset + data.count(SEPARATOR) < position.offset:
-        return  # our own append, or one that comes late
+        return  # of this process's own append, or late
     feed.hear(epoch, offset, decode_all(data.split(SEPARATOR), offset))

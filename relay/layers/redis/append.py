@@ -1,4 +1,4 @@
-"""One append to a store, from the call to its reply; nobody needs to wait for it."""
+"""One append to a store, from the call to its reply; no task needs to wait for it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from relay.protocol.frames import Frame
 
 
 class PendingAppend:
-    """A handler for the group commit. What it brings is done in the call that reads the reply, so no task is woken.
+    """A ``ReplyHandler``: the call that reads the reply also hands out the frames, so no task is woken.
 
-    Meanwhile what is announced of the session is not read: it is this append, whose reply says the same. Unless the
-    append is refused, gets no reply, or repeats one that was stored already: then the tails here read the log.
+    While it is in flight, announcements of the session's frames are ignored: they announce this append, whose reply
+    says the same. If it is refused, gets no reply, or had been stored before, the tails of this process read the log.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class PendingAppend:
             raise self._failure
         return self._end
 
-    # What the group commit asks and tells, as of a future.
+    # ReplyHandler, for the group commit.
 
     def done(self) -> bool:
-        """Is there a reply already?"""
+        """Has it received a reply or a failure?"""
         return self._is_done
 
     def set_result(self, reply: Reply) -> None:
@@ -62,7 +62,7 @@ class PendingAppend:
             self._feed.end_append(is_new=isinstance(reply, list) and reply[2] is not None)
         try:
             self._take_in(accept(reply))
-        except Exception as exc:  # a refusal; or a bug of ours, which is the turn's trouble and not the commit's
+        except Exception as exc:  # a refusal, or a bug: the turn fails, not the group commit
             self._failure = exc
         self._wake()
 

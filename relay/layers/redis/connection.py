@@ -1,6 +1,6 @@
-"""One connection to a store: made, spoken to in pipelines, and given up at the first doubt.
+"""One connection to a store: opened, used in pipelines, and closed at the first doubt.
 
-Nothing here repeats a command: who sent it knows whether it may be repeated, and how the store will know it again.
+Nothing here repeats a command: its sender knows whether it may be repeated, and how the store recognises it then.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from relay.layers.redis.redis_py import transport_of
 from relay.layers.redis.sentinel import Sentinels
 from relay.layers.redis.wire import Reply, Wire
 
-# A reply that says the store cannot serve now, or is not the one to ask: connect anew, and repeat.
+# A reply that says the store cannot serve now, or is not the one to ask: connect again, and repeat.
 _OUTAGES: Final = (
-    exceptions.ConnectionError,  # among them LOADING and a refused login of a server that has just begun
+    exceptions.ConnectionError,  # among them LOADING and a refused login of a server that has just started
     exceptions.ReadOnlyError,
     exceptions.MasterDownError,
     exceptions.TryAgainError,
     exceptions.ClusterDownError,
 )
 
-_UNABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # no disk, no replicas, somebody's endless script
+_UNABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # no disk, no replicas, an endless script
 
 PLAIN_ANSWER_SECONDS: Final = 0.5
 
@@ -43,7 +43,7 @@ def is_unable(reply: Reply) -> bool:
 
 
 def pack(*words: Argument) -> bytes:
-    """Write a command as it goes over the line."""
+    """Encode a command."""
     packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows commands of one word
     return packed
 
@@ -86,7 +86,7 @@ class RedisConnection:
             await self._refuse_replica()
 
     async def _refuse_replica(self) -> None:
-        """A sentinel may not know yet, as its documentation warns: the server itself knows what it is."""
+        """Ask the server itself for its role: a sentinel may be behind (Redis' documentation of Sentinel clients)."""
         await self._connection.send_packed_command([pack("ROLE")], check_health=False)
         role = await self._connection.read_response()
         if role[0] != b"master":
@@ -95,7 +95,7 @@ class RedisConnection:
     async def exchange(self, commands: Sequence[bytes], replies: list[Reply]) -> None:
         """Send commands and collect a reply for each, errors of single ones among them.
 
-        What was read before a failure stays in ``replies``; the connection is closed then.
+        Replies that were read before a failure stay in ``replies``; the connection is closed then.
 
         Raises:
             RedisError, OSError: there is no connection, it broke, or the store cannot serve.
@@ -116,11 +116,11 @@ class RedisConnection:
         (await self._opened()).write(command)
 
     async def hand_to(self, on_reply: Callable[[Reply], None]) -> None:
-        """Hand over each reply or message as it comes, until the line breaks: then raise why."""
+        """Hand over each reply or message as it comes, until the connection breaks: then raise why."""
         await (await self._opened()).hand_to(on_reply)
 
     async def close(self) -> None:
-        """Hang up without a word."""
+        """Close the connection at once."""
         self._wire = None
         await self._connection.disconnect(nowait=True)
 
@@ -131,7 +131,7 @@ class RedisConnection:
 
 
 async def _answers_without_tls(host: str, port: int) -> bool:
-    """Ask a server without TLS after a handshake that led to nothing: a plain one waits for the end of a command."""
+    """Ask a server without TLS after a TLS handshake without an answer: a plain server waits for a command's end."""
     try:
         async with asyncio.timeout(PLAIN_ANSWER_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
@@ -145,7 +145,7 @@ async def _answers_without_tls(host: str, port: int) -> bool:
 
 
 def _raise_outage(replies: list[Reply]) -> None:
-    """Raise the first reply that says that the store cannot serve; it and what follows is no reply."""
+    """Raise the first reply that says that the store cannot serve, and drop it and all that follow."""
     for place, reply in enumerate(replies):
         if isinstance(reply, _OUTAGES):
             del replies[place:]

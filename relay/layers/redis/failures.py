@@ -1,4 +1,4 @@
-"""Why a store cannot serve, in words for operators: for the log, ``/ready`` and ``doctor``. Pure.
+"""Says why a store cannot serve, in words for operators: in the log, ``/ready`` and ``doctor``. Pure.
 
 They are fixed words: no address, no key, no user's name.
 """
@@ -39,7 +39,7 @@ _TEXTS: Final = {
     "Connection closed by server": "it closes each connection at once: does it want TLS (rediss://)?",
     "max number of clients": "it takes no more connections (maxclients)",
 }
-_NO_TLS: Final = "it does not speak TLS, but its address begins with rediss://"
+_NO_TLS: Final = "it does not speak TLS, but its address starts with rediss://"
 _NO_TLS_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 _COMMAND: Final = re.compile(r"no permissions to run the '([a-z|_-]{1,40})' command")
 # X509_V_ERR_…: https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
@@ -85,7 +85,7 @@ _NETWORK: Final[dict[type[BaseException], str]] = {
 
 
 def _causes(failure: BaseException | None) -> Iterator[BaseException]:
-    """Give a failure and what it came from; redis-py keeps an ``OSError`` as the context of its own error."""
+    """Give a failure and its causes; redis-py keeps an ``OSError`` as the context of its own error."""
     while failure is not None:
         yield failure
         failure = failure.__cause__ or failure.__context__

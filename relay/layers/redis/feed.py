@@ -1,6 +1,6 @@
-"""One session as this process sees it: the newest frames, shared by all who watch it here.
+"""One session as this process sees it: the newest frames, shared by all its viewers here.
 
-What is announced is only a hint. A frame counts when the store itself has named its epoch as the log's, and its offset
+An announcement is only a hint. A frame counts when the store itself has named its epoch as the log's, and its offset
 follows the last one; after a hole, another epoch or a lost connection every tail goes back to reading the log. An
 announcement of an epoch that the log then does not have is foreign: it is counted, and never given to a tail.
 """
@@ -41,20 +41,20 @@ class SessionFeed:
         self._window: list[Frame] = []
         self._window_bytes = 0
         self._appends = 0  # of this process, in flight
-        self._version = 0  # of what was heard: counts the news
-        self._lives = 0  # how often it was erased
-        self._erased_epoch = ""  # by the last of these
+        self._version = 0  # counts the news of the session
+        self._erasures = 0
+        self._erased_epoch = ""  # by the last of them
         self._epoch = LogEpoch()
         self._foreign = foreign
         self._failure: RelayError | None = None
-        self._ending: RelayError | None = None  # of the tails that began before it
+        self._ending: RelayError | None = None  # of the tails that started before it
         self._endings = 0
         self._waiters = LiveSubscribers()
         self._cancel_waiters: dict[asyncio.Future[None], tuple[str, str]] = {}  # epoch and id of the turn of each
         self._pages = PageCache(max_bytes)
         self._loop = asyncio.get_running_loop()
 
-    # What this process appends itself.
+    # Appends of this process.
 
     @property
     def is_appending(self) -> bool:
@@ -66,39 +66,39 @@ class SessionFeed:
         self._appends += 1
 
     def end_append(self, *, is_new: bool) -> None:
-        """Count it out. Unless the store has stored its frames now, every tail reads the log."""
+        """Count off an append. Unless the store has stored its frames just now, every tail reads the log."""
         self._appends -= 1
         if not is_new:
             self.lose_position()
 
-    # What comes.
+    # News from the store.
 
     def feed(self, epoch: str, after: int, frames: list[Frame]) -> None:
-        """Take in frames that the store has confirmed as new, and as following the offset ``after``."""
+        """Take in new frames that the store has confirmed; they follow the offset ``after``."""
         if epoch != self._epoch.known:
             self._epoch.confirm(epoch)
         self._take_in(epoch, after, frames)
 
     def hear(self, epoch: str, after: int, frames: list[Frame]) -> None:
-        """Take in frames that were announced as following ``after``; tails get them if the log has that epoch."""
+        """Take in announced frames that follow ``after``; tails receive them if the log has that epoch."""
         if self._may_be_ours(epoch):
             self._take_in(epoch, after, frames)
 
     def hear_epoch(self, epoch: str) -> None:
-        """Learn that a log of this epoch was started; unless it is known already, every tail reads the log."""
+        """React to a log that was started under this epoch; unless it is the known one, every tail reads the log."""
         if epoch != self._epoch.known and self._may_be_ours(epoch):
             self._unsettle()
 
     def hear_deleted(self, epoch: str) -> None:
-        """Learn that the log of this epoch was erased: its tails end. A later one sees the session's next life."""
+        """React to the erasure of this epoch's log: its tails end. Later ones read the session's next log."""
         if self._may_be_ours(epoch):
-            self._lives += 1
+            self._erasures += 1
             self._erased_epoch = epoch
             self._unsettle()
             self._wake_cancel_waiters(epoch)
 
     def hear_cancelled(self, epoch: str, turn_id: str) -> None:
-        """Learn that a turn was cancelled, and wake the task that waits for it."""
+        """React to a turn's cancel: wake the task that waits for it."""
         if self._may_be_ours(epoch):
             self._wake_cancel_waiters(epoch, turn_id)
 
@@ -108,7 +108,7 @@ class SessionFeed:
         if epoch == known:
             return True
         if self._epoch.is_former(epoch):
-            return False  # it comes late: the store has told us of the next epoch already
+            return False  # it comes late: the store has named the next epoch already
         if self._epoch.is_foreign(epoch):
             self._report_foreign()
             return False
@@ -121,7 +121,7 @@ class SessionFeed:
         self._foreign.report(f"session {self.session_id}", "epoch")
 
     def _take_in(self, epoch: str, after: int, frames: list[Frame]) -> None:
-        """Put numbered frames behind those that are known; those that are known already are passed over."""
+        """Add numbered frames to the known ones; frames that are known already are skipped."""
         end = after + len(frames)
         position = self.position
         if position is not None and position.epoch == epoch:
@@ -142,7 +142,7 @@ class SessionFeed:
         self._waiters.notify()
 
     def lose_position(self) -> None:
-        """Forget what was known: every tail reads the log."""
+        """Forget position and epoch: every tail reads the log."""
         self._epoch.forget()
         self._unsettle()
 
@@ -154,13 +154,13 @@ class SessionFeed:
         self._wake()
 
     def fail(self, failure: RelayError | None) -> None:
-        """End every tail with an error, those that come later too; ``None``: go on."""
+        """End every tail with an error, later ones too; ``None``: let tails go on."""
         if failure is not None or self._failure is not None:
             self._failure = failure
             self._wake()
 
     def end(self, reason: RelayError) -> None:
-        """End the tails there are with an error; later ones are not concerned."""
+        """End the present tails with an error; later ones are not concerned."""
         self._ending = reason
         self._endings += 1
         self._wake()
@@ -174,11 +174,11 @@ class SessionFeed:
             if epoch in (None, epoch_of_turn) and turn_id in (None, awaited) and not waiter.done():
                 waiter.set_result(None)
 
-    # Who waits.
+    # Tails, and tasks that wait for a cancel.
 
     @contextmanager
     def cancel_waiter(self, epoch: str, turn_id: str) -> Iterator[asyncio.Future[None]]:
-        """Give what is done when a turn may have been cancelled, from here on."""
+        """Give a future that is done when the turn may have been cancelled, from here on."""
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._cancel_waiters[waiter] = (epoch, turn_id)
         try:
@@ -189,28 +189,28 @@ class SessionFeed:
     async def tail(
         self, after: Cursor, read: Read, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
-        """Give what follows a position, from the window or by ``read``, then what comes.
+        """Give the frames after a position, from the window or by ``read``, then each new one.
 
-        A subject reads the log first, whatever the window holds: the store says whether the session is its own. An
-        owner stays for as long as an epoch lasts, so what follows in it needs no such question.
+        A subject reads the log first, whatever the window holds: the store checks whether the session is its own. The
+        owner does not change within an epoch, so later frames of it need no such check.
         """
-        life, endings, has_begun = self._lives, self._endings, False
+        erasures, endings, has_started = self._erasures, self._endings, False
         while True:
             if self._failure is not None:
                 raise self._failure
             if self._ending is not None and self._endings != endings:
                 raise self._ending
-            if self._lives != life and self._erased_epoch == after.epoch:
+            if self._erasures != erasures and self._erased_epoch == after.epoch:
                 raise SessionDeleted
             version = self._version
-            batch = self._after(after) if has_begun or subject is None else None
+            batch = self._after(after) if has_started or subject is None else None
             if batch is None:
-                batch = await self._read_followed(after, read, version, subject, has_begun=has_begun)
+                batch = await self._read_followed(after, read, version, subject, has_started=has_started)
                 if batch:
                     self._precede(after.epoch, batch)
                 elif version == self._version:
                     self._settle(after)
-            has_begun = True
+            has_started = True
             if batch:
                 after = Cursor(after.epoch, batch[-1].offset)
                 yield batch
@@ -218,19 +218,19 @@ class SessionFeed:
                 after = Cursor(after.epoch, await self._waiters.wait(after.offset, sink, self._loop))
 
     async def _read_followed(
-        self, after: Cursor, read: Read, version: int, subject: str | None, *, has_begun: bool
+        self, after: Cursor, read: Read, version: int, subject: str | None, *, has_started: bool
     ) -> list[Frame]:
-        """Read the log; a tail that has begun learns that the session was erased, also before it is announced."""
+        """Read the log; a tail that has started learns of an erasure here, even before it is announced."""
         try:
-            is_known = self._epoch.known == after.epoch and (has_begun or subject is None)
+            is_known = self._epoch.known == after.epoch and (has_started or subject is None)
             return await self._pages.page(after, partial(self._read, read), version, subject, is_known=is_known)
         except EpochDeleted as exc:
-            if has_begun:
+            if has_started:
                 raise SessionDeleted from exc
             raise
 
     async def _read(self, read: Read, after: Cursor, limit: int) -> list[Frame]:
-        """Read the log. It gives frames only to a cursor of its own epoch: so that is confirmed."""
+        """Read the log. It gives frames only to a cursor of its own epoch, so that epoch is confirmed."""
         question = self._epoch.question()
         frames = await read(after, limit)
         if self._epoch.answer(question, after.epoch):
@@ -242,19 +242,19 @@ class SessionFeed:
         position = self.position
         if position is None or position.epoch != cursor.epoch or cursor.epoch != self._epoch.known:
             return None
-        begin = len(self._window) - (position.offset - cursor.offset)
-        if begin < max(0, len(self._window) - self._max_frames) or begin > len(self._window):
+        start = len(self._window) - (position.offset - cursor.offset)
+        if start < max(0, len(self._window) - self._max_frames) or start > len(self._window):
             return None  # also where the log itself would report a gap
-        return self._window[begin : begin + PAGE_FRAMES]
+        return self._window[start : start + PAGE_FRAMES]
 
     def _settle(self, newest: Cursor) -> None:
-        """Know the position again, from a read that gave nothing more."""
+        """Set the position, from a read that gave no more frames."""
         if self.position is None or self.position.epoch != newest.epoch:
             self._forget_window()
             self.position = newest
 
     def _precede(self, epoch: str, frames: list[Frame]) -> None:
-        """Put frames of the log before the window, where they adjoin it: whoever comes next needs not read them."""
+        """Put frames of the log before the window, where they adjoin it, so that the next tail need not read them."""
         position, length = self.position, len(self._window)
         if position is None or position.epoch != epoch or frames[-1].offset != position.offset - length:
             return
@@ -274,7 +274,7 @@ class SessionFeed:
         self._window, self._window_bytes = [], 0
 
     def _trim(self) -> None:
-        """Keep the newest frames: seldom, because it moves what stays."""
+        """Keep the newest frames. It moves all of these, so it is called seldom."""
         del self._window[: -self._max_frames]
         self._window_bytes = sum(frame.size for frame in self._window)
         while self._window_bytes > self._max_bytes / 2 and self._window:

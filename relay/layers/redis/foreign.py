@@ -1,4 +1,4 @@
-"""What to do with a message on our channels that is not ours: count it, and say so now and then."""
+"""Counts messages on this deployment's channels that others published, and logs some."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from relay.observability import metrics
 
 logger = logging.getLogger(__name__)
 
-REPORT_SECONDS: Final = 60.0  # between two lines of the log: a foreign deployment may publish for each of its tokens
+REPORT_SECONDS: Final = 60.0  # between two log lines: a foreign deployment may publish for each of its tokens
 
 
 class ForeignMessages:
-    """Counts them all, and logs one a minute."""
+    """Counts all of them, and logs one a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._silent_until = float("-inf")
 
     def report(self, about: str, found_by: Literal["epoch", "format"]) -> None:
-        """Take note of a message that was not handed on.
+        """Count a message that was not handed on, and perhaps log it.
 
         Args:
-            about: names the channel that it came on, for the log.
-            found_by: its ``epoch`` is not that of the session's log; or its ``format`` is not one of ours.
+            about: names its channel, for the log.
+            found_by: its ``epoch`` is not that of the session's log, or its ``format`` is unknown.
         """
         metrics.FOREIGN.labels(found_by).inc()
         if self._clock() < self._silent_until:

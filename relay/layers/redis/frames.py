@@ -12,7 +12,7 @@ from typing import Final
 from relay.protocol import frames
 from relay.protocol.frames import Frame, FrameKind
 
-TOKEN_BYTES: Final = len(frames.token_body(""))  # what a token frame has around its text
+TOKEN_BYTES: Final = len(frames.token_body(""))  # of a token frame around its text
 SEPARATOR: Final = b"\x1e"
 
 _KINDS: Final = {str(kind.value): kind for kind in FrameKind}

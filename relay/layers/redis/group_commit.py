@@ -38,7 +38,7 @@ class ReplyHandler(Protocol):
         """Take the reply. Must not raise, nor wait."""
 
     def set_exception(self, failure: Exception, /) -> None:
-        """Take what went wrong. Must not raise, nor wait."""
+        """Take the failure. Must not raise, nor wait."""
 
 
 class _Call:
@@ -55,8 +55,8 @@ class _Call:
 class GroupCommit:
     """Calls of scripts over one connection, repeated through an outage for ``patience_seconds``.
 
-    A call that is repeated was perhaps done before: every script knows its own repetition. Scripts refuse by values: an
-    error is a store, or a user, that cannot do what was asked.
+    A repeated call was perhaps done before: every script recognises its own repetition, or may be done twice. Scripts
+    refuse by values; an error reply means that the store cannot do, or the user may not do, what was asked.
 
     Attributes:
         failure: why the last exchange failed; ``None`` if it did not.
@@ -81,10 +81,10 @@ class GroupCommit:
             StoreUnavailable: (when awaited) the store did not answer within ``patience_seconds``, or refused it.
         """
         result: asyncio.Future[Reply] = self._loop.create_future()
-        self.begin(result, name, keys, arguments)
+        self.submit(result, name, keys, arguments)
         return result
 
-    def begin(self, handler: ReplyHandler, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
+    def submit(self, handler: ReplyHandler, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
         """Call a script; ``handler`` receives the reply.
 
         Raises:
@@ -94,10 +94,10 @@ class GroupCommit:
         self._send(handler, name, pack("EVALSHA", sha, len(keys), *keys, *arguments))
 
     def load(self, name: str) -> asyncio.Future[Reply]:
-        """Load a script, as after a restart of the store, whether it is known there or not.
+        """Load a script, whether the store knows it or not.
 
         Raises:
-            As ``call``.
+            StoreUnavailable: as ``call``.
         """
         result: asyncio.Future[Reply] = self._loop.create_future()
         self._send(result, "load", pack("SCRIPT", "LOAD", self._scripts[name].text))
@@ -142,7 +142,7 @@ class GroupCommit:
         return [call for call in batch if not call.handler.done()]
 
     async def _exchange(self, batch: list[_Call]) -> BaseException | None:
-        """Send a batch once and hand out the replies. Returns what broke it off; what then has no reply is left."""
+        """Send a batch once and hand out the replies. Returns the failure, if one kept calls without a reply."""
         replies: list[Reply] = []
         failure: BaseException | None = None
         try:

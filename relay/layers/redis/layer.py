@@ -1,6 +1,6 @@
 """The session layer of many processes and machines: sessions in one or several Redis or Valkey stores.
 
-Each call is one script, and may be repeated: after an outage the commit repeats what got no reply.
+Each call is one script, and may be repeated: after an outage the group commit repeats calls that got no reply.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ class RedisSessionLayer(SessionLayer):
         self, session_id: str, after: Cursor, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         async with (
-            self._store(session_id).watch(session_id) as watch,
-            aclosing(watch.tail(after, partial(self.read, session_id, subject=subject), sink, subject)) as batches,
+            self._store(session_id).watch(session_id) as feed,
+            aclosing(feed.tail(after, partial(self.read, session_id, subject=subject), sink, subject)) as batches,
         ):
             async for batch in batches:
                 yield batch
@@ -128,8 +128,9 @@ class RedisSessionLayer(SessionLayer):
     # Sessions.
 
     async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
-        who = subject_text(subject)
-        reply = await self._store(session_id).write("attach", session_id, self._now(), new_id(), viewer, who)
+        reply = await self._store(session_id).write(
+            "attach", session_id, self._now(), new_id(), viewer, subject_text(subject)
+        )
         viewers: int = accept(reply)
         return viewers
 
@@ -138,8 +139,7 @@ class RedisSessionLayer(SessionLayer):
         return left
 
     async def ensure(self, session_id: str, subject: str | None = None) -> SessionState:
-        who = subject_text(subject)
-        reply = await self._store(session_id).read("state", session_id, self._now(), new_id(), 1, who)
+        reply = await self._store(session_id).read("state", session_id, self._now(), new_id(), 1, subject_text(subject))
         return state(session_id, accept(reply))
 
     async def get(self, session_id: str) -> SessionState | None:
@@ -167,7 +167,7 @@ class RedisSessionLayer(SessionLayer):
         existed = bool(await store.write("delete", session_id, self._now(), call_id=new_id()))
         feed = store.watched(session_id)
         if feed is not None:
-            feed.lose_position()  # the frames at hand are erased, too, before the announcement says so
+            feed.lose_position()  # its frames are gone before the announcement says so
         return existed
 
     async def pending(self, limit: int) -> list[str]:
@@ -186,7 +186,7 @@ class RedisSessionLayer(SessionLayer):
         return names[:limit]
 
     async def _pending(self, store: Store, limit: int) -> list[bytes]:
-        """Ask one store; one that does not answer at once holds up the sessions of the others no longer."""
+        """Ask one store, for a limited time: it must not delay the sessions of the others."""
         try:
             async with asyncio.timeout(self.bounds.lease_seconds / 4):
                 names: list[bytes] = await store.call("pending", (store.keys.work,), self._now(), limit)
@@ -216,7 +216,7 @@ class RedisSessionLayer(SessionLayer):
         for store in self._stores.all():
             for name in await store.call(
                 "pending", (store.keys.empties,), "1e18", -1
-            ):  # empty ones, whatever their moment
+            ):  # empty sessions, whatever their age
                 await self.delete(name.decode())
 
     async def start(self) -> None:
@@ -230,7 +230,7 @@ class RedisSessionLayer(SessionLayer):
         await self._check(Store.check_announcements)
 
     async def _check(self, check: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
-        """Check each store; say why one does not answer, if that is known."""
+        """Check each store; the error says why one does not answer, if that is known."""
         stores = self._stores.all()
         try:
             async with asyncio.timeout(CHECK_SECONDS):

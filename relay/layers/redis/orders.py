@@ -18,7 +18,7 @@ REMEMBERED_ORDERS: Final = 64  # far more than are given while a call of the sto
 
 
 class _Published(msgspec.Struct):
-    """What is on the wire: an order, and the id by which its repetition is known."""
+    """An order on the wire; a repetition has the same id."""
 
     id: str
     order: Order

@@ -1,7 +1,7 @@
-"""Reads a session's log for all who watch it here: once for those who are at the same place.
+"""Reads a session's log once for all tails of this process that are at the same position.
 
 When a balancer restarts, thousands come back within seconds and read the same pages. A frame never changes within its
-epoch, so a full page serves whoever comes in the next moments; an unfinished one is always read again.
+epoch, so a full page serves every tail that comes within the next moments; an unfinished one is always read again.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ class PageCache:
     async def page(
         self, after: Cursor, read: Read, version: int, subject: str | None, *, is_known: bool
     ) -> list[Frame]:
-        """Give what follows a position, at most a page.
+        """Give the frames after a position, at most a page.
 
         Args:
-            subject: for whom ``read`` reads; a reading is shared by those of the same subject only, because another one
-                may be refused.
-            version: which counts what is heard of the session. That nothing follows is true only as of when the store
-                was asked: who has heard more since does not go by another's answer.
+            subject: for which ``read`` reads; a reading is shared by tails of the same subject only, because another
+                subject may be refused.
+            version: counts the news of the session. An empty page is true only as of the moment when the store was
+                asked: a tail that has had more news since needs an answer of its own.
             is_known: is the position's epoch known to be the log's, and the subject to be its owner? Else only the
                 store can tell.
         """
         page = self._pages.get(after) if is_known else None
         while page is None:
-            reading = self._reading.get((after, subject)) or self._begin(after, read, version, subject)
+            reading = self._reading.get((after, subject)) or self._start_reading(after, read, version, subject)
             found = await asyncio.shield(reading.page)
             if found or reading.version >= version:
                 page = found
         return page
 
     def forget(self) -> None:
-        """Keep nothing: the log may have begun anew."""
+        """Forget all pages: the log may have started again."""
         self._pages, self._bytes = {}, 0
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None
 
-    def _begin(self, after: Cursor, read: Read, version: int, subject: str | None) -> _Reading:
+    def _start_reading(self, after: Cursor, read: Read, version: int, subject: str | None) -> _Reading:
         page = self._loop.create_task(self._read(after, read, subject))
         page.add_done_callback(_look_at)
         reading = self._reading[after, subject] = _Reading(page, version)
@@ -74,7 +74,9 @@ class PageCache:
             page = await read(after, PAGE_FRAMES)
         finally:
             del self._reading[after, subject]
-            self._reading = self._reading or {}  # an emptied dict keeps its room; a session's is empty for hours
+            self._reading = (
+                self._reading or {}
+            )  # an emptied dict keeps its memory, and a session reads nothing for hours
         if len(page) == PAGE_FRAMES:
             self._keep(after, page)
         return page
@@ -90,6 +92,6 @@ class PageCache:
 
 
 def _look_at(reading: asyncio.Task[list[Frame]]) -> None:
-    """Take note of an error: those who wanted to know may have left."""
+    """Retrieve an error: the tasks that waited for it may have been cancelled."""
     if not reading.cancelled():
         reading.exception()

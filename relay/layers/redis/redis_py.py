@@ -1,4 +1,4 @@
-"""What the package uses of redis-py that redis-py does not promise: two private names, and no other module has one.
+"""The two private names of redis-py that the package uses; no other module uses any.
 
 redis-py connects, which is the intricate part (TLS, logins, databases), and knows the errors that a server may answer.
 Between the two lies its reader, which costs a future and several coroutines for each reply, that is for each token;

@@ -1,4 +1,4 @@
-"""What a script's reply says: a value, or a refusal by its name. Pure."""
+"""Tells a script's value from its refusal, which is a name. Pure."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _REFUSALS: Final[dict[bytes, type[RelayError]]] = {
 
 
 def accept(reply: Reply) -> Reply:
-    """Give a reply back, unless it is a refusal.
+    """Return a reply, unless it is a refusal.
 
     Raises:
-        RelayError: what the script refuses.
+        RelayError: the refusal.
     """
     if isinstance(reply, bytes) and reply in _REFUSALS:
         raise _REFUSALS[reply]

@@ -16,7 +16,7 @@ ANSWER_SECONDS: Final = 0.5  # for each sentinel: they are near, and there are o
 
 
 class Sentinels:
-    """The sentinels of one store; whoever answered last is asked first."""
+    """The sentinels of one store; the one that answered last is asked first."""
 
     def __init__(self, url: SentinelUrl) -> None:
         self._service = url.service

@@ -29,12 +29,12 @@ from relay.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
-LINGER_SECONDS: Final = 5.0  # a watch outlives its last user for so long: a reload comes back, the next turn begins
+LINGER_SECONDS: Final = 5.0  # a feed outlives its last user for so long: a page is reloaded, the next turn starts
 _CHECKED: Final = "!"  # no session's name
 
 
 class Store:
-    """Calls scripts, and keeps the watches that announcements go to.
+    """Calls scripts, and keeps the feeds that announcements go to.
 
     Reads have a connection of their own, so that a long replay does not hold up a token.
     """
@@ -42,7 +42,7 @@ class Store:
     def __init__(self, url: str, namespace: str, bounds: Bounds, scripts: Scripts) -> None:
         self.keys = Keys(namespace)
         self._bounds = bounds
-        self._watches: dict[str, SessionFeed] = {}
+        self._feeds: dict[str, SessionFeed] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._probe = b""
         self._probe_arrived = asyncio.Event()
@@ -51,7 +51,9 @@ class Store:
         outages = OutageLog(logger)
         self._writes = GroupCommit(url, scripts, outages, **limits)
         self._reads = GroupCommit(url, scripts, outages, **limits)
-        self._subscriber = Subscriber(url, outages, on_message=self._on_message, on_line=self._on_line, **limits)
+        self._subscriber = Subscriber(
+            url, outages, on_message=self._on_message, on_connection=self._on_connection, **limits
+        )
         self.orders = Orders(self.keys.orders, self._writes, self._subscriber, self._foreign)
         self._probe_channel = self.keys.of_session(f"{_CHECKED}{new_id()}").channel
 
@@ -68,7 +70,7 @@ class Store:
 
     def append(self, handler: ReplyHandler, session_id: str, now: str, *arguments: Argument) -> None:
         """Call ``append``, which needs few keys."""
-        self._writes.begin(
+        self._writes.submit(
             handler, "append", self.keys.of_session(session_id).for_append, (now, session_id, *arguments)
         )
 
@@ -88,7 +90,7 @@ class Store:
         )
 
     async def check_announcements(self) -> None:
-        """Announce something to ourselves, on the line of every session's announcements; return when it has come."""
+        """See ``SessionLayer``."""
         self._subscriber.add(self._probe_channel)
         try:
             await self._subscriber.confirmed(self._probe_channel)
@@ -107,7 +109,7 @@ class Store:
     # Watching.
 
     def watch(self, session_id: str) -> FeedHandle:
-        """Follow a session's announcements: within the block none is missed, unless the line breaks.
+        """Follow a session's announcements: within the block none is missed, unless the connection breaks.
 
         Raises:
             StoreUnavailable: (when entered) the store did not answer in time.
@@ -115,38 +117,38 @@ class Store:
         return FeedHandle(self, session_id)
 
     async def acquire(self, session_id: str) -> SessionFeed:
-        """Do what ``watch`` does, until ``leave``."""
-        watch = self._watches.get(session_id)
-        if watch is None:
-            watch = self._watches[session_id] = self._new_watch(session_id)
+        """Do what ``watch`` does, until ``release``."""
+        feed = self._feeds.get(session_id)
+        if feed is None:
+            feed = self._feeds[session_id] = self._new_feed(session_id)
         channel = self.keys.of_session(session_id).channel
-        watch.users += 1
+        feed.users += 1
         try:
             self._subscriber.add(channel)
             async with asyncio.timeout(self._bounds.lease_seconds):
                 await self._subscriber.confirmed(channel)
         except BaseException as exc:
-            self.release(watch)
+            self.release(feed)
             if isinstance(exc, TimeoutError):
                 raise StoreUnavailable from exc
             raise
-        return watch
+        return feed
 
-    def release(self, watch: SessionFeed) -> None:
-        """Follow no more. The watch is kept for a moment: who reloads a page is back at once."""
-        watch.users -= 1
-        if not watch.users:
-            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, watch)
+    def release(self, feed: SessionFeed) -> None:
+        """End what ``acquire`` started. The feed is kept for a moment: a reloaded page is back at once."""
+        feed.users -= 1
+        if not feed.users:
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, feed)
 
     def watched(self, session_id: str) -> SessionFeed | None:
-        """Give the watch of a session that somebody follows here, or did a moment ago."""
-        return self._watches.get(session_id)
+        """Return the feed of a session that is watched in this process, or was a moment ago; else ``None``."""
+        return self._feeds.get(session_id)
 
     def feed(self, session_id: str, epoch: bytes, after: int, frames: list[Frame]) -> None:
-        """Give frames that the store has confirmed to those who watch here, without the way round."""
-        watch = self._watches.get(session_id)
-        if watch is not None and frames:
-            watch.feed(epoch.decode(), after, frames)
+        """Give frames that the store has confirmed to this process's viewers, before they are announced."""
+        feed = self._feeds.get(session_id)
+        if feed is not None and frames:
+            feed.feed(epoch.decode(), after, frames)
 
     async def close(self) -> None:
         """Stop the tasks and close the connections."""
@@ -156,21 +158,21 @@ class Store:
         await self._reads.close()
 
     def start(self) -> None:
-        """Compare with the store now and then, and see whether it takes writes, until ``close``."""
+        """Compare with the store at intervals, and check that it takes writes, until ``close``."""
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._compare_for_ever(), name="compare with the store"),
                 asyncio.create_task(self._check_writes_for_ever(), name="check the store's writes"),
             ]
 
-    def _new_watch(self, session_id: str) -> SessionFeed:
+    def _new_feed(self, session_id: str) -> SessionFeed:
         bounds = self._bounds
         return SessionFeed(session_id, self._foreign, max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
 
-    def _drop(self, watch: SessionFeed) -> None:
-        if not watch.users and self._watches.get(watch.session_id) is watch:
-            del self._watches[watch.session_id]
-            self._subscriber.remove(self.keys.of_session(watch.session_id).channel)
+    def _drop(self, feed: SessionFeed) -> None:
+        if not feed.users and self._feeds.get(feed.session_id) is feed:
+            del self._feeds[feed.session_id]
+            self._subscriber.remove(self.keys.of_session(feed.session_id).channel)
 
     # Announcements.
 
@@ -178,28 +180,28 @@ class Store:
         if channel == self.orders.channel:
             self.orders.hear(data)
             return
-        watch = self._watches.get(self.keys.session_of(channel))
-        if watch is None:
-            if channel == self._probe_channel and data == self._probe:  # not an older one, come late
+        feed = self._feeds.get(self.keys.session_of(channel))
+        if feed is None:
+            if channel == self._probe_channel and data == self._probe:  # not an older one that comes late
                 self._probe_arrived.set()
             return
         try:
-            deliver(data, watch)
+            deliver(data, feed)
         except Exception as exc:  # bytes that anybody may have published
-            logger.debug("session %s: announcement unreadable: %s", watch.session_id, type(exc).__name__)
-            self._foreign.report(f"session {watch.session_id}", "format")
-            watch.lose_position()  # perhaps a newer version has announced something: the log knows
+            logger.debug("session %s: announcement unreadable: %s", feed.session_id, type(exc).__name__)
+            self._foreign.report(f"session {feed.session_id}", "format")
+            feed.lose_position()  # perhaps a newer version has announced something: the log knows
 
-    def _on_line(self, is_up: bool) -> None:
-        for watch in list(self._watches.values()):
+    def _on_connection(self, is_up: bool) -> None:
+        for feed in list(self._feeds.values()):
             if is_up:
-                watch.fail(None)
-                watch.lose_position()
-                watch.recheck_cancels()
+                feed.fail(None)
+                feed.lose_position()
+                feed.recheck_cancels()
             else:
-                watch.fail(StoreUnavailable())
+                feed.fail(StoreUnavailable())
 
-    # A store may answer every read and announce nothing, because it takes no writes.
+    # A store that takes no writes may answer every read, and announces nothing.
 
     async def _check_writes_for_ever(self) -> None:
         """End every tail here once the store has taken no write for a lease, as if it were out of reach."""
@@ -208,7 +210,7 @@ class Store:
         while True:
             await asyncio.sleep(lease_seconds / 4 * random.uniform(0.75, 1))  # noqa: S311 - no secret
             asked_at = time.monotonic()
-            if not any(watch.users for watch in self._watches.values()):
+            if not any(feed.users for feed in self._feeds.values()):
                 taken_at = asked_at
                 continue
             try:
@@ -216,12 +218,12 @@ class Store:
             except StoreUnavailable as exc:
                 if time.monotonic() - taken_at >= lease_seconds:
                     taken_at = time.monotonic()
-                    for watch in list(self._watches.values()):
-                        watch.end(exc)
+                    for feed in list(self._feeds.values()):
+                        feed.end(exc)
             else:
                 taken_at = asked_at
 
-    # An announcement may be lost without a trace: only the store knows.
+    # An announcement may be lost without a trace; only the store knows its newest offset.
 
     async def _compare_for_ever(self) -> None:
         interval_seconds = self._bounds.viewer_seconds / 3
@@ -236,31 +238,31 @@ class Store:
 
     async def compare(self) -> None:
         """Compare each watched session's position with the store's, once for all its viewers."""
-        asked = [(watch, watch.position) for watch in self._watches.values() if watch.users and watch.position]
+        asked = [(feed, feed.position) for feed in self._feeds.values() if feed.users and feed.position]
         replies = await asyncio.gather(
-            *(self._reads.call("position", (self.keys.of_session(watch.session_id).session,), ()) for watch, _ in asked)
+            *(self._reads.call("position", (self.keys.of_session(feed.session_id).session,), ()) for feed, _ in asked)
         )
-        for (watch, position), (epoch, newest) in zip(asked, replies, strict=True):
-            if position is not watch.position or position is None:
-                continue  # it has moved meanwhile: it is not deaf
+        for (feed, position), (epoch, newest) in zip(asked, replies, strict=True):
+            if position is not feed.position or position is None:
+                continue  # it has moved meanwhile, so announcements arrive
             if epoch is None or (epoch.decode(), int(newest or 0)) != (position.epoch, position.offset):
                 metrics.PUBSUB_GAPS.labels("comparison").inc()
-                logger.info("session %s: announcement lost", watch.session_id)
-                watch.lose_position()
+                logger.info("session %s: announcement lost", feed.session_id)
+                feed.lose_position()
 
 
 class FeedHandle:
-    """A session's watch in use. (A generator would hold 0.4 kB more for each open socket.)"""
+    """A session's feed in use. (A generator would hold 0.4 kB more for each open socket.)"""
 
-    __slots__ = ("_session_id", "_store", "_watch")
+    __slots__ = ("_feed", "_session_id", "_store")
 
     def __init__(self, store: Store, session_id: str) -> None:
         self._store = store
         self._session_id = session_id
 
     async def __aenter__(self) -> SessionFeed:
-        self._watch = await self._store.acquire(self._session_id)
-        return self._watch
+        self._feed = await self._store.acquire(self._session_id)
+        return self._feed
 
     async def __aexit__(self, *_: object) -> None:
-        self._store.release(self._watch)
+        self._store.release(self._feed)

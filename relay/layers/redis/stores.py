@@ -46,7 +46,7 @@ class Stores:
         return stores[0] if len(stores) == 1 else stores[self._ring.index(key)]
 
     def now(self) -> str:
-        """Return the moment for a script; empty: the store's own."""
+        """Return the time for a script; empty: the store's own."""
         return "" if self._clock is None else repr(self._clock())
 
     async def close(self) -> None:

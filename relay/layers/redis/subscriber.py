@@ -1,4 +1,4 @@
-"""One subscriber connection a process and store, on the channels of the sessions that are watched here."""
+"""The one subscriber connection of a process to a store: on the orders' channel and those of watched sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from relay.tasks import BackgroundTask, Backoff, first_completed
 logger = logging.getLogger(__name__)
 
 _PING: Final = pack("PING")
-_UNSUBSCRIBE: Final = pack("UNSUBSCRIBE", "!")  # from nothing: a user without the right learns it at once
+_UNSUBSCRIBE: Final = pack("UNSUBSCRIBE", "!")  # from no channel: a user without this right is refused at once
 SILENT_TICKS: Final = 3  # a PING is sent at the end of each; after so many without an answer the connection is dead
 RECONNECT_SECONDS: Final = (0.02, 1.0)  # the first and the longest pause
 
@@ -30,9 +30,9 @@ class Subscriber:
     """Keeps a connection and its subscriptions through every outage.
 
     Args:
-        on_message: gets a channel and what was announced on it.
-        on_line: gets True when all channels are subscribed again and announcements may have been missed, False when
-            the store has been out of reach, or has refused to be listened to, for ``patience_seconds``.
+        on_message: receives a channel and an announcement on it.
+        on_connection: receives True when all channels are subscribed again and announcements may have been missed,
+            False when the store was out of reach, or has refused subscriptions, for ``patience_seconds``.
 
     Attributes:
         failure: why the connection broke last, or was refused; ``None`` once all channels are subscribed again.
@@ -46,21 +46,21 @@ class Subscriber:
         timeout_seconds: float,
         patience_seconds: float,
         on_message: Callable[[str, bytes], None],
-        on_line: Callable[[bool], None],
+        on_connection: Callable[[bool], None],
     ) -> None:
         self._outages = outages
         self._timeout_seconds = timeout_seconds
         self._patience_seconds = patience_seconds
         self._on_message = on_message
-        self._on_line = on_line
+        self._on_connection = on_connection
         self._connection = RedisConnection(url, timeout_seconds=timeout_seconds)
         self._channels: dict[str, asyncio.Future[None] | None] = {}  # None: the store has confirmed it
         self._outbox: list[tuple[str, str]] = []
         self.failure: Exception | None = None
         self._heard_at = 0.0
-        self._was_well_at = 0.0  # heard something with all channels subscribed
+        self._was_well_at = 0.0  # the last reply or message with all channels subscribed
         self._is_caught_up = False
-        self._early: list[str] = []  # confirmed before all were
+        self._early: list[str] = []  # channels that were confirmed before all were
         self._listening = BackgroundTask()
         self._has_news = asyncio.Event()
 
@@ -110,7 +110,7 @@ class Subscriber:
                 logger.exception("announcement failed; every watched session is read again")
             metrics.PUBSUB_LOST.inc()
             if self._is_refused() and time.monotonic() - self._was_well_at > self._patience_seconds:
-                self._on_line(False)  # a connection that broke is not enough: it may come back at once
+                self._on_connection(False)  # a connection that broke is not enough: it may come back at once
                 if self.failure is not None:
                     self._outages.failed("announcements do not arrive: %s", reason(self.failure))
             await self._connection.close()
@@ -146,7 +146,7 @@ class Subscriber:
         """Send subscriptions as they come, and a ping now and then; return when the store does not answer.
 
         Counted in ticks, not by the clock: when the whole process stood still, that is one tick, and before the next
-        is over, what waited at the socket has been heard.
+        is over, the messages that waited at the socket have been read.
         """
         silent_ticks = 0
         while silent_ticks < SILENT_TICKS:
@@ -167,7 +167,7 @@ class Subscriber:
                 await self._connection.send(command)  # waits for nothing: the connection is open
 
     def _news(self) -> list[bytes]:
-        """Write what was asked for since the last time, as it stands now."""
+        """Encode the subscriptions that changed since the last call, as they are now."""
         self._has_news.clear()
         outbox, self._outbox = self._outbox, []
         commands = []
@@ -199,6 +199,6 @@ class Subscriber:
         elif kind == b"pong" and not self._is_caught_up:
             self._is_caught_up = True  # it was sent behind the subscriptions
             self.failure = None
-            self._on_line(True)  # first: who begins to wait now has missed nothing
+            self._on_connection(True)  # first: a task that starts to wait now has missed nothing
             for channel in self._early:
                 self._confirm(channel)

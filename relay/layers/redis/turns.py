@@ -1,4 +1,4 @@
-"""The turns of the Redis layer: each call a script, each reply a value or a refusal."""
+"""The turns of the Redis layer: each call is a script, each reply a value or a refusal."""
 
 from __future__ import annotations
 
@@ -107,17 +107,15 @@ class RedisTurns:
         accept(await self._look(turn, extend=True))
 
     async def wait_cancelled(self, turn: Turn) -> None:
-        async with self._stores.of(turn.session_id).watch(turn.session_id) as watch:
-            with watch.cancel_waiter(turn.epoch, turn.turn_id) as waiter:
+        async with self._stores.of(turn.session_id).watch(turn.session_id) as feed:
+            with feed.cancel_waiter(turn.epoch, turn.turn_id) as waiter:
                 if await self._look(turn, extend=False) == b"held":
                     await waiter
 
     async def cancel(self, session_id: str, turn_id: str | None = None, subject: str | None = None) -> CancelAck:
         store = self._stores.of(session_id)
-        who = subject_text(subject)
-        reply = accept(
-            await store.write("cancel", session_id, self._stores.now(), turn_id or "", who, call_id=new_id())
-        )
+        arguments = (turn_id or "", subject_text(subject))
+        reply = accept(await store.write("cancel", session_id, self._stores.now(), *arguments, call_id=new_id()))
         return CancelAck(reply[0].decode() or None, CancelStatus(reply[1].decode()))
 
     async def cancel_unwatched(self, session_id: str) -> int:
@@ -153,7 +151,7 @@ class RedisTurns:
 
 
 def _stored(store: Store, session_id: str, reply: Reply) -> Frame:
-    """Read the terminal that is stored, and show it to who watches here if it is new."""
+    """Read the terminal that is stored; if it is new, give it to the viewers of this process."""
     data, offset, epoch = reply
     terminal = decode(data, offset)
     if epoch is not None:

@@ -1,4 +1,4 @@
-"""What scripts reply, as values of the contract."""
+"""Turns the scripts' replies into values of the contract."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from relay.protocol.frames import ReplayGap, Snapshot
 
 
 class EpochDeleted(ReplayGap):
-    """A gap because somebody erased the session: who was watching it is told so."""
+    """A gap because the session was deleted: its viewers are told so."""
 
 
 def subject_text(subject: str | None) -> str:
-    """Write a subject for a script: nothing where there is none, and so that an empty one is one."""
+    """Encode a subject for a script: empty for ``None``, else with one character before it."""
     return "" if subject is None else f"={subject}"
 
 

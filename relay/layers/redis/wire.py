@@ -14,16 +14,16 @@ from redis import exceptions
 
 from relay.layers.redis.redis_py import error_of
 
-Reply = Any  # what a script returns: bytes, numbers, None, lists of these; the caller knows which
+Reply = Any  # a script's result: bytes, a number, None, or a list of these; the caller knows which
 
 _INCOMPLETE: Final = object()
 
 
 class Wire(asyncio.Protocol):
-    """Takes over a transport on which nothing is under way.
+    """Takes over a transport on which nothing is in flight.
 
     Attributes:
-        failure: why nothing more will come; ``None`` while the line is up.
+        failure: why no more replies will come; ``None`` while the connection is open.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -43,7 +43,7 @@ class Wire(asyncio.Protocol):
         """Send.
 
         Raises:
-            redis.exceptions.ConnectionError: the line broke, perhaps while nobody waited for a reply.
+            redis.exceptions.ConnectionError: the connection broke, perhaps while no reply was awaited.
         """
         if self.failure is None and self._transport.is_closing():
             self.failure = _closed()
@@ -54,11 +54,11 @@ class Wire(asyncio.Protocol):
     async def collect(self, count: int, replies: list[Reply], timeout_seconds: float) -> None:
         """Wait for so many replies, errors of single ones among them.
 
-        What came before a failure is put into ``replies`` all the same.
+        Replies that came before a failure are put into ``replies`` all the same.
 
         Raises:
             TimeoutError: they did not come in time.
-            redis.exceptions.ConnectionError: the line broke.
+            redis.exceptions.ConnectionError: the connection broke.
         """
         timer = self._loop.call_later(timeout_seconds, self.fail, TimeoutError())
         try:
@@ -69,10 +69,10 @@ class Wire(asyncio.Protocol):
             del self._replies[:count]
 
     async def hand_to(self, on_reply: Callable[[Reply], None]) -> None:
-        """Hand over each reply as it comes, until the line breaks: then raise why.
+        """Hand over each reply as it comes, until the connection breaks: then raise why.
 
         Raises:
-            redis.exceptions.ConnectionError: the line broke. Or what ``on_reply`` raised.
+            redis.exceptions.ConnectionError: the connection broke. Or what ``on_reply`` raised.
         """
         for reply in self._replies:
             on_reply(reply)
@@ -81,7 +81,7 @@ class Wire(asyncio.Protocol):
         await self._wait(1)
 
     def fail(self, failure: Exception) -> None:
-        """Give the line up."""
+        """Give the connection up."""
         self.failure = self.failure or failure
         self._transport.abort()
         self._wake()

@@ -1,5 +1,5 @@
 -- ARGV: 3 turn id, 4 lease, 5 append number, then frames. Gives number, last offset, epoch (false: a
--- repetition, of which these frames were perhaps not what was stored).
+-- repetition; perhaps other frames were stored the first time).
 local turn_id = ARGV[3]
 local fields = call('HMGET', session, 'running', 'lease', 'number', 'end', 'cancelled', 'epoch', 'newest', 'bytes', 'until')
 if fields[1] ~= turn_id or fields[2] ~= ARGV[4] then

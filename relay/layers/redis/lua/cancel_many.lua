@@ -1,4 +1,4 @@
--- ARGV: 3 'queued' or 'unwatched'. Gives how many were cancelled; the memo holds what an earlier attempt gave.
+-- ARGV: 3 'queued' or 'unwatched'. Gives how many were cancelled; the memo holds the result of an earlier attempt.
 local known = call('GET', memo)
 if known then
   return tonumber(known)

@@ -4,7 +4,7 @@ local session, log, text, work, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KE
 local queue, viewers = KEYS[7], KEYS[10]
 local call = redis.call
 call('SET', text, '', 'PX', 60000) -- first: a full store refuses this, and a refusal leaves no more than this
--- What takes away and what reads, where there is nothing yet.
+-- Commands that remove and read; the keys are still empty.
 call('DEL', session, log, queue, viewers)
 call('HDEL', session, 'a')
 call('LPOP', log)
@@ -25,7 +25,7 @@ call('ZRANGEBYLEX', viewers, '-', '+')
 call('ZRANGEBYSCORE', viewers, 0, 0)
 call('ZSCORE', viewers, 'a')
 call('TIME')
--- What writes.
+-- Commands that write.
 call('APPEND', text, '')
 call('HSET', session, 'a', 0)
 call('RPUSH', log, 'a')

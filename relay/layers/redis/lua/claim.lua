@@ -20,9 +20,9 @@ if turn_id == '' then
   turn = turn_named(turn_id)
   turn.status = 'running'
   turn.waited = now - (turn.queued_at or now)
-  keep(turn_id, turn) -- the first write: a full store refuses it, and no turn begins that could not be stored
+  keep(turn_id, turn) -- the first write: a full store refuses it, so no turn starts that could not be stored
   call('LPOP', queue)
-  begin_turn(turn_id, fields[5])
+  start_turn(turn_id, fields[5])
   local newest, bytes = write(fields[4], tonumber(fields[5]), tonumber(fields[6]), turn_id,
     {ARGV[4] .. turn_id .. '\n\n' .. turn.body})
   call('HSET', session, 'running', turn_id, 'lease', claim_id, 'number', 0, 'end', newest, 'newest', newest,
@@ -35,7 +35,7 @@ else
       return false
     end
     call('HSET', session, 'lease', claim_id, 'abandoned', 1)
-    announce('!cancel\n' .. fields[4] .. '\n' .. turn_id) -- its former owner, if it lives, looks at its lease
+    announce('!cancel\n' .. fields[4] .. '\n' .. turn_id) -- its former worker, if alive, then checks its lease
   end
 end
 hold()

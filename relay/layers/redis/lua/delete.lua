@@ -1,4 +1,4 @@
--- Gives whether the session existed; the memo holds what an earlier attempt gave.
+-- Returns whether the session existed; the memo holds the result of an earlier attempt.
 if call('GET', memo) then
   return 1
 end
@@ -7,7 +7,7 @@ if not exists() and not is_empty() then
 end
 local epoch = call('HGET', session, 'epoch')
 erase() -- first: a full store lets nothing be written before something is taken out
--- The owner of a running turn must not take this for a loss and begin it anew; a viewer must not take it for a gap.
+-- A running turn's worker must not take this for a loss of data and start the log again, nor a viewer for a gap.
 call('ZADD', deleted, now, epoch)
 call('ZREMRANGEBYSCORE', deleted, '-inf', now - TTL)
 call('PEXPIRE', deleted, math.ceil(TTL * 1000))

@@ -1,4 +1,4 @@
--- What every script of a session goes on with. Constants (MAX_FRAMES …), which come from the layer's bounds, go before it.
+-- The second part of every session's script. Constants (MAX_FRAMES …) from the layer's bounds are before the first.
 -- ARGV: 2 the session id; of scripts that may start a session: 3 its epoch.
 -- A subject has one character before it; an empty text is none.
 local session, log, text, work, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]

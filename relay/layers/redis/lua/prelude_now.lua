@@ -1,4 +1,4 @@
--- What every script starts with that needs the time. ARGV: 1 the moment in seconds (empty: the server's).
+-- The first part of every script that needs the time. ARGV: 1 the time in seconds (empty: the server's).
 local call = redis.call
 local now = tonumber(ARGV[1])
 if not now then

@@ -1,4 +1,4 @@
--- What every script but append goes on with: each closure that is made costs time, and append runs for each token.
+-- The third part of every session's script but append, which runs for each token: each closure costs time.
 local turns, queue, names, order, viewers = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local all, expiring, deleted, empties, memo = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 
@@ -16,7 +16,7 @@ end
 local function exists()
   local fields = call('HMGET', session, 'touched', 'running')
   if not fields[1] then
-    if call('ZSCORE', work, session_id) then -- else no write: a full store refuses a script by its first one only
+    if call('ZSCORE', work, session_id) then -- else no write: a full store refuses a script at its first one only
       call('ZREM', work, session_id)
     end
     return false
@@ -47,7 +47,7 @@ local function keep_empty()
   end
 end
 
--- Let the keys live as long as the session is used, or as its work may wait; forget a few that have expired.
+-- Keep the session's keys as long as it is used, or its work may wait; forget a few expired sessions.
 local function settle()
   local running = call('HGET', session, 'running')
   if not running then
@@ -67,12 +67,12 @@ local function settle()
   end
 end
 
-local function begin_epoch()
+local function start_epoch()
   call('HSET', session, 'epoch', ARGV[3], 'owner', '', 'begun', now)
   announce('!epoch\n' .. ARGV[3])
 end
 
--- Find the session, or begin an empty one. Returns whether there is one: of empty ones there may be so many.
+-- Find the session, or create an empty one. Returns whether there is one: the number of empty ones is bounded.
 local function open()
   if exists() or is_empty() then
     return true
@@ -80,13 +80,13 @@ local function open()
   if call('ZCOUNT', empties, '(' .. now, '+inf') >= MAX_EMPTY then
     return false
   end
-  begin_epoch() -- before what makes room: a full store refuses a script by its first write only
+  start_epoch() -- before room is made: a full store refuses a script at its first write only
   call('ZREMRANGEBYSCORE', empties, '-inf', now)
   keep_empty()
   return true
 end
 
--- May this subject act in the session? One without an owner is its own from now on; an empty one is a service, which may.
+-- May this subject act in the session? One without an owner becomes its own. An empty subject is a service, which may.
 local function admit(subject)
   if subject == '' then
     return true
@@ -99,12 +99,12 @@ local function admit(subject)
   return owner == subject
 end
 
--- Find the session for a message that was accepted: an empty one goes on under its epoch, with its owner and viewers.
+-- Find or start the session for an accepted message; an empty one keeps its epoch, owner and viewers.
 -- Returns whether the subject may act in it.
 local function start(subject)
   local has_started = exists()
   if not has_started and not is_empty() then
-    begin_epoch()
+    start_epoch()
   end
   if not admit(subject) then
     return false
@@ -151,7 +151,7 @@ local function hold()
   call('ZADD', work, now + LEASE, session_id)
 end
 
-local function begin_turn(turn_id, after)
+local function start_turn(turn_id, after)
   call('HSET', session, 'turn', turn_id, 'turn_after', after, 'terminal', '', 'active', now)
   call('DEL', text)
 end

@@ -1,5 +1,5 @@
 -- ARGV: 3 the new epoch, 4 turn id, 5 lease, 6 text so far, 7 the terminal frame, 8 subject,
--- 9 the epoch in which the turn began, 10 the session's owner then. Gives frame, offset, epoch.
+-- 9 the epoch in which the turn started, 10 the session's owner then. Gives frame, offset, epoch.
 local turn_id, lease = ARGV[4], ARGV[5]
 if call('ZSCORE', deleted, ARGV[9]) then
   return 'lost'
@@ -21,17 +21,17 @@ if has_started and not turn and tonumber(fields[3]) > 0 and not is_behind then
   return 'lost' -- another turn has been written since
 end
 if not start(ARGV[10]) then
-  return 'lost' -- what was said belongs to another
+  return 'lost' -- its text belongs to another subject
 end
 if turn then
-  call('LREM', queue, 1, turn_id) -- it has begun, even where that was forgotten
+  call('LREM', queue, 1, turn_id) -- it has started, even where the store has forgotten that
 else
   turn = {name = '', digest = '', subject = ARGV[8], detached = false, cancelled = false}
   keep(turn_id, turn)
   remember(turn_id)
 end
 call('DEL', log)
-begin_turn(turn_id, 0)
+start_turn(turn_id, 0)
 call('HSET', session, 'epoch', ARGV[3], 'newest', 0, 'bytes', 0)
 if ARGV[6] ~= '' then
   call('SET', text, ARGV[6])

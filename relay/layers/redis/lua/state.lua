@@ -1,4 +1,4 @@
--- ARGV: 3 epoch of a new session, 4 may it be begun (1)? 5 subject.
+-- ARGV: 3 epoch of a new session, 4 may it be created (1)? 5 subject.
 if ARGV[4] == '1' then
   if not open() then
     return 'no_room'
