@@ -295,11 +295,14 @@ async def test_failure_where_a_chunk_arrives_ends_the_turn_in_words_and_is_logge
 async def test_tokens_of_one_chunk_arrive_once_and_in_order(v1, agent, size):
     datas = [f'data: {{"type":"assistant_message","token":"{number}"}}\n\n' for number in range(3 * size)]
     chunks = ["".join(datas[start : start + size]).encode() for start in range(0, 3 * size, size)]
-    agent.script = [*(Send(chunk) for chunk in chunks), Final()]
+    are_seen = asyncio.Event()
+    agent.script = [*(Send(chunk) for chunk in chunks), Wait(are_seen), Final()]
     async with v1() as browser:
         await browser.say("x")
         for number in range(3 * size):
             assert (await browser.frame_of("assistant_message"))["token"] == str(number)
+        are_seen.set()
+        assert (await browser.frame())["finish_reason"] == "stop"
 
 
 async def test_turns_over_the_bound_wait_for_a_place(plain, agent, configure):

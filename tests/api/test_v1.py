@@ -496,6 +496,19 @@ async def test_last_viewer_leaving_cancels_if_so_configured(v1, agent, configure
     await agent.wait_disconnected(1)
 
 
+async def test_last_viewer_leaving_cancels_nothing_by_default(v1, agent, application, monkeypatch):
+    monkeypatch.setattr("relay.turns.on_disconnect.GRACE_SECONDS", 0.0)
+    gateway, go_on = await lifecycle.current(), asyncio.Event()
+    agent.script = [Token("a"), Wait(go_on), Token("b"), Final()]
+    async with v1() as one:
+        await one.say("x")
+        await one.frame_of("assistant_message")
+    await asyncio.gather(*gateway.on_disconnect._waiting)
+    go_on.set()
+    async with v1(query="offset=0") as two:
+        assert await two.answer() == "ab"
+
+
 async def test_viewer_that_comes_back_at_once_keeps_the_turn(v1, agent, configure, monkeypatch):
     """It is back when it is looked whether anybody watches."""
     monkeypatch.setattr("relay.turns.on_disconnect.GRACE_SECONDS", 0.0)
