@@ -71,6 +71,26 @@ async def test_shutdown_ends_running_turns_with_words(v1, agent):
     await agent.wait_disconnected(1)
 
 
+async def test_no_call_of_the_store_is_made_for_nothing(v1, agent, monkeypatch):
+    """The end of an answer comes alone: nothing is appended in front of it."""
+    layer, sizes, is_seen = (await lifecycle.current()).layer, [], asyncio.Event()
+    append = layer.append
+
+    async def note_and_append(turn, frames):
+        sizes.append(len(frames))
+        await append(turn, frames)
+
+    monkeypatch.setattr(layer, "append", note_and_append)
+    monkeypatch.setattr(layer, "append_nowait", lambda turn, frames, stored: False)
+    agent.script = [Token("a"), Wait(is_seen), Final()]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.frame_of("assistant_message")
+        is_seen.set()
+        assert (await browser.frame())["finish_reason"] == "stop"
+    assert sizes == [1]
+
+
 async def test_drain_lets_a_running_turn_finish(v1, agent):
     go_on = asyncio.Event()
     agent.script = [Token("a"), Wait(go_on), Token("b"), Final()]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from relay.protocol.origins import origin_pattern, parse_origin
+from relay.protocol.origins import is_listed, is_own, origin_pattern, parse_origin
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,32 @@ def test_what_is_no_origin_is_refused(text):
 )
 def test_pattern_matches_the_whole_origin(origin, asked, is_allowed):
     assert bool(re.match(origin_pattern(origin), asked)) == is_allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "is_secure", "expected"),
+    [
+        ("https://chat.example", "chat.example", True, True),
+        ("https://chat.example", "chat.example:443", True, True),
+        ("https://chat.example", "chat.example:444", True, False),
+        ("http://chat.example", "chat.example", True, False),
+        ("https://chat.example", "chat.example", False, True),
+        ("http://chat.example", "chat.example:80", False, True),
+        ("http://chat.example:8000", "chat.example:8000", False, True),
+        ("http://chat.example:8000", "chat.example", False, False),
+        ("https://other.example", "chat.example", True, False),
+        ("capacitor://localhost", "localhost", False, False),
+        ("null", "chat.example", False, False),
+        ("https://chat.example", "a b", False, False),
+        ("https://chat.example", "", False, False),
+    ],
+)
+def test_own_pages_are_those_under_the_host_that_the_client_named(origin, host, is_secure, expected):
+    assert is_own(origin, host, is_secure=is_secure) is expected
+
+
+def test_an_origin_is_listed_if_one_of_the_list_is_it():
+    allowed = ["https://chat.example", "https://*.example.com"]
+    assert is_listed("https://a.example.com", allowed)
+    assert not is_listed("https://evil.example", allowed)
+    assert not is_listed("https://chat.example", [])

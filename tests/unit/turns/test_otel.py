@@ -1,4 +1,4 @@
-"""What becomes of the last spans when the gateway stops."""
+"""What a span says of the agent, and what becomes of the last spans when the gateway stops."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import threading
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from relay.layers.values import Turn
 from relay.turns import otel
 from relay.turns.otel import TurnSpans
+from relay.turns.recorder import TurnRecorder
 
 HOUR_MS = 3_600_000
 
@@ -51,4 +53,24 @@ async def test_collector_that_does_not_answer_is_given_up(provider, monkeypatch,
     await with_a_span(provider, exporter).stop()
     assert "last spans lost" in caplog.text
     exporter.may_send.set()
+    provider.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://agent", ("agent", 80)),
+        ("https://agent", ("agent", 443)),
+        ("https://agent:8443/path", ("agent", 8443)),
+        ("http://[::1]:8000", ("::1", 8000)),
+    ],
+)
+def test_a_span_names_the_agents_address(provider, settings, url, address):
+    settings.GATEWAY = {**settings.GATEWAY, "AGENT_URL": url}
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with TurnSpans(provider).span(TurnRecorder(Turn("s", "t", "lease", {"type": "user_message"}))):
+        pass
+    [span] = exporter.get_finished_spans()
+    assert (span.attributes["server.address"], span.attributes["server.port"]) == address
     provider.shutdown()
