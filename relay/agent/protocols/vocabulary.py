@@ -57,15 +57,18 @@ def message_start(message_id: str) -> Fields:
     return {"type": "message_start", "message_id": message_id}
 
 
-def arguments(text: str) -> Fields | str:
-    """Read a tool call's arguments: the JSON object, empty for no text; other text stays text."""
+def arguments(value: Any) -> Fields | str:
+    """Read a tool call's arguments (any JSON): the object, also from its text; empty for none; or else a text."""
+    if isinstance(value, dict):
+        return value
+    text = value if isinstance(value, str) else "" if value is None else json_text.encode(value)
     if not text.strip():
         return {}
     try:
-        value = json_text.decode_leniently(text)
+        read = json_text.decode_leniently(text)
     except ValueError:
         return text
-    return value if isinstance(value, dict) else text
+    return read if isinstance(read, dict) else text
 
 
 def _named(tool_name: str | None) -> Fields:

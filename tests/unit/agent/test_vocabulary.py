@@ -50,6 +50,10 @@ def test_usage_keeps_numbers_only():
         ("[1]", "[1]"),
         ("null", "null"),
         ("search for it", "search for it"),
+        ({"q": 1}, {"q": 1}),
+        (None, {}),
+        ([1, "é"], '[1,"é"]'),
+        (5, "5"),
         pytest.param("[" * 10_000, "[" * 10_000, id="nested"),
     ],
 )
