@@ -35,8 +35,8 @@ class ForeignEvents(AnswerReader):
     def refused(self, status, body):
         return UpstreamError(self._redact(f"{status}: {body.decode()[:40]}"))
 
-    def stop_request(self):
-        return AgentRequest(f"/runs/{self._run}", None, "DELETE") if self._run else None
+    def stop_request(self, asked):
+        return AgentRequest(f"{asked.path}/{self._run}", None, "DELETE") if self._run else None
 
     def _read(self, event, made):
         if event.data == "end":
@@ -205,7 +205,7 @@ async def test_an_answer_that_is_stopped_is_stopped_at_the_agent_once(v1, agent,
         await browser.cancel()
         assert (await browser.turn())[-1]["finish_reason"] == "cancelled"
         _, stop = await agent.wait_requests(2)
-    assert (stop.method, stop.path, stop.body) == ("DELETE", "/runs/r7", b"")
+    assert (stop.method, stop.path, stop.body) == ("DELETE", "/ask/r7", b"")
     assert stop.headers["authorization"] == "Bearer sk-1234"
     assert stop.headers["x-team"] == "chat"
     assert not {"x-internal-auth", "idempotency-key", "content-type"} & set(stop.headers)
