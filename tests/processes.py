@@ -62,8 +62,19 @@ def environment(**variables: str) -> dict[str, str]:
 class Process:
     """One Python process that listens on a port; its output is kept in a file."""
 
-    def __init__(self, arguments: list[str], health: str = "/health", *, fds: tuple[int, ...] = (), **env: str) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        health: str = "/health",
+        *,
+        python: str = sys.executable,
+        start_seconds: float = START_SECONDS,
+        fds: tuple[int, ...] = (),
+        **env: str,
+    ) -> None:
         self.port = free_port()
+        self._python = python
+        self._start_seconds = start_seconds
         self._fds = fds
         self._arguments = [argument.format(port=self.port) for argument in arguments]
         self._health = health
@@ -97,7 +108,7 @@ class Process:
     def launch(self) -> None:
         """Start it, and do not wait until it answers."""
         self._process = subprocess.Popen(
-            [sys.executable, *self._arguments],
+            [self._python, *self._arguments],
             cwd=ROOT,
             env=self._env,
             stdout=self._output,
@@ -108,7 +119,7 @@ class Process:
     def wait_until_up(self) -> None:
         """Wait until it answers; a process that does not is stopped, and its output is in the error."""
         assert self._process is not None
-        give_up_at = time.monotonic() + START_SECONDS
+        give_up_at = time.monotonic() + self._start_seconds
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > give_up_at:
                 output = self.output()

@@ -1,0 +1,103 @@
+"""What real agents say, as the gateway's clients hear it: token by token, tool calls, errors, Stop, history."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.agents.conftest import Conversation, Frame, Service
+from tests.agents.kinds import KINDS, STOPPED, TEST_MODELS
+from tests.server.conftest import until
+
+CALL = {"type": "tool_call", "call_id": "call-1", "tool_name": "look_up", "arguments": {"city": "Paris"}}
+
+
+def before(*names: str, kinds: dict[str, Any] = KINDS) -> pytest.MarkDecorator:
+    """Run a test before some kinds of agent; by default before all."""
+    chosen = [pytest.param(kinds[name], id=name) for name in names or kinds]
+    return pytest.mark.parametrize("service", chosen, indirect=True)
+
+
+def token(text: str) -> Frame:
+    return {"type": "assistant_message", "token": text, "is_final": False}
+
+
+@before()
+async def test_text_comes_token_by_token(conversation: Conversation):
+    assert await conversation.ask("text") == [token("One"), token(" two"), token(" three"), conversation.final("stop")]
+
+
+@before("openai-agents", "pydantic-ai-agui", "pydantic-ai-aisdk", "langgraph")
+async def test_tool_call_and_its_result_come_as_events_in_order(conversation: Conversation):
+    call, result, *answer = await conversation.ask("tool")
+    assert call == CALL
+    assert result | {"tool_name": "look_up"} == {
+        "type": "tool_result",
+        "call_id": "call-1",
+        "tool_name": "look_up",
+        "result": "21 degrees",
+    }
+    assert answer == [token("It is 21 degrees."), conversation.final("stop")]
+
+
+@before("litellm", "litellm-responses")
+async def test_tool_call_of_a_model_ends_its_answer(conversation: Conversation):
+    """A model server calls no tools: it says which one to call."""
+    assert await conversation.ask("tool") == [CALL, conversation.final("tool_calls")]
+
+
+@before(kinds=TEST_MODELS)
+async def test_model_of_pydantic_ai_itself(conversation: Conversation):
+    call, result, *answer = await conversation.ask("Hello")
+    assert (call["tool_name"], call["arguments"], result["result"]) == ("look_up", {"city": "a"}, "21 degrees")
+    assert answer == [token('{"look_up":"21 '), token('degrees"}'), conversation.final("stop")]
+
+
+@before("openai-agents", "pydantic-ai-agui", "pydantic-ai-aisdk", "langgraph")
+async def test_reasoning_is_told_apart_from_the_answer(conversation: Conversation):
+    thoughts = [{"type": "reasoning", "token": text} for text in ("Let", " me", " see.")]
+    assert await conversation.ask("think") == [*thoughts, token("Done."), conversation.final("stop")]
+
+
+@before()
+async def test_error_in_mid_answer_ends_it_in_the_agents_words(conversation: Conversation):
+    half, error = await conversation.ask("fail")
+    assert half == token("Half")
+    assert error["type"] == "error"
+    assert "the model fell over" in error["content"]
+    assert error.get("code", "upstream_error") == "upstream_error"
+
+
+@before("pydantic-ai-agui", "langgraph", "a2a")
+async def test_question_to_a_person_ends_the_answer(conversation: Conversation):
+    *_, question, end = await conversation.ask("ask")
+    assert question["type"] == "tool_call"
+    assert question["requires_approval"] is True
+    assert question["call_id"]
+    assert question["arguments"]
+    assert end == conversation.final("interrupt")
+
+
+@before()
+async def test_second_message_reaches_an_agent_that_knows_the_first(conversation: Conversation):
+    await conversation.ask("text")
+    assert await conversation.ask("recall") == [token("text | recall"), conversation.final("stop")]
+
+
+@before()
+async def test_stop_is_heard_by_the_agent(conversation: Conversation, service: Service):
+    """Tokens come while the answer goes on. Stop ends it in the agent as well; how soon is printed."""
+    stopped_before = service.agent.output().count(STOPPED)
+    await conversation.socket.say("endless")
+    for _ in range(3):
+        await conversation.socket.frame_of("assistant_message")
+    stopped_at = time.monotonic()
+    await conversation.socket.cancel()
+    *_, end = await conversation.socket.turn()
+    assert end["is_final"] is True
+    assert end.get("finish_reason", "cancelled") == "cancelled"
+    await until(lambda: service.agent.output().count(STOPPED) > stopped_before)
+    print(f"heard after {time.monotonic() - stopped_at:.2f} s")
+    assert (await conversation.ask("text"))[-1] == conversation.final("stop")
