@@ -59,7 +59,7 @@ class Control:
         was_live = await self._layer.delete(session_id)
         erased = await self._transcripts.erase(session_id)
         if self._layer.survives_process and self._transcripts.is_on:
-            await self._send(order="erase", session_id=session_id)  # transcripts that other processes have not written yet
+            await self._send(order="erase", session_id=session_id)  # those that other processes have not written yet
         return was_live or erased > 0
 
     async def _send(self, **order: str | None) -> None:
