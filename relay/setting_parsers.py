@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Generic, TypeVar
@@ -57,6 +58,42 @@ class Parser(Generic[T]):
 
 def text() -> Parser[str]:
     return Parser("a text", str)
+
+
+def authorities() -> Parser[str]:
+    """Read certificates of authorities, in PEM."""
+
+    def read(raw: str) -> str:
+        if raw:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=raw)
+        return raw
+
+    return Parser("the text of certificates in PEM", _with_files(read))
+
+
+def certificate_path() -> Parser[str]:
+    """Read the path of a file with a certificate and its key, in PEM and without a password."""
+
+    def read(raw: str) -> str:
+        if raw:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(raw, password="")
+        return raw
+
+    return Parser(
+        "the path of a file with a certificate and its key, both in PEM and without a password", _with_files(read)
+    )
+
+
+def _with_files(read: Callable[[str], str]) -> Callable[[str], str]:
+    """Raise ``ValueError`` where a file cannot be read, or OpenSSL does not understand it."""
+
+    def checked(raw: str) -> str:
+        try:
+            return read(raw)
+        except OSError as exc:  # ssl.SSLError is one
+            raise ValueError from exc
+
+    return checked
 
 
 def keys() -> Parser[tuple[str, ...]]:

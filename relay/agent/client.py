@@ -17,7 +17,8 @@ from relay.agent.answer import Agent, Answer, History, no_history
 from relay.agent.portions import DENSE_PORTION_BYTES
 from relay.agent.protocols.base import AgentProtocol, AgentRequest
 from relay.agent.requests import agent_settings, redact_answer, stop_request, turn_request
-from relay.agent.transport import Exchange, TlsFailed, UpstreamTransport
+from relay.agent.tls import TlsFailed
+from relay.agent.transport import Exchange, UpstreamTransport
 from relay.conf import conf
 from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol, UpstreamUnavailable
 from relay.layers.live import FrameSink

@@ -17,6 +17,7 @@ from typing import Final
 import h11
 import httpx
 
+from relay.agent import tls
 from relay.agent.http_body import Body, BodyBroken, body_of
 from relay.agent.portions import portion_size
 
@@ -29,29 +30,6 @@ ByteSink = Callable[[bytes], bool]
 """Receives bytes of a body, and returns whether it is ready for more. Never raises, and never waits."""
 
 _HTTP: Final = b"HTTP/1."  # RFC 9112 §2.3: how every response starts
-
-# OpenSSL's codes for a refused certificate, and its reasons where a server answers a TLS handshake without TLS.
-_CERTIFICATE_CAUSES: Final = {
-    9: "its certificate is not valid yet",
-    10: "its certificate has expired",
-    18: "its certificate is signed by itself, which is not trusted here",
-    19: "its certificate is signed by an authority that is not trusted here",
-    20: "its certificate is signed by an authority that is not trusted here",
-    21: "its certificate is signed by an authority that is not trusted here",
-    23: "its certificate was revoked",
-    62: "its certificate is for another host",
-    64: "its certificate is for another host",
-}
-_PLAIN_REASONS: Final = frozenset(
-    ["WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"]
-)
-NO_TLS: Final = "it answers without TLS"
-NO_HANDSHAKE: Final = "it does not answer a TLS handshake, so it may not speak TLS"
-
-
-class TlsFailed(httpx.ConnectError):
-    """The server accepts connections, but no TLS connection to it can be trusted. The text is the cause, without any
-    address."""
 
 
 class UpstreamTransport:
@@ -106,26 +84,17 @@ class UpstreamTransport:
                 ssl_handshake_timeout=self._handshake_seconds if is_tls else None,
             )
         except ssl.SSLError as exc:
-            raise TlsFailed(_tls_cause(exc)) from exc
+            raise tls.failure(exc) from exc
         except OSError as exc:
             if is_tls and isinstance(exc, ConnectionAbortedError):  # event loops report a time-out so
-                raise TlsFailed(NO_HANDSHAKE) from exc
+                raise tls.TlsFailed(tls.NO_HANDSHAKE) from exc
             raise httpx.ConnectError(str(exc)) from exc
         return exchange
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context()
+            self._tls = tls.client_context()
         return self._tls
-
-
-def _tls_cause(exc: ssl.SSLError) -> str:
-    """Describe why a TLS handshake failed, in words that continue "the agent is there, but"."""
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return _CERTIFICATE_CAUSES.get(exc.verify_code, f"its certificate is not accepted (OpenSSL: {exc.verify_code})")
-    if exc.reason in _PLAIN_REASONS:
-        return NO_TLS
-    return f"the TLS handshake fails (OpenSSL: {exc.reason})"
 
 
 class Exchange(asyncio.Protocol):
@@ -287,6 +256,8 @@ class Exchange(asyncio.Protocol):
         if self._is_over or (exc is None and self._body is not None and self._body.ends_with_connection):
             self._is_over = True
             self._wake()
+        elif isinstance(exc, ssl.SSLError) and not self.status_code:
+            self._fail(tls.failure(exc))  # with TLS 1.3 an agent refuses a certificate once the request is out
         elif self._body is None and not _HTTP.startswith(self._http.trailing_data[0][: len(_HTTP)]):
             self._fail(httpx.RemoteProtocolError("no HTTP"))
         else:

@@ -21,7 +21,8 @@ from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
 from relay.agent.protocols.agent import PATH
-from relay.agent.transport import NO_HANDSHAKE, NO_TLS, TlsFailed, UpstreamTransport
+from relay.agent.tls import NO_HANDSHAKE, NO_TLS, TlsFailed
+from relay.agent.transport import UpstreamTransport
 from relay.conf import PREFIX, conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.redis.connection import RedisConnection, pack

@@ -14,7 +14,8 @@ from typing import Final
 import httpx
 import msgspec
 
-from relay.agent.transport import TlsFailed, UpstreamTransport
+from relay.agent.tls import TlsFailed
+from relay.agent.transport import UpstreamTransport
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer

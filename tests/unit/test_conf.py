@@ -179,6 +179,8 @@ def wrong_texts():
         "AGENT_MESSAGE": ["deep"],
         "AGENT_HISTORY": [*whole, "1001"],
         "AGENT_HISTORY_CHARACTERS": whole,
+        "AGENT_CA": ["/etc/ssl/authority.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"],
+        "AGENT_CLIENT_CERT": ["/nowhere/client.pem", __file__],
         "REQUEST_TIMEOUT": [*number, "0", "0.09"],
         "LOG_LEVEL": ["LOUD", "10"],
         "BUFFER_SIZE": [*whole, "15", "0"],

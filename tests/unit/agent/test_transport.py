@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
+import threading
 
 import httpx
 import pytest
@@ -13,7 +15,8 @@ import uvloop
 
 from relay.agent.http_body import ChunkedBody
 from relay.agent.portions import DENSE_PORTION_BYTES
-from relay.agent.transport import MAX_INTERIM_RESPONSES, NO_HANDSHAKE, NO_TLS, TlsFailed, UpstreamTransport
+from relay.agent.tls import NO_CLIENT_CERT, NO_HANDSHAKE, NO_TLS, TlsFailed
+from relay.agent.transport import MAX_INTERIM_RESPONSES, UpstreamTransport
 from tests.certificates import certificate
 
 LIMIT_SECONDS = 60
@@ -201,6 +204,54 @@ async def test_agent_behind_https_is_asked_if_its_certificate_is_trusted(tmp_pat
             await body_at(url.replace("localhost", "127.0.0.1"))
         assert asked == b""
         assert await body_at(url) == b"abc"
+
+
+async def test_an_authority_of_ones_own_is_trusted_beside_the_systems(tmp_path, settings):
+    tls = certificate(tmp_path / "localhost.pem")
+    async with answering(HEAD + b"Content-Length: 3\r\n\r\nabc", tls=tls) as (url, *_):
+        settings.GATEWAY = {**settings.GATEWAY, "AGENT_CA": (tmp_path / "localhost.pem").read_text()}
+        assert await body_at(url) == b"abc"
+
+
+@contextlib.contextmanager
+def blocking_server(tls: ssl.SSLContext):
+    """A server that says why it refuses a handshake, as most do; asyncio's only hangs up. Gives its address."""
+
+    def serve(listening):
+        accepted = listening.accept()[0]
+        with tls.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False) as connection:
+            try:
+                connection.do_handshake()
+            except ssl.SSLError:
+                while os.read(connection.fileno(), 65_536):  # with bytes unread, closing would overtake the reason
+                    pass
+            else:
+                connection.recv(65_536)
+                connection.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=[listening])
+        thread.start()
+        yield f"https://localhost:{listening.getsockname()[1]}/path"
+        thread.join()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("shown", ["trusted", "unknown", None])
+def test_an_agent_that_asks_for_a_certificate_is_shown_one(tmp_path, settings, new_loop, shown):
+    tls = certificate(tmp_path / "agent")
+    for name in ("trusted", "unknown"):
+        certificate(tmp_path / name)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(tmp_path / "trusted")
+    own = {"AGENT_CLIENT_CERT": str(tmp_path / shown)} if shown else {}
+    settings.GATEWAY = {**settings.GATEWAY, "AGENT_CA": (tmp_path / "agent").read_text(), **own}
+    with blocking_server(tls) as url, asyncio.Runner(loop_factory=new_loop) as runner:
+        if shown == "trusted":
+            assert runner.run(body_at(url)) == b"abc"
+        else:
+            with pytest.raises(TlsFailed, match=NO_CLIENT_CERT):
+                runner.run(body_at(url))
 
 
 TLS_CAUSES = {
