@@ -41,7 +41,7 @@ def main() -> int:
         while all(process.poll() is None for process in processes):
             time.sleep(0.2)
         ended = "The demo agent" if brings_agent and processes[0].poll() is not None else "The gateway"
-        print(f"\n  {ended} has ended, so everything stops. What it said stands above.\n", flush=True)
+        print(f"\n  {ended} has ended, so everything stops. Its output is above.\n", flush=True)
         return 1
     except KeyboardInterrupt:
         return 0

@@ -10,5 +10,5 @@ python=${3:-python3}
 "$python" -m venv "$folder"
 "$folder/bin/pip" install --disable-pip-version-check --quiet --only-binary :all: -r "$requirements"
 "$folder/bin/pip" check --disable-pip-version-check
-# Nobody installs anything into an image that runs.
+# Nothing is installed into an image that runs.
 "$folder/bin/pip" uninstall --disable-pip-version-check --quiet --yes pip

@@ -209,7 +209,7 @@ async def test_session_is_watched_and_stopped(site, page):
         await expect(page.locator(".relay-end").last).to_be_in_viewport()  # the page follows
     assert [who for who, _ in site.written_down("watched")] == ["actor"]
     await page.reload()
-    await page.click("text=What operators did here")
+    await page.click("text=Operator log")
     await expect(page.locator(".relay-history")).to_contain_text("actor: Stopped turn")
 
 
@@ -255,7 +255,7 @@ async def test_notice_reaches_everybody(site, page):
         await site.log_in(page, "actor")
         await page.goto(f"{site.url}{LIVE}")
         await page.fill("#relay-words", "We restart at six.")
-        await page.click("text=Send")
+        await page.click("#relay-notice button")
         for browser in (first, second):
             assert (await browser.frame_of("notice"))["content"] == "We restart at six."
         await expect(page.locator(".relay-said")).to_contain_text("Sent")

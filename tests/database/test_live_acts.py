@@ -39,7 +39,7 @@ def store(database, settings, monkeypatch):
     settings.GATEWAY = {**settings.GATEWAY, "ADMIN": "true", "TRANSCRIPTS": "false"}
     channel_layers.backends = {}
     store = SlowStore()
-    monkeypatch.setitem(live.ACTS, "stop", store.stop)
+    monkeypatch.setitem(live.ACTIONS, "stop", store.stop)
     yield store
     channel_layers.backends = {}
 

@@ -29,6 +29,8 @@ ALLOWED = {
     "Who asked; empty if nobody logged in.",  # in a migration
 }
 
+ANYWHERE = re.compile(r"\b(?:(?:no|some|every)body|who(?:m|se)?ever|begun|anew|wish(?:es|ed)?)\b", re.IGNORECASE)
+
 # Names of parts and of metrics that have better ones now.
 REPLACED = (
     r"quiet_seconds|stuck_seconds|Inbox|Outflow|EndOfTurn|Alarm|Pulse|patience\.in_time|seen_through|Seats|check_viewers"
@@ -93,6 +95,29 @@ def test_words_of_the_code_are_plain(path):
     ]
     assert not found
     assert not [name for name in names(ast.parse(source)) if PLAIN_NAME.search(name)]
+
+
+PROSE = [
+    path
+    for pattern in (
+        "*.md",
+        ".env.example",
+        "docs/**/*.md",
+        "deploy/**/*",
+        "relay/static/**/*.js",
+        "relay/templates/**/*",
+    )
+    for path in sorted(ROOT.glob(pattern))
+    if path.is_file() and path.name != "CHANGELOG.md"
+]
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_words_of_the_documentation_and_the_pages_are_plain(path):
+    text = path.read_text()
+    for allowed in ALLOWED:
+        text = text.replace(allowed, "")
+    assert not ANYWHERE.findall(text)
 
 
 def test_no_replaced_name_is_left():

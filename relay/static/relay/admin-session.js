@@ -15,7 +15,7 @@ const turns = new Map();
 
 watch(page.dataset.session ?? '', (/** @type {{session: import('./admin-common.js').Session | null}} */ { session }) => {
   if (session === null) {
-    line.textContent = 'There is no such session now.';
+    line.textContent = 'This session is not live.';
     return;
   }
   const speed = speeds.of(session);
@@ -25,9 +25,9 @@ watch(page.dataset.session ?? '', (/** @type {{session: import('./admin-common.j
     `${session.queued.length} queued`,
     `${counted(session.viewers, 'viewer')} (with you)`,
     ...(session.active && speed !== null ? [`${Math.round(speed)} tokens/s`] : []),
-    `quiet for ${duration(session.idle_seconds)}`,
-    `begun ${duration(session.age_seconds)} ago`,
-    `frame ${session.offset}`,
+    `last activity ${duration(session.idle_seconds)} ago`,
+    `started ${duration(session.age_seconds)} ago`,
+    counted(session.offset, 'frame'),
   ];
   line.append(mark, ` ${facts.join(' · ')}`);
 });
@@ -50,7 +50,7 @@ function follow() {
     const frame = JSON.parse(data);
     if (frame.type === 'disconnect' && frame.code === 'unauthorized') {
       source.close();
-      follow(); // the login is asked for again; the log is shown anew
+      follow(); // the login is asked for again; the log is shown again
     } else {
       atTheEnd(() => show(frame));
     }

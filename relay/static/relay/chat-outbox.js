@@ -1,5 +1,5 @@
 /**
- * Messages of this tab that the server has not begun to answer, kept over a reload.
+ * Messages of this tab that the server has not started to answer, kept over a reload.
  *
  * Those that the server never confirmed are sent again with the same id, which is safe; the others are only shown.
  *

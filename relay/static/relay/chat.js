@@ -146,7 +146,7 @@ class ChatPage {
     this.conversation.add(view, 'waiting');
   }
 
-  /** It has begun, and its frames follow; or the server forgot it. @param {string} turnId */
+  /** It has started, and its frames follow; or the server forgot it. @param {string} turnId */
   #dropRestored(turnId) {
     const view = this.#restored.get(turnId);
     this.#restored.delete(turnId);

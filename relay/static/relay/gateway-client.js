@@ -10,7 +10,7 @@
 const SUBPROTOCOL = 'gateway.v1';
 const BASE_DELAY_MS = 1000;
 const MAX_DELAY_MS = 15_000;
-const STABLE_MS = 5000; // a connection that lasted this long starts the backoff anew
+const STABLE_MS = 5000; // a connection that lasted this long resets the backoff
 const CONNECT_LIMIT_MS = 20_000; // for the ticket, the handshake and `welcome` together
 const SILENT_HEARTBEATS = 2.5; // so many heartbeats without a frame: the line is dead
 const MAX_UNACCEPTED = 100;
@@ -581,7 +581,7 @@ export class GatewayClient {
     this.#emit(error ? 'error' : 'final', frame, turn);
   }
 
-  /** Let go of a turn whose end is no longer kept; one that somebody looks at fails. @param {Turn} turn */
+  /** Let go of a turn whose end is no longer kept; one that the caller waits for fails. @param {Turn} turn */
   #forget(turn) {
     if (turn.clientMessageId || turn.status === 'running') {
       this.#fail(turn, 'replay_gap', 'The rest of this answer is no longer kept by the server. Ask again for a new one.');
@@ -701,6 +701,6 @@ function deferred() {
     resolve = onDone;
     reject = onError;
   });
-  promise.catch(() => {}); // nobody has to look
+  promise.catch(() => {}); // the caller may ignore it
   return { promise, resolve, reject };
 }
