@@ -11,7 +11,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of a session layer.
 
     Attributes:
-        max_frames, max_bytes: of one session's log; the oldest frames go first.
+        max_frames, max_bytes: of one session's log; the oldest frames go first. The memory layer counts characters for
+            bytes, which costs no encoding.
         ttl_seconds: from a session's last frame, message or viewer until it is forgotten.
         max_sessions: of one process's memory layer; an idle one without viewers goes first.
         max_empty_sessions: watched sessions in which no message was accepted yet; of one process's memory layer, or of

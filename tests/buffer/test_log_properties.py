@@ -86,6 +86,10 @@ class Screen:
                 self.ends[snapshot.turn_id] = snapshot.terminal.members
 
 
+SIZES = {  # the measure of ``Bounds.max_bytes``
+    "memory": lambda frame: frame.size,
+    "redis": lambda frame: len(f"{frame.body}{frame.members}".encode()),
+}
 word = st.text(alphabet='abcé😀\ud83d"\\', max_size=4)
 step = st.one_of(
     st.tuples(st.just("append"), st.lists(word, max_size=5)),
@@ -98,20 +102,22 @@ step = st.one_of(
 )
 # The refused append makes the position unknown where the turn runs: a repetition must not be taken for news there.
 A_REPETITION_AFTER_A_REFUSAL = [("look", 0), ("other", None), ("cancel", None), ("other", None), ("repeat", None)]
+A_LOG_THAT_IS_FULL_IN_BYTES_ONLY = [("append", ["\\😀"])]  # 99 characters, of which one takes four bytes
 small_bounds = st.builds(Bounds, max_frames=st.integers(1, 12), max_bytes=st.sampled_from([100, 400, 1_500, 100_000]))
 
 
 @pytest.mark.parametrize("backend", sorted(STORES))
 @given(bounds=small_bounds, history=st.lists(step, max_size=40))
 @example(bounds=Bounds(max_frames=2, max_bytes=400), history=A_REPETITION_AFTER_A_REFUSAL)
+@example(bounds=Bounds(max_frames=2, max_bytes=100), history=A_LOG_THAT_IS_FULL_IN_BYTES_ONLY)
 @QUICK
 def test_every_viewer_ends_with_the_same_texts_and_ends(backend, bounds, history):
     with asyncio.Runner() as runner:
-        runner.run(_every_viewer_ends_the_same(STORES[backend](), bounds, history))
+        runner.run(_every_viewer_ends_the_same(STORES[backend](), bounds, history, SIZES[backend]))
 
 
-async def _every_viewer_ends_the_same(store, bounds, history):
-    story = Story(await store.layer(bounds), bounds)
+async def _every_viewer_ends_the_same(store, bounds, history, size):
+    story = Story(await store.layer(bounds), bounds, size)
     await story.join(1)
     for action, argument in history:
         await story.begin_turn()
@@ -124,12 +130,13 @@ async def _every_viewer_ends_the_same(store, bounds, history):
 class Story:
     """One session's history, and what its viewers must end up with."""
 
-    def __init__(self, layer, bounds):
+    def __init__(self, layer, bounds, size):
         self.screens = []
         self._layer = layer
         self._bounds = bounds
         self._epoch = None
         self._kept = []  # the frames' sizes
+        self._size = size
         self._newest = self._active_after = 0
         self._is_cancelling = False
         self._texts, self._ends = {}, {}
@@ -184,7 +191,7 @@ class Story:
 
     def _keep(self, *new):
         self._newest += len(new)
-        self._kept += [frame.size for frame in new]
+        self._kept += map(self._size, new)
         while len(self._kept) > self._bounds.max_frames or sum(self._kept) > self._bounds.max_bytes:
             del self._kept[0]
 
