@@ -4,7 +4,14 @@ import pytest
 
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge
 from relay.protocol import json_text
-from relay.protocol.client_messages import Cancel, OnBusy, StartTurn, is_session_id, parse_client_message
+from relay.protocol.client_messages import (
+    Cancel,
+    OnBusy,
+    StartTurn,
+    is_session_id,
+    parse_client_message,
+    parse_turn,
+)
 
 MAX_BYTES = 200_000
 
@@ -238,3 +245,16 @@ def test_a_session_id(name):
 )
 def test_what_is_no_session_id(name):
     assert not is_session_id(name)
+
+
+def test_a_message_that_is_decoded_already_starts_a_turn():
+    fields = {"type": "user_message", "content": "hi", "client_message_id": "m"}
+    turn = parse_turn(fields, forward_types=frozenset())
+    assert (turn.message, turn.client_message_id) == ({"type": "user_message", "content": "hi"}, "m")
+    assert parse_turn({"type": "x"}, forward_types=frozenset({"x"})).message == {"type": "x"}
+
+
+@pytest.mark.parametrize("fields", [{}, {"type": "cancel"}, {"type": "x"}, {"type": "user_message", "content": 7}])
+def test_what_starts_no_turn_is_invalid(fields):
+    with pytest.raises(ClientMessageInvalid):
+        parse_turn(fields, forward_types=frozenset())
