@@ -634,6 +634,23 @@ class TestSession:
         await user.asave()
         assert not await visitor.is_admitted(headers=headers)
 
+    @pytest.fixture
+    def lenient_login(self, configure, client, django_user_model, settings):
+        """A user of a backend that does not ask whether the account is active."""
+        settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.AllowAllUsersModelBackend"]
+        configure(WS_AUTH="session")
+        user = django_user_model.objects.create_user("ada", password="difference engine")
+        client.force_login(user)
+        return user, client.cookies["sessionid"].value
+
+    async def test_an_account_that_is_not_active_is_refused_whatever_its_backend_says(self, visitor, lenient_login):
+        user, cookie = lenient_login
+        headers = [(b"cookie", f"sessionid={cookie}".encode())]
+        assert await visitor.is_admitted(headers=headers)
+        user.is_active = False
+        await user.asave()
+        assert not await visitor.is_admitted(headers=headers)
+
 
 # A policy of one's own.
 

@@ -51,6 +51,11 @@ def test_two_credentials_are_none_though_they_are_the_same(one, other):
     assert shown(**fields) is None
 
 
+def test_a_handshake_is_a_sockets_and_of_a_new_client_unless_it_says_otherwise():
+    handshake = Handshake(session_id="s")
+    assert (handshake.is_socket, handshake.has_cursor, handshake.cursor_epoch) == (True, False, "")
+
+
 def test_two_headers_of_a_kind_are_none():
     twice = Handshake(session_id="s", headers=bearer("x")["headers"] * 2)
     assert twice.header("Authorization") is None
@@ -77,6 +82,7 @@ def test_a_subprotocol_that_is_no_base64url_of_text_is_a_credential_that_no_poli
 def test_of_two_parameters_the_last_counts_but_of_two_tickets_none():
     assert parse_query(b"a=1&a=2&b=&ticket=x") == {"a": "2", "b": "", "ticket": "x"}
     assert parse_query(b"ticket=x&ticket=x") == {"ticket": ""}
+    assert parse_query(b"a=1&a=2&z=1&z=2&ticket=x") == {"a": "2", "z": "2", "ticket": "x"}
 
 
 def test_a_cookie_is_found_by_its_name():
