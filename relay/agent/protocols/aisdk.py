@@ -133,12 +133,12 @@ class AiSdkEvents(AnswerReader):
             self._add_event({"type": "message-metadata", "messageMetadata": fields["messageMetadata"]}, made)
 
     def _take_text(self, fields: dict[str, Any], made: list[Frame]) -> None:
-        """Take text that is not as it should be, or half of an emoji."""
+        """Take text beside which something is odd, or half of an emoji."""
         delta = fields.get("delta")
-        if not isinstance(delta, str):
-            self._skip("malformed", made)
-        elif delta:
+        if isinstance(delta, str):
             self._add_text(delta, made)
+        else:
+            self._skip("malformed", made)
 
     def _take_reasoning(self, fields: dict[str, Any], made: list[Frame]) -> None:
         delta = fields.get("delta")
