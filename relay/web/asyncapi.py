@@ -16,11 +16,19 @@ from relay.web import frame_schemas
 PLAIN_IN: Final = (frame_schemas.PlainUserMessage, frame_schemas.PlainCancel)
 PLAIN_OUT: Final = (frame_schemas.PlainToken, frame_schemas.PlainFinal, frame_schemas.PlainError)
 V1_IN: Final = (frame_schemas.ClientUserMessage, frame_schemas.ClientCancel)
+COMMON_EVENTS: Final = (
+    frame_schemas.Reasoning,
+    frame_schemas.ToolCall,
+    frame_schemas.ToolResult,
+    frame_schemas.Usage,
+    frame_schemas.MessageStart,
+)
 V1_LOG: Final = (
     frame_schemas.UserMessage,
     frame_schemas.Token,
     frame_schemas.FinalMessage,
     frame_schemas.TurnError,
+    *COMMON_EVENTS,
     frame_schemas.AgentEvent,
     frame_schemas.Notice,
 )

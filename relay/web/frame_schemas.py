@@ -5,7 +5,7 @@ Frames are made elsewhere; tests check real frames against these models.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -18,6 +18,10 @@ GATEWAYS_TYPES: Final = (
     "error",
     *sorted(RESERVED_TYPES),
 )  # of an agent's own event, none of these
+
+
+CallId = Annotated[str, Field(description="Names a tool call; its result has the same.")]
+Tokens = Annotated[int | None, Field(ge=0)]
 
 
 class LogFrame(Model):
@@ -71,6 +75,59 @@ class AgentEvent(LogFrame):
     model_config = ConfigDict(extra="allow")
 
     type: Annotated[str, Field(json_schema_extra={"not": {"enum": list(GATEWAYS_TYPES)}})]
+
+
+# Events of the agent that have the same shape whatever protocol it speaks: relay/agent/protocols/vocabulary.py.
+
+
+class Reasoning(LogFrame):
+    """A piece of the model's reasoning; pieces are joined as tokens are."""
+
+    type: Literal["reasoning"]
+    token: str
+
+
+class ToolCall(LogFrame):
+    """A tool call of the agent, or its question to a person. The same call may come again, to ask for approval."""
+
+    type: Literal["tool_call"]
+    call_id: CallId
+    tool_name: str
+    arguments: Annotated[dict[str, Any] | str, Field(description="An object; a text if the agent gave no object.")]
+    requires_approval: Annotated[bool | None, Field(description="true: the agent waits for a person.")] = None
+    approval_id: Annotated[str | None, Field(description="The agent's name for the approval, if it has one.")] = None
+
+
+class ToolResult(LogFrame):
+    """A tool's result, or why it has none: either ``result`` or ``error``."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["result"]}, {"required": ["error"]}]})
+
+    type: Literal["tool_result"]
+    call_id: CallId
+    tool_name: str | None = None
+    result: Annotated[Any, Field(description="Any JSON.")] = None
+    error: Words | None = None
+
+
+class Usage(LogFrame):
+    """The tokens that the answer used. Several such events of one turn are added up."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["usage"]
+    input_tokens: Tokens = None
+    output_tokens: Tokens = None
+    total_tokens: Tokens = None
+    cached_input_tokens: Annotated[Tokens, Field(description="A part of input_tokens.")] = None
+    reasoning_tokens: Annotated[Tokens, Field(description="A part of output_tokens.")] = None
+
+
+class MessageStart(LogFrame):
+    """The tokens that follow belong to another message of the same answer."""
+
+    type: Literal["message_start"]
+    message_id: str
 
 
 class Notice(LogFrame):

@@ -124,6 +124,30 @@ def test_frame_is_described(text):
     assert is_described(text, asyncapi.V1_OUT)
 
 
+COMMON = {model.model_fields["type"].annotation.__args__[0]: model for model in asyncapi.COMMON_EVENTS}
+OTHER_PROTOCOLS = sorted(
+    {*(ROOT / "tests/unit/agent").glob("*_events.json")} - {ROOT / "tests/unit/agent/agent_events.json"}
+)
+
+
+@pytest.mark.parametrize("path", OTHER_PROTOCOLS, ids=lambda path: path.stem)
+def test_common_events_have_one_shape_whatever_the_agents_protocol(path):
+    """An agent of the gateway's own protocol may shape its events as it likes."""
+    made = [frame for vector in json.loads(path.read_text()) for frame in vector["frames"] if frame["type"] in COMMON]
+    assert made
+    for frame in made:
+        COMMON[frame["type"]].model_validate({**frame, "turn_id": "t", "offset": 1}, extra="forbid")
+
+
+@pytest.mark.parametrize("text", examples("common"))
+def test_example_of_a_common_event_is_described(text):
+    COMMON[json.loads(text)["type"]].model_validate_json(text, extra="forbid")
+
+
+def test_every_common_event_has_an_example():
+    assert {json.loads(text)["type"] for text in examples("common")} == set(COMMON)
+
+
 @pytest.mark.parametrize("frame", [TOKEN, frames.final("t"), ERROR], ids=["token", "final", "error"])
 def test_plain_frame_is_described(frame):
     assert is_described(frame.plain, asyncapi.PLAIN_OUT)
