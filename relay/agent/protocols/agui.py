@@ -169,7 +169,7 @@ class AgUiEvents(AnswerReader):
     def _take_call_arguments(self, fields: dict[str, Any], made: list[Frame]) -> None:
         call, delta = self._call(fields.get("toolCallId")), fields.get("delta")
         if call is not None and isinstance(delta, str):
-            call.arguments += delta
+            call.pieces.append(delta)
         else:
             self._skip("malformed", made)
 
@@ -225,7 +225,8 @@ class AgUiEvents(AnswerReader):
 
     def _end_call(self, call_id: str, made: list[Frame]) -> None:
         call = self._calls.pop(call_id)
-        self._add_event(vocabulary.tool_call(call_id, call.name, vocabulary.arguments(call.arguments)), made)
+        arguments = vocabulary.arguments("".join(call.pieces))
+        self._add_event(vocabulary.tool_call(call_id, call.name, arguments), made)
 
     def _end_chunked_call(self, made: list[Frame]) -> None:
         if self._chunked_id is not None:
@@ -249,10 +250,10 @@ class AgUiEvents(AnswerReader):
 
 
 class _Call(msgspec.Struct):
-    """A tool call of which the arguments are gathered."""
+    """A tool call of which the pieces of its arguments are gathered."""
 
     name: str
-    arguments: str = ""
+    pieces: list[str] = []  # msgspec copies it
 
 
 _Take = Callable[[AgUiEvents, dict[str, Any], list[Frame]], None]

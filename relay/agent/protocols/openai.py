@@ -93,6 +93,7 @@ class OpenAIEvents(AnswerReader):
     def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
         super().__init__(turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
         self._calls: list[_Call] = []
+        self._newest: dict[int | None, _Call] = {}  # call by index, and of all under ``None``
         self._reason: str | None = None  # why the model stopped; the stream goes on to its usage
         self._usage: dict[str, Any] | None = None  # the newest: some servers count up in every chunk
 
@@ -197,18 +198,19 @@ class OpenAIEvents(AnswerReader):
         """Add a piece of a tool call to the call that it belongs to."""
         function = piece.get("function") or piece.get("custom")
         function = function if isinstance(function, dict) else {}
-        index, call_id, name = piece.get("index"), _text(piece.get("id")), _text(function.get("name"))
-        calls = [call for call in self._calls if call.index == index] if index is not None else self._calls
+        call_id, name = _text(piece.get("id")), _text(function.get("name"))
+        index = piece["index"] if type(piece.get("index")) is int else None
+        call = self._newest.get(index)
         # Ollama gives every call the index 0, Gemini none: another id with a name of its own is another call.
-        if not calls or (call_id and name and calls[-1].call_id not in ("", call_id)):
-            self._calls.append(_Call(index))
-            calls = self._calls
-        call = calls[-1]
+        if call is None or (call_id and name and call.call_id not in ("", call_id)):
+            call = _Call()
+            self._calls.append(call)
+        self._newest[index] = self._newest[None] = call
         call.call_id = call.call_id or call_id
         call.name = call.name or name
         arguments = function.get("arguments", function.get("input"))
         if arguments is not None:
-            call.arguments += arguments if isinstance(arguments, str) else json_text.encode(arguments)
+            call.pieces.append(arguments if isinstance(arguments, str) else json_text.encode(arguments))
 
     def _take_usage(self, usage: Any) -> None:
         if isinstance(usage, dict):
@@ -224,8 +226,10 @@ class OpenAIEvents(AnswerReader):
     def _add_calls(self, made: list[Frame]) -> None:
         for number, call in enumerate(self._calls, start=self._passed_on):
             call_id = call.call_id or f"{self._turn_id}.{number}"
-            self._add_event(vocabulary.tool_call(call_id, call.name, vocabulary.arguments(call.arguments)), made)
+            arguments = vocabulary.arguments("".join(call.pieces))
+            self._add_event(vocabulary.tool_call(call_id, call.name, arguments), made)
         self._calls.clear()
+        self._newest.clear()
 
     def _finish_with(self, reason: str, made: list[Frame]) -> None:
         self._add_calls(made)
@@ -235,12 +239,11 @@ class OpenAIEvents(AnswerReader):
 
 
 class _Call(msgspec.Struct):
-    """A tool call of which the pieces are gathered; ``index`` is any JSON."""
+    """A tool call of which the pieces of its arguments are gathered."""
 
-    index: Any
     call_id: str = ""
     name: str = ""
-    arguments: str = ""
+    pieces: list[str] = []  # msgspec copies it
 
 
 def _text(value: Any) -> str:
