@@ -259,3 +259,8 @@ def error_words(value: Any, depth: int = _MAX_WORDS_DEPTH) -> str:
     if depth and isinstance(value, dict):
         found = (error_words(value.get(name), depth - 1) for name in _ERROR_WORDS)
     return next(filter(str.strip, found), "")
+
+
+def text_of(value: Any) -> str:
+    """Return a JSON value that is a text; of any other, nothing."""
+    return value if isinstance(value, str) else ""

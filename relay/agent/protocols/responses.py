@@ -23,6 +23,7 @@ from relay.agent.protocols.base import (
     PastTurn,
     error_words,
     json_value,
+    text_of,
     user_text,
 )
 from relay.layers.values import Turn
@@ -138,7 +139,7 @@ class ResponseEvents(AnswerReader):
         """Add a text. A message is known by its index: some proxies give each event another item id."""
         if output_index != self._output_index:
             if self._output_index is not None:
-                self._add_event(vocabulary.message_start(_text(item_id) or f"{self._turn_id}.{output_index}"), made)
+                self._add_event(vocabulary.message_start(text_of(item_id) or f"{self._turn_id}.{output_index}"), made)
             self._output_index = output_index
         self._reason = "stop"
         self._add_text(text, made)
@@ -155,7 +156,7 @@ class ResponseEvents(AnswerReader):
 
     def _take_response(self, kind: str, response: dict[str, Any], made: list[Frame]) -> None:
         """Handle an event about the whole response: its start, its end, or that it goes on."""
-        self._response_id = _text(response.get("id")) or self._response_id
+        self._response_id = text_of(response.get("id")) or self._response_id
         if kind == "response.failed":
             self._add_usage(response, made)
             self._fail(response.get("error"), made)
@@ -178,7 +179,7 @@ class ResponseEvents(AnswerReader):
     def _take_item(self, item: dict[str, Any], made: list[Frame]) -> None:
         """Add a tool call, a tool's result, or a question to a person, once."""
         kind = item.get("type")
-        call_id = _text(item.get("call_id")) or _text(item.get("id"))
+        call_id = text_of(item.get("call_id")) or text_of(item.get("id"))
         if kind in _RESULTS:
             self._add_once(f"{call_id} result", vocabulary.tool_result(call_id, item.get("output")), "stop", made)
         elif kind in _CALLS:
@@ -186,7 +187,7 @@ class ResponseEvents(AnswerReader):
             if kind == "mcp_call":  # the server made the call, too
                 self._add_once(f"{call_id} result", _result(call_id, item), "stop", made)
         elif kind == "mcp_approval_request":
-            asked = {"tool_name": item.get("name"), "arguments": vocabulary.arguments(_text(item.get("arguments")))}
+            asked = {"tool_name": item.get("name"), "arguments": vocabulary.arguments(text_of(item.get("arguments")))}
             self._add_once(call_id, vocabulary.interrupt(call_id, "approval", asked), INTERRUPT, made)
 
     def _add_once(self, name: str, fields: dict[str, Any], reason: str, made: list[Frame]) -> None:
@@ -213,13 +214,13 @@ class ResponseEvents(AnswerReader):
 
 
 def _call(call_id: str, item: dict[str, Any]) -> dict[str, Any]:
-    arguments = vocabulary.arguments(_text(item.get("arguments"))) if "arguments" in item else item.get("input")
-    return vocabulary.tool_call(call_id, _text(item.get("name")), arguments)
+    arguments = vocabulary.arguments(text_of(item.get("arguments"))) if "arguments" in item else item.get("input")
+    return vocabulary.tool_call(call_id, text_of(item.get("name")), arguments)
 
 
 def _result(call_id: str, item: dict[str, Any]) -> dict[str, Any]:
     """Make the event of a result of a tool that the server ran."""
-    name, error = _text(item.get("name")), item.get("error")
+    name, error = text_of(item.get("name")), item.get("error")
     if error:
         return vocabulary.tool_error(call_id, error_words(error) or "The tool failed.", name)
     return vocabulary.tool_result(call_id, item.get("output"), name)
@@ -228,7 +229,7 @@ def _result(call_id: str, item: dict[str, Any]) -> dict[str, Any]:
 def _why(kind: str, response: dict[str, Any]) -> str:
     """Return why a response is not complete: ``max_output_tokens``, ``content_filter``, ``cancelled`` or the like."""
     details = response.get("incomplete_details")
-    reason = _text(details.get("reason")) if isinstance(details, dict) else ""
+    reason = text_of(details.get("reason")) if isinstance(details, dict) else ""
     return reason or kind.removeprefix("response.")
 
 
@@ -236,8 +237,4 @@ def _texts(item: dict[str, Any]) -> list[str]:
     """Return the texts of a message, a refusal's too."""
     content = item.get("content")
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    return [text for part in parts if (text := _text(part.get("text")) or _text(part.get("refusal")))]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return [text for part in parts if (text := text_of(part.get("text")) or text_of(part.get("refusal")))]
