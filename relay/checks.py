@@ -14,7 +14,8 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning, register, run_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from relay.agent import protocols
+from relay.agent.choice import make_agent
+from relay.agent.protocols import PROTOCOLS
 from relay.agent.protocols.base import RESERVED_TYPES
 from relay.conf import PREFIX, conf
 from relay.database.connection import check_driver
@@ -158,13 +159,13 @@ def check_agent(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
         return []
     found: list[CheckMessage] = []
     try:
-        protocols.load(conf.agent_protocol)
+        make_agent(conf.agent_protocol)
     except Exception as exc:  # operators' code is imported, which may raise anything
-        names = ", ".join(protocols.PROTOCOLS)
+        names = ", ".join(PROTOCOLS)
         found.append(
             Error(
                 f"{PREFIX}AGENT_PROTOCOL names no agent: {exc}",
-                hint=f"Give {names}, or the dotted path of a subclass of relay.agent.protocols.base.AgentProtocol.",
+                hint=f"Give {names}, or the dotted path of an async generator function (message, session).",
                 id=NO_AGENT,
             )
         )

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from relay.agent.protocols.base import AnswerReader, PastTurn
 from relay.conf import conf
@@ -29,7 +29,13 @@ async def no_history() -> Sequence[PastTurn]:
 
 
 class Agent(abc.ABC):
-    """Answers turns, on one event loop."""
+    """Answers turns, on one event loop.
+
+    Attributes:
+        is_here: does it run in this process, without an address?
+    """
+
+    is_here: ClassVar[bool] = False
 
     @abc.abstractmethod
     def ask(self, turn: Turn, history: History = no_history) -> Answer:

@@ -189,3 +189,11 @@ def agent_message(body: str) -> dict[str, Any]:
     message: dict[str, Any] = json_text.decode(body)
     message.pop("client_message_id", None)
     return message
+
+
+def message_text(message: dict[str, Any]) -> str:
+    """Return a message (any JSON) as a text: a ``user_message``'s words, the JSON of any other kind."""
+    content = message.get("content")
+    if message.get("type") == "user_message" and isinstance(content, str):
+        return content
+    return json_text.encode(message)

@@ -14,8 +14,7 @@ from weakref import WeakKeyDictionary
 from channels.layers import get_channel_layer
 
 from relay.access.connection_limits import ConnectionLimiter
-from relay.agent import protocols
-from relay.agent.client import AgentClient
+from relay.agent.choice import make_agent
 from relay.conf import conf
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
@@ -39,14 +38,14 @@ class Gateway:
     def __init__(self) -> None:
         self.layer = session_layer()
         self.policy = make_policy(conf.ws_auth, self.layer.limits)
-        self.agent = AgentClient(protocols.load(conf.agent_protocol))
+        self.agent = make_agent(conf.agent_protocol)
         self.transcripts = Transcripts()
         self.tracing = make_tracing()
         self.runner = Runner(self.layer, self.agent, self.transcripts, self.tracing)
         self.sweeper = Sweeper(self.layer, self.runner)
         self.on_disconnect = DisconnectPolicy(self.layer)
         self.loop_lag_monitor = LoopLagMonitor()
-        self.readiness = Readiness(self.layer)
+        self.readiness = Readiness(self.layer, self.agent)
         self.connections: set[Connection] = set()
         self.connection_limiter = ConnectionLimiter()
         self.control = Control(self.layer, self.connections, self.transcripts)

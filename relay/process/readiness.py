@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from relay.agent.answer import Agent
 from relay.agent.tls import TlsFailed
 from relay.agent.transport import UpstreamTransport
 from relay.conf import conf
@@ -44,7 +45,8 @@ class Check(msgspec.Struct, frozen=True):
 class Readiness:
     """The checks of one process."""
 
-    def __init__(self, layer: SessionLayer) -> None:
+    def __init__(self, layer: SessionLayer, agent: Agent) -> None:
+        self._is_agent_here = agent.is_here
         self._transport = UpstreamTransport(HANDSHAKE_SECONDS)
         self._probes: dict[str, Callable[[], Awaitable[None]]] = {
             "store": layer.check,
@@ -69,7 +71,8 @@ class Readiness:
             await cancel_and_wait(self._checking)
 
     async def _reach_agent(self) -> None:
-        await self._transport.reach(httpx.URL(conf.agent_url))
+        if not self._is_agent_here:
+            await self._transport.reach(httpx.URL(conf.agent_url))
 
     async def _check(self) -> None:
         try:

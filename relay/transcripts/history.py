@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 from relay.conf import conf
 from relay.exceptions import RelayError
 from relay.layers.base import SessionLayer
-from relay.layers.values import Turn, agent_message
+from relay.layers.values import Turn, agent_message, message_text
 from relay.protocol import frames, json_text
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame, FrameKind
-from relay.transcripts.rows import KeptTurn, message_text
+from relay.transcripts.rows import KeptTurn
 from relay.transcripts.writer import Transcripts
 
 logger = logging.getLogger(__name__)

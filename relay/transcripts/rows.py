@@ -11,6 +11,7 @@ import msgspec
 from django.db import DatabaseError, connection
 from django.db.models import Q
 
+from relay.layers.values import message_text
 from relay.models import MAX_SUBJECT_CHARACTERS, Turn
 from relay.protocol import json_text
 from relay.protocol.frames import ANSWERED
@@ -59,12 +60,6 @@ class KeptTurn(msgspec.Struct, frozen=True, kw_only=True):
     def characters(self) -> int:
         """How many its texts have."""
         return len(self.message) + len(self.answer)
-
-
-def message_text(message: dict[str, Any]) -> str:
-    """Return a message (any JSON) as a text: its content, or the whole message if it is of a forwarded kind."""
-    is_words = message.get("type") == "user_message" and isinstance(message.get("content"), str)
-    return message["content"] if is_words else json_text.encode(message)
 
 
 def newest(session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:

@@ -83,14 +83,17 @@ class AgentEvents(AnswerReader):
 
     def _look_closer(self, event: Event, made: list[Frame]) -> None:
         """Handle an event that is not just a token. First: does it report a failure? Last: does it end the answer?"""
-        name = event.event
-        if event.data.strip() == DONE and name != "error":
+        if event.data.strip() == DONE and event.event != "error":
             self._finish("stop", made)
             return
         try:
             value = json_text.decode_leniently(event.data)
         except ValueError:  # an error that is cut short, or nested too deeply, is still one
             value = {"type": "error"} if _BEGINS_AS_ERROR.match(event.data) else event.data
+        self._take_value(event.event, value, made)
+
+    def _take_value(self, name: str, value: Any, made: list[Frame]) -> None:
+        """Handle an event that has a name, or none, and any JSON."""
         fields = value if isinstance(value, dict) else {}
         is_last = name == "done" or fields.get("is_final") is True
         if name == "error" or _is_error(fields, is_last=is_last):

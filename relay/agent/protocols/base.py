@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import msgspec
 
 from relay.exceptions import RelayError, UpstreamEof, UpstreamError, UpstreamProtocol
-from relay.layers.values import Turn
+from relay.layers.values import Turn, message_text
 from relay.protocol import frames, json_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
@@ -230,10 +230,7 @@ class AnswerReader(abc.ABC):
 
 def user_text(turn: Turn) -> str:
     """Return what the client sent as a text: a ``user_message``'s words, the JSON of any other kind."""
-    content = turn.message.get("content")
-    if turn.message.get("type") == "user_message" and isinstance(content, str):
-        return content
-    return json_text.encode(turn.message)
+    return message_text(turn.message)
 
 
 def json_value(data: str) -> Any:
