@@ -99,5 +99,5 @@ async def test_stop_is_heard_by_the_agent(conversation: Conversation, service: S
     assert end["is_final"] is True
     assert end.get("finish_reason", "cancelled") == "cancelled"
     await until(lambda: service.agent.output().count(STOPPED) > stopped_before)
-    print(f"heard after {time.monotonic() - stopped_at:.2f} s")
+    print(f"heard after {1_000 * (time.monotonic() - stopped_at):.0f} ms")
     assert (await conversation.ask("text"))[-1] == conversation.final("stop")
