@@ -1,0 +1,166 @@
+"""The receiving half of a WebSocket: bytes in slices, messages with limits, pings and pongs, and flow control."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from relay.protocol.frames import CloseCode
+from relay.server import limits
+from relay.server.daphne_internals import Socket
+from relay.server.flow import ReceiveQueue, WriteFlowControl
+from relay.server.reading import ReadBuffer
+
+logger = logging.getLogger(__name__)
+
+
+class ReceivingSocket(Socket):
+    """A WebSocket that receives, no faster than its consumer handles messages.
+
+    A subclass sets ``server`` before ``connectionMade``, and sends and closes.
+    """
+
+    application_queue: ReceiveQueue | None = None
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        self.write_flow = WriteFlowControl(self._send_owed_pong)
+        self._owed_pong: bytes | None = None
+        self._pinged_at: float | None = None
+        self._closing_at: float | None = None
+        self._closing_bytes = 0
+        self._message: bytearray | None = None  # the received part of an incomplete message
+        self._message_started_at = 0.0
+        self._fragments = 0
+        self._control_frames = 0  # since the last check_timeouts
+        self._received_messages = 0  # likewise
+        self.reading = ReadBuffer(self, self.server.read_scheduler)
+        self.transport.resumeProducing()  # the HTTP connection's buffer may have paused it
+        super().connectionMade()
+
+    def make_receive_queue(self) -> ReceiveQueue:
+        """Make the queue of messages that the consumer receives from."""
+        return ReceiveQueue(pause=self.reading.pauseProducing, resume=self._read_on_soon)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self.reading.receive(data)
+        if self._closing_at is not None and not self.reading.is_discarding:
+            self._closing_bytes += len(data)
+            self._check_closing_bytes()
+
+    @property
+    def is_held(self) -> bool:
+        """Must received bytes wait: for the handshake's end, the consumer to catch up, or other clients?"""
+        return self.state == self.STATE_CONNECTING or self._is_behind()
+
+    @property
+    def slice_bytes(self) -> int:
+        """The rest of a large frame costs as little as a few small frames."""
+        if self.current_frame is None:
+            return limits.SOCKET_SLICE_BYTES
+        rest: int = self.current_frame.length - self.current_frame_masker.pointer()
+        return max(limits.SOCKET_SLICE_BYTES, min(rest, limits.PAYLOAD_SLICE_BYTES))
+
+    def handle_slice(self, data: bytes) -> None:
+        """Handle some received bytes."""
+        self.parse(data)
+
+    def consumeData(self) -> None:  # noqa: N802 - autobahn's name
+        """Handle a slice, up to where the consumer falls behind; nothing after a violation (RFC 6455 §7.1.7)."""
+        if self.failedByMe or self.state == self.STATE_CLOSED:
+            self.data = b""
+        else:
+            while not self._is_behind() and self.processData() and self.state != self.STATE_CLOSED:
+                if self.failedByMe:
+                    self.data = b""
+
+    def _is_behind(self) -> bool:
+        queue = self.application_queue
+        return self.state == self.STATE_OPEN and (self._is_over_rate() or (queue is not None and queue.is_paused))
+
+    def _is_over_rate(self) -> bool:
+        """Has the client sent as many messages as may be handled until the next ``check_timeouts``?"""
+        return self.server.max_messages is not None and self._received_messages >= self.server.max_messages
+
+    def _read_on_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._pinged_at is not None:
+            self._pinged_at = time.monotonic()  # its pong may be among the unread bytes
+        self._message_started_at = time.monotonic()
+        try:
+            self.consumeData()
+        except Exception:
+            logger.exception("%r: received bytes could not be handled", self)
+            self.abort()
+        if not self._is_behind():
+            self.reading.resumeProducing()
+
+    def _start_second(self) -> None:
+        """Reset what is counted by the second, and read on where that was the reason not to."""
+        self._control_frames = 0
+        was_over_rate, self._received_messages = self._is_over_rate(), 0
+        if was_over_rate and self.state == self.STATE_OPEN:
+            self._read_on()
+
+    def _check_closing_bytes(self) -> None:
+        """Stop looking for the client's close frame after a number of other bytes."""
+        if self._closing_bytes > limits.CLOSING_BYTES:
+            self._end_reading()
+
+    def _end_reading(self) -> None:
+        self.reading.discard()
+        self.transport.loseWriteConnection()
+
+    # A message, as autobahn parses it. (Its own lists hold an object for each piece, however small.)
+
+    def onMessageBegin(self, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
+        super().onMessageBegin(isBinary)
+        self._message = bytearray()
+        self._message_started_at = time.monotonic()
+        self._fragments = 0
+
+    def onMessageFrameBegin(self, length: int) -> None:  # noqa: N802 - autobahn's name
+        super().onMessageFrameBegin(length)
+        self._fragments += 1
+        if self._fragments > limits.MAX_FRAGMENTS:
+            self.fail_connection(CloseCode.POLICY_VIOLATION, "a message has too many fragments")
+
+    def onMessageFrameData(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
+        if self._message is not None and not self.failedByMe:
+            self._message += payload
+
+    def onMessageFrameEnd(self) -> None:  # noqa: N802 - autobahn's name
+        pass
+
+    def onMessageEnd(self) -> None:  # noqa: N802 - autobahn's name
+        message, self._message = self._message, None
+        if message is not None and not self.failedByMe:
+            self.onMessage(bytes(message), self.message_is_binary)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
+        self._received_messages += 1
+        if self.application_queue is not None and self.state == self.STATE_OPEN:
+            content = {"bytes": payload} if isBinary else {"text": payload.decode()}
+            self.application_queue.put_nowait({"type": "websocket.receive", **content})
+
+    def onPing(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
+        self._count_control_frame()
+        self._owed_pong = payload  # RFC 6455 §5.5.3: of several pings, the last is enough
+        if not self.write_flow.is_paused:
+            self._send_owed_pong()
+
+    def _send_owed_pong(self) -> None:
+        payload, self._owed_pong = self._owed_pong, None
+        if payload is not None:
+            self.sendPong(payload)
+
+    def onPong(self, payload: bytes) -> None:  # noqa: N802 - autobahn's name
+        self._count_control_frame()
+        self._pinged_at = None
+
+    def _count_control_frame(self) -> None:
+        self._control_frames += 1
+        if self._control_frames > limits.MAX_CONTROL_FRAMES and self.state == self.STATE_OPEN:
+            self.fail_connection(CloseCode.POLICY_VIOLATION, "too many pings or pongs")
