@@ -72,7 +72,7 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
             await super().handle_reply(protocol, message)
         elif "disconnected" not in self.connections.get(protocol, {"disconnected": True}):
             protocol.handle_reply(message)
-            if protocol.writing.is_full:  # a client that reads at once would leave the loop to no other connection
+            if protocol.frame_writer.is_full:  # a client that reads at once would leave the loop to no other connection
                 await asyncio.sleep(0)
         elif message["type"] != "websocket.close":
             raise ClientLeft

@@ -49,9 +49,9 @@ class HttpConnection(Channel):
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self._made_at = time.monotonic()
         self.factory.open_connections.add(self)
-        self.reading = ReadBuffer(self, self.factory.server.read_scheduler)
+        self.read_buffer = ReadBuffer(self, self.factory.server.read_scheduler)
         super().connectionMade()
-        self.network_producer = self.reading
+        self.network_producer = self.read_buffer
 
     @property
     def is_awaited(self) -> bool:
@@ -63,7 +63,7 @@ class HttpConnection(Channel):
     # Twisted goes on parsing bytes that it has read, even after a refusal; these overrides stop at one.
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        self.reading.receive(data)
+        self.read_buffer.receive(data)
 
     @property
     def is_held(self) -> bool:
@@ -78,14 +78,14 @@ class HttpConnection(Channel):
             self._set_deadline(limits.HEAD_SECONDS)
         super().dataReceived(data)
         if self.upgraded_to is not None:
-            rest = self.take_pipelined() + self.reading.take_over()
+            rest = self.take_pipelined() + self.read_buffer.take_over()
             if rest:
                 self.upgraded_to.dataReceived(rest)
 
     def requestDone(self, request: HttpRequest) -> None:  # noqa: N802 - Twisted's name
-        self.reading.put_back(self.take_pipelined())  # else Twisted would handle all of them within this call
+        self.read_buffer.put_back(self.take_pipelined())  # else Twisted would handle all of them within this call
         super().requestDone(request)
-        self.reading.handle_soon()
+        self.read_buffer.handle_soon()
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802 - Twisted's name
         if self.header_bytes + len(line) > self.totalHeadersSize:
@@ -145,7 +145,7 @@ class HttpConnection(Channel):
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
         self._set_deadline(None)
         self.factory.open_connections.discard(self)
-        self.reading.take_over()
+        self.read_buffer.take_over()
         super().connectionLost(reason)
 
     def refuse(self, status: int, headers: Fields = ()) -> None:
@@ -153,14 +153,14 @@ class HttpConnection(Channel):
         if self.is_refused:
             return
         self.is_refused = True
-        self.reading.discard()
+        self.read_buffer.discard()
         self.clearLineBuffer()
         self.setTimeout(None)
         more = b"".join(b"%b: %b\r\n" % header for header in headers)
         answer = b"HTTP/1.1 %d %b\r\n%bContent-Length: 0\r\nConnection: close\r\n\r\n"
-        writing = FrameWriter(self.transport, self.factory.server.write_batcher)
-        writing.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
-        writing.flush()  # at once: Twisted would drop it if the client has closed its side
+        writer = FrameWriter(self.transport, self.factory.server.write_batcher)
+        writer.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
+        writer.flush()  # at once: Twisted would drop it if the client has closed its side
         self.network_producer.unregisterProducer()
         self.transport.loseWriteConnection()  # a full close would be a reset, which could overtake the answer
         self._set_deadline(limits.CLOSE_SECONDS)

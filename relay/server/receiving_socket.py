@@ -34,17 +34,17 @@ class ReceivingSocket(Socket):
         self._fragments = 0
         self._control_frames = 0  # since the last check_timeouts
         self._received_messages = 0  # likewise
-        self.reading = ReadBuffer(self, self.server.read_scheduler)
+        self.read_buffer = ReadBuffer(self, self.server.read_scheduler)
         self.transport.resumeProducing()  # the HTTP connection's buffer may have paused it
         super().connectionMade()
 
     def make_receive_queue(self) -> ReceiveQueue:
         """Make the queue of messages that the consumer receives from."""
-        return ReceiveQueue(pause=self.reading.pauseProducing, resume=self._read_on_soon)
+        return ReceiveQueue(pause=self.read_buffer.pauseProducing, resume=self._read_on_soon)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        self.reading.receive(data)
-        if self._closing_at is not None and not self.reading.is_discarding:
+        self.read_buffer.receive(data)
+        if self._closing_at is not None and not self.read_buffer.is_discarding:
             self._closing_bytes += len(data)
             self._check_closing_bytes()
 
@@ -95,7 +95,7 @@ class ReceivingSocket(Socket):
             logger.exception("%r: received bytes could not be handled", self)
             self.abort()
         if not self._is_behind():
-            self.reading.resumeProducing()
+            self.read_buffer.resumeProducing()
 
     def _start_second(self) -> None:
         """Reset what is counted by the second, and read on where that was the reason not to."""
@@ -110,7 +110,7 @@ class ReceivingSocket(Socket):
             self._end_reading()
 
     def _end_reading(self) -> None:
-        self.reading.discard()
+        self.read_buffer.discard()
         self.transport.loseWriteConnection()
 
     # A message, as autobahn parses it. (Its own lists hold an object for each piece, however small.)

@@ -41,7 +41,7 @@ class WebSocketConnection(ReceivingSocket):
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self.server = self.factory.server_class
         self.server.protocol_connected(self)
-        self.writing = FrameWriter(self.transport, self.server.write_batcher)
+        self.frame_writer = FrameWriter(self.transport, self.server.write_batcher)
         self._last_ping_at = self._connected_at = time.monotonic()
         super().connectionMade()
         self.transport.unregisterProducer()  # the HTTP connection's producer
@@ -69,7 +69,7 @@ class WebSocketConnection(ReceivingSocket):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803 - autobahn's
         self.write_flow.stopProducing()
-        self.reading.take_over()
+        self.read_buffer.take_over()
         self.server.protocol_disconnected(self)
         if self.application_queue is not None:
             code = 1005 if code is None else code  # RFC 6455 §7.1.5: no code was given
@@ -103,10 +103,10 @@ class WebSocketConnection(ReceivingSocket):
         Returns:
             False, and nothing was sent, if the client is behind or has left, or other connections come first.
         """
-        if self.state != self.STATE_OPEN or self.write_flow.is_paused or self.writing.is_full:
+        if self.state != self.STATE_OPEN or self.write_flow.is_paused or self.frame_writer.is_full:
             return False
         for piece in [data_frame(TEXT, text.encode()) for text in texts]:
-            self.writing.write(piece)
+            self.frame_writer.write(piece)
         return True
 
     def _accept(self, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -129,14 +129,14 @@ class WebSocketConnection(ReceivingSocket):
             raise ClientLeft
         text, data = message.get("text"), message.get("bytes")
         if text is not None:  # the empty text is a message too
-            self.writing.write(data_frame(TEXT, text.encode()))
+            self.frame_writer.write(data_frame(TEXT, text.encode()))
         elif data is not None:
-            self.writing.write(data_frame(BINARY, data))
+            self.frame_writer.write(data_frame(BINARY, data))
         else:
             raise ValueError("a message has text or bytes")
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802 - autobahn's
-        self.writing.flush()  # earlier frames are written first
+        self.frame_writer.flush()  # earlier frames are written first
         self.transport.write(data)  # past autobahn's debug line, as in Socket.parse
 
     # The end.
@@ -151,7 +151,7 @@ class WebSocketConnection(ReceivingSocket):
         if code in UNSENDABLE_CODES or not 1000 <= code <= 4999:
             raise ValueError(f"{code} is no close code that may be sent")
         if last_text is not None and self.state == self.STATE_OPEN:
-            self.writing.write(data_frame(TEXT, last_text.encode()))
+            self.frame_writer.write(data_frame(TEXT, last_text.encode()))
         whole = reason.encode()[: limits.MAX_REASON_BYTES].decode(errors="ignore")
         self.sendCloseFrame(code=code, reasonUtf8=whole.encode())
 
@@ -165,14 +165,14 @@ class WebSocketConnection(ReceivingSocket):
         if self.failedByMe:  # the client learns why; its part of the handshake is not awaited
             self._end_reading()
         else:
-            self.reading.resumeProducing()  # the client's part of the handshake is read even if the consumer is behind
-            self._closing_bytes = len(self.reading)
+            self.read_buffer.resumeProducing()  # for the client's close frame, even if the consumer is behind
+            self._closing_bytes = len(self.read_buffer)
             self._check_closing_bytes()
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802 - autobahn's name
         """Close the connection. After a complete handshake without a reset, which could overtake the answer."""
         self._closing_at = self._closing_at or time.monotonic()
-        self.writing.flush()
+        self.frame_writer.flush()
         super().dropConnection(abort=abort and not self.wasClean)
 
     def abort(self) -> None:
@@ -245,7 +245,7 @@ class WebSocketConnection(ReceivingSocket):
             self.close(CloseCode.INTERNAL)
 
     def onOpen(self) -> None:  # noqa: N802 - autobahn's name
-        self.reading.handle_soon()
+        self.read_buffer.handle_soon()
         self.server.log_action("websocket", "connected", self._details())
 
     def _details(self) -> dict[str, Any]:
