@@ -100,4 +100,4 @@ async def test_appends_between_what_is_there_and_what_comes_are_seen_once(worker
 async def watching(layer):
     """The session as a process knows it; somebody watches, so that announcements come."""
     async with contextlib.AsyncExitStack() as stack:
-        return await stack.enter_async_context(layer._store(S).watch(S))
+        return await stack.enter_async_context(layer._store(S).open_feed(S))

@@ -143,7 +143,7 @@ async def test_a_cursor_of_a_foreign_epoch_is_a_gap_though_its_frames_were_annou
 async def test_frames_announced_before_anybody_has_read_the_log_wait_for_the_logs_word(workers, turn, forger):
     """Nothing is known of the session yet: a foreign announcement comes first."""
     layer, viewer = workers
-    async with viewer._store(S).watch(S):
+    async with viewer._store(S).open_feed(S):
         for offset in (0, 1, 2):
             await forger.publish(f"{FOREIGN}\n{offset}\n{TOKEN}")
         for cursor in (UNKNOWN, Cursor(FOREIGN, 0), Cursor(FOREIGN, 2), Cursor(FOREIGN, 3)):

@@ -204,7 +204,7 @@ async def test_an_order_that_is_published_again_is_heard_once(layer, cut):
 
 async def test_comparing_with_the_store(layer, cut):
     epoch = (await layer.ensure(S)).epoch
-    async with layer._store(S).watch(S) as watch:
+    async with layer._store(S).open_feed(S) as watch:
         watch.position = Cursor(epoch, 0)
         with cut():
             await layer._store(S).compare()

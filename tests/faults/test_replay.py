@@ -89,7 +89,7 @@ async def test_pages_over_the_bound_are_not_kept(reads):
     end = await long_answer(layer)
     state = await layer.ensure(S)
     cursor = Cursor(state.epoch, state.oldest - 1)
-    async with layer._store(S).watch(S) as watch:
+    async with layer._store(S).open_feed(S) as watch:
         for _ in range(2):
             assert (await watched(layer, cursor, end))[0] == state.oldest
         assert watch._pages._bytes <= 50_000

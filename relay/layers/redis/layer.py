@@ -119,7 +119,7 @@ class RedisSessionLayer(SessionLayer):
         self, session_id: str, after: Cursor, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         async with (
-            self._store(session_id).watch(session_id) as feed,
+            self._store(session_id).open_feed(session_id) as feed,
             aclosing(feed.tail(after, partial(self.read, session_id, subject=subject), sink, subject)) as batches,
         ):
             async for batch in batches:

@@ -108,7 +108,7 @@ class Store:
 
     # Watching.
 
-    def watch(self, session_id: str) -> FeedHandle:
+    def open_feed(self, session_id: str) -> FeedHandle:
         """Follow a session's announcements: within the block none is missed, unless the connection breaks.
 
         Raises:
@@ -117,7 +117,7 @@ class Store:
         return FeedHandle(self, session_id)
 
     async def acquire(self, session_id: str) -> SessionFeed:
-        """Do what ``watch`` does, until ``release``."""
+        """Follow a session's announcements until ``release``; see ``open_feed``."""
         feed = self._feeds.get(session_id)
         if feed is None:
             feed = self._feeds[session_id] = self._new_feed(session_id)
@@ -187,7 +187,7 @@ class Store:
             return
         try:
             deliver(data, feed)
-        except Exception as exc:  # bytes that anybody may have published
+        except Exception as exc:  # bytes that any program may have published
             logger.debug("session %s: announcement unreadable: %s", feed.session_id, type(exc).__name__)
             self._foreign.report(f"session {feed.session_id}", "format")
             feed.lose_position()  # perhaps a newer version has announced something: the log knows

@@ -107,7 +107,7 @@ class RedisTurns:
         accept(await self._look(turn, extend=True))
 
     async def wait_cancelled(self, turn: Turn) -> None:
-        async with self._stores.of(turn.session_id).watch(turn.session_id) as feed:
+        async with self._stores.of(turn.session_id).open_feed(turn.session_id) as feed:
             with feed.cancel_waiter(turn.epoch, turn.turn_id) as waiter:
                 if await self._look(turn, extend=False) == b"held":
                     await waiter
