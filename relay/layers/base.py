@@ -300,7 +300,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     async def close(self) -> None:
-        """Close connections and end tasks; what is stored stays."""
+        """Close connections and end tasks; stored sessions stay."""
 
 
 class Limits(abc.ABC):

@@ -90,7 +90,7 @@ class Control:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # What an order means here.
+    # Orders, carried out here.
 
     def _follow(self, order: Order) -> None:
         if self._is_stopped:

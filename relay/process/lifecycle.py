@@ -1,4 +1,4 @@
-"""What one event loop of a gateway process needs: session layer, agent client, runner, sweeper.
+"""The parts of a gateway in one event loop: session layer, agent client, runner, sweeper.
 
 ``serve`` and ``runserver`` start, drain and stop it, servers with lifespan (uvicorn) do so by that; elsewhere the first
 connection starts it.

@@ -30,7 +30,7 @@ LIMIT_SECONDS: Final = 0.9  # a Kubernetes probe waits for one second
 HANDSHAKE_SECONDS: Final = 0.6  # of a TLS connection to the agent
 _TROUBLES: Final = {
     "store": "No new message or session can be stored.",
-    "announcements": "What is announced through the store does not arrive here.",
+    "announcements": "Announcements through the store do not arrive here.",
     "agent": "The agent takes no connections.",
 }
 
@@ -98,7 +98,7 @@ class Readiness:
 
 
 async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
-    began_at = time.monotonic()
+    started_at = time.monotonic()
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             await probe()
@@ -113,7 +113,7 @@ async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
     except Exception:
         logger.exception("readiness check failed: %s", name)
         return Check(ok=False, detail=_TROUBLES[name])
-    return Check(ok=True, detail=f"{(time.monotonic() - began_at) * 1000:.1f} ms")
+    return Check(ok=True, detail=f"{(time.monotonic() - started_at) * 1000:.1f} ms")
 
 
 def _detail(trouble: str, reason: str) -> str:

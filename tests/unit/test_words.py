@@ -34,18 +34,11 @@ ANYWHERE = re.compile(r"\b(?:(?:no|some|every)body|who(?:m|se)?ever|begun|anew|w
 # Names of parts and of metrics that have better ones now.
 REPLACED = (
     r"quiet_seconds|stuck_seconds|Inbox|Outflow|EndOfTurn|Alarm|Pulse|patience\.in_time|seen_through|Seats|check_viewers"
-    r"|Departures|Shelves|Watcher|Waiters|begin_append|end_append|may_open_socket|garbage\.settle|send_away|_see_off"
+    r"|Departures|Shelves|Watcher|Waiters|begin_append|may_open_socket|garbage\.settle|send_away|_see_off"
     r"|_calmly|_until_done|_recall|_Errand|TicketWish|DrainWish|OperatorWords|gateway_announcement_\w+"
     r"|(gateway_)?clients_sent_away(_total)?|(gateway_)?turns_reaped(_total)?"
 )
-NOT_YET = {"layers", "process"}  # their words are still to be gone through
-
-
-def is_held(path: Path) -> bool:
-    return not NOT_YET & set(path.relative_to(ROOT / "relay").parts[:1])
-
-
-SOURCES = [path for path in sorted((ROOT / "relay").rglob("*.py")) if is_held(path)]
+SOURCES = sorted((ROOT / "relay").rglob("*.py"))
 
 
 def comments(source: str) -> Iterator[str]:
@@ -121,11 +114,10 @@ def test_words_of_the_documentation_and_the_pages_are_plain(path):
 
 
 def test_no_replaced_name_is_left():
-    sources = [path for path in (ROOT / "relay").rglob("*") if is_held(path)]
-    others = [path for top in ("gateway_project", "deploy", "docs") for path in (ROOT / top).rglob("*")]
+    paths = [path for top in ("relay", "gateway_project", "deploy", "docs") for path in (ROOT / top).rglob("*")]
     found = [
         f"{path.relative_to(ROOT)}: {match[0]}"
-        for path in [*sources, *others]
+        for path in paths
         if path.suffix in {".py", ".js", ".html", ".md", ".yml", ".yaml", ".json", ".conf"}
         for match in re.finditer(rf"\b({REPLACED})\b", path.read_text())
     ]

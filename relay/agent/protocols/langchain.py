@@ -1,4 +1,4 @@
-"""LangChain's messages as LangGraph's servers send them: what their pieces say, and what is whole only at the end.
+"""LangChain's messages as LangGraph's servers send them: the text of pieces, and the parts that are whole at the end.
 
 Source: the package ``langchain-core`` 1.x, and what the models' packages put into ``content``. Pure.
 """

@@ -49,7 +49,7 @@ class RedisChannels(BaseChannelLayer):  # type: ignore[misc]  # Channels has no 
         await self._layer.send(self._namespace + channel, message)
 
     async def receive(self, channel: str) -> dict[str, Any]:
-        """Receive the next message; what other programs published under the channel's name is passed over."""
+        """Receive the next message; others under the channel's name are passed over."""
         self.require_valid_channel_name(channel)
         while True:
             try:

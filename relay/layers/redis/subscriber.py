@@ -150,11 +150,11 @@ class Subscriber:
         """
         silent_ticks = 0
         while silent_ticks < SILENT_TICKS:
-            began_at = time.monotonic()
+            started_at = time.monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._timeout_seconds / SILENT_TICKS):
                     await self._send_news()
-            silent_ticks = 0 if self._heard_at >= began_at else silent_ticks + 1
+            silent_ticks = 0 if self._heard_at >= started_at else silent_ticks + 1
             await self._connection.send(_PING)
 
     async def _send_news(self) -> NoReturn:
