@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from scripts.ports import free_port
-from tests import log_search
+from tests import fork_server, log_search
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "test-internal-key"
@@ -80,7 +80,7 @@ class Process:
         self._health = health
         self._env = environment(**env)
         self._output = tempfile.NamedTemporaryFile("w+", suffix=".log", delete=True)  # noqa: SIM115 - closed in stop
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | fork_server.Program | None = None
 
     @property
     def http_url(self) -> str:
@@ -107,6 +107,9 @@ class Process:
 
     def launch(self) -> None:
         """Start it, and do not wait until it answers."""
+        if fork_server.can_start(self._env) and not self._fds:
+            self._process = fork_server.start(self._arguments, cwd=ROOT, env=self._env, output=self._output)
+            return
         self._process = subprocess.Popen(
             [self._python, *self._arguments],
             cwd=ROOT,

@@ -123,5 +123,6 @@ class RawSocket:
 
 
 def resident_bytes(pid: int) -> int:
-    """The memory that a process holds."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """The memory that a process holds; not the files that it has mapped, whose pages come when they are used first."""
+    _, resident, of_files, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
+    return (resident - of_files) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,184 @@
+"""Starts Python programs by forking an interpreter that has imported the gateway's libraries already.
+
+Importing them costs a gateway a second of a core, and a test run starts hundreds. What is the gateway's own each
+process loads for itself, as it would alone: its modules, Django's settings and apps, Twisted's reactor.
+
+    program = fork_server.start(["manage.py", "serve"], cwd=ROOT, env=environment(), output=file)
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import json
+import os
+import runpy
+import select
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO
+
+LIBRARIES = (
+    *("asyncio", "concurrent.futures.thread", "email.message", "http.client", "importlib.metadata", "ssl",
+      "unittest.mock"),
+    *("asgiref.server", "asgiref.sync", "autobahn.wamp.message", "autobahn.websocket.protocol",
+      "cryptography.x509", "environ", "h11", "hiredis", "httpx", "hyperlink", "jwt", "msgspec",
+      "opentelemetry.sdk.trace", "prometheus_client", "psycopg", "pydantic", "pydantic.networks",
+      "redis.asyncio", "redis.asyncio.sentinel", "rich.console", "rich.traceback", "servestatic", "structlog",
+      "uvicorn.main", "uvloop"),
+    *("django.core.handlers.asgi", "django.core.management.commands.makemigrations",
+      "django.core.management.commands.runserver",
+      "django.db.backends.sqlite3.base", "django.db.models", "django.forms", "django.middleware.csrf",
+      "django.template.backends.django", "django.template.defaultfilters", "django.template.defaulttags",
+      "django.template.loader_tags", "django.urls", "django.views.generic"),
+    *("twisted.internet.asyncioreactor", "twisted.internet.endpoints", "twisted.internet.ssl",
+      "twisted.internet.tcp", "twisted.web.http"),
+)  # fmt: skip
+MESSAGE_BYTES = 200_000
+OWN = ("GATEWAY__", "DJANGO_SETTINGS_MODULE", "PYTEST_")  # variables that no library reads as it is imported
+
+
+class Program:
+    """A program that was started: a ``subprocess.Popen`` of few words, whose parent is the fork server."""
+
+    def __init__(self, pid: int, end: socket.socket) -> None:
+        self.pid = pid
+        self._end = end
+        self._exit_code: int | None = None
+
+    def poll(self, timeout_seconds: float | None = 0) -> int | None:
+        """Give its exit code, or ``None`` while it runs."""
+        if self._exit_code is None and select.select([self._end], [], [], timeout_seconds)[0]:
+            self._exit_code = int(self._end.recv(16))
+            self._end.close()
+        return self._exit_code
+
+    def wait(self, timeout_seconds: float | None = None) -> int:
+        """Wait for its end and give its exit code."""
+        code = self.poll(timeout_seconds)
+        if code is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout_seconds or 0)
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal it, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def can_start(env: dict[str, str]) -> bool:
+    """May a program with this environment be forked, or has it to be an interpreter of its own from the start?"""
+    names = {name for name in os.environ.keys() | env.keys() if not name.startswith(OWN)} - {"PYTHONUNBUFFERED"}
+    is_measured = any(name.startswith("COVERAGE_PROCESS") for name in names)
+    return hasattr(os, "pidfd_open") and not is_measured and all(os.environ.get(n) == env.get(n) for n in names)
+
+
+def start(arguments: list[str], *, cwd: Path, env: dict[str, str], output: IO[str]) -> Program:
+    """Start what ``python <arguments>`` would start, with both its outputs in a file."""
+    channel, lock = _server()
+    request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": env}).encode()
+    ours, theirs = socket.socketpair()
+    with theirs, lock:
+        socket.send_fds(channel, [request], [output.fileno(), theirs.fileno()])
+        return Program(int(channel.recv(16)), ours)
+
+
+@functools.cache
+def _server() -> tuple[socket.socket, threading.Lock]:
+    """Start the server, once for the whole run; it ends when this process does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())]
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    server = subprocess.Popen(command, cwd=Path(__file__).parent.parent, env=env, pass_fds=[theirs.fileno()])
+    theirs.close()
+    atexit.register(server.wait)
+    atexit.register(ours.close)
+    return ours, threading.Lock()
+
+
+# The other side.
+
+
+def main() -> None:
+    """Serve until the tests have ended; in a child, run its program."""
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    if "twisted.internet.reactor" in sys.modules:
+        raise RuntimeError("one of the libraries has installed a reactor, which is the gateway's to choose")
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests and the programs
+    program = serve(socket.socket(fileno=int(sys.argv[1])))
+    if program is not None:
+        signal.signal(signal.SIGINT, on_interrupt)
+        run(**program)
+
+
+def serve(channel: socket.socket) -> dict | None:
+    """Fork a child for each request, and tell its exit code. Returns: in a child, its request; at the end, nothing."""
+    with channel, selectors.DefaultSelector() as selector:
+        selector.register(channel, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is not channel:
+                    selector.unregister(key.fileobj)
+                    tell_end(key.fd, *key.data)
+                    continue
+                request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
+                if not request:
+                    return None
+                output, end = fds
+                pid = os.fork()
+                if pid == 0:
+                    leave(selector, channel)
+                    os.close(end)
+                    os.dup2(output, 1)
+                    os.dup2(output, 2)
+                    os.close(output)
+                    return json.loads(request)
+                os.close(output)
+                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, end))
+                channel.send(str(pid).encode())
+
+
+def leave(selector: selectors.BaseSelector, channel: socket.socket) -> None:
+    """Close, in a child, what the server has of its other children."""
+    for key in list(selector.get_map().values()):
+        if key.fileobj is not channel:
+            os.close(key.fd)
+            os.close(key.data[1])
+
+
+def tell_end(pidfd: int, pid: int, end: int) -> None:
+    """Take a child's exit code to who has started it."""
+    _, status = os.waitpid(pid, 0)
+    with socket.socket(fileno=end) as told:
+        told.send(str(os.waitstatus_to_exitcode(status)).encode())
+    os.close(pidfd)
+
+
+def run(arguments: list[str], cwd: str, env: dict[str, str]) -> None:
+    """Do what ``python <arguments>`` does once the interpreter is there."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    if arguments[0] == "-m":
+        sys.argv, sys.path[0] = arguments[1:], cwd
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv, sys.path[0] = arguments, str(Path(arguments[0]).resolve().parent)
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
