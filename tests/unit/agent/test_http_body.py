@@ -72,6 +72,14 @@ def test_chunked_body_that_breaks_gives_what_came_before_wherever_it_is_cut(brok
     assert content + refused.value.content == b"good" + (b"abc" if broken.startswith(b"3") else b"")
 
 
+@pytest.mark.parametrize("byte", [b"d", b"\n", b"\0", b"\xff"])
+def test_chunk_that_is_longer_than_its_size_is_refused_at_the_first_byte_too_many(byte):
+    with pytest.raises(BodyBroken) as refused:
+        ChunkedBody().feed(b"3\r\nabc" + byte)
+    assert refused.value.content == b"abc"
+    assert ChunkedBody().feed(b"3\r\nabc\r") == b"abc"
+
+
 def test_chunk_head_without_end_is_refused():
     body = ChunkedBody()
     with pytest.raises(BodyBroken):
