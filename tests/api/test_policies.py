@@ -579,6 +579,13 @@ class TestJwt:
         async with visitor.v1(provider.token()) as browser:
             assert (await browser.frame())["code"] == "store_unavailable"
 
+    @pytest.mark.parametrize(("size", "code"), [(262_144, None), (262_145, "store_unavailable")])
+    async def test_a_key_set_is_read_up_to_a_size(self, visitor, provider, monkeypatch, size, code):
+        document = provider.document().ljust(size)
+        monkeypatch.setattr(provider, "document", lambda: document)
+        async with visitor.v1(provider.token()) as browser:
+            assert (await browser.frame()).get("code") == code
+
     async def test_many_at_once_cause_one_fetch(self, visitor, provider):
         assert all(await asyncio.gather(*(visitor.is_admitted(provider.token()) for _ in range(10))))
         assert provider.fetches == 1

@@ -67,6 +67,12 @@ def test_a_text_at_the_limit_stays_and_a_longer_one_is_shortened():
     assert shown == "a" * (MAX_ERROR_CHARACTERS - 1) + "…"
 
 
+def test_4000_characters_are_read_and_the_rest_is_dropped_unread():
+    address = "http://".ljust(3_992, "x")
+    assert redact(f"{address} is gone") == "[removed] is gone"
+    assert redact(f"x{address} is gone") == "[removed] is gon"
+
+
 @pytest.mark.parametrize("text", ["", " \n", "Traceback (most recent call last):\n  whatever"])
 def test_nothing_is_left_of_a_text_that_is_only_private(text):
     assert redact(text) == ""
