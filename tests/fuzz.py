@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import random
 import re
 import socket
@@ -22,11 +23,16 @@ from typing import Final, NamedTuple
 from relay.addresses.http import check_http_address, how_to_escape
 from relay.addresses.store import split_store_addresses
 from relay.agent.http_body import BodyBroken, ChunkedBody
-from relay.agent.protocols.agent import AgentEvents
+from relay.agent.protocols.agent import OwnAgent
+from relay.agent.protocols.agui import AgUi
+from relay.agent.protocols.aisdk import AiSdk
+from relay.agent.protocols.base import AgentProtocol
+from relay.agent.protocols.openai import OpenAI
 from relay.agent.redaction import MAX_ERROR_CHARACTERS, redact
 from relay.database.connection import check_database_address
 from relay.env_file import EnvFileInvalid, read_env_file
 from relay.exceptions import UpstreamEof, UpstreamProtocol
+from relay.layers.values import Turn
 from relay.protocol.event_stream import EventStreamDecoder, EventTooLarge
 from relay.protocol.frames import Frame
 from relay.server.request_head import RequestRefused, read_head, read_websocket_request
@@ -95,12 +101,13 @@ def feed_body(data: bytes) -> None:
     assert content([data]) == content(_cut(data)), "the content depends on where the body is cut"
 
 
-def feed_events(data: bytes) -> None:
+def events_feeder(protocol: AgentProtocol) -> Callable[[bytes], None]:
     """An agent's answer: wherever it is cut, the frames are the same, and what follows an error is no success."""
+    turn = Turn(session_id="s", turn_id="t", lease_id="l", message={})
 
     def made(pieces: list[bytes]) -> list[Frame | str]:
         decoder = EventStreamDecoder(MAX_EVENT_BYTES)
-        events = AgentEvents("t", max_turn_bytes=10 * MAX_EVENT_BYTES, redact=redact)
+        events = protocol.reader(turn, max_turn_bytes=10 * MAX_EVENT_BYTES, redact=redact)
         frames: list[Frame | str] = []
         try:
             for piece in pieces:
@@ -115,10 +122,19 @@ def feed_events(data: bytes) -> None:
             frames.append(type(exc).__name__)
         return frames
 
-    whole = made([data])
-    ends = [at for at, frame in enumerate(whole) if isinstance(frame, str) or frame.is_terminal]
-    assert ends == [len(whole) - 1], "the answer has not exactly one end"
-    assert whole == made(_cut(data)), "the frames depend on where the answer is cut"
+    def feed(data: bytes) -> None:
+        whole = made([data])
+        ends = [at for at, frame in enumerate(whole) if isinstance(frame, str) or frame.is_terminal]
+        assert ends == [len(whole) - 1], "the answer has not exactly one end"
+        assert whole == made(_cut(data)), "the frames depend on where the answer is cut"
+
+    return feed
+
+
+def recorded(protocol: str) -> list[bytes]:
+    """The answers in a file of vectors."""
+    vectors = json.loads((Path(__file__).parent / "unit" / "agent" / f"{protocol}_events.json").read_text())
+    return [vector["events"].encode() for vector in vectors if vector["events"]]
 
 
 def feed_env(data: bytes) -> None:
@@ -203,7 +219,10 @@ def targets(gateway: processes.Process) -> list[Target]:
     return [
         Target("head", [*requests, HANDSHAKE + b"\r\n", v1 + b"\r\n"], feed_head),
         Target("agent's chunks", [BODY, b"3\r\nabc\r\n10;a\r\n0123456789abcdef\r\n0\r\n\r\n"], feed_body),
-        Target("agent's events", answers, feed_events),
+        Target("agent's events", answers, events_feeder(OwnAgent())),
+        Target("openai", recorded("openai"), events_feeder(OpenAI())),
+        Target("agui", recorded("agui"), events_feeder(AgUi())),
+        Target("aisdk", recorded("aisdk"), events_feeder(AiSdk())),
         Target("error text", [b"token=" + SECRET.encode() + b" at http://u:p@10.0.0.1:80/a\n  at f(x)"], feed_error),
         Target("env", [env.replace(b"%b", SECRET.encode())], feed_env),
         Target("addresses", [address.replace(b"%b", SECRET.encode()) for address in addresses], feed_address),
