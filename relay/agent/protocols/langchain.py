@@ -40,6 +40,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
+        self._newest: dict[int | None, _Call] = {}  # by index
         self._tokens: dict[str, int] = {}
 
     def add(self, message: dict[str, Any]) -> None:
@@ -55,23 +56,23 @@ class Gathered:
     def events(self, turn_id: str) -> Iterator[vocabulary.Fields]:
         """Make the events, once the message is whole."""
         for number, call in enumerate(self._calls):
-            arguments = vocabulary.arguments(call.arguments)
+            arguments = vocabulary.arguments("".join(call.pieces))
             yield vocabulary.tool_call(call.call_id or f"{turn_id}.{number}", call.name, arguments)
         usage = vocabulary.usage(**self._tokens)
         if usage is not None:
             yield usage
 
     def _add_call(self, piece: dict[str, Any]) -> None:
-        index, call_id, arguments = piece.get("index"), text_of(piece.get("id")), piece.get("args")
-        same = [call for call in self._calls if call.index == index]
-        if not same or (call_id and same[-1].call_id not in ("", call_id)):  # without indices, an id starts a call
-            same = [_Call(index)]
-            self._calls += same
-        call = same[-1]
+        call_id, arguments = text_of(piece.get("id")), piece.get("args")
+        index = piece["index"] if type(piece.get("index")) is int else None
+        call = self._newest.get(index)
+        if call is None or (call_id and call.call_id not in ("", call_id)):  # without indices, an id starts a call
+            call = self._newest[index] = _Call()
+            self._calls.append(call)
         call.call_id = call.call_id or call_id
         call.name = call.name or text_of(piece.get("name"))
         if arguments is not None:
-            call.arguments += arguments if isinstance(arguments, str) else json_text.encode(arguments)
+            call.pieces.append(arguments if isinstance(arguments, str) else json_text.encode(arguments))
 
     def _add_usage(self, usage: dict[str, Any]) -> None:
         """Add a piece's usage to that of the pieces before it, as LangChain does."""
@@ -87,12 +88,11 @@ class Gathered:
 
 
 class _Call(msgspec.Struct):
-    """A tool call of which the pieces are gathered; ``index`` is any JSON."""
+    """A tool call of which the pieces of its arguments are gathered."""
 
-    index: Any
     call_id: str = ""
     name: str = ""
-    arguments: str = ""
+    pieces: list[str] = []  # msgspec copies it
 
 
 def _block_pieces(block: Any) -> Iterator[tuple[bool, str]]:

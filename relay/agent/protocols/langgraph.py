@@ -35,8 +35,6 @@ PATH: Final = "/threads/{thread_id}/runs/stream"
 ASSISTANT: Final = "agent"
 THREADS: Final = uuid.UUID("033a05b5-2135-41ee-a631-618619a917a3")  # the namespace of the threads' names; never changes
 
-_RESULTS: Final = ("result", "content", "error")  # members in which a client's answer to an interrupt may be
-
 
 class LangGraph(AgentProtocol):
     """A LangGraph server. A session is a thread; the thread remembers."""
@@ -67,10 +65,9 @@ def thread_id(session_id: str) -> str:
 
 def _asked(turn: Turn) -> dict[str, Any]:
     """Return the run's input: the message, or the answer to an interrupt."""
-    message = turn.message
-    call_id = message.get("call_id")
-    if message.get("type") == "tool_result" and isinstance(call_id, str):
-        result = next((message[name] for name in _RESULTS if name in message), None)
+    answer = vocabulary.answer_of(turn.message)
+    if answer is not None:
+        call_id, result = answer
         return {"command": {"resume": {call_id: result}}}
     return {"input": {"messages": [{"role": "user", "content": user_text(turn)}]}}
 

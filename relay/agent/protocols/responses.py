@@ -214,7 +214,9 @@ class ResponseEvents(AnswerReader):
 
 
 def _call(call_id: str, item: dict[str, Any]) -> dict[str, Any]:
-    arguments = vocabulary.arguments(text_of(item.get("arguments"))) if "arguments" in item else item.get("input")
+    arguments: Any = text_of(item.get("input"))  # a custom tool's is a text
+    if item.get("type") != "custom_tool_call":
+        arguments = vocabulary.arguments(text_of(item.get("arguments")))
     return vocabulary.tool_call(call_id, text_of(item.get("name")), arguments)
 
 

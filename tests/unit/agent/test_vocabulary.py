@@ -59,3 +59,19 @@ def test_usage_keeps_numbers_only():
 )
 def test_arguments_are_an_object_or_the_text(text, expected):
     assert vocabulary.arguments(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"type": "tool_result", "call_id": "c", "result": {"a": 1}, "content": "x"}, ("c", {"a": 1})),
+        ({"type": "tool_result", "call_id": "c", "result": None, "content": "x"}, ("c", None)),
+        ({"type": "tool_result", "call_id": "c", "content": "Paris"}, ("c", "Paris")),
+        ({"type": "tool_result", "call_id": "c", "error": "denied"}, ("c", "denied")),
+        ({"type": "tool_result", "call_id": "c"}, ("c", None)),
+        ({"type": "tool_result", "call_id": 5, "result": 1}, None),
+        ({"type": "user_message", "call_id": "c", "content": "Hi"}, None),
+    ],
+)
+def test_a_clients_answer_to_a_call(message, expected):
+    assert vocabulary.answer_of(message) == expected

@@ -1,0 +1,195 @@
+"""Agents that speak Agent2Agent (A2A) 1.0, by JSON-RPC and event streams. Pure.
+
+Source: https://a2a-protocol.org/latest/specification and the package ``a2a-sdk`` 1.3. A task goes on when the
+connection is closed: Stop is a request of its own. Servers of A2A 0.3 have other methods, and refuse these requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from relay.agent.protocols import vocabulary
+from relay.agent.protocols.base import (
+    INTERRUPT,
+    AgentProtocol,
+    AgentRequest,
+    AgentSettings,
+    AnswerReader,
+    PastTurn,
+    error_words,
+    json_value,
+    text_of,
+    user_text,
+)
+from relay.exceptions import RelayError, UpstreamError
+from relay.layers.values import Turn
+from relay.protocol.event_stream import Event
+from relay.protocol.frames import Frame
+
+PATH: Final = "/"
+HEADERS: Final = {"A2A-Version": "1.0"}  # without it a server takes the request for one of 0.3
+
+_ENDS: Final = {"TASK_STATE_COMPLETED": "stop", "TASK_STATE_CANCELED": "cancelled"}
+_FAILURES: Final = ("TASK_STATE_FAILED", "TASK_STATE_REJECTED")
+_PAUSES: Final = {"TASK_STATE_INPUT_REQUIRED": "input_required", "TASK_STATE_AUTH_REQUIRED": "auth_required"}
+
+
+class A2A(AgentProtocol):
+    """An A2A server. A session is a context, in which the agent remembers; a turn is a message, and mostly a task."""
+
+    keeps_history = True
+
+    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
+        """See ``AgentProtocol``."""
+        message = {"messageId": turn.turn_id, "contextId": turn.session_id, "role": "ROLE_USER", **_said(turn)}
+        return _call(settings.path or PATH, turn.turn_id, "SendStreamingMessage", {"message": message})
+
+    def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> TaskEvents:
+        """See ``AgentProtocol``."""
+        return TaskEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
+
+
+def _said(turn: Turn) -> dict[str, Any]:
+    """Return a message's parts; an answer to a task that waits for it names the task, too."""
+    answer = vocabulary.answer_of(turn.message)
+    if answer is not None:
+        task_id, result = answer
+        return {"taskId": task_id, "parts": [{"text": result} if isinstance(result, str) else {"data": result}]}
+    return {"parts": [{"text": user_text(turn)}]}
+
+
+def _call(path: str, call_id: str, method: str, params: dict[str, Any]) -> AgentRequest:
+    body = {"jsonrpc": "2.0", "id": call_id, "method": method, "params": params}
+    return AgentRequest(path, body, headers=HEADERS)
+
+
+class TaskEvents(AnswerReader):
+    """Reads one answer: a message, or what becomes of a task."""
+
+    def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
+        super().__init__(turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
+        self._task_id = ""
+        self._source: str | None = None  # the message or the artifact that the last text came from
+        self._message_ids: set[str] = set()
+        self._artifacts: dict[str, list[str]] = {}  # the texts of each so far
+
+    def refused(self, status: int, body: bytes) -> RelayError | None:
+        """See ``AnswerReader``: an error before the stream is a JSON-RPC response with the status 200."""
+        value = json_value(body.decode("utf-8", "replace"))
+        error = value.get("error") if isinstance(value, dict) else None
+        if status != HTTPStatus.OK or not error:
+            return None
+        words = self._redact(error_words(error))
+        return UpstreamError(words) if words else UpstreamError()
+
+    def stop_request(self, asked: AgentRequest) -> AgentRequest | None:
+        """See ``AnswerReader``."""
+        if not self._task_id:
+            return None
+        return _call(asked.path, f"{self._turn_id}:stop", "CancelTask", {"id": self._task_id})
+
+    def _read(self, event: Event, made: list[Frame]) -> None:
+        value = json_value(event.data)
+        fields = value if isinstance(value, dict) else {}
+        result = fields.get("result")
+        if event.event == "error" or fields.get("error"):
+            self._fail(fields.get("error") or value, made)
+        elif isinstance(result, dict):
+            self._take_result(result, made)
+        elif error_words(fields):
+            self._fail(fields, made)
+        else:
+            self._skip("malformed", made)
+
+    def _take_result(self, result: dict[str, Any], made: list[Frame]) -> None:
+        """Handle what an event brings: one of four. Anything else is a sign of life."""
+        task, message = result.get("task"), result.get("message")
+        status_update, artifact_update = result.get("statusUpdate"), result.get("artifactUpdate")
+        if isinstance(artifact_update, dict):
+            self._take_artifact(artifact_update.get("artifact"), made, append=artifact_update.get("append") is True)
+        elif isinstance(status_update, dict):
+            self._task_id = text_of(status_update.get("taskId")) or self._task_id
+            self._take_status(status_update.get("status"), made)
+        elif isinstance(task, dict):
+            self._take_task(task, made)
+        elif isinstance(message, dict):  # the only event of an answer that is no task
+            self._take_message(message, made)
+            self._finish("stop", made)
+
+    def _take_task(self, task: dict[str, Any], made: list[Frame]) -> None:
+        """Handle a task as a whole. Its history is the conversation before this answer."""
+        self._task_id = text_of(task.get("id")) or self._task_id
+        artifacts = task.get("artifacts")
+        for artifact in artifacts if isinstance(artifacts, list) else ():
+            self._take_artifact(artifact, made, append=False)
+        self._take_status(task.get("status"), made)
+
+    def _take_status(self, status: Any, made: list[Frame]) -> None:
+        if not isinstance(status, dict):
+            self._skip("malformed", made)
+            return
+        state = text_of(status.get("state"))
+        message = status.get("message")
+        message = message if isinstance(message, dict) else {}
+        if state in _FAILURES:
+            self._fail(_text(message), made)
+        elif state in _PAUSES:
+            asked = {"message": _text(message)} if message else {}
+            self._add_event(vocabulary.interrupt(self._task_id or self._turn_id, _PAUSES[state], asked), made)
+            self._finish(INTERRUPT, made)
+        else:
+            self._take_message(message, made)
+            if state in _ENDS:
+                self._finish(_ENDS[state], made)
+
+    def _take_message(self, message: dict[str, Any], made: list[Frame]) -> None:
+        """Add a message's parts, once: a task as a whole may bring it again."""
+        message_id = text_of(message.get("messageId"))
+        if message_id in self._message_ids or message.get("role") == "ROLE_USER":
+            return
+        if message_id:
+            self._message_ids.add(message_id)
+        for part in _parts(message):
+            self._take_part(part, message_id, made)
+
+    def _take_artifact(self, artifact: Any, made: list[Frame], *, append: bool) -> None:
+        """Add a piece of an artifact, or a whole one: of one that is known only what is new."""
+        if not isinstance(artifact, dict):
+            self._skip("malformed", made)
+            return
+        artifact_id = text_of(artifact.get("artifactId"))
+        parts = _parts(artifact)
+        if not append and artifact_id in self._artifacts:
+            given, whole = "".join(self._artifacts[artifact_id]), _text(artifact)
+            if whole.startswith(given):
+                parts = [{"text": whole.removeprefix(given)}]
+            else:  # another text instead
+                self._artifacts[artifact_id].clear()
+                self._source = ""
+        texts = self._artifacts.setdefault(artifact_id, [])
+        for part in parts:
+            self._take_part(part, artifact_id, made)
+            texts.append(text_of(part.get("text")))
+
+    def _take_part(self, part: dict[str, Any], source: str, made: list[Frame]) -> None:
+        text = part.get("text")
+        if not isinstance(text, str):
+            self._pass_on({**part, "type": "data" if "data" in part else "file"}, made)
+        elif text:
+            if source != self._source and self._source is not None:
+                self._add_event(vocabulary.message_start(source), made)
+            self._source = source
+            self._add_text(text, made)
+
+
+def _parts(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts of a message or an artifact."""
+    parts = said.get("parts")
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _text(said: dict[str, Any]) -> str:
+    """Return the texts of a message or an artifact as one."""
+    return "".join(text_of(part.get("text")) for part in _parts(said))
