@@ -19,6 +19,7 @@ from relay.agent.protocols.base import (
     AnswerReader,
     PastTurn,
     error_words,
+    is_bare_error,
     json_value,
     text_of,
     user_text,
@@ -48,7 +49,9 @@ class A2A(AgentProtocol):
 
     def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> TaskEvents:
         """See ``AgentProtocol``."""
-        return TaskEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
+        reader = TaskEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
+        reader.begins_with_past = vocabulary.answer_of(turn.message) is not None
+        return reader
 
 
 def _said(turn: Turn) -> dict[str, Any]:
@@ -66,10 +69,15 @@ def _call(path: str, call_id: str, method: str, params: dict[str, Any]) -> Agent
 
 
 class TaskEvents(AnswerReader):
-    """Reads one answer: a message, or what becomes of a task."""
+    """Reads one answer: a message, or what becomes of a task.
+
+    Attributes:
+        begins_with_past: does the turn go on with a task? Then the first event may be that task as it was (seen).
+    """
 
     def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
         super().__init__(turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
+        self.begins_with_past = False
         self._task_id = ""
         self._source: str | None = None  # the message or the artifact that the last text came from
         self._message_ids: set[str] = set()
@@ -98,7 +106,7 @@ class TaskEvents(AnswerReader):
             self._fail(fields.get("error") or value, made)
         elif isinstance(result, dict):
             self._take_result(result, made)
-        elif error_words(fields):
+        elif is_bare_error(fields):
             self._fail(fields, made)
         else:
             self._skip("malformed", made)
@@ -107,6 +115,11 @@ class TaskEvents(AnswerReader):
         """Handle what an event brings: one of four. Anything else is a sign of life."""
         task, message = result.get("task"), result.get("message")
         status_update, artifact_update = result.get("statusUpdate"), result.get("artifactUpdate")
+        if self.begins_with_past:
+            self.begins_with_past = False
+            if isinstance(task, dict) and _state(task.get("status")) not in (*_ENDS, *_FAILURES):
+                self._note(task)
+                return
         if isinstance(artifact_update, dict):
             self._take_artifact(artifact_update.get("artifact"), made, append=artifact_update.get("append") is True)
         elif isinstance(status_update, dict):
@@ -118,11 +131,19 @@ class TaskEvents(AnswerReader):
             self._take_message(message, made)
             self._finish("stop", made)
 
+    def _note(self, task: dict[str, Any]) -> None:
+        """Remember what of a task was said before this turn."""
+        self._task_id = text_of(task.get("id"))
+        for artifact in _dicts(task.get("artifacts")):
+            self._artifacts[text_of(artifact.get("artifactId"))] = [_text(artifact)]
+        message = task["status"].get("message") if isinstance(task.get("status"), dict) else None
+        if isinstance(message, dict):
+            self._message_ids.add(text_of(message.get("messageId")))
+
     def _take_task(self, task: dict[str, Any], made: list[Frame]) -> None:
         """Handle a task as a whole. Its history is the conversation before this answer."""
         self._task_id = text_of(task.get("id")) or self._task_id
-        artifacts = task.get("artifacts")
-        for artifact in artifacts if isinstance(artifacts, list) else ():
+        for artifact in _dicts(task.get("artifacts")):
             self._take_artifact(artifact, made, append=False)
         self._take_status(task.get("status"), made)
 
@@ -130,7 +151,7 @@ class TaskEvents(AnswerReader):
         if not isinstance(status, dict):
             self._skip("malformed", made)
             return
-        state = text_of(status.get("state"))
+        state = _state(status)
         message = status.get("message")
         message = message if isinstance(message, dict) else {}
         if state in _FAILURES:
@@ -151,7 +172,7 @@ class TaskEvents(AnswerReader):
             return
         if message_id:
             self._message_ids.add(message_id)
-        for part in _parts(message):
+        for part in _dicts(message.get("parts")):
             self._take_part(part, message_id, made)
 
     def _take_artifact(self, artifact: Any, made: list[Frame], *, append: bool) -> None:
@@ -160,7 +181,7 @@ class TaskEvents(AnswerReader):
             self._skip("malformed", made)
             return
         artifact_id = text_of(artifact.get("artifactId"))
-        parts = _parts(artifact)
+        parts = _dicts(artifact.get("parts"))
         if not append and artifact_id in self._artifacts:
             given, whole = "".join(self._artifacts[artifact_id]), _text(artifact)
             if whole.startswith(given):
@@ -184,12 +205,14 @@ class TaskEvents(AnswerReader):
             self._add_text(text, made)
 
 
-def _parts(said: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the parts of a message or an artifact."""
-    parts = said.get("parts")
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+def _state(status: Any) -> str:
+    return text_of(status.get("state")) if isinstance(status, dict) else ""
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _text(said: dict[str, Any]) -> str:
     """Return the texts of a message or an artifact as one."""
-    return "".join(text_of(part.get("text")) for part in _parts(said))
+    return "".join(text_of(part.get("text")) for part in _dicts(said.get("parts")))

@@ -22,6 +22,7 @@ from relay.agent.protocols.base import (
     AnswerReader,
     PastTurn,
     error_words,
+    is_bare_error,
     json_value,
     text_of,
     user_text,
@@ -113,7 +114,7 @@ class ResponseEvents(AnswerReader):
         fields = value if isinstance(value, dict) else {}
         kind = fields.get("type")
         response = fields.get("response")
-        if event.event == "error" or kind == "error" or (kind is None and error_words(fields)):
+        if event.event == "error" or kind == "error" or is_bare_error(fields):
             self._fail(value, made)
         elif value == "[DONE]":  # of LiteLLM; never the end by itself
             return
