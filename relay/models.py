@@ -29,6 +29,8 @@ class Turn(models.Model):
     worker = models.CharField(max_length=128, help_text="The process that ended it: host and process id.")
     started_at = models.DateTimeField("started", null=True)
     ended_at = models.DateTimeField("ended")
+    input_tokens = models.PositiveBigIntegerField(null=True, help_text="Tokens of models, as the agent reports them.")
+    output_tokens = models.PositiveBigIntegerField(null=True, help_text="Tokens of models, as the agent reports them.")
 
     class Meta:
         """Indexes for the admin's lists: the newest, one session's, one user's, one outcome's; the last hour."""

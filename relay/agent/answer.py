@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import ClassVar, NoReturn
 
 from relay.agent.protocols.base import AnswerReader, PastTurn
+from relay.agent.protocols.vocabulary import Usage
 from relay.conf import conf
 from relay.exceptions import UpstreamTimeout
 from relay.layers.live import FrameSink
@@ -58,6 +59,11 @@ class Answer(abc.ABC):
     def tokens(self) -> int:
         """How many tokens there were so far; empty ones do not count."""
         return self._events.tokens
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens that the agent says it has used so far."""
+        return self._events.usage
 
     @abc.abstractmethod
     def batches(self, sink: FrameSink | None = None) -> AsyncGenerator[list[Frame], None]:

@@ -62,6 +62,11 @@ TOKEN_INTERVAL: Final = LoopHistogram(
     "gateway_turn_token_interval_seconds", "Between one append of tokens and the next in a turn", buckets=_SHORT
 )
 TOKENS: Final = Counter("gateway_tokens_total", "Tokens of ended turns")
+USAGE_TOKENS: Final = Counter(
+    "gateway_usage_tokens_total", "Tokens of models, as the agent reports them for ended turns", ["kind"]
+)
+USAGE_INPUT: Final = USAGE_TOKENS.labels("input")
+USAGE_OUTPUT: Final = USAGE_TOKENS.labels("output")
 TURNS_ABANDONED: Final = Counter(
     "gateway_turns_abandoned_total", "Turns of workers that died, ended here in their place"
 )

@@ -26,6 +26,7 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
         message: the client's message, as it was sent to the agent. Any JSON.
         answer: its text, as it stands between the quotes of a JSON string.
         reason: ``answered``, ``cancelled``, or the code of the error.
+        input_tokens, output_tokens: as the agent reports them; ``None`` if it does not.
         tokens, started_at, duration_seconds: ``None`` if the worker that ran the turn died.
     """
 
@@ -36,6 +37,8 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     reason: str
     tokens: int | None
+    input_tokens: int | None
+    output_tokens: int | None
     first_token_seconds: float | None
     duration_seconds: float | None
     started_at: datetime | None

@@ -114,6 +114,10 @@ def _end(span: Span, recorder: TurnRecorder) -> None:
     reason = recorder.reason or "lease_lost"
     span.set_attribute("gateway.turn.tokens", recorder.tokens)
     span.set_attribute("gen_ai.response.finish_reasons", [reason])
+    if recorder.usage.input_tokens is not None:
+        span.set_attribute("gen_ai.usage.input_tokens", recorder.usage.input_tokens)
+    if recorder.usage.output_tokens is not None:
+        span.set_attribute("gen_ai.usage.output_tokens", recorder.usage.output_tokens)
     if recorder.first_token_seconds is not None:
         span.set_attribute("gen_ai.response.time_to_first_chunk", recorder.first_token_seconds)
     if reason not in ("answered", "cancelled"):

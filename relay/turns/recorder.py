@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from relay.agent.protocols.vocabulary import Usage
 from relay.exceptions import RelayError
 from relay.layers.values import Accepted, Turn
 from relay.observability import metrics
@@ -45,6 +46,7 @@ class TurnRecorder:
         tokens: how many tokens are in the log; empty ones do not count.
         first_token_seconds: from the claim to the first of them; ``None`` before it.
         duration_seconds: from the claim to the end; 0 before it.
+        usage: the tokens that the agent says it has used.
         reason: how it ended: ``answered``, ``cancelled``, or an error's code; empty before it.
     """
 
@@ -54,6 +56,7 @@ class TurnRecorder:
         self.tokens = 0
         self.first_token_seconds: float | None = None
         self.duration_seconds = 0.0
+        self.usage = Usage()
         self.reason = ""
         self._intervals = metrics.TOKEN_INTERVAL.labels("")  # looked up once: every token passes here
         self._started_at = self._appended_at = time.monotonic()
@@ -86,6 +89,8 @@ class TurnRecorder:
         metrics.TURNS.labels(self.reason).inc()
         metrics.TURN_DURATION.observe(self.duration_seconds)
         metrics.TOKENS.inc(self.tokens)
+        metrics.USAGE_INPUT.inc(self.usage.input_tokens or 0)
+        metrics.USAGE_OUTPUT.inc(self.usage.output_tokens or 0)
         if self.first_token_seconds is not None:
             metrics.FIRST_TOKEN.observe(self.first_token_seconds)
         first_token_seconds = self.first_token_seconds
@@ -114,6 +119,8 @@ def ended_turn(recorder: TurnRecorder) -> EndedTurn:
         answer="".join(recorder.text_parts),
         reason=recorder.reason,
         tokens=recorder.tokens if was_run_here else None,
+        input_tokens=recorder.usage.input_tokens,
+        output_tokens=recorder.usage.output_tokens,
         first_token_seconds=recorder.first_token_seconds,
         duration_seconds=recorder.duration_seconds if was_run_here else None,
         started_at=ended_at - timedelta(seconds=recorder.duration_seconds) if was_run_here else None,

@@ -193,6 +193,8 @@ class Runner:
                 )
         except TimeoutError as exc:
             raise TurnTimeout from exc
+        finally:
+            recorder.usage = answer.usage
 
     async def _past_turns(self, turn: Turn) -> list[PastTurn]:
         """Read what was said before a turn, for agents that keep no history."""

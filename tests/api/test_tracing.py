@@ -12,9 +12,10 @@ from relay.process import lifecycle
 from relay.turns.otel import TurnSpans
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API
-from tests.scripted_agent import Final, Stall, Status, Token
+from tests.scripted_agent import Event, Final, Stall, Status, Token
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+USAGE = {"type": "usage", "input_tokens": 5, "output_tokens": 2}
 SHOWN = f"00-{TRACE}-{PARENT}-01"
 OTHER = f"00-{'a' * 32}-{'b' * 16}-01"
 
@@ -93,6 +94,15 @@ async def test_an_answered_turn_is_a_span_between_client_and_agent(v1, agent, sp
         "server.address": "127.0.0.1",
     }
     assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_the_agents_usage_is_in_the_span(v1, agent, spans):
+    agent.script = [Event(USAGE), Token("a"), Event(USAGE), Final()]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.turn()
+    (span,) = spans()
+    assert (span.attributes["gen_ai.usage.input_tokens"], span.attributes["gen_ai.usage.output_tokens"]) == (10, 4)
 
 
 async def test_without_a_clients_context_the_span_begins_a_trace_of_its_own(v1, agent, spans):

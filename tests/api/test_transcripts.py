@@ -7,7 +7,8 @@ import pytest
 from relay.process import lifecycle
 from relay.protocol import frames
 from relay.transcripts.writer import Transcripts
-from tests.scripted_agent import Final, Stall, Token
+from tests.scraping import here
+from tests.scripted_agent import Event, Final, Stall, Token
 
 
 @pytest.fixture
@@ -54,6 +55,31 @@ async def test_failed_turn_is_handed_over_with_the_code_of_its_error(v1, agent, 
         await browser.say("x")
         await browser.turn()
     assert [(turn.reason, turn.answer) for turn in kept] == [("upstream_eof", "so far")]
+
+
+@pytest.mark.parametrize("end", [[Final()], [Event({"type": "error"})], [Stall()]], ids=["end", "error", "cancelled"])
+async def test_the_agents_usage_is_added_up_however_the_turn_ends(v1, agent, kept, end):
+    first, second = {"input_tokens": 5, "output_tokens": 2}, {"input_tokens": 7, "total_tokens": 9}
+    agent.script = [Event({"type": "usage", **first}), Event({"type": "usage", **second}), Token("a"), *end]
+    before = here()
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.frame_of("assistant_message")
+        if end == [Stall()]:
+            await browser.cancel()
+        await browser.turn()
+    assert [(turn.input_tokens, turn.output_tokens) for turn in kept] == [(12, 2)]
+    counted = here().since(before)
+    assert counted['gateway_usage_tokens_total{kind="input"}'] == 12
+    assert counted['gateway_usage_tokens_total{kind="output"}'] == 2
+
+
+async def test_usage_that_no_event_reports_is_not_known(v1, agent, kept):
+    agent.script = [Token("a"), Final()]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.turn()
+    assert [(turn.input_tokens, turn.output_tokens) for turn in kept] == [(None, None)]
 
 
 async def test_turn_without_text_has_no_time_to_first_token(v1, agent, kept):

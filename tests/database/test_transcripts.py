@@ -46,6 +46,8 @@ def ended(turn_id="t1", **fields):
         "answer": "That.",
         "reason": "answered",
         "tokens": 1,
+        "input_tokens": None,
+        "output_tokens": None,
         "first_token_seconds": 0.25,
         "duration_seconds": 0.5,
         "started_at": datetime.now(UTC),
@@ -100,6 +102,8 @@ async def test_ended_turn_is_written_as_it_was(transcripts):
         ({"message": {"type": "tool_result", "ok": True}}, {"message": '{"type":"tool_result","ok":true}'}),
         ({"message": {"type": "user_message", "content": 5}}, {"message": '{"type":"user_message","content":5}'}),
         ({"subject": "x" * 300}, {"subject": "x" * 255}),
+        ({"input_tokens": 0, "output_tokens": 2**62}, {"input_tokens": 0, "output_tokens": 2**62}),
+        ({}, {"input_tokens": None, "output_tokens": None}),
         ({"tokens": None, "started_at": None, "duration_seconds": None}, {"tokens": None, "started_at": None}),
     ],
 )

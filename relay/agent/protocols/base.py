@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
+from relay.agent.protocols.vocabulary import Usage
 from relay.exceptions import RelayError, UpstreamEof, UpstreamError, UpstreamProtocol
 from relay.layers.values import Turn, message_text
 from relay.protocol import frames, json_text
@@ -100,6 +101,7 @@ class AnswerReader(abc.ABC):
         tokens: how many tokens were returned; empty ones do not count.
         late: how many events came after the terminal frame, and were dropped.
         skipped: how many events were left out, by cause.
+        usage: the tokens that the agent says it has used.
     """
 
     def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
@@ -107,6 +109,7 @@ class AnswerReader(abc.ABC):
         self.tokens = 0
         self.late = 0
         self.skipped = {"malformed": 0, "reserved": 0}
+        self.usage = Usage()
         self._turn_id = turn_id
         self._bytes_left = max_turn_bytes
         self._redact = redact
@@ -186,6 +189,8 @@ class AnswerReader(abc.ABC):
             return
         made.append(frame)
         self._passed_on += 1
+        if fields["type"] == "usage":
+            self.usage.add(fields)
 
     def _pass_on(self, value: Any, made: list[Frame]) -> None:
         """Add what has no meaning in the protocol (any JSON): whole if it is an object with a type of its own.

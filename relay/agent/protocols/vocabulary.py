@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from relay.protocol import json_text
 
 Fields = dict[str, Any]  # any JSON object
+
+MAX_TOKENS: Final = 1_000_000_000_000  # in one event; the sum of all that fit into an answer fits into a database
 
 
 def reasoning(token: str) -> Fields:
@@ -52,6 +56,21 @@ def usage(**tokens: Any) -> Fields | None:
     return {"type": "usage", **known} if known else None
 
 
+class Usage(msgspec.Struct):
+    """The tokens that an answer's ``usage`` events report, added up; ``None``: no event says.
+
+    They are the agent's numbers, not frames: a model's tokens, of all its calls in one turn.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    def add(self, event: Fields) -> None:
+        """Add an event's numbers; a member that is no number, or an absurd one, does not count."""
+        self.input_tokens = _added(self.input_tokens, event.get("input_tokens"))
+        self.output_tokens = _added(self.output_tokens, event.get("output_tokens"))
+
+
 def message_start(message_id: str) -> Fields:
     """Make the event between two messages of one answer: the tokens that follow belong to another message."""
     return {"type": "message_start", "message_id": message_id}
@@ -85,3 +104,7 @@ def answer_of(message: Fields) -> tuple[str, Any] | None:
 
 def _named(tool_name: str | None) -> Fields:
     return {"tool_name": tool_name} if tool_name else {}
+
+
+def _added(so_far: int | None, number: Any) -> int | None:
+    return (so_far or 0) + number if type(number) is int and 0 <= number <= MAX_TOKENS else so_far

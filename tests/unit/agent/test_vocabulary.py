@@ -75,3 +75,20 @@ def test_arguments_are_an_object_or_the_text(text, expected):
 )
 def test_a_clients_answer_to_a_call(message, expected):
     assert vocabulary.answer_of(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("events", "total"),
+    [
+        ([], (None, None)),
+        ([{"input_tokens": 5}], (5, None)),
+        ([{"input_tokens": 5, "output_tokens": 0}, {"input_tokens": 7, "output_tokens": 2}], (12, 2)),
+        ([{"input_tokens": -1, "output_tokens": True}, {"input_tokens": 1.5, "output_tokens": "3"}], (None, None)),
+        ([{"input_tokens": vocabulary.MAX_TOKENS, "output_tokens": vocabulary.MAX_TOKENS + 1}], (10**12, None)),
+    ],
+)
+def test_usage_is_added_up(events, total):
+    usage = vocabulary.Usage()
+    for event in events:
+        usage.add(event)
+    assert (usage.input_tokens, usage.output_tokens) == total
