@@ -138,3 +138,12 @@ async def test_order_of_a_newer_version_is_left_out(v1, gateway):
         await gateway.control._send(order="dance")
         await gateway.control.notify("x")
         assert (await browser.frame_of("notice"))["content"] == "x"
+
+
+async def test_order_that_comes_while_the_process_stops_is_not_followed(gateway, monkeypatch):
+    """A second SIGTERM would shorten the drain."""
+    ended = asyncio.Event()
+    monkeypatch.setattr("relay.process.control.end_process", ended.set)
+    await gateway.control.stop()
+    await gateway.control.drain()
+    assert not ended.is_set()
