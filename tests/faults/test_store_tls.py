@@ -23,7 +23,7 @@ CAUSES = {
     "expired": "its TLS certificate has expired",
     "another host": "its TLS certificate is for another host",
     "unknown authority": "its TLS certificate is from an authority that is not trusted here",
-    "no TLS": "it does not speak TLS, but its address begins with rediss://",
+    "no TLS": "it does not speak TLS, but its address starts with rediss://",
     "TLS unasked": "does it want TLS (rediss://)?",
 }
 
