@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-import secrets
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
-from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 from asgiref.sync import sync_to_async
 from django.core.checks import run_checks
@@ -20,42 +16,21 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
-from relay.agent.protocols.agent import PATH
-from relay.agent.tls import NO_HANDSHAKE, NO_TLS, TlsFailed
-from relay.agent.transport import UpstreamTransport
 from relay.conf import PREFIX, conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.redis.connection import RedisConnection, pack
 from relay.layers.redis.failures import reason
 from relay.layers.redis.wire import Reply
+from relay.management.doctor_agent import examine_agent
+from relay.management.finding import Finding, Level
 from relay.process.lifecycle import session_layer
 
 LIMIT_SECONDS: Final = 5.0
-HANDSHAKE_SECONDS: Final = 3.0  # of a TLS connection to the agent
 ROUND_TRIPS: Final = 20
 SLOW_SECONDS: Final = 0.01  # every token waits for a round trip
 SKEW_SECONDS: Final = 1.0  # tickets and credentials that expire can bear it
 MIN_REDIS: Final = 7
 MIN_VALKEY: Final = 8
-_REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-_ABSENCES: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-
-
-class Level(enum.StrEnum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """The result of one check; ``advice`` is empty where there is nothing to do."""
-
-    level: Level
-    subject: str
-    words: str
-    advice: str = ""
 
 
 async def examine(*, for_deployment: bool = False) -> AsyncIterator[Finding]:
@@ -64,7 +39,7 @@ async def examine(*, for_deployment: bool = False) -> AsyncIterator[Finding]:
         yield finding
     if any(True for _ in conf.problems()):
         return
-    async for finding in _agent():
+    async for finding in examine_agent():
         yield finding
     for index, url in enumerate(conf.redis_urls):
         async for finding in _store(f"store {index + 1}" if len(conf.redis_urls) > 1 else "store", url):
@@ -91,58 +66,6 @@ def _settings(*, for_deployment: bool) -> list[Finding]:
         )
         for message in found
     ]
-
-
-# The agent.
-
-
-async def _agent() -> AsyncIterator[Finding]:
-    """Send the agent an empty message: no answer starts, but its status tells whether the agent compares keys."""
-    host = urlsplit(conf.agent_url).netloc.rpartition("@")[2]
-    transport = UpstreamTransport(HANDSHAKE_SECONDS)
-    started_at = time.monotonic()
-    try:
-        status = await _status(transport, conf.internal_api_keys[0])
-    except (httpx.HTTPError, TimeoutError) as exc:
-        yield _judge_failure(exc, host)
-        return
-    milliseconds = (time.monotonic() - started_at) * 1000
-    yield _judge_status(status, host, milliseconds)
-    if status not in _REFUSALS and status not in _ABSENCES and await _status(transport, secrets.token_hex()) == status:
-        words = "takes a message with any key"
-        yield Finding(Level.WARNING, "agent", words, "Let it compare X-Internal-Auth, or keep others from it.")
-
-
-async def _status(transport: UpstreamTransport, key: str) -> int:
-    """Return the status of the agent's answer; the rest of the answer is not read."""
-    headers = {"X-Internal-Auth": key, "Accept": "text/event-stream", "Content-Type": "application/json"}
-    request = httpx.Request("POST", conf.agent_url + PATH, headers=headers, content=b"{}")
-    async with asyncio.timeout(LIMIT_SECONDS):
-        exchange = await transport.send(request)
-    exchange.close()
-    return exchange.status_code
-
-
-def _judge_failure(exc: Exception, host: str) -> Finding:
-    if not isinstance(exc, TlsFailed):
-        words = f"no answer from {host} ({type(exc).__name__})"
-        return Finding(Level.PROBLEM, "agent", words, f"Is it running? Is {PREFIX}AGENT_URL right, seen from here?")
-    advice = "The system's authorities are trusted, or those in the file that SSL_CERT_FILE names."
-    if str(exc) in (NO_TLS, NO_HANDSHAKE):
-        advice = f"Write http:// in {PREFIX}AGENT_URL, or let the agent speak TLS."
-    return Finding(Level.PROBLEM, "agent", f"{host} is there, but {exc}", advice)
-
-
-def _judge_status(status: int, host: str, milliseconds: float) -> Finding:
-    if status in _REFUSALS:
-        advice = f"Give both the same key. The gateway sends the first of {PREFIX}INTERNAL_API_KEY."
-        return Finding(Level.PROBLEM, "agent", f"refuses the gateway's key ({status})", advice)
-    if status in _ABSENCES:
-        advice = f"{PREFIX}AGENT_URL must be the part before {PATH}; a proxy must let POST through."
-        return Finding(Level.PROBLEM, "agent", f"has no {PATH} ({status})", advice)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Finding(Level.PROBLEM, "agent", f"fails ({status})", "Its own log says why.")
-    return Finding(Level.OK, "agent", f"{host} takes the key ({status} to an empty message, {milliseconds:.0f} ms)")
 
 
 # The store.

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from relay.agent.answer import Agent
+from relay.agent.failures import unreachable_cause
 from relay.agent.tls import TlsFailed
 from relay.agent.transport import UpstreamTransport
 from relay.conf import conf
@@ -107,7 +108,7 @@ async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
     except TlsFailed as exc:
         return Check(ok=False, detail=f"The agent is there, but {exc}.")
     except httpx.ConnectError as exc:
-        return Check(ok=False, detail=f"{_TROUBLES[name]} ({type(exc.__cause__).__name__})")
+        return Check(ok=False, detail=_detail(_TROUBLES[name], unreachable_cause(exc)))
     except (TimeoutError, OSError) as exc:
         return Check(ok=False, detail=f"{_TROUBLES[name]} ({type(exc).__name__})")
     except Exception:

@@ -43,7 +43,7 @@ async def test_an_agent_that_takes_no_connection_and_then_does(http, agent, conf
     configure(AGENT_URL="http://127.0.0.1:9")
     assert await ready(http) == (503, "unready", {**GREEN, "agent": False})
     checks = (await http.request("GET", "/ready", key=None)).json()["checks"]
-    assert checks["agent"]["detail"] == "The agent takes no connections. (ConnectionRefusedError)"
+    assert checks["agent"]["detail"] == "The agent takes no connections: the connection is refused."
     assert scraping.here()['gateway_ready{check="agent"}'] == 0
     configure(AGENT_URL=agent.url)
     await becomes(http, (200, "ready", GREEN))

@@ -11,11 +11,13 @@ import sys
 import pytest
 from channels.layers import channel_layers
 
-from relay.management.doctor import Level, examine
+from relay.management.doctor import examine
+from relay.management.finding import Level
 from tests import processes
 from tests.certificates import certificate
 from tests.faults.valkey import Valkey
 from tests.processes import KEY, ROOT
+from tests.scripted_agent import PATH, ScriptedAgent, Status
 
 
 def run(*arguments, **settings):
@@ -90,7 +92,45 @@ async def test_an_agent_that_takes_any_key(look, scripted_agent):
 
 async def test_an_agent_that_is_elsewhere(look, demo_agent):
     finding = (await look(AGENT_URL=f"{demo_agent.http_url}/nowhere"))["agent"]
-    assert (finding.level, finding.words) == (Level.PROBLEM, "has no /agent/message/stream (404)")
+    assert (finding.level, finding.words) == (Level.PROBLEM, "has no /nowhere/agent/message/stream (404)")
+
+
+async def test_an_agent_of_another_protocol_is_asked_in_its_words(look):
+    async with ScriptedAgent() as agent:
+        agent.script = [Status(401)]
+        others = {"AGENT_URL": agent.url, "AGENT_PROTOCOL": "openai", "AGENT_API_KEY": "s3cret-key"}
+        absent = (await look(**others))["agent"]
+        agent.script = [Status(401)]
+        finding = (await look(**others, AGENT_PATH=PATH))["agent"]
+        asked = agent.requests[-1]
+    assert absent.words == "has no /v1/chat/completions (404)"
+    assert "GATEWAY__AGENT_PATH" in absent.advice
+    assert asked.headers["authorization"] == "Bearer s3cret-key"
+    assert "x-internal-auth" not in asked.headers
+    assert finding.words == "refuses the gateway's key (401)"
+    assert "GATEWAY__AGENT_API_KEY" in finding.advice
+    assert "s3cret-key" not in finding.words + finding.advice
+
+
+async def test_an_agent_whose_name_is_not_known(look):
+    finding = (await look(AGENT_URL="http://agent.invalid:8001"))["agent"]
+    assert finding.words == "no answer from agent.invalid:8001 (its name is not known to DNS)"
+
+
+def test_one_real_answer_is_shown_frame_by_frame(demo_agent):
+    done = run("--say", "count to 3", AGENT_URL=demo_agent.http_url, TRANSCRIPTS="false")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert "".join(frame["token"] for frame in shown) == "1 2 3"
+    assert shown[-1] == {"type": "assistant_message", "token": "", "is_final": True, "finish_reason": "stop"}
+
+
+def test_an_answer_that_fails_is_a_problem(demo_agent):
+    done = run("--say", "error", AGENT_URL=demo_agent.http_url, TRANSCRIPTS="false")
+    assert done.returncode == 1
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["type"], last["code"]) == ("error", "upstream_error")
+    assert done.stderr.strip() == "CommandError: 1 problem found."
 
 
 async def test_an_agent_with_a_certificate_that_is_not_trusted(look, tmp_path):

@@ -12,9 +12,12 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.text import Text
 
-from relay.management.doctor import Finding, Level, examine
+from relay.management.doctor import examine
+from relay.management.doctor_agent import say
+from relay.management.finding import Finding, Level
 from relay.management.help import with_examples
 from relay.management.terminal import counted
+from relay.protocol.frames import Frame
 
 STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 FOUND: Final = 1
@@ -30,6 +33,7 @@ EXAMPLES: Final = """examples:
   manage.py doctor                         check, and read what to do
   manage.py doctor --json                  for programs: one object a line
   manage.py doctor --deploy                also what is unsafe in production
+  manage.py doctor --say "hello"           ask the agent for one real answer, and show its frames
   manage.py doctor && manage.py serve      start only what can work
 """
 
@@ -48,12 +52,21 @@ class Command(BaseCommand):
         """Say how to answer."""
         parser.add_argument("--json", action="store_true", help="one object a line")
         parser.add_argument("--deploy", action="store_true", help="run the system checks for a deployment too")
+        parser.add_argument(
+            "--say", metavar="WORDS", help="send these words to the agent, and show its answer's frames"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check, and end with a code that says whether there are problems."""
         problems = asyncio.run(self._show_all(as_json=options["json"], for_deployment=options["deploy"]))
+        if options["say"] is not None and not problems:
+            problems = int(not asyncio.run(say(options["say"], self._show_frame)))
         if problems:
             raise CommandError(f"{counted(problems, 'problem')} found.", returncode=FOUND)
+
+    def _show_frame(self, frame: Frame) -> None:
+        members = f",{frame.members}" if frame.members else ""
+        self.stdout.write(f"{frame.body[:-1]}{members}}}")
 
     async def _show_all(self, *, as_json: bool, for_deployment: bool) -> int:
         console = Console(file=self.stdout, soft_wrap=True, highlight=False)  # type: ignore[arg-type]  # it writes
