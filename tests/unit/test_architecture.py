@@ -17,6 +17,7 @@ FLOORS = [
     ["demo_agent"],
     ["admin"],
     ["web"],
+    ["adapters"],
     ["server"],
     ["delivery"],
     ["process"],

@@ -1,0 +1,199 @@
+"""AG-UI: ``RunAgentInput``, and the events of one run. Pure.
+
+Sources: https://docs.ag-ui.com/concepts/events, and what the npm packages ``@ag-ui/client`` and
+``@tanstack/ai-client`` take and refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal, NamedTuple
+
+from relay.adapters.base import (
+    ChatRequest,
+    Limits,
+    Translator,
+    message_id_of,
+    session_id_of,
+    split_content,
+    tool_call_of,
+    user_message,
+)
+from relay.exceptions import ParameterInvalid
+from relay.protocol import json_text
+from relay.protocol.frames import Frame
+
+# An AG-UI agent's own events, which come out as they went in. Never the start and the end of a run.
+VERBATIM: Final = (
+    "STATE_",
+    "MESSAGES_SNAPSHOT",
+    "ACTIVITY_",
+    "CUSTOM",
+    "RAW",
+    "REASONING_ENCRYPTED_VALUE",
+    "SUBAGENT_",
+)
+
+_OWN_MEMBERS: Final = ("threadId", "runId", "messages")
+
+
+def read_request(body: Any, limits: Limits) -> ChatRequest:
+    """Read a ``RunAgentInput`` (any JSON). The last message is the new one; the agent gets all other members.
+
+    Raises:
+        ParameterInvalid: it is none.
+        ClientMessageTooLarge: the last message's words are.
+    """
+    if not isinstance(body, dict):
+        raise ParameterInvalid("the body must be a JSON object.")
+    session_id = session_id_of(body.get("threadId"), "threadId")
+    run_id = body.get("runId")
+    if not isinstance(run_id, str) or not run_id:
+        raise ParameterInvalid("runId is missing.")
+    messages = body.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if not isinstance(last, dict) or last.get("role") != "user":
+        raise ParameterInvalid("the last message must be the user's.")
+    words, others = split_content(last.get("content"))
+    if not words and not others:
+        raise ParameterInvalid("the last message is empty.")
+    fields = {name: value for name, value in body.items() if name not in _OWN_MEMBERS}
+    fields["run_id"] = run_id
+    if others:
+        fields["parts"] = others
+    return ChatRequest(session_id, user_message(words, message_id_of(run_id), fields, limits))
+
+
+class EventId(NamedTuple):
+    """A cursor: an event's place in the log. ``before`` counts down to 0 within the events of one frame."""
+
+    epoch: str
+    offset: int
+    before: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}" + (f".{self.before}" if self.before else "")
+
+    def is_behind(self, cursor: EventId) -> bool:
+        """Does the event come after the one that a client of the same epoch has seen last?"""
+        return (self.offset, -self.before) > (cursor.offset, -cursor.before)
+
+
+def parse_event_id(text: str) -> EventId | None:
+    """Read ``<epoch>:<offset>`` or ``<epoch>:<offset>.<k>``; ``None`` if it is neither."""
+    epoch, _, place = text.partition(":")
+    offset, dot, before = place.partition(".")
+    if not epoch or not _is_number(offset) or (dot and not _is_number(before)):
+        return None
+    return EventId(epoch, int(offset), int(before or 0))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
+
+
+def with_ids(epoch: str, frame: Frame, events: list[str]) -> Iterable[tuple[EventId, str]]:
+    """Give each event made from a frame its id: different from all others, the last one the frame's own."""
+    for number, event in enumerate(events, 1):
+        yield EventId(epoch, frame.offset, len(events) - number), event
+
+
+class AgUiTranslator(Translator):
+    """Writes the events of one run.
+
+    Args:
+        thread_id, run_id: as the client named them.
+    """
+
+    def __init__(self, turn_id: str, *, thread_id: str, run_id: str) -> None:
+        super().__init__(turn_id)
+        self._run = {"threadId": thread_id, "runId": run_id}
+        self._open: Literal["", "TEXT_MESSAGE", "REASONING_MESSAGE"] = ""
+        self._open_id = turn_id
+        self._delta_head = ""
+        self._reasonings = 0
+        self._results = 0
+        self._interrupts: list[dict[str, Any]] = []
+
+    def _start(self) -> list[str]:
+        return [json_text.encode({"type": "RUN_STARTED", **self._run})]
+
+    def _text(self, text: str) -> list[str]:
+        return [*self._opened("TEXT_MESSAGE", "assistant"), f'{self._delta_head}{text}"}}']
+
+    def _event(self, fields: dict[str, Any]) -> list[str]:
+        kind = fields["type"]
+        if kind == "reasoning" and isinstance(fields.get("token"), str):
+            delta = json_text.encode_string(fields["token"])
+            return [*self._opened("REASONING_MESSAGE", "reasoning"), f'{self._delta_head}{delta}"}}'] if delta else []
+        events = self._closed()
+        call_id, tool_name = tool_call_of(fields)
+        if kind == "message_start":
+            return events
+        if kind == "tool_call" and call_id and tool_name:
+            return events + self._tool_call(call_id, tool_name, fields)
+        if kind == "tool_result" and call_id:
+            return events + self._tool_result(call_id, fields)
+        if kind.startswith(VERBATIM):
+            return [*events, json_text.encode(fields)]
+        return [*events, _custom(fields)]
+
+    def _tool_call(self, call_id: str, tool_name: str, fields: dict[str, Any]) -> list[str]:
+        arguments = fields.get("arguments")
+        delta = arguments if isinstance(arguments, str) else json_text.encode(arguments)
+        if fields.get("requires_approval"):
+            self._interrupts.append({"id": call_id, "reason": tool_name, "toolCallId": call_id})
+        start = {"toolCallId": call_id, "toolCallName": tool_name, "parentMessageId": self.turn_id}
+        return [
+            json_text.encode({"type": "TOOL_CALL_START", **start}),
+            json_text.encode({"type": "TOOL_CALL_ARGS", "toolCallId": call_id, "delta": delta}),
+            json_text.encode({"type": "TOOL_CALL_END", "toolCallId": call_id}),
+        ]
+
+    def _tool_result(self, call_id: str, fields: dict[str, Any]) -> list[str]:
+        result = fields["error"] if fields.get("error") is not None else fields.get("result")
+        content = result if isinstance(result, str) else json_text.encode(result)
+        self._results += 1
+        message_id = f"{self.turn_id}:result:{self._results}"
+        names = {"type": "TOOL_CALL_RESULT", "messageId": message_id, "toolCallId": call_id}
+        return [json_text.encode({**names, "content": content, "role": "tool"})]
+
+    def _notice(self, fields: dict[str, Any]) -> list[str]:
+        return [*self._closed(), _custom(fields)]
+
+    def _final(self, finish_reason: str) -> list[str]:
+        outcome: dict[str, Any] = {"type": "success"}
+        if finish_reason == "cancelled":
+            outcome = {"type": "cancelled"}
+        elif finish_reason == "interrupt" and self._interrupts:
+            outcome = {"type": "interrupt", "interrupts": self._interrupts}
+        return [*self._closed(), json_text.encode({"type": "RUN_FINISHED", **self._run, "outcome": outcome})]
+
+    def _error(self, words: str, code: str) -> list[str]:
+        return [*self._closed(), json_text.encode({"type": "RUN_ERROR", "message": words, "code": code})]
+
+    def _opened(self, block: Literal["TEXT_MESSAGE", "REASONING_MESSAGE"], role: str) -> list[str]:
+        """Open a message of text or of reasoning, unless it is open."""
+        if self._open == block:
+            return []
+        events = self._closed()
+        self._open = block
+        self._open_id = self.turn_id
+        if block == "REASONING_MESSAGE":
+            self._reasonings += 1
+            self._open_id = f"{self.turn_id}:reasoning:{self._reasonings}"
+        head = json_text.encode({"type": f"{block}_CONTENT", "messageId": self._open_id})
+        self._delta_head = f'{head[:-1]},"delta":"'
+        return [*events, json_text.encode({"type": f"{block}_START", "messageId": self._open_id, "role": role})]
+
+    def _closed(self) -> list[str]:
+        """Close the open message."""
+        if not self._open:
+            return []
+        block, self._open = self._open, ""
+        return [json_text.encode({"type": f"{block}_END", "messageId": self._open_id})]
+
+
+def _custom(fields: dict[str, Any]) -> str:
+    value = {name: value for name, value in fields.items() if name != "type"}
+    return json_text.encode({"type": "CUSTOM", "name": fields["type"], "value": value})
