@@ -14,6 +14,9 @@ MUTANTS ?= 200
 MUTANTS_VENV ?= .venv-mutants
 AGENTS_VENV ?= .venv-agents
 
+# Hundreds of processes that tests start would compile the same modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run cluster test test-servers coverage image-test soak properties fuzz mutants check bench format pins clean
 
 help:  ## Show this

@@ -16,7 +16,7 @@ from relay.env_file import EnvFileInvalid, load_env_file
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 def main() -> int:

@@ -13,15 +13,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from scripts.ports import free_port
 from tests import fork_server, log_search
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "test-internal-key"
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+START_SECONDS = 100.0  # less than the limit of a test, so that its output is told
+STOP_SECONDS = 60.0
 
 SERVERS = {
     "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "gateway_project.asgi:application"],
@@ -57,6 +57,34 @@ def environment(**variables: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY__")}
     inherited.pop("DJANGO_SETTINGS_MODULE", None)
     return {**inherited, "PYTHONUNBUFFERED": "1", **variables}
+
+
+def launch(
+    arguments: list[str],
+    *,
+    cwd: Path,
+    env: dict[str, str],
+    output: IO[str],
+    fds: tuple[int, ...] = (),
+    python: str = sys.executable,
+) -> fork_server.Program | subprocess.Popen[bytes]:
+    """Start ``python <arguments>``, by a fork where it makes no difference, and do not wait for it."""
+    if python == sys.executable and fork_server.can_start(env) and not fds:
+        return fork_server.start(arguments, cwd=cwd, env=env, output=output)
+    command = [python, *arguments]
+    return subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output, pass_fds=fds)
+
+
+def run(arguments: list[str], cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python <arguments>`` to its end; what it has said is all in ``stdout``."""
+    with tempfile.TemporaryFile("w+") as output:
+        program = launch(arguments, cwd=cwd, env=environment(**env), output=output)
+        try:
+            exit_code = program.wait(START_SECONDS)
+        finally:
+            program.kill()
+        output.seek(0)
+        return subprocess.CompletedProcess(arguments, exit_code, output.read())
 
 
 class Process:
@@ -107,17 +135,8 @@ class Process:
 
     def launch(self) -> None:
         """Start it, and do not wait until it answers."""
-        if fork_server.can_start(self._env) and not self._fds:
-            self._process = fork_server.start(self._arguments, cwd=ROOT, env=self._env, output=self._output)
-            return
-        self._process = subprocess.Popen(
-            [self._python, *self._arguments],
-            cwd=ROOT,
-            env=self._env,
-            stdout=self._output,
-            stderr=self._output,
-            pass_fds=self._fds,
-        )
+        fds, python = self._fds, self._python
+        self._process = launch(self._arguments, cwd=ROOT, env=self._env, output=self._output, fds=fds, python=python)
 
     def wait_until_up(self) -> None:
         """Wait until it answers; a process that does not is stopped, and its output is in the error."""
@@ -153,10 +172,10 @@ class Process:
         assert self._process is not None
         return self._process.poll()
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = STOP_SECONDS) -> int:
         """Wait for its end and give its exit code."""
         assert self._process is not None
-        return self._process.wait(STOP_SECONDS)
+        return self._process.wait(seconds)
 
     def stop(self) -> int:
         """Ask it to stop and give its exit code."""

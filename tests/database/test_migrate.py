@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import signal
-import subprocess
-import sys
+import time
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -23,15 +22,14 @@ from tests.databases import default_database
 PROCESSES = 4
 
 
-def start_migrate(url: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "manage.py", "migrate", "--no-input"],
-        cwd=processes.ROOT,
-        env=processes.environment(GATEWAY__DATABASE_URL=url),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@contextlib.contextmanager
+def migrating(url: str) -> Iterator[processes.Process]:
+    """A process that migrates a database."""
+    process = processes.Process(["manage.py", "migrate", "--no-input"], GATEWAY__DATABASE_URL=url)
+    process.launch()
+    with contextlib.ExitStack() as stack:
+        stack.push(process)
+        yield process
 
 
 def missing() -> int:
@@ -50,9 +48,11 @@ def held(database):
 
 @pytest.mark.parametrize("is_migrated", [False], indirect=True)
 def test_several_processes_at_once_all_end_well(database):
-    running = [start_migrate(database) for _ in range(PROCESSES)]
-    said = [process.communicate(timeout=processes.START_SECONDS)[0] for process in running]
-    assert [process.returncode for process in running] == [0] * PROCESSES, said
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(migrating(database)) for _ in range(PROCESSES)]
+        codes = [process.wait(processes.START_SECONDS) for process in running]
+        said = [process.output() for process in running]
+    assert codes == [0] * PROCESSES, said
     assert sum("Applying sessions.0001_initial... OK" in text for text in said) == 1
     assert missing() == 0
 
@@ -70,14 +70,12 @@ def test_postgresql_is_reached_by_its_socket(database):
 
 @pytest.mark.parametrize("is_migrated", [False], indirect=True)
 def test_a_process_waits_for_the_one_that_has_the_lock(held, database):
-    waiting = start_migrate(database)
-    try:
-        while "Another process is migrating this database" not in waiting.stdout.readline():
-            assert waiting.poll() is None
+    with migrating(database) as waiting:
+        while "Another process is migrating this database" not in waiting.output():
+            assert waiting.is_running, waiting.output()
+            time.sleep(0.05)
         assert missing() > 0
-    finally:
-        waiting.send_signal(signal.SIGKILL)
-        waiting.communicate()
+        waiting.kill()
 
 
 def test_a_holder_that_does_not_end_is_not_waited_for_without_end(held, database, monkeypatch):

@@ -36,15 +36,8 @@ def checkout(tmp_path_factory):
 def refused(folder: Path, command: str, **env: str) -> str:
     """Start a command that has to end by itself, and give what it has said."""
     arguments = [argument.format(port=processes.free_port()) for argument in COMMANDS[command]]
-    ended = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=processes.environment(**env),
-        capture_output=True,
-        text=True,
-        timeout=processes.START_SECONDS,
-    )
-    said = ended.stdout + ended.stderr
+    ended = processes.run(arguments, folder, **env)
+    said = ended.stdout
     assert ended.returncode != 0, said
     assert "Traceback" not in said
     assert SECRET not in said
@@ -92,10 +85,9 @@ def test_an_address_that_cannot_be_used_stops_the_start(checkout, command, name,
 
 def test_a_command_without_checks_finds_no_other_database(checkout):
     (checkout / ".env").write_text(f"GATEWAY__DATABASE_URL={SECRET}\n")
-    arguments = [sys.executable, "manage.py", "migrate", "--skip-checks"]
-    ended = subprocess.run(arguments, cwd=checkout, env=processes.environment(), capture_output=True, text=True)
+    ended = processes.run(["manage.py", "migrate", "--skip-checks"], checkout)
     assert ended.returncode != 0
-    assert SECRET not in ended.stdout + ended.stderr
+    assert SECRET not in ended.stdout
     assert not (checkout / "db.sqlite3").exists()
 
 
