@@ -7,6 +7,7 @@ differ, a comment says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 import msgspec
@@ -19,10 +20,12 @@ from relay.agent.protocols.base import (
     AgentSettings,
     AnswerReader,
     PastTurn,
+    error_words,
     is_bare_error,
     json_value,
     user_text,
 )
+from relay.exceptions import RelayError, UpstreamError
 from relay.layers.values import Turn
 from relay.protocol import json_text
 from relay.protocol.event_stream import Event
@@ -117,6 +120,14 @@ class OpenAIEvents(AnswerReader):
         """Finish without ``[DONE]``, which some servers omit."""
         if self._reason is not None:
             self._finish_with(self._reason, made)
+
+    def refused(self, status: int, body: bytes) -> RelayError | None:
+        """See ``AnswerReader``: OpenRouter may report an error with the status 200 and a JSON body."""
+        value = json_value(body.decode("utf-8", "replace"))
+        if status != HTTPStatus.OK or not isinstance(value, dict) or not is_bare_error(value):
+            return None
+        words = self._redact(error_words(value))
+        return UpstreamError(words) if words else UpstreamError()
 
     def _look_closer(self, event: Event, made: list[Frame]) -> None:
         is_error = event.event == "error"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from relay.agent.protocols.base import AgentSettings, PastTurn
 from relay.agent.protocols.openai import OpenAI
+from relay.exceptions import UpstreamError
 from relay.layers.values import Turn
 from relay.protocol.event_stream import Event
 from tests.unit.agent import any_answer, vectors
@@ -48,6 +49,21 @@ def test_no_cut_changes_the_frames(datas, draw):
 def test_words_of_an_error_are_redacted():
     reader = vectors.reader(OpenAI(), redact=lambda words: words.replace("secret", "…"))
     assert brief(reader.frames([Event('{"error":"a secret"}', "", "")])) == [error("a …")]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, b'{"error":{"message":"No credits left","code":402}}', "No credits left"),
+        (200, b'{"error":{"code":402}}', str(UpstreamError())),
+        (200, b'{"choices":[{"message":{"content":"Hi"}}]}', None),
+        (200, b"<html>", None),
+        (400, b'{"error":{"message":"no"}}', None),
+    ],
+)
+def test_an_error_before_the_stream_has_the_servers_words_where_the_status_does_not_tell(status, body, words):
+    refusal = vectors.reader(OpenAI()).refused(status, body)
+    assert refusal is None if words is None else str(refusal) == words
 
 
 def test_what_comes_after_the_end_is_dropped_and_counted():
