@@ -39,6 +39,11 @@ class Conversation:
         await self.socket.say(message)
         return [_bare(frame) for frame in await self.socket.turn() if _is_said(frame)]
 
+    async def answer(self, call_id: str, result: Any) -> list[Frame]:
+        """Answer the agent's question, and give its frames as ``ask`` does."""
+        await self.socket.send({"type": "tool_result", "call_id": call_id, "result": result})
+        return [_bare(frame) for frame in await self.socket.turn() if _is_said(frame)]
+
     def final(self, reason: str) -> Frame:
         """The frame that ends an answer."""
         frame = {"type": "assistant_message", "token": "", "is_final": True}

@@ -33,8 +33,8 @@ KINDS = {
     "openai-agents": Kind("openai_agents_agent", {}),
     "pydantic-ai-agui": Kind("pydantic_ai_agent", {"AGENT_PROTOCOL": "agui", "AGENT_PATH": "/agui"}),
     "pydantic-ai-aisdk": Kind("pydantic_ai_agent", {"AGENT_PROTOCOL": "aisdk", "AGENT_PATH": "/aisdk"}),
-    "langgraph": Kind("langgraph_agent", {"AGENT_PROTOCOL": "langgraph", "AGENT_MODEL": "agent"}, "/ok"),
-    "a2a": Kind("a2a_agent", {"AGENT_PROTOCOL": "a2a"}),
+    "langgraph": Kind("langgraph_agent", {"AGENT_PROTOCOL": "langgraph", "FORWARD_TYPES": "tool_result"}, "/ok"),
+    "a2a": Kind("a2a_agent", {"AGENT_PROTOCOL": "a2a", "FORWARD_TYPES": "tool_result"}),
     "litellm": Kind("litellm_agent", {"AGENT_PROTOCOL": "openai", **LITELLM}, "/health/liveliness"),
     "litellm-responses": Kind("litellm_agent", {"AGENT_PROTOCOL": "responses", **LITELLM}, "/health/liveliness"),
 }

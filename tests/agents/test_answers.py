@@ -80,6 +80,14 @@ async def test_question_to_a_person_ends_the_answer(conversation: Conversation):
     assert end == conversation.final("interrupt")
 
 
+@before("langgraph", "a2a")
+async def test_tool_result_answers_the_question(conversation: Conversation):
+    *_, question, _ = await conversation.ask("ask")
+    *text, end = await conversation.answer(question["call_id"], "text")
+    assert "".join(frame.get("token", "") for frame in text) in ("So text.", "One two three")  # LangGraph's, A2A's
+    assert end == conversation.final("stop")
+
+
 @before()
 async def test_second_message_reaches_an_agent_that_knows_the_first(conversation: Conversation):
     await conversation.ask("text")
