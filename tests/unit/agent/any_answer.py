@@ -41,7 +41,11 @@ def check_one_end_at_most(protocol, events):
 
 def check_no_cut_changes_the_frames(protocol, datas, draw):
     """An answer of these events has the same frames, wherever it is cut."""
-    body = "".join(f"data: {data}\n\n" for data in datas).encode()
+    check_no_cut_of_a_body_changes_the_frames(protocol, "".join(f"data: {data}\n\n" for data in datas).encode(), draw)
+
+
+def check_no_cut_of_a_body_changes_the_frames(protocol, body, draw):
+    """An answer with this body has the same frames, wherever it is cut."""
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(body)), max_size=5)))
     chunks = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
     assert vectors.brief(vectors.answer(protocol, chunks)) == vectors.brief(vectors.answer(protocol, [body]))

@@ -171,6 +171,11 @@ def test_whatever_the_server_says_at_most_one_end_comes_and_it_comes_last(events
     any_answer.check_one_end_at_most(PROTOCOL, events)
 
 
+@given(st.lists(results.map(lambda fields: json.dumps({"result": fields}))), st.data())
+def test_no_cut_changes_the_frames(datas, draw):
+    any_answer.check_no_cut_changes_the_frames(PROTOCOL, datas, draw)
+
+
 @given(st.lists(results.map(lambda fields: result(**fields)), max_size=3))
 def test_whatever_comes_of_a_task_that_goes_on(events):
     going_on(*events)

@@ -135,6 +135,12 @@ def test_whatever_the_server_says_at_most_one_end_comes_and_it_comes_last(events
     any_answer.check_one_end_at_most(PROTOCOL, events)
 
 
+@given(st.lists(st.tuples(names, st.one_of(pairs, updates).map(json.dumps))), st.data())
+def test_no_cut_changes_the_frames(said, draw):
+    body = "".join(f"event: {name}\r\ndata: {data}\r\n\r\n" for name, data in said).encode()
+    any_answer.check_no_cut_of_a_body_changes_the_frames(PROTOCOL, body, draw)
+
+
 @given(any_answer.answers(any_answer.any_json))
 def test_nor_when_it_says_anything_at_all(events):
     any_answer.check_one_end_at_most(PROTOCOL, events)

@@ -111,6 +111,11 @@ def test_whatever_the_server_says_at_most_one_end_comes_and_it_comes_last(events
     any_answer.check_one_end_at_most(PROTOCOL, events)
 
 
+@given(st.lists(events.map(json.dumps)), st.data())
+def test_no_cut_changes_the_frames(datas, draw):
+    any_answer.check_no_cut_changes_the_frames(PROTOCOL, datas, draw)
+
+
 @pytest.mark.parametrize("depth", [900, 990, 1_005, 2_000, 30_000])
 def test_no_depth_of_nesting_raises(depth):
     nested = "[" * depth + "]" * depth
