@@ -16,7 +16,6 @@ from typing import Final
 from dotenv.parser import Binding, parse_stream
 
 from relay.conf import FILE_SUFFIX, PREFIX, Conf
-from relay.demo_agent.config import NAMES
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _START_OF_LINE: Final = re.compile(r"\s*(?:export\s+)?(\w*)")
@@ -118,5 +117,5 @@ def _named(binding: Binding) -> str:
     """Return the setting's name, if it is one: any other word at the line's start may be part of a secret."""
     match = _START_OF_LINE.match(binding.original.string)
     name = match[1] if match is not None else ""
-    known = {f"{PREFIX}{setting.name}" for setting in Conf(dict).settings()} | set(NAMES)
+    known = {f"{PREFIX}{setting.name}" for setting in Conf(dict).settings()}
     return f" ({name})" if name.removesuffix(FILE_SUFFIX) in known else ""

@@ -17,12 +17,13 @@ from relay.env_file import EnvFileInvalid, load_env_file
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
+OWN_AGENT = ("GATEWAY__AGENT_URL", "GATEWAY__AGENT_PROTOCOL")  # with one of them, no demo agent is started
 
 
 def main() -> int:
     port, agent_port = port_of("PORT", 8000), port_of("AGENT_PORT", 8001)
     env = environment()
-    brings_agent = "GATEWAY__AGENT_URL" not in env
+    brings_agent = not any(env.get(name, "").strip() for name in OWN_AGENT)
     for needed, name in [(port, "PORT"), *([(agent_port, "AGENT_PORT")] if brings_agent else [])]:
         if is_taken(needed):
             print(f"Port {needed} is in use. Choose another: make run {name}={needed + 1000}")

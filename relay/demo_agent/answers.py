@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 AgentEvent = dict[str, Any]  # any JSON object: the protocol leaves an agent's own types open
 
@@ -53,13 +53,6 @@ class AgentMessage:
     type: str
     content: str
     turn_id: str = ""
-
-
-class Answerer(Protocol):
-    """Makes answers. Closing the generator early (``aclosing``) stops the answer."""
-
-    def answer(self, message: AgentMessage) -> AsyncGenerator[AgentEvent, None]:
-        """Yield the events of one answer, the last one final or an error. Never raises for a message's content."""
 
 
 def token(text: str) -> AgentEvent:

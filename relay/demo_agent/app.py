@@ -11,9 +11,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from relay.demo_agent.answers import AgentEvent, AgentMessage, Answerer, CannedAnswers, error
+from relay.demo_agent.answers import AgentEvent, AgentMessage, CannedAnswers, error
 from relay.demo_agent.config import DemoAgentConfig
-from relay.demo_agent.openai import OpenAIAnswers
 from relay.protocol.event_stream import encode_event
 
 logger = logging.getLogger(__name__)
@@ -43,9 +42,7 @@ class DemoAgentApplication:
 
     def __init__(self, config: DemoAgentConfig) -> None:
         self._keys = [key.encode() for key in config.internal_api_keys]
-        self._answerer: Answerer = (
-            OpenAIAnswers(config.openai) if config.openai else CannedAnswers(config.word_delay_seconds)
-        )
+        self._answers = CannedAnswers(config.word_delay_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -99,7 +96,7 @@ class DemoAgentApplication:
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
         try:
-            async with contextlib.aclosing(self._answerer.answer(message)) as events:
+            async with contextlib.aclosing(self._answers.answer(message)) as events:
                 async for event in events:
                     await send_event(event)
         except Exception:  # an answer that has started can only end with an error event

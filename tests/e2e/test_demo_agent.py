@@ -1,7 +1,6 @@
-"""The demo agent: its protocol in this process, its command as a real one, its relay against a real model server."""
+"""The demo agent: its protocol in this process, its command as a real one."""
 
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -18,8 +17,7 @@ from django.core.management import CommandError, call_command
 
 from relay.demo_agent import answers
 from relay.demo_agent.app import MAX_BODY_BYTES, DemoAgentApplication
-from relay.demo_agent.config import DemoAgentConfig, OpenAIConfig
-from relay.demo_agent.openai import History
+from relay.demo_agent.config import REPLACED_NAMES, DemoAgentConfig
 from relay.protocol.event_stream import EventStreamDecoder
 from tests.processes import ROOT
 
@@ -252,214 +250,17 @@ async def test_failure_within_the_answer_ends_it_in_words(monkeypatch, caplog):
 # The relay to a model server.
 
 
-class ModelServer:
-    """A small real server with ``/v1/chat/completions``: ``reply(writer)`` says what it answers with."""
-
-    def __init__(self):
-        self.requests = []
-        self.client_left = asyncio.Event()
-        self.reply = None
-
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
-        return self
-
-    async def __aexit__(self, *exc_info):
-        self._server.close()
-        await self._server.wait_closed()
-
-    def config(self, **fields):
-        return DemoAgentConfig(openai=OpenAIConfig(self.url, **{"model": "m1", "api_key": "sk-secret", **fields}))
-
-    async def _serve(self, reader, writer):
-        request_line, *header_lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in header_lines)}
-        body = json.loads(await reader.readexactly(int(headers["content-length"])))
-        self.requests.append((request_line, headers, body))
-        with contextlib.suppress(ConnectionError):
-            self.reply(writer)
-            await writer.drain()
-            if writer.is_closing():
-                return
-            await reader.read()
-        self.client_left.set()
-        writer.close()
-
-
-def chunk(content=None, finish_reason=None):
-    return {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": finish_reason}]}
-
-
-def stream(*items, end=True, status="200 OK"):
-    """A reply: each item an event's data (or raw bytes), then the end of the body unless it is left open."""
-
-    def reply(writer):
-        head = f"HTTP/1.1 {status}\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode())
-        for item in items:
-            data = item if isinstance(item, str) else json.dumps(item) if isinstance(item, dict) else None
-            writer.write(item if data is None else f"data: {data}\n\n".encode())
-        if end:
-            writer.close()
-
-    return reply
-
-
-HELLO = stream(chunk(""), chunk("Hel"), chunk("lo"), chunk(finish_reason="stop"), {"choices": []}, "[DONE]")
-
-
-async def test_relay_streams_each_delta_as_one_token_and_ends_with_the_models_reason():
-    async with ModelServer() as server:
-        server.reply = stream(chunk("Hel"), b": alive\n\n", chunk("lo"), chunk(finish_reason="length"), "[DONE]")
-        events = await answer(say("hi"), server.config())
-    assert [event["token"] for event in events] == ["", "Hel", "lo", ""]
-    assert [event["is_final"] for event in events] == [False, False, False, True]
-    assert events[-1]["finish_reason"] == "length"
-
-
-async def test_relay_ends_without_done_when_the_model_gave_its_reason():
-    async with ModelServer() as server:
-        server.reply = stream(chunk("Hello", "stop"))
-        events = await answer(say("hi"), server.config())
-    assert text_of(events) == "Hello"
-    assert events[-1]["is_final"]
-
-
-async def test_relay_sends_model_key_and_idempotency_key():
-    async with ModelServer() as server:
-        server.reply = HELLO
-        async with agent_client(server.config()) as client:
-            await client.post(PATH, json=say("hi"), headers={"Idempotency-Key": "turn-1"})
-    request_line, headers, body = server.requests[0]
-    assert request_line == "POST /v1/chat/completions HTTP/1.1"
-    assert headers["authorization"] == "Bearer sk-secret"
-    assert headers["idempotency-key"] == "turn-1"
-    assert body == {"model": "m1", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-
-
-async def test_relay_leaves_out_what_is_not_configured():
-    async with ModelServer() as server:
-        server.reply = HELLO
-        await answer(say("hi"), server.config(model="", api_key=""))
-    _, headers, body = server.requests[0]
-    assert not {"authorization", "idempotency-key"} & set(headers)
-    assert "model" not in body
-
-
-async def test_relay_sends_each_sessions_own_history():
-    async with ModelServer() as server, agent_client(server.config()) as client:
-        server.reply = HELLO
-        for content, session_id in [("one", "s1"), ("other", "s2"), ("two", "s1")]:
-            await client.post(PATH, json=say(content, session_id))
-    assert [message["content"] for message in server.requests[-1][2]["messages"]] == ["one", "Hello", "two"]
-    assert [message["role"] for message in server.requests[-1][2]["messages"]] == [
-        "user",
-        "assistant",
-        "user",
-    ]
-    assert len(server.requests[1][2]["messages"]) == 1
-
-
-async def test_relay_stopped_half_way_closes_upstream_and_remembers_what_was_said():
-    async with ModelServer() as server:
-        server.reply = stream(chunk("Half"), end=False)
-        app = DemoAgentApplication(server.config())
-        headers = [(b"x-internal-auth", b"change-me-internal-key")]
-        scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers}
-        talk = AsgiConversation(app, scope)
-        talk.received.put_nowait({"type": "http.request", "body": json.dumps(say("one")).encode()})
-        while b"Half" not in (await talk.next_sent()).get("body", b""):
-            pass
-        talk.received.put_nowait({"type": "http.disconnect"})
-        await talk.done()
-        async with asyncio.timeout(LIMIT_SECONDS):
-            await server.client_left.wait()
-        server.reply = HELLO
-        talk = AsgiConversation(app, scope)
-        talk.received.put_nowait({"type": "http.request", "body": json.dumps(say("two")).encode()})
-        await talk.done()
-    assert [message["content"] for message in server.requests[-1][2]["messages"]] == ["one", "Half", "two"]
-
-
-@pytest.mark.parametrize(
-    ("reply", "words"),
-    [
-        pytest.param(stream(status="400 Bad Request"), "did not understand", id="400"),
-        pytest.param(stream(b"sk-secret is wrong", status="401 Unauthorized"), "refused the API key", id="401"),
-        pytest.param(stream(status="404 Not Found"), "does not know", id="404"),
-        pytest.param(stream(status="429 Too Many Requests"), "Try again later", id="429"),
-        pytest.param(stream(status="500 Internal Server Error"), "status 500", id="500"),
-        pytest.param(stream(status="302 Found"), "status 302", id="redirect"),
-        pytest.param(stream(chunk("Hel")), "broke off", id="the stream ends early"),
-        pytest.param(stream(chunk("Hel"), "[DONE]"), "broke off", id="done without a reason"),
-        pytest.param(stream(chunk("Hel"), {"error": {"message": "sk-secret"}}), "reported an error", id="error within"),
-        pytest.param(stream("not JSON"), "not understood", id="no JSON"),
-        pytest.param(stream({"choices": 7}), "not understood", id="another shape"),
-        pytest.param(stream(b"data: " + b"x" * 1_100_000), "too large", id="endless event"),
-        pytest.param(lambda writer: writer.write(b"HTTP/1.1 2"), "did not answer in time", id="silence"),
-        pytest.param(lambda writer: writer.transport.abort(), "broke off", id="reset"),
-    ],
-)
-async def test_relay_error_is_one_error_event_in_plain_words(reply, words, monkeypatch):
-    monkeypatch.setattr("relay.demo_agent.openai._TIMEOUT", httpx.Timeout(0.3 if words.endswith("time") else 20))
-    async with ModelServer() as server:
-        server.reply = reply
-        events = await answer(say("hi"), server.config())
-    assert [event["type"] for event in events].count("error") == 1
-    assert words in events[-1]["content"]
-    assert "secret" not in events[-1]["content"]
-    assert server.url not in events[-1]["content"]
-    assert not any(event.get("is_final") for event in events)
-
-
-async def test_relay_to_nobody_says_so():
-    async with ModelServer() as server:
-        config = server.config()
-    assert "cannot be reached" in (await answer(say("hi"), config))[-1]["content"]
-
-
-async def test_relay_leaves_other_kinds_to_others():
-    async with ModelServer() as server:
-        events = await answer({"session_id": "s1", "type": "tool_result"}, server.config())
-    assert server.requests == []
-    assert "not for a model" in text_of(events)
-
-
-def test_history_forgets_the_oldest_messages_and_the_longest_silent_session():
-    history = History(max_sessions=2, max_messages=4)
-    for number in range(3):
-        history.remember("s1", f"said {number}", f"answered {number}")
-    assert [message["content"] for message in history.messages("s1")][::2] == ["said 1", "said 2"]
-    history.remember("s2", "a", "b")
-    history.remember("s1", "c", "d")
-    history.remember("s3", "e", "f")
-    assert history.messages("s2") == []
-    assert len(history.messages("s1")) == 4
-
-
 # Its settings and its command.
 
 
-def test_config_takes_the_model_server_from_the_environment():
-    config = DemoAgentConfig.from_environment(
-        {
-            "DEMO_AGENT__OPENAI_BASE_URL": " http://models/v1/ ",
-            "DEMO_AGENT__OPENAI_MODEL": "m1",
-            "DEMO_AGENT__OPENAI_API_KEY": "sk-secret",
-        }
-    )
-    assert config.openai == OpenAIConfig("http://models/v1", "m1", "sk-secret")
-    assert "secret" not in repr(config)
-    assert config.internal_api_keys == ("change-me-internal-key",)
-    assert DemoAgentConfig.from_environment({}).openai is None
-
-
-@pytest.mark.parametrize("url", ["models/v1", "ftp://models/v1", "http:///v1", "http://models/v1?a=b", "http://m/#x"])
-def test_command_refuses_a_wrong_model_server(url, monkeypatch):
-    monkeypatch.setenv("DEMO_AGENT__OPENAI_BASE_URL", url)
-    with pytest.raises(CommandError, match="DEMO_AGENT__OPENAI_BASE_URL"):
+@pytest.mark.parametrize("name", REPLACED_NAMES)
+def test_settings_that_moved_to_the_gateway_are_named_with_those_that_replace_them(name, monkeypatch):
+    monkeypatch.setenv(name, "sk-secret")
+    with pytest.raises(CommandError, match="GATEWAY__AGENT_PROTOCOL=openai") as refused:
         call_command("demo_agent", port=0)
+    assert "secret" not in str(refused.value)
+    monkeypatch.setenv(name, " ")
+    assert DemoAgentConfig.from_environment(os.environ).internal_api_keys
 
 
 @pytest.mark.parametrize("delay", ["-1", "nan", "soon"])
@@ -532,12 +333,3 @@ def test_process_on_a_taken_port_says_so():
     assert result.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}".encode() in result.stderr
     assert b"Traceback" not in result.stderr
-
-
-async def test_process_relays_to_the_model_server():
-    async with ModelServer() as server:
-        server.reply = HELLO
-        with AgentProcess(DEMO_AGENT__OPENAI_BASE_URL=server.url) as agent:
-            async with httpx.AsyncClient(base_url=agent.url, headers=AUTH, trust_env=False) as client:
-                response = await client.post(PATH, json=say("hi"))
-    assert text_of(events_of(response.content)) == "Hello"

@@ -26,3 +26,18 @@ def test_an_agent_that_ends_is_named_and_ends_everything():
             running.terminate()
     assert running.returncode == 1
     assert "The demo agent has ended, so everything stops." in said
+
+
+def test_with_an_agent_of_ones_own_no_demo_agent_is_started():
+    port = processes.free_port()
+    env = processes.environment(PORT=str(port), GATEWAY__AGENT_PROTOCOL="openai", GATEWAY__TRANSCRIPTS="false")
+    command = [sys.executable, "-m", "scripts.run"]
+    with subprocess.Popen(command, cwd=processes.ROOT, env=env, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            while f"Open http://127.0.0.1:{port}/" not in running.stdout.readline():
+                assert running.poll() is None
+            children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        finally:
+            running.send_signal(signal.SIGINT)
+            running.communicate(timeout=processes.STOP_SECONDS)
+    assert len(children) == 1

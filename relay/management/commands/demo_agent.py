@@ -17,9 +17,8 @@ from relay.demo_agent.config import DEFAULT_WORD_DELAY_SECONDS, DemoAgentConfig
 HELP = """\
 Run the demo agent: an agent-runtime for trying and testing the gateway, not for production. It answers
 POST /agent/message/stream with canned words at a human pace; say "help" to it to see what it understands.
-It accepts the keys in GATEWAY__INTERNAL_API_KEY. With DEMO_AGENT__OPENAI_BASE_URL (for example
-http://localhost:11434/v1), DEMO_AGENT__OPENAI_MODEL and DEMO_AGENT__OPENAI_API_KEY it relays to any
-OpenAI-compatible model server instead.
+It accepts the keys in GATEWAY__INTERNAL_API_KEY. A model server needs no demo agent: the gateway asks it with
+GATEWAY__AGENT_PROTOCOL=openai and GATEWAY__AGENT_URL (for example http://localhost:11434).
 """
 
 
@@ -64,14 +63,13 @@ class DemoAgentServer(Server):  # type: ignore[misc]  # daphne has no types
         endpoints = build_endpoint_description_strings(host=host, port=port)
         super().__init__(DemoAgentApplication(config), endpoints, server_name="", verbosity=0)
         self._command = command
-        self._answers = "answers of a model server" if config.openai else "canned answers"
 
     def listen_success(self, port: Any) -> None:  # Any: Twisted's port
         super().listen_success(port)
         address = port.getHost()
         host = f"[{address.host}]" if ":" in address.host else address.host
         self._command.stdout.write(
-            f"The demo agent ({self._answers}) listens on http://{host}:{address.port} - for trying and testing only."
+            f"The demo agent (canned answers) listens on http://{host}:{address.port} - for trying and testing only."
         )
         self._command.stdout.flush()
 
