@@ -5,11 +5,11 @@ import json
 
 import pytest
 
+from relay.agent import protocols
 from relay.agent.protocols.base import AgentProtocol, AgentRequest, AnswerReader
 from relay.exceptions import UpstreamError
 from relay.setting_parsers import GATEWAY_HEADERS
 from tests.scripted_agent import Break, ContentType, Final, Head, Send, Stall, Status, Token, Wait
-from tests.unit.agent.test_protocols import MERGED
 
 FOREIGN = f"{__name__}.Foreign"
 
@@ -136,7 +136,7 @@ async def test_a_key_goes_before_the_credential_in_the_address(plain, agent, for
     assert sent == ["Basic dXNlcjp3b3Jk", "Bearer sk-1234"]
 
 
-@pytest.mark.parametrize("protocol", sorted({*MERGED, FOREIGN} - {"agent"}))
+@pytest.mark.parametrize("protocol", sorted({*protocols.PROTOCOLS, FOREIGN} - {"agent"}))
 async def test_the_internal_key_never_goes_out(plain, agent, configure, protocol):
     configure(AGENT_PROTOCOL=protocol)
     agent.on(lambda content: True, [Status(500)])
