@@ -85,6 +85,14 @@ def test_ask_and_answer_then_ctrl_d_quits(service):
         assert terminal.wait_ended() == 0
 
 
+def test_reasoning_and_tools_stand_on_lines_of_their_own(service):
+    with Terminal("--url", service.ws_url, "--session", "chat-6") as terminal:
+        terminal.wait_for("Connected.")
+        terminal.type("script:tools\n")
+        terminal.wait_for("script:tools\r\n")
+        terminal.wait_for("a \r\n[Let me see.]\r\nb\r\n[calls clock {}]\r\n[result: no clock]\r\n\r\n> ")
+
+
 def test_ctrl_c_stops_the_answer_and_then_quits(service):
     with Terminal("--url", service.ws_url, "--session", "chat-2") as terminal:
         terminal.wait_for("Connected.")

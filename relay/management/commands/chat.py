@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
 import sys
+import textwrap
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -23,6 +25,7 @@ Talk to the agent in this terminal, through a gateway that is running. Ctrl-C st
 no answer is running, it quits, and so does Ctrl-D. A lost connection comes back by itself.
 """
 PROMPT: Final = "> "
+MAX_TOOL_CHARACTERS: Final = 300
 ENDINGS: Final = {"stop": "", "cancelled": " [stopped]", "length": " [the answer reached its length limit]"}
 
 
@@ -62,6 +65,8 @@ class Chat:
         self._is_stopping = False
         self._is_input_over = False
         self._is_prompting = False  # nothing has been typed since the prompt
+        self._is_line_empty = True
+        self._is_reasoning = False  # the bracket around the agent's reasoning is open
         self._open: set[str | None] = set()  # turns that were asked for here, by message or turn, and have not ended
         self._half = ""  # of an emoji that the agent cut in two
         self._typed = bytearray()
@@ -170,6 +175,16 @@ class Chat:
                 self._on_snapshot(frame)
             case {"type": "notice"}:
                 self._write(f"\n[{printable(frame['content'])}]\n")
+            case _:
+                self._show_event(frame)
+
+    def _show_event(self, event: Frame) -> None:
+        """Show an event of the agent's, if there are words for it."""
+        match event:
+            case {"type": "reasoning", "token": str(token)}:
+                self._write_reasoning(token)
+            case {"type": "tool_call" | "tool_result"}:
+                self._write_note(_words_of_tool(event))
 
     def _on_welcome(self, welcome: Frame) -> None:
         if not self._is_connected:
@@ -188,6 +203,7 @@ class Chat:
     def _start_turn(self, frame: Frame) -> None:
         client_message_id = frame.get("client_message_id")
         self._active, self._half, self._is_stopping = frame["turn_id"], "", False
+        self._is_line_empty = True  # what was typed ended one
         is_own = client_message_id in self._own
         if is_own:
             self._own.discard(client_message_id)
@@ -224,7 +240,35 @@ class Chat:
         self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         return printable(text[: len(text) - len(self._half)])
 
+    def _write_reasoning(self, token: str) -> None:
+        """Show a token of reasoning; all that follow each other share one pair of brackets."""
+        opening = "" if self._is_reasoning else "[" if self._is_line_empty else "\n["
+        self._is_reasoning = True
+        self._print(opening + self._printable(token))
+
+    def _write_note(self, words: str) -> None:
+        """Show words in brackets, on a line of their own."""
+        opening = "[" if self._is_line_empty or self._is_reasoning else "\n["
+        self._write(f"{opening}{words}]\n")
+
     def _write(self, text: str) -> None:
+        if self._is_reasoning:
+            self._is_reasoning = False
+            text = f"]\n{text}"
+        self._print(text)
+
+    def _print(self, text: str) -> None:
         self._is_prompting = text.endswith(PROMPT)
+        self._is_line_empty = text.endswith("\n") if text else self._is_line_empty
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _words_of_tool(frame: Frame) -> str:
+    """Say which tool an agent calls, with what, or what came of it; each agent has its own idea of the members."""
+    name = frame.get("tool_name") or frame.get("name")
+    if frame["type"] == "tool_call":
+        words = f"calls {name or 'a tool'} {json.dumps(frame.get('arguments', {}), ensure_ascii=False)}"
+    else:
+        words = f"{name or 'result'}: {frame.get('error') or frame.get('result')}"
+    return printable(textwrap.shorten(words, MAX_TOOL_CHARACTERS, placeholder=" …"))
