@@ -11,6 +11,7 @@ const MAX_ANNOUNCEMENTS = 20;
 const COPIED_MS = 2000;
 
 /** @typedef {import('./gateway-client.js').Turn} Turn */
+/** @typedef {{type: string, token?: unknown, call_id?: unknown, tool_name?: unknown}} AgentEvent */
 
 /** @param {string} id @returns {any} any element type: the template has it */
 export const byId = (id) => document.getElementById(id);
@@ -39,6 +40,8 @@ export function makeButton(text, onClick) {
 export class TurnView {
   text = '';
   announced = 0;
+  /** @type {Map<unknown, unknown>} by call id */
+  #toolNames = new Map();
 
   /** @param {string | null} message `null`: not kept by the server any more */
   constructor(message) {
@@ -97,11 +100,35 @@ export class TurnView {
     this.notes.append(make('p', 'note', words));
   }
 
-  /** @param {{type: string}} frame an event of the agent's own */
+  /** @param {AgentEvent} frame an event of the agent's own */
   addEvent(frame) {
+    if (frame.type === 'message_start') return; // the text goes on
+    if (frame.type === 'reasoning' && typeof frame.token === 'string') this.#addReasoning(frame.token);
+    else this.#addFoldedEvent(this.#summaryOf(frame), make('pre', '', JSON.stringify(frame, null, 2)));
+  }
+
+  /** @param {string} token is joined to those right before it */
+  #addReasoning(token) {
+    const last = this.events.lastElementChild;
+    const isOpen = last?.lastElementChild?.classList.contains('reasoning');
+    const text = isOpen ? last?.lastElementChild : this.#addFoldedEvent('reasoning', make('p', 'reasoning'));
+    text?.append(token);
+  }
+
+  /** @param {string} summary @param {HTMLElement} content */
+  #addFoldedEvent(summary, content) {
     const details = make('details', 'event');
-    details.append(make('summary', '', frame.type.replaceAll('_', ' ')), make('pre', '', JSON.stringify(frame, null, 2)));
+    details.append(make('summary', '', summary), content);
     this.events.append(details);
+    return content;
+  }
+
+  /** @param {AgentEvent} frame */
+  #summaryOf(frame) {
+    const kind = frame.type.replaceAll('_', ' ');
+    if (frame.type === 'tool_call' && frame.tool_name) this.#toolNames.set(frame.call_id, frame.tool_name);
+    const name = frame.tool_name ?? this.#toolNames.get(frame.call_id);
+    return name ? `${kind}: ${name}` : kind;
   }
 
   #copyButton() {

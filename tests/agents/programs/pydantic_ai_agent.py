@@ -30,9 +30,9 @@ async def stream(messages: list[ModelMessage], _: AgentInfo) -> AsyncIterator:
             case Thought(text):
                 yield {0: DeltaThinkingPart(content=text)}
             case Arguments(text, is_first=True):
-                yield {0: DeltaToolCall(name=TOOL, json_args=text, tool_call_id="call-1")}
+                yield {1: DeltaToolCall(name=TOOL, json_args=text, tool_call_id="call-1")}
             case Arguments(text):
-                yield {0: DeltaToolCall(json_args=text)}
+                yield {1: DeltaToolCall(json_args=text)}
             case _:
                 yield piece
 
