@@ -203,7 +203,7 @@ class Chat:
     def _start_turn(self, frame: Frame) -> None:
         client_message_id = frame.get("client_message_id")
         self._active, self._half, self._is_stopping = frame["turn_id"], "", False
-        self._is_line_empty = True  # what was typed ended one
+        self._is_line_empty = True  # the message that was typed ended one
         is_own = client_message_id in self._own
         if is_own:
             self._own.discard(client_message_id)
