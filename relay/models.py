@@ -29,6 +29,10 @@ class Turn(models.Model):
     worker = models.CharField(max_length=128, help_text="The process that ended it: host and process id.")
     started_at = models.DateTimeField("started", null=True)
     ended_at = models.DateTimeField("ended")
+    error = models.TextField(blank=True, help_text="Why it failed, as far as the agent or the connection tells.")
+    upstream_status = models.PositiveIntegerField(
+        "agent's status", null=True, help_text="HTTP status of the agent's response to a turn that failed."
+    )
     input_tokens = models.PositiveBigIntegerField(null=True, help_text="Tokens of models, as the agent reports them.")
     output_tokens = models.PositiveBigIntegerField(null=True, help_text="Tokens of models, as the agent reports them.")
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import ClassVar, NoReturn
 
+from relay.agent.failures import Evidence
 from relay.agent.protocols.base import AnswerReader, PastTurn
 from relay.agent.protocols.vocabulary import Usage
 from relay.conf import conf
@@ -48,9 +49,14 @@ class Agent(abc.ABC):
 
 
 class Answer(abc.ABC):
-    """The agent's answer to one turn."""
+    """The agent's answer to one turn.
+
+    Attributes:
+        evidence: the facts that operators need if it fails.
+    """
 
     def __init__(self, events: AnswerReader) -> None:
+        self.evidence = Evidence()
         self._events = events
         self._silence_seconds = conf.request_timeout_seconds
         self._waiting_since: float | None = None  # while the gateway waits for the agent; ``None`` while it is busy

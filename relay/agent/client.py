@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 
 from relay.agent.answer import Agent, Answer, History, no_history
+from relay.agent.failures import MAX_WORDS_CHARACTERS, unreachable_cause, words_of
 from relay.agent.portions import DENSE_PORTION_BYTES
 from relay.agent.protocols.base import AgentProtocol, AgentRequest
 from relay.agent.requests import agent_settings, redact_answer, stop_request, turn_request
@@ -101,6 +102,8 @@ class HttpAnswer(Answer):
         request = await self._request()
         self._waiting_since = time.monotonic()
         exchange = await self._send(request)
+        self.evidence.status = exchange.status_code
+        self.evidence.content_type = exchange.headers.get("content-type", "")[:MAX_WORDS_CHARACTERS]
         try:
             await self._check(exchange)
             self._events.opened(exchange.headers)
@@ -117,6 +120,7 @@ class HttpAnswer(Answer):
                 self._waiting_since = time.monotonic()
             yield self._events.end_of_body(is_within_event=self._decoder.is_within_event)
         except httpx.HTTPError as exc:
+            self.evidence.cause = str(exc)
             raise UpstreamEof from exc
         finally:
             self._waiting_since = None
@@ -165,14 +169,16 @@ class HttpAnswer(Answer):
                 exchange = await self._transport.send(request, self._restart_silence)
             except TlsFailed as exc:  # two seconds do not change that
                 metrics.UPSTREAM_REQUESTS.labels("tls").inc()
-                logger.warning("TLS to the agent failed: %s", exc)
+                self.evidence.cause = unreachable_cause(exc)
                 raise UpstreamUnavailable from exc
             except httpx.ConnectError as exc:  # nothing was sent
                 metrics.UPSTREAM_REQUESTS.labels("refused").inc()
                 if time.monotonic() + pause_seconds > give_up_at:
+                    self.evidence.cause = unreachable_cause(exc)
                     raise UpstreamUnavailable from exc
             except httpx.HTTPError as exc:
                 metrics.UPSTREAM_REQUESTS.labels("broken").inc()
+                self.evidence.cause = str(exc)
                 if isinstance(exc, httpx.RemoteProtocolError):
                     raise UpstreamProtocol("The agent did not answer in HTTP.") from exc
                 raise UpstreamEof from exc
@@ -189,17 +195,14 @@ class HttpAnswer(Answer):
 
     async def _check(self, exchange: Exchange) -> None:
         """Refuse an answer that is no event stream."""
-        status, headers = exchange.status_code, exchange.headers
-        if status in _UNAVAILABLE:
-            raise UpstreamUnavailable(_retry_after_seconds(headers.get("retry-after", "")))
-        if _is_event_stream(status, headers):
+        refusal = _refusal(exchange.status_code, exchange.headers)
+        if refusal is None:
             return
-        refusal = self._events.refused(status, await _body(exchange))
-        if refusal is not None:
+        body = await _body(exchange)
+        self.evidence.words = redact_answer(words_of(body))[:MAX_WORDS_CHARACTERS]
+        if isinstance(refusal, UpstreamUnavailable):
             raise refusal
-        if not 200 <= status <= 299:
-            raise UpstreamError
-        raise UpstreamProtocol("The agent did not answer with an event stream.")
+        raise self._events.refused(exchange.status_code, body) or refusal
 
 
 def _status(code: int) -> str:
@@ -207,11 +210,17 @@ def _status(code: int) -> str:
     return str(code) if code in _STATUS_CODES else "other"
 
 
-def _is_event_stream(status: int, headers: httpx.Headers) -> bool:
+def _refusal(status: int, headers: httpx.Headers) -> UpstreamError | None:
+    """Return the error of a response that is no event stream."""
+    if status in _UNAVAILABLE:
+        return UpstreamUnavailable(_retry_after_seconds(headers.get("retry-after", "")))
+    if not 200 <= status <= 299:
+        return UpstreamError()
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = headers.get("content-encoding", "identity").strip().lower()
-    has_content = 200 <= status <= 299 and status != HTTPStatus.NO_CONTENT
-    return has_content and media_type == "text/event-stream" and encoding == "identity"
+    if status != HTTPStatus.NO_CONTENT and media_type == "text/event-stream" and encoding == "identity":
+        return None
+    return UpstreamProtocol("The agent did not answer with an event stream.")
 
 
 async def _body(exchange: Exchange) -> bytes:

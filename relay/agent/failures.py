@@ -1,10 +1,42 @@
-"""Why the agent cannot be reached, in words fit for a log, for ``/ready`` and for ``doctor``: without any address."""
+"""Why an agent fails, for operators: for log, transcripts, ``/ready`` and ``doctor``. Without any address."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from typing import Final
 
+import msgspec
+
+from relay.agent.protocols.base import error_words
 from relay.agent.tls import TlsFailed
+from relay.protocol import json_text
+
+MAX_WORDS_CHARACTERS: Final = 200
+
+
+class Evidence(msgspec.Struct):
+    """The facts about an answer that operators need when it fails.
+
+    Attributes:
+        status: of the HTTP response; ``None`` before it, and without HTTP.
+        content_type: of the response.
+        cause: why there was no response, or why it broke off.
+        words: the start of a response that is no event stream, without addresses and secrets.
+    """
+
+    status: int | None = None
+    content_type: str = ""
+    cause: str = ""
+    words: str = ""
+
+
+def words_of(body: bytes) -> str:
+    """Return the words of a response that is no event stream: those of an error in JSON, or else the text."""
+    text = body.decode("utf-8", "replace")
+    with contextlib.suppress(ValueError):
+        text = error_words(json_text.decode(text)) or text
+    return " ".join(text.split())
 
 
 def unreachable_cause(exc: BaseException) -> str:

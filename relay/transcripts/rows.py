@@ -26,6 +26,8 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
         message: the client's message, as it was sent to the agent. Any JSON.
         answer: its text, as it stands between the quotes of a JSON string.
         reason: ``answered``, ``cancelled``, or the code of the error.
+        error: why it failed, in words for operators; empty if it did not.
+        upstream_status: the status of the agent's HTTP response to a turn that failed; ``None`` if there was none.
         input_tokens, output_tokens: as the agent reports them; ``None`` if it does not.
         tokens, started_at, duration_seconds: ``None`` if the worker that ran the turn died.
     """
@@ -39,6 +41,8 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int | None
     input_tokens: int | None
     output_tokens: int | None
+    error: str = ""
+    upstream_status: int | None = None
     first_token_seconds: float | None
     duration_seconds: float | None
     started_at: datetime | None
@@ -118,6 +122,7 @@ def _row(turn: EndedTurn) -> dict[str, Any]:
         "subject": _subject(turn.subject),
         "message": _clean(message_text(turn.message)),
         "answer": _clean(json_text.decode(f'"{turn.answer}"')),
+        "error": _clean(turn.error),
         "worker": WORKER,
     }
 

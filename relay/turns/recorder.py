@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from relay.agent.failures import MAX_WORDS_CHARACTERS, Evidence
 from relay.agent.protocols.vocabulary import Usage
 from relay.exceptions import RelayError
 from relay.layers.values import Accepted, Turn
 from relay.observability import metrics
-from relay.protocol import frames
+from relay.protocol import frames, json_text
 from relay.protocol.frames import Frame
 from relay.transcripts.rows import EndedTurn
 
@@ -47,6 +48,8 @@ class TurnRecorder:
         first_token_seconds: from the claim to the first of them; ``None`` before it.
         duration_seconds: from the claim to the end; 0 before it.
         usage: the tokens that the agent says it has used.
+        evidence: the facts that operators need if the turn fails.
+        error: why it failed, in words for operators; empty if it did not.
         reason: how it ended: ``answered``, ``cancelled``, or an error's code; empty before it.
     """
 
@@ -57,6 +60,8 @@ class TurnRecorder:
         self.first_token_seconds: float | None = None
         self.duration_seconds = 0.0
         self.usage = Usage()
+        self.evidence = Evidence()
+        self.error = ""
         self.reason = ""
         self._intervals = metrics.TOKEN_INTERVAL.labels("")  # looked up once: every token passes here
         self._started_at = self._appended_at = time.monotonic()
@@ -94,8 +99,12 @@ class TurnRecorder:
         if self.first_token_seconds is not None:
             metrics.FIRST_TOKEN.observe(self.first_token_seconds)
         first_token_seconds = self.first_token_seconds
+        is_error = terminal.kind is frames.FrameKind.ERROR
+        if is_error:
+            words = self.evidence.words or json_text.decode(terminal.body)["content"][:MAX_WORDS_CHARACTERS]
+            self.error = f"{words} ({self.evidence.cause})" if self.evidence.cause else words
         logger.log(
-            logging.WARNING if terminal.kind is frames.FrameKind.ERROR else logging.INFO,
+            logging.WARNING if is_error else logging.INFO,
             "turn ended: %s",
             self.reason,
             extra={
@@ -104,8 +113,14 @@ class TurnRecorder:
                 "waited_seconds": round(self.turn.waited_seconds, 4),
                 "first_token_seconds": None if first_token_seconds is None else round(first_token_seconds, 4),
                 "duration_seconds": round(self.duration_seconds, 4),
+                **(self._failure() if is_error else {}),
             },
         )
+
+    def _failure(self) -> dict[str, object]:
+        """Return the members that the log line of a failed turn has beside the others."""
+        evidence = self.evidence
+        return {"error": self.error, "upstream_status": evidence.status, "upstream_content_type": evidence.content_type}
 
 
 def ended_turn(recorder: TurnRecorder) -> EndedTurn:
@@ -121,6 +136,8 @@ def ended_turn(recorder: TurnRecorder) -> EndedTurn:
         tokens=recorder.tokens if was_run_here else None,
         input_tokens=recorder.usage.input_tokens,
         output_tokens=recorder.usage.output_tokens,
+        error=recorder.error,
+        upstream_status=recorder.evidence.status if recorder.error else None,
         first_token_seconds=recorder.first_token_seconds,
         duration_seconds=recorder.duration_seconds if was_run_here else None,
         started_at=ended_at - timedelta(seconds=recorder.duration_seconds) if was_run_here else None,

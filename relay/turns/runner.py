@@ -165,8 +165,8 @@ class Runner:
         except TurnCancelled:
             return frames.final(turn.turn_id, "cancelled")
         except RelayError as exc:
-            cause = f" ({type(exc.__cause__).__name__})" if exc.__cause__ else ""
-            logger.info("turn failed: %s%s", exc.code, cause)
+            if exc.__cause__ and not recorder.evidence.cause:
+                recorder.evidence.cause = type(exc.__cause__).__name__
             return frames.error(turn.turn_id, exc)
         except Exception:
             logger.exception("turn failed unexpectedly")
@@ -194,7 +194,7 @@ class Runner:
         except TimeoutError as exc:
             raise TurnTimeout from exc
         finally:
-            recorder.usage = answer.usage
+            recorder.usage, recorder.evidence = answer.usage, answer.evidence
 
     async def _past_turns(self, turn: Turn) -> list[PastTurn]:
         """Read what was said before a turn, for agents that keep no history."""

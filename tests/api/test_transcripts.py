@@ -8,7 +8,7 @@ from relay.process import lifecycle
 from relay.protocol import frames
 from relay.transcripts.writer import Transcripts
 from tests.scraping import here
-from tests.scripted_agent import Event, Final, Stall, Token
+from tests.scripted_agent import Break, Event, Final, Stall, Status, Token
 
 
 @pytest.fixture
@@ -55,6 +55,60 @@ async def test_failed_turn_is_handed_over_with_the_code_of_its_error(v1, agent, 
         await browser.say("x")
         await browser.turn()
     assert [(turn.reason, turn.answer) for turn in kept] == [("upstream_eof", "so far")]
+
+
+PAGE = b"<html>login</html>"
+REFUSALS = {
+    "words in JSON": (
+        Status(401, {"Content-Type": "application/json"}, b'{"error":{"message":"Wrong key test-internal-key!"}}'),
+        (401, "Wrong key [removed]!"),
+    ),
+    "a page": (Status(404, {"Content-Type": "text/html"}, PAGE), (404, "<html>login</html>")),
+    "much": (Status(500, body=b"x" * 5_000), (500, "x" * 200)),
+    "no words": (Status(500, body=b""), (500, "The agent could not answer this message.")),
+    "no event stream": (Status(200, {"Content-Type": "text/html"}, PAGE), (200, "<html>login</html>")),
+    "busy": (Status(503, body=b"later"), (503, "later")),
+}
+
+
+@pytest.mark.parametrize(("refusal", "known"), REFUSALS.values(), ids=REFUSALS)
+async def test_a_refused_turn_is_handed_over_with_status_and_words(v1, agent, kept, caplog, refusal, known):
+    """The client hears a sentence; the operator the agent's own words."""
+    agent.script = [refusal]
+    async with v1() as browser:
+        await browser.say("x")
+        error = (await browser.turn())[-1]
+    assert [(turn.upstream_status, turn.error) for turn in kept] == [known]
+    (line,) = [record for record in caplog.records if record.getMessage().startswith("turn ended")]
+    assert (line.upstream_status, line.error) == known
+    assert line.upstream_content_type == refusal.headers.get("Content-Type", "text/plain")
+    assert known[1] not in error["content"] or known[1].startswith("The agent could not")
+
+
+async def test_the_words_of_an_error_event_are_the_reason(v1, agent, kept):
+    agent.script = [Token("a"), Event({"type": "error", "content": "The model is overloaded."})]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.turn()
+    assert [(turn.upstream_status, turn.error) for turn in kept] == [(200, "The model is overloaded.")]
+
+
+async def test_a_broken_connection_is_named(v1, agent, kept):
+    agent.script = [Token("a"), Break()]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.turn()
+    ((status, error),) = [(turn.upstream_status, turn.error) for turn in kept]
+    assert status == 200
+    assert error.endswith("(the connection broke off)")
+
+
+async def test_a_turn_that_does_not_fail_has_no_reason(v1, agent, kept):
+    agent.script = [Final()]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.turn()
+    assert [(turn.upstream_status, turn.error) for turn in kept] == [(None, "")]
 
 
 @pytest.mark.parametrize("end", [[Final()], [Event({"type": "error"})], [Stall()]], ids=["end", "error", "cancelled"])

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import email.utils
 import time
-from types import SimpleNamespace
 
 import httpx
 import pytest
 
-from relay.agent.client import _check, _retry_after_seconds
+from relay.agent.client import _refusal, _retry_after_seconds
 from relay.exceptions import UpstreamError, UpstreamProtocol, UpstreamUnavailable
 
 STREAM = {"content-type": "text/event-stream"}
 
 
 def outcome(status: int, headers: dict[str, str]) -> type[Exception] | None:
-    try:
-        _check(SimpleNamespace(status_code=status, headers=httpx.Headers(headers)))
-    except UpstreamError as exc:
-        return type(exc)
-    return None
+    refusal = _refusal(status, httpx.Headers(headers))
+    return type(refusal) if refusal is not None else None
 
 
 def test_every_status_is_an_answer_an_error_or_a_reason_to_come_back():
