@@ -261,6 +261,15 @@ async def test_answer_gives_what_stands_before_its_end_and_nothing_behind(agent,
         await agent.wait_disconnected(1)
 
 
+async def test_an_answer_of_many_portions_waits_for_nothing_between_them(application, agent):
+    """A pause of a second after each portion would take minutes."""
+    agent.script = [*([Token("x" * 16_000)] * 100), Final()]
+    turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"})
+    async with asyncio.timeout(LIMIT_SECONDS):
+        given = [frame async for batch in AgentClient().ask(turn).batches() for frame in batch]
+    assert len(given) == 101
+
+
 class Sink:
     """A ``FrameSink`` that accepts or refuses, in turns, and lets the agent's script go on."""
 

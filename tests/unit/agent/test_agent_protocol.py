@@ -62,6 +62,13 @@ def test_answer_that_is_too_long_is_refused_however_it_arrives(together):
 NO_WORDS = "The agent could not answer this message."
 
 
+@pytest.mark.parametrize(("open_", "close"), [('{"error":', "}"), ("[", "]")])
+@pytest.mark.parametrize(("depth", "words"), [(1, "words"), (7, "words"), (8, NO_WORDS), (900, NO_WORDS)])
+def test_words_of_an_error_are_looked_for_so_deep_and_no_deeper(open_, close, depth, words):
+    (frame,) = read('{"type":"error","content":' + open_ * depth + '"words"' + close * depth + "}")
+    assert json.loads(frame.body)["content"] == words
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [

@@ -186,6 +186,12 @@ def test_whole_event_in_one_chunk_is_read_in_the_state_it_meets(before, event, a
     assert outcome(chunks) == outcome([b"".join(chunks)]) == reference_events(b"".join(chunks))
 
 
+@pytest.mark.parametrize("byte", [b"\0", b"\t", b"\n", b"\x0b", b"\r", b" "])
+def test_after_a_carriage_return_only_a_line_feed_belongs_to_it(byte):
+    chunks = [b"data: a\r", byte + b"data: b\n\n"]
+    assert outcome(chunks) == reference_events(b"".join(chunks))
+
+
 @pytest.mark.parametrize("data", ["", "a", "x" * (LIMIT - 6)])
 def test_a_whole_event_in_one_chunk_is_not_taken_apart_by_lines(monkeypatch, data):
     """Most chunks of an agent are such: a token passes here."""

@@ -27,6 +27,7 @@ from relay.protocol.origins import is_listed, is_own, origin_pattern, parse_orig
         ("moz-extension://2f0e7c5a-1b6d-4c8e", "moz-extension://2f0e7c5a-1b6d-4c8e"),
         ("https://chat.example.", "https://chat.example"),
         ("https://chat.example.:8443", "https://chat.example:8443"),
+        ("app://-.", "app://-"),
     ],
 )
 def test_origin_is_written_as_browsers_do(text, origin):
