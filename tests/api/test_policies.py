@@ -16,8 +16,10 @@ from channels.layers import channel_layers
 from django.core.signing import Signer
 
 from relay.exceptions import Forbidden, NotOwner, StoreUnavailable, TooManyConnections
+from relay.layers.memory.limits import MemoryLimits
 from relay.policies import Handshake, Identity, Policy, ticket_signing
 from relay.policies import key_set as key_sets
+from relay.policies.jwt import JwtPolicy
 from relay.process import lifecycle
 from tests.clients import LIMIT_SECONDS, V1, CommunicatorClient
 from tests.http_clients import API, EventReader, HttpClient
@@ -452,6 +454,13 @@ class TestJwt:
         configure(JWT_LEEWAY="30")
         assert await visitor.is_admitted(provider.token(seconds=-5))
         assert not await visitor.is_admitted(provider.token(seconds=-31))
+
+    async def test_the_leeway_counts_for_a_live_connection_too(self, provider, configure):
+        configure(JWT_LEEWAY="30")
+        policy, token = JwtPolicy(MemoryLimits()), provider.token(exp=4_000_000_000)
+        identity = await policy.admit(Handshake(session_id="s", query={"ticket": token}))
+        assert identity == Identity("ada", 4_000_000_030.0)
+        await policy.close()
 
     async def test_the_end_of_a_token_ends_a_live_socket_and_a_live_stream(self, visitor, provider, http, monkeypatch):
         token, now = provider.token(seconds=60), time.time

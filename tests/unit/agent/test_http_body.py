@@ -80,6 +80,14 @@ def test_chunk_that_is_longer_than_its_size_is_refused_at_the_first_byte_too_man
     assert ChunkedBody().feed(b"3\r\nabc\r") == b"abc"
 
 
+def test_chunk_head_may_be_so_long_and_no_longer():
+    body = ChunkedBody()
+    assert body.feed(b"1;".ljust(4_096, b"x")) == b""
+    assert body.feed(b"\r\na") == b"a"
+    with pytest.raises(BodyBroken):
+        ChunkedBody().feed(b"1;".ljust(4_097, b"x"))
+
+
 def test_chunk_head_without_end_is_refused():
     body = ChunkedBody()
     with pytest.raises(BodyBroken):

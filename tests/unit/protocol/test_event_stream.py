@@ -193,12 +193,13 @@ def test_after_a_carriage_return_only_a_line_feed_belongs_to_it(byte):
 
 
 @pytest.mark.parametrize("data", ["", "a", "x" * (LIMIT - 6)])
-def test_a_whole_event_in_one_chunk_is_not_taken_apart_by_lines(monkeypatch, data):
+@pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n"])
+def test_a_whole_event_in_one_chunk_is_not_taken_apart_by_lines(monkeypatch, data, end):
     """Most chunks of an agent are such: a token passes here."""
     decoder = EventStreamDecoder(LIMIT)
     decoder.feed(b"id: 7\n\n")
     monkeypatch.setattr(decoder, "_take_lines", None)
-    assert decoder.feed(f"data: {data}\n\n".encode()) == [Event(data, "", "7")]
+    assert decoder.feed(f"data: {data}{end}".encode()) == [Event(data, "", "7")]
 
 
 def test_event_is_returned_by_the_chunk_that_completes_it():
