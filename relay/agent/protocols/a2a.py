@@ -69,7 +69,7 @@ def _call(path: str, call_id: str, method: str, params: dict[str, Any]) -> Agent
 
 
 class TaskEvents(AnswerReader):
-    """Reads one answer: a message, or what becomes of a task.
+    """Reads one answer: a message, or the updates of a task.
 
     Attributes:
         begins_with_past: does the turn go on with a task? Then the first event may be that task as it was (seen).
@@ -112,7 +112,7 @@ class TaskEvents(AnswerReader):
             self._skip("malformed", made)
 
     def _take_result(self, result: dict[str, Any], made: list[Frame]) -> None:
-        """Handle what an event brings: one of four. Anything else is a sign of life."""
+        """Handle an event's result, which is one of four. Any other is a sign of life."""
         task, message = result.get("task"), result.get("message")
         status_update, artifact_update = result.get("statusUpdate"), result.get("artifactUpdate")
         if self.begins_with_past:
@@ -132,7 +132,7 @@ class TaskEvents(AnswerReader):
             self._finish("stop", made)
 
     def _note(self, task: dict[str, Any]) -> None:
-        """Remember what of a task was said before this turn."""
+        """Remember the texts of a task that came before this turn."""
         self._task_id = text_of(task.get("id"))
         for artifact in _dicts(task.get("artifacts")):
             self._artifacts[text_of(artifact.get("artifactId"))] = [_text(artifact)]
@@ -176,7 +176,7 @@ class TaskEvents(AnswerReader):
             self._take_part(part, message_id, made)
 
     def _take_artifact(self, artifact: Any, made: list[Frame], *, append: bool) -> None:
-        """Add a piece of an artifact, or a whole one: of one that is known only what is new."""
+        """Add a piece of an artifact, or a whole one; of a known one only its new text."""
         if not isinstance(artifact, dict):
             self._skip("malformed", made)
             return

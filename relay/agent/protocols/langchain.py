@@ -1,6 +1,6 @@
-"""LangChain's messages as LangGraph's servers send them: the text of pieces, and the parts that are whole at the end.
+"""LangChain's messages, as LangGraph's servers send them: texts of pieces, tool calls and usage of whole messages.
 
-Source: the package ``langchain-core`` 1.x, and what the models' packages put into ``content``. Pure.
+Sources: the package ``langchain-core`` 1.x, and the blocks that its packages for models put into ``content``. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from relay.protocol import json_text
 
 
 def pieces(message: dict[str, Any]) -> Iterator[tuple[bool, str]]:
-    """Find a message's texts, with whether each is reasoning. Blocks of tool calls repeat what ``Gathered`` has."""
+    """Find a message's texts, with whether each is reasoning. Blocks of tool calls are left to ``Gathered``."""
     extra = message.get("additional_kwargs")
     reasoning = text_of(extra.get("reasoning_content")) if isinstance(extra, dict) else ""  # DeepSeek, Ollama
     if reasoning:

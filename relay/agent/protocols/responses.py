@@ -167,7 +167,7 @@ class ResponseEvents(AnswerReader):
             self._finish(self._reason if kind == "response.completed" else _why(kind, response), made)
 
     def _take_output(self, response: dict[str, Any], made: list[Frame]) -> None:
-        """Add what the response holds and no event brought: servers may leave out deltas, or an item's end."""
+        """Add a response's texts and calls that no event brought: servers may leave out deltas, or an item's end."""
         output = response.get("output")
         items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
         had_text = self.tokens > 0
