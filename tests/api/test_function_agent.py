@@ -359,11 +359,12 @@ async def test_what_the_sink_refuses_is_given_and_the_function_waits_until_it_is
             await anext(batches)
 
 
-async def test_it_is_told_who_asks():
+async def test_it_is_told_who_asks_and_has_no_history_where_none_is_kept():
     subjects = []
 
     async def script(message, session):
         subjects.append(session.subject)
+        assert not await session.history()
         yield "a"
 
     turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"}, subject="ann")
