@@ -47,14 +47,16 @@ def limits():
 async def test_an_address_has_ten_attempts_whatever_the_names(limits):
     for number in range(10):
         await take_login(limits, "192.0.2.1", f"name{number}")
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimited) as refused:
         await take_login(limits, "192.0.2.1", "another")
+    assert refused.value.retry_after_seconds == pytest.approx(30.0)
     await take_login(limits, "192.0.2.2", "another")
 
 
 async def test_a_name_has_thirty_attempts_whatever_the_addresses_and_its_case(limits):
     for number in range(30):
         await take_login(limits, f"2001:db8:0:{number:x}::1", "ADMIN")
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimited) as refused:
         await take_login(limits, "198.51.100.1", "admin")
+    assert refused.value.retry_after_seconds == pytest.approx(120.0)
     await take_login(limits, "198.51.100.1", "another")

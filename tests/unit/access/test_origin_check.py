@@ -1,0 +1,23 @@
+"""Which Host a handshake may name."""
+
+import pytest
+
+from relay.access.origin_check import is_handshake_allowed
+
+
+@pytest.mark.parametrize(
+    ("hosts", "is_allowed"),
+    [
+        ([b"chat.example"], True),
+        ([b"chat.example:8000"], True),
+        ([b"evil.example"], False),
+        ([b""], False),
+        ([], False),
+        ([b"chat.example", b"chat.example"], False),
+        ([b"chat.example", b"evil.example"], False),
+    ],
+)
+def test_a_handshake_names_one_host_that_is_allowed(settings, hosts, is_allowed):
+    settings.ALLOWED_HOSTS = ["chat.example"]
+    scope = {"type": "websocket", "headers": [(b"host", host) for host in hosts]}
+    assert is_handshake_allowed(scope) is is_allowed
