@@ -204,7 +204,9 @@ async def test_sweeper_ends_an_abandoned_turn_and_goes_on_with_the_queue(v1, age
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable(), ZeroDivisionError("a bug")])
-async def test_sweeper_runs_what_could_not_be_begun_and_outlives_a_sweep_that_fails(v1, configure, monkeypatch, error):
+async def test_sweeper_runs_what_could_not_be_begun_and_outlives_a_sweep_that_fails(
+    v1, configure, monkeypatch, caplog, error
+):
     configure(LEASE_SECONDS="0.5")
     async with v1() as browser:
         layer = (await lifecycle.current()).layer
@@ -222,6 +224,7 @@ async def test_sweeper_runs_what_could_not_be_begun_and_outlives_a_sweep_that_fa
             fail_once(name)
         assert await browser.ask("hello") == "hello"
         assert all(failure.is_set() for failure in failures.values())
+    assert ("runner failed; the sweeper will try again" in caplog.text) == isinstance(error, ZeroDivisionError)
 
 
 async def test_agent_that_sends_nothing_but_padding_is_stopped(v1, agent, configure):
