@@ -23,6 +23,7 @@ StartAgent = Callable[[kinds.Kind], processes.Process]
 class Service(NamedTuple):
     """A gateway before an agent."""
 
+    kind: kinds.Kind
     agent: processes.Process
     gateway: processes.Process
 
@@ -79,7 +80,7 @@ def service(request: pytest.FixtureRequest, start_agent: StartAgent) -> Iterator
     kind: kinds.Kind = request.param
     agent = start_agent(kind)
     with processes.gateway("serve", agent.http_url, **kind.settings) as gateway:
-        yield Service(agent, gateway)
+        yield Service(kind, agent, gateway)
 
 
 @pytest.fixture(params=["plain", V1])

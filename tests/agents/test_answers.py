@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 
 from tests.agents.conftest import Conversation, Frame, Service
-from tests.agents.kinds import KINDS, STOPPED, TEST_MODELS
+from tests.agents.kinds import KINDS, START_SECONDS, STOPPED, TEST_MODELS, Kind
 from tests.server.conftest import until
+
+pytestmark = pytest.mark.timeout(START_SECONDS + 120)  # an agent may have to start
 
 CALL = {"type": "tool_call", "call_id": "call-1", "tool_name": "look_up", "arguments": {"city": "Paris"}}
 
 
-def before(*names: str, kinds: dict[str, Any] = KINDS) -> pytest.MarkDecorator:
+def before(*names: str, kinds: dict[str, Kind] = KINDS) -> pytest.MarkDecorator:
     """Run a test before some kinds of agent; by default before all."""
     chosen = [pytest.param(kinds[name], id=name) for name in names or kinds]
     return pytest.mark.parametrize("service", chosen, indirect=True)
@@ -40,6 +41,21 @@ async def test_tool_call_and_its_result_come_as_events_in_order(conversation: Co
         "result": "21 degrees",
     }
     assert answer == [token("It is 21 degrees."), conversation.final("stop")]
+
+
+@before("pydantic-ai-aisdk", "langgraph")
+async def test_tool_that_fails_ends_no_answer(conversation: Conversation):
+    call, result, *_, end = await conversation.ask("broken tool")
+    assert call["arguments"] == {"city": "Nowhere"}
+    assert "no such city" in result["error"]
+    assert end == conversation.final("stop")
+
+
+@before("litellm", "litellm-responses")
+async def test_used_tokens_are_told(conversation: Conversation):
+    await conversation.socket.say("text")
+    usage = await conversation.socket.frame_of("usage")
+    assert usage["input_tokens"] + usage["output_tokens"] == usage["total_tokens"] > 0
 
 
 @before("litellm", "litellm-responses")

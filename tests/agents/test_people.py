@@ -9,10 +9,12 @@ from playwright.async_api import Page, expect
 
 from tests import processes
 from tests.agents.conftest import StartAgent
-from tests.agents.kinds import KINDS
+from tests.agents.kinds import KINDS, START_SECONDS
 from tests.browser.conftest import browser, context, page  # noqa: F401 - fixtures
 from tests.browser.test_chat_page import ChatPage
 from tests.e2e.test_chat_command import Terminal
+
+pytestmark = pytest.mark.timeout(START_SECONDS + 120)  # an agent may have to start
 
 
 @pytest.fixture(scope="module", params=["pydantic-ai-agui", "langgraph"])

@@ -18,7 +18,7 @@ from langgraph.types import interrupt
 
 sys.path.append(str(Path(__file__).parent))  # the server imports this file by its path
 
-from model import RESULT, TOOL, Arguments, Thought, answer
+from model import TOOL, Arguments, Thought, answer, weather
 
 
 class Model(BaseChatModel):
@@ -47,7 +47,7 @@ class Model(BaseChatModel):
 @tool
 def look_up(city: str) -> str:
     """Tell the weather."""
-    return RESULT
+    return weather(city)
 
 
 async def talk(state: MessagesState) -> dict[str, Any]:
@@ -59,7 +59,7 @@ async def talk(state: MessagesState) -> dict[str, Any]:
 
 builder = StateGraph(MessagesState)
 builder.add_node("talk", talk)
-builder.add_node("tools", ToolNode([look_up]))
+builder.add_node("tools", ToolNode([look_up], handle_tool_errors=True))
 builder.add_edge(START, "talk")
 builder.add_conditional_edges("talk", tools_condition)
 builder.add_edge("tools", "talk")

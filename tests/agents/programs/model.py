@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 TOOL = "look_up"
-RESULT = "21 degrees"
 
 
 class Thought(NamedTuple):
@@ -35,7 +34,7 @@ async def answer(said: Sequence[str], result: str | None = None) -> AsyncIterato
             yield Thought(thought)
     if "tool" in message:
         yield Arguments('{"city":', is_first=True)
-        yield Arguments(' "Paris"}', is_first=False)
+        yield Arguments(' "Nowhere"}' if "broken" in message else ' "Paris"}', is_first=False)
         return
     if message == "endless":
         async for tick in _ticks():
@@ -45,6 +44,17 @@ async def answer(said: Sequence[str], result: str | None = None) -> AsyncIterato
         yield token
     if message == "fail":
         raise RuntimeError("the model fell over")
+
+
+def weather(city: str) -> str:
+    """Give a tool's result.
+
+    Raises:
+        LookupError: there is no such city.
+    """
+    if city == "Nowhere":
+        raise LookupError("no such city")
+    return "21 degrees"
 
 
 async def _ticks() -> AsyncIterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import uvicorn
 from agents import Agent, Model, Runner, SQLiteSession, function_tool, set_tracing_disabled
-from model import RESULT, TOOL, Arguments, Thought, answer
+from model import TOOL, Arguments, Thought, answer, weather
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 from starlette.applications import Starlette
@@ -56,7 +56,7 @@ def event(kind: str, **fields: Any) -> ResponseStreamEvent:
 @function_tool
 def look_up(city: str) -> str:
     """Tell the weather."""
-    return RESULT
+    return weather(city)
 
 
 agent = Agent(name="test", model=FakeModel(), tools=[look_up])

@@ -4,8 +4,8 @@ import sys
 from collections.abc import AsyncIterator
 
 import uvicorn
-from model import RESULT, TOOL, Arguments, Thought, answer
-from pydantic_ai import Agent, DeferredToolRequests
+from model import TOOL, Arguments, Thought, answer, weather
+from pydantic_ai import Agent, DeferredToolRequests, ModelRetry
 from pydantic_ai.messages import ModelMessage, ToolReturnPart, UserPromptPart
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
@@ -42,7 +42,10 @@ agent = Agent(FunctionModel(stream_function=stream), output_type=[str, DeferredT
 
 @agent.tool_plain
 def look_up(city: str) -> str:
-    return RESULT
+    try:
+        return weather(city)
+    except LookupError as error:
+        raise ModelRetry(str(error)) from error
 
 
 @agent.tool_plain(requires_approval=True)
