@@ -66,6 +66,7 @@ check: $(VENV)/installed-dev $(NPM)/installed  ## Look at format, lint, types an
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy sdk/python/src
 	$(NPM)/.bin/tsc -p tests/javascript
 	$(BIN)/python manage.py makemigrations --check --dry-run
 

@@ -24,16 +24,19 @@ __all__ = ["AgentApp", "AgentError", "Session", "agent"]
 logger = logging.getLogger(__name__)
 
 CANCEL_SECONDS = 5.0  # an answer that ignores its cancellation for longer is left to itself
-MAX_BODY_BYTES = 4 * 1024 * 1024
-_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_KEEP_ALIVE = b": still there\n\n"
+_EVENT_STREAM = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_REFUSAL = {"Content-Type": "application/json", "Allow": "POST"}
+_FINAL: dict[str, Any] = {"type": "assistant_message", "token": "", "is_final": True}
+_NO_WORDS: dict[str, Any] = {"type": "error", "content": "The agent could not answer. Try again."}
 
 
 class AgentError(Exception):
-    """Ends the answer as an error. Its text is for the person who asked; of other exceptions nothing is sent."""
+    """Ends the answer as an error. Its text is for the person who asked; other exceptions' texts are only logged."""
 
 
 class Session(NamedTuple):
-    """Where a message comes from. ``subject`` is empty if the gateway does not know who sent it."""
+    """The place of a message in its conversation. ``subject`` is empty if the gateway does not know who sent it."""
 
     session_id: str
     turn_id: str
@@ -41,6 +44,8 @@ class Session(NamedTuple):
 
 
 Answer = Callable[[dict[str, Any], Session], AsyncGenerator["str | dict[str, Any]", None]]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 
 
 def agent(*keys: str, keep_alive_seconds: float = 15.0) -> Callable[[Answer], AgentApp]:
@@ -49,131 +54,161 @@ def agent(*keys: str, keep_alive_seconds: float = 15.0) -> Callable[[Answer], Ag
 
 
 class AgentApp:
-    """An agent as an ASGI application. It answers every path, so that it can be mounted anywhere."""
+    """An agent as an ASGI application. It answers on every path, so that it can be mounted anywhere."""
 
     def __init__(self, answer: Answer, keys: tuple[str, ...], keep_alive_seconds: float) -> None:
         if not keys or not all(keys):
-            raise ValueError("An agent needs the gateway's key (GATEWAY__INTERNAL_API_KEY), or anybody could ask it.")
+            raise ValueError("An agent needs the gateway's key (GATEWAY__INTERNAL_API_KEY): without, anyone could ask.")
         self._answer = answer
         self._keys = [key.encode() for key in keys]
         self._keep_alive_seconds = keep_alive_seconds
+        self._answering: set[asyncio.Task[None]] = set()  # the event loop itself keeps no task alive
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request. (ASGI)"""
         if scope["type"] != "http":
             raise NotImplementedError("An agent speaks HTTP only.")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._refusal(scope["method"], headers.get("x-internal-auth", ""))
-        body = b"" if refusal else await _body(receive)
-        message = _message(body)
-        if refusal or message is None:
-            status, words = refusal or (400, "The body is not a message.")
-            await _start(send, status, {"Content-Type": "application/json"})
-            await send({"type": "http.response.body", "body": json.dumps({"error": words}).encode()})
+        try:
+            self._check(scope["method"], headers)
+            message = _message(await _body(receive))
+        except _Refused as exc:
+            await _start(send, exc.status, _REFUSAL)
+            await send({"type": "http.response.body", "body": exc.body})
             return
-        await _start(send, 200, _HEADERS)
-        sending = asyncio.create_task(self._send(message, headers, send))
-        leaving = asyncio.create_task(_wait_for_disconnect(receive))
+        await _start(send, 200, _EVENT_STREAM)
+        sending = asyncio.create_task(_send_all(self.stream(message, headers), send))
+        leaving = asyncio.create_task(_disconnect(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sending.cancel()
             leaving.cancel()
             await asyncio.wait({sending, leaving})
+        if not sending.cancelled():
+            sending.result()
 
     @property
     def django(self) -> Callable[[Any], Awaitable[Any]]:
         """The agent as an async view of Django, to be served by ASGI."""
-        from django.http import JsonResponse, StreamingHttpResponse
+        from django.http import HttpResponse, StreamingHttpResponse
 
         async def view(request: Any) -> Any:
             headers = {name.lower(): value for name, value in request.headers.items()}
-            status, words = self._refusal(request.method, headers.get("x-internal-auth", "")) or (400, "")
-            message = None if words else _message(request.body)
-            if message is None:
-                return JsonResponse({"error": words or "The body is not a message."}, status=status)
-            return StreamingHttpResponse(self.stream(message, headers), headers=_HEADERS)
+            try:
+                self._check(request.method, headers)
+                message = _message(request.body)
+            except _Refused as exc:
+                return HttpResponse(exc.body, status=exc.status, headers=_REFUSAL)
+            return StreamingHttpResponse(self.stream(message, headers), headers=_EVENT_STREAM)
 
-        view.csrf_exempt = True  # type: ignore[attr-defined]  # the key is the protection
+        view.csrf_exempt = True  # type: ignore[attr-defined]  # no browser sends the key by itself
         return view
 
     async def stream(self, message: dict[str, Any], headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
-        """Yield an answer's server-sent events. Closing the iterator cancels the answer."""
+        """Yield an answer's server-sent events. Closing the iterator cancels the answer, and waits for its end.
+
+        ``headers``: of the request, with names in lower case.
+        """
         session = Session(
             str(message.get("session_id", "")), headers.get("idempotency-key", ""), headers.get("x-subject", "")
         )
-        events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(maxsize=1)
-        running = asyncio.create_task(self._run(message, session, events))
+        events: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        answering = asyncio.create_task(self._run(message, session, events))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
         try:
-            while True:
-                try:
-                    async with asyncio.timeout(self._keep_alive_seconds):
-                        event = await events.get()
-                except TimeoutError:
-                    yield b": still there\n\n"
-                    continue
-                if event is None:
-                    return
-                yield b"data: %s\n\n" % json.dumps(event, ensure_ascii=False).encode("utf-8", "backslashreplace")
+            while (event := await _next(events, self._keep_alive_seconds)) is not None:
+                yield event
         finally:
-            running.cancel()
-            await asyncio.wait({running}, timeout=CANCEL_SECONDS)
+            answering.cancel()
+            await asyncio.wait({answering}, timeout=CANCEL_SECONDS)
+            if not answering.done():
+                logger.warning("answer does not end")
 
-    async def _run(self, message: dict[str, Any], session: Session, events: asyncio.Queue[dict[str, Any] | None]) -> None:
-        end: dict[str, Any] = {"type": "assistant_message", "token": "", "is_final": True}
+    async def _run(self, message: dict[str, Any], session: Session, events: asyncio.Queue[bytes | None]) -> None:
+        end = _FINAL
         try:
             async with contextlib.aclosing(self._answer(message, session)) as items:
                 async for item in items:
-                    token = {"type": "assistant_message", "token": item, "is_final": False}
-                    await events.put(token if isinstance(item, str) else item)
+                    if _is_cancelled():  # and has gone on all the same
+                        return
+                    await events.put(_event(item))
         except AgentError as exc:
             end = {"type": "error", "content": str(exc)}
         except Exception:
             logger.exception("answer failed")
-            end = {"type": "error", "content": "The agent could not answer. Try again."}
-        await events.put(end)
-        await events.put(None)
+            end = _NO_WORDS
+        if not _is_cancelled():
+            await events.put(_event(end))
+            await events.put(None)
 
-    async def _send(self, message: dict[str, Any], headers: Mapping[str, str], send: Any) -> None:
-        async with contextlib.aclosing(self.stream(message, headers)) as events:
-            async for event in events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-    def _refusal(self, method: str, key: str) -> tuple[int, str] | None:
+    def _check(self, method: str, headers: Mapping[str, str]) -> None:
         if method != "POST":
-            return 405, "An agent takes POST only."
-        shown = key.encode("utf-8", "surrogateescape")
-        if not any([hmac.compare_digest(shown, known) for known in self._keys]):
-            return 401, "The key in X-Internal-Auth is missing or wrong."
-        return None
+            raise _Refused(405, "An agent takes POST only.")
+        sent = headers.get("x-internal-auth", "").encode()
+        if not sum(hmac.compare_digest(sent, key) for key in self._keys):  # all, so that the time tells nothing
+            raise _Refused(401, "The key in X-Internal-Auth is missing or wrong.")
 
 
-def _message(body: bytes) -> dict[str, Any] | None:
+class _Refused(Exception):
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(status, words)
+        self.status = status
+        self.body = json.dumps({"error": words}).encode()
+
+
+def _message(body: bytes) -> dict[str, Any]:
     with contextlib.suppress(ValueError, RecursionError):
-        message = json.loads(body)
-        return message if isinstance(message, dict) else None
-    return None
+        if isinstance(message := json.loads(body), dict):
+            return message
+    raise _Refused(400, "The body is not a message: it must be a JSON object.")
 
 
-async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes:
-    """Read a request's body; one that is too large, or breaks off, is read as empty."""
+def _event(item: object) -> bytes:
+    if isinstance(item, str):
+        item = {"type": "assistant_message", "token": item, "is_final": False}
+    if not isinstance(item, dict):
+        raise TypeError(f"an answer yields texts and objects, not {type(item).__name__}")
+    data = json.dumps(item, ensure_ascii=False)  # half a surrogate pair, which UTF-8 has not, becomes JSON's \uXXXX
+    return b"data: " + data.encode("utf-8", "backslashreplace") + b"\n\n"
+
+
+async def _next(events: asyncio.Queue[bytes | None], keep_alive_seconds: float) -> bytes | None:
+    try:
+        async with asyncio.timeout(keep_alive_seconds):
+            return await events.get()
+    except TimeoutError:
+        return _KEEP_ALIVE
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _body(receive: Receive) -> bytes:
+    """Read a request's body; one that breaks off is read as empty."""
     body = bytearray()
-    while len(body) <= MAX_BODY_BYTES:
-        part = await receive()
-        if part["type"] != "http.request":
-            break
+    while (part := await receive())["type"] == "http.request":
         body += part.get("body", b"")
         if not part.get("more_body", False):
             return bytes(body)
     return b""
 
 
-async def _start(send: Any, status: int, headers: Mapping[str, str]) -> None:
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _start(send: Send, status: int, headers: Mapping[str, str]) -> None:
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
 
 
-async def _wait_for_disconnect(receive: Callable[[], Awaitable[Any]]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _send_all(events: AsyncGenerator[bytes, None], send: Send) -> None:
+    async with contextlib.aclosing(events):
+        async for event in events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
