@@ -47,6 +47,7 @@ def schema(gateway: processes.Process) -> schemathesis.schemas.BaseSchema:
 
 
 @pytest.mark.hypothesis
+@pytest.mark.timeout(600)  # every operation, on a machine that may be busy
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("key", [KEY, None], ids=["key", "no key"])
 def test_every_answer_is_a_described_one(gateway, schema, key, mode):
