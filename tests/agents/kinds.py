@@ -53,6 +53,5 @@ def process(kind: Kind) -> processes.Process:
     if not PYTHON.exists():
         raise RuntimeError("The agents' packages are missing: `make .venv-agents/installed` installs them.")
     arguments = [str(PROGRAMS / f"{kind.program}.py"), "{port}"]
-    return processes.Process(
-        arguments, kind.health, python=str(PYTHON), start_seconds=START_SECONDS, LITELLM_MASTER_KEY=KEY
-    )
+    keys = {"LITELLM_MASTER_KEY": KEY, "AGENT_KEY": processes.KEY}
+    return processes.Process(arguments, kind.health, python=str(PYTHON), start_seconds=START_SECONDS, **keys)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +13,7 @@ from tests.agents.conftest import Service, StartAgent
 from tests.agents.kinds import KINDS, START_SECONDS
 from tests.agents.test_answers import before
 from tests.clients import V1, SocketClient
+from tests.server.conftest import until
 
 pytestmark = pytest.mark.timeout(START_SECONDS + 120)  # an agent may have to start
 
@@ -38,7 +38,8 @@ def test_gateway_is_ready_and_doctor_has_a_turn(service: Service):
 
 
 @pytest.mark.parametrize(
-    ("setting", "words"), [({"AGENT_MODEL": "unknown"}, "Invalid model name"), ({"AGENT_API_KEY": "sk-wrong"}, "db")]
+    ("setting", "words"),
+    [({"AGENT_MODEL": "unknown"}, "Invalid model name"), ({"AGENT_API_KEY": "sk-wrong"}, "No connected db")],
 )
 async def test_refusal_is_logged_in_the_agents_words(start_agent: StartAgent, setting: dict[str, str], words: str):
     """LiteLLM looks a key that is not its own up in a database, and has none here."""
@@ -49,5 +50,6 @@ async def test_refusal_is_logged_in_the_agents_words(start_agent: StartAgent, se
             await socket.say("text")
             *_, error = await socket.turn()
         assert error["code"] == "upstream_error"
-        await asyncio.sleep(1)
-        print(error, gateway.output())
+        await until(lambda: "turn ended" in gateway.output())
+        assert '"upstream_status": 400' in gateway.output()
+        assert words in gateway.output()

@@ -1,8 +1,10 @@
-"""An agent of OpenAI's Agents SDK, served in the gateway's own protocol; it keeps its conversations itself."""
+"""An agent of OpenAI's Agents SDK behind ``relay_agent``, in the gateway's own protocol. It keeps its conversations."""
 
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -10,13 +12,13 @@ from agents import Agent, Model, Runner, SQLiteSession, function_tool, set_traci
 from model import TOOL, Arguments, Thought, answer, weather
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
+
+sys.path.append(str(Path(__file__).parents[3] / "sdk/python/src"))
+
+import relay_agent
 
 set_tracing_disabled(True)
-sessions: dict[str, SQLiteSession] = {}
+memories: dict[str, SQLiteSession] = {}
 validate = TypeAdapter(ResponseStreamEvent).validate_python
 
 
@@ -62,15 +64,15 @@ def look_up(city: str) -> str:
 agent = Agent(name="test", model=FakeModel(), tools=[look_up])
 
 
-async def run(message: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    session = sessions.setdefault(message["session_id"], SQLiteSession(message["session_id"]))
-    result = Runner.run_streamed(agent, message["content"], session=session)
+@relay_agent.agent(os.environ["AGENT_KEY"])
+async def app(message: dict[str, Any], session: relay_agent.Session) -> AsyncIterator[str | dict[str, Any]]:
+    memory = memories.setdefault(session.session_id, SQLiteSession(session.session_id))
     try:
-        async for event in result.stream_events():
+        async for event in Runner.run_streamed(agent, message["content"], session=memory).stream_events():
             part = getattr(event, "data", None) or getattr(event, "item", event)
             match part.type:
                 case "response.output_text.delta":
-                    yield {"type": "assistant_message", "token": part.delta}
+                    yield part.delta
                 case "response.reasoning_summary_text.delta":
                     yield {"type": "reasoning", "token": part.delta}
                 case "tool_call_item":
@@ -79,20 +81,9 @@ async def run(message: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
                     yield {"type": "tool_call", "call_id": call.call_id, "tool_name": call.name, "arguments": arguments}
                 case "tool_call_output_item":
                     yield {"type": "tool_result", "call_id": part.raw_item["call_id"], "result": part.output}
-        yield {"type": "assistant_message", "token": "", "is_final": True}
-    except Exception as error:
-        yield {"type": "error", "error": str(error), "is_final": True}
-    finally:
-        result.cancel()
+    except RuntimeError as error:
+        raise relay_agent.AgentError(str(error)) from error
 
-
-async def endpoint(request: Request) -> StreamingResponse:
-    events = run(await request.json())
-    body = (f"data: {json.dumps(event)}\n\n" async for event in events)
-    return StreamingResponse(body, media_type="text/event-stream")
-
-
-app = Starlette(routes=[Route("/agent/message/stream", endpoint, methods=["POST"])])
 
 if __name__ == "__main__":
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
