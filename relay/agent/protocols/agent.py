@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -28,25 +28,6 @@ _DECISIVE_NAMES: Final = frozenset(["error", "done"])  # an event's name that en
 _BEGINS_AS_ERROR: Final = re.compile(r'\s*\{\s*"type"\s*:\s*"error"')
 _FAILURES: Final = ("error", "failed")  # a last event's status; tuples, for any JSON may be looked up in them
 _TOOL_TYPES: Final = ("tool_call", "tool_result")
-
-
-class OwnAgent(AgentProtocol):
-    """An agent that speaks the gateway's own protocol, and keeps its conversations itself."""
-
-    keeps_history = True
-    is_own = True
-
-    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
-        """See ``AgentProtocol``."""
-        if settings.is_nested:
-            body = {"session_id": turn.session_id, "message": turn.message}
-        else:
-            body = {**turn.message, "session_id": turn.session_id}
-        return AgentRequest(settings.path or PATH, body)
-
-    def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> AgentEvents:
-        """See ``AgentProtocol``."""
-        return AgentEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
 
 
 class _Token(msgspec.Struct):
@@ -149,3 +130,19 @@ def _is_error(fields: dict[str, Any], *, is_last: bool) -> bool:
         return False
     is_failure = is_last and (fields.get("finish_reason") == "error" or fields.get("status") in _FAILURES)
     return is_failure or bool(fields.get("error"))
+
+
+class OwnAgent(AgentProtocol):
+    """An agent that speaks the gateway's own protocol, and keeps its conversations itself."""
+
+    keeps_history = True
+    is_own = True
+    reader_class = AgentEvents
+
+    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
+        """See ``AgentProtocol``."""
+        if settings.is_nested:
+            body = {"session_id": turn.session_id, "message": turn.message}
+        else:
+            body = {**turn.message, "session_id": turn.session_id}
+        return AgentRequest(settings.path or PATH, body)

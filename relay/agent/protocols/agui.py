@@ -21,6 +21,7 @@ from relay.agent.protocols.base import (
     PastTurn,
     is_bare_error,
     json_value,
+    said_before,
     user_text,
 )
 from relay.layers.values import Turn
@@ -43,39 +44,6 @@ _SIGNS_OF_LIFE: Final = frozenset(
     for name in ("REASONING", "REASONING_MESSAGE", "THINKING", "THINKING_TEXT_MESSAGE")  # THINKING: before 1.0
     for edge in ("START", "END")
 ) | {"RUN_STARTED", "STEP_STARTED", "STEP_FINISHED", "TEXT_MESSAGE_END"}
-
-
-class AgUi(AgentProtocol):
-    """An AG-UI agent. Most keep no conversation: each request carries it."""
-
-    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
-        """See ``AgentProtocol``."""
-        said = [("system", settings.system_prompt)]
-        for past in history:
-            said += [("user", past.message), ("assistant", past.answer)]
-        messages = [
-            {"id": f"{turn.turn_id}.{number}", "role": role, "content": content}
-            for number, (role, content) in enumerate(said)
-            if content
-        ]
-        body = {
-            "threadId": turn.session_id,
-            "runId": turn.turn_id,
-            "messages": messages,
-            "state": {},
-            "tools": [],
-            "context": [],
-            "forwardedProps": {} if turn.message.get("type") == "user_message" else turn.message,
-        }
-        if isinstance(turn.message.get("resume"), list):  # the answer to an interrupt is no message
-            body["resume"] = turn.message["resume"]
-        else:
-            messages.append({"id": turn.turn_id, "role": "user", "content": user_text(turn)})
-        return AgentRequest(settings.path or PATH, body)
-
-    def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> AgUiEvents:
-        """See ``AgentProtocol``."""
-        return AgUiEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
 
 
 class _Content(msgspec.Struct, gc=False, rename="camel"):
@@ -271,3 +239,30 @@ _TAKES: Final[dict[str, _Take]] = {
     "RUN_FINISHED": AgUiEvents._take_run_finished,
     "RUN_ERROR": AgUiEvents._take_run_error,
 }
+
+
+class AgUi(AgentProtocol):
+    """An AG-UI agent. Most keep no conversation: each request carries it."""
+
+    reader_class = AgUiEvents
+
+    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
+        """See ``AgentProtocol``."""
+        messages = [
+            {"id": f"{turn.turn_id}.{number}", "role": role, "content": text}
+            for number, (role, text) in enumerate(said_before(history, settings.system_prompt))
+        ]
+        body = {
+            "threadId": turn.session_id,
+            "runId": turn.turn_id,
+            "messages": messages,
+            "state": {},
+            "tools": [],
+            "context": [],
+            "forwardedProps": {} if turn.message.get("type") == "user_message" else turn.message,
+        }
+        if isinstance(turn.message.get("resume"), list):  # the answer to an interrupt is no message
+            body["resume"] = turn.message["resume"]
+        else:
+            messages.append({"id": turn.turn_id, "role": "user", "content": user_text(turn)})
+        return AgentRequest(settings.path or PATH, body)

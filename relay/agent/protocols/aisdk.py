@@ -20,6 +20,7 @@ from relay.agent.protocols.base import (
     PastTurn,
     is_bare_error,
     json_value,
+    said_before,
     user_text,
 )
 from relay.layers.values import Turn
@@ -41,30 +42,6 @@ _SIGNS_OF_LIFE: Final = (
     "tool-input-start",
     "tool-input-delta",
 )
-
-
-class AiSdk(AgentProtocol):
-    """An agent of the AI SDK. It keeps no conversation: each request carries it."""
-
-    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
-        """See ``AgentProtocol``."""
-        said = [("system", settings.system_prompt)]
-        for past in history:
-            said += [("user", past.message), ("assistant", past.answer)]
-        messages = [
-            _message(f"{turn.turn_id}.{number}", role, text) for number, (role, text) in enumerate(said) if text
-        ]
-        body = {} if turn.message.get("type") == "user_message" else dict(turn.message)
-        body |= {
-            "id": turn.session_id,
-            "trigger": "submit-message",
-            "messages": [*messages, _message(turn.turn_id, "user", user_text(turn))],
-        }
-        return AgentRequest(settings.path or PATH, body)
-
-    def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> AiSdkEvents:
-        """See ``AgentProtocol``."""
-        return AiSdkEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
 
 
 def _message(message_id: str, role: str, text: str) -> dict[str, Any]:
@@ -223,3 +200,21 @@ _TAKES: Final[dict[str, _Take]] = {
     "finish": AiSdkEvents._take_finish,
     "abort": AiSdkEvents._take_abort,
 }
+
+
+class AiSdk(AgentProtocol):
+    """An agent of the AI SDK. It keeps no conversation: each request carries it."""
+
+    reader_class = AiSdkEvents
+
+    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
+        """See ``AgentProtocol``."""
+        said = said_before(history, settings.system_prompt)
+        messages = [_message(f"{turn.turn_id}.{number}", role, text) for number, (role, text) in enumerate(said)]
+        body = {} if turn.message.get("type") == "user_message" else dict(turn.message)
+        body |= {
+            "id": turn.session_id,
+            "trigger": "submit-message",
+            "messages": [*messages, _message(turn.turn_id, "user", user_text(turn))],
+        }
+        return AgentRequest(settings.path or PATH, body)

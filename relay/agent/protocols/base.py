@@ -74,23 +74,25 @@ class AgentProtocol(abc.ABC):
     Attributes:
         keeps_history: does the agent remember the conversation by itself? If not, ``request`` gets its last turns.
         is_own: is it the gateway's own protocol? Only its agents get the internal key.
+        reader_class: reads one answer.
     """
 
     keeps_history: ClassVar[bool] = False
     is_own: ClassVar[bool] = False
+    reader_class: ClassVar[type[AnswerReader]]
 
     @abc.abstractmethod
     def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
         """Return the request that asks the agent for this turn; ``history`` has the oldest turn first."""
 
-    @abc.abstractmethod
     def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> AnswerReader:
-        """Return a reader of the answer to come.
+        """Return a reader of the answer to come, by default a ``reader_class``.
 
         Args:
             max_turn_bytes: limit of the bytes of all events' data together.
             redact: removes addresses and secrets from an agent's error text.
         """
+        return self.reader_class(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
 
 
 class AnswerReader(abc.ABC):
@@ -231,6 +233,14 @@ class AnswerReader(abc.ABC):
     @property
     def _nothing_understood(self) -> bool:
         return not self.tokens and not self._passed_on and any(self.skipped.values())
+
+
+def said_before(history: Sequence[PastTurn], system_prompt: str) -> list[tuple[str, str]]:
+    """Return role and text of each message that goes before the client's, without empty ones."""
+    said = [("system", system_prompt)]
+    for past in history:
+        said += [("user", past.message), ("assistant", past.answer)]
+    return [(role, text) for role, text in said if text]
 
 
 def user_text(turn: Turn) -> str:

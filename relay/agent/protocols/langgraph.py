@@ -36,28 +36,6 @@ ASSISTANT: Final = "agent"
 THREADS: Final = uuid.UUID("033a05b5-2135-41ee-a631-618619a917a3")  # the namespace of the threads' names; never changes
 
 
-class LangGraph(AgentProtocol):
-    """A LangGraph server. A session is a thread; the thread remembers."""
-
-    keeps_history = True
-
-    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
-        """See ``AgentProtocol``."""
-        body = {
-            "assistant_id": settings.model or ASSISTANT,
-            **_asked(turn),
-            "stream_mode": ["messages-tuple", "custom", "updates"],
-            "stream_resumable": True,
-            "on_disconnect": "continue",
-            "if_not_exists": "create",
-        }
-        return AgentRequest((settings.path or PATH).replace("{thread_id}", thread_id(turn.session_id)), body)
-
-    def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> RunEvents:
-        """See ``AgentProtocol``."""
-        return RunEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
-
-
 def thread_id(session_id: str) -> str:
     """Return a session's thread. It must be a UUID, so it is made from the session's id (RFC 9562 §5.5)."""
     return str(uuid.uuid5(THREADS, session_id))
@@ -229,3 +207,22 @@ class RunEvents(AnswerReader):
             for fields in self._gathered.pop(message_id).events(self._turn_id):
                 self._ends_in_call = self._ends_in_call or fields["type"] == "tool_call"
                 self._add_event(fields, made)
+
+
+class LangGraph(AgentProtocol):
+    """A LangGraph server. A session is a thread; the thread remembers."""
+
+    keeps_history = True
+    reader_class = RunEvents
+
+    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
+        """See ``AgentProtocol``."""
+        body = {
+            "assistant_id": settings.model or ASSISTANT,
+            **_asked(turn),
+            "stream_mode": ["messages-tuple", "custom", "updates"],
+            "stream_resumable": True,
+            "on_disconnect": "continue",
+            "if_not_exists": "create",
+        }
+        return AgentRequest((settings.path or PATH).replace("{thread_id}", thread_id(turn.session_id)), body)

@@ -23,6 +23,7 @@ from relay.agent.protocols.base import (
     error_words,
     is_bare_error,
     json_value,
+    said_before,
     user_text,
 )
 from relay.exceptions import RelayError, UpstreamError
@@ -35,32 +36,6 @@ PATH: Final = "/v1/chat/completions"
 DONE: Final = "[DONE]"
 
 _REASONING_MEMBERS: Final = ("reasoning_content", "reasoning")  # DeepSeek, vLLM; OpenRouter, Ollama. Never both texts
-
-
-class OpenAI(AgentProtocol):
-    """A model server. It keeps no conversation, and has no tools of its own: their calls are for the client."""
-
-    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
-        """See ``AgentProtocol``."""
-        messages = [*_said("system", settings.system_prompt)]
-        for past in history:
-            messages += [*_said("user", past.message), *_said("assistant", past.answer)]
-        body = {
-            "messages": [*messages, {"role": "user", "content": user_text(turn)}],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if settings.model:
-            body["model"] = settings.model
-        return AgentRequest(settings.path or PATH, body)
-
-    def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> OpenAIEvents:
-        """See ``AgentProtocol``."""
-        return OpenAIEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
-
-
-def _said(role: str, content: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": content}] if content else []
 
 
 # The shape of most chunks. A chunk with a member that must be ``None`` here goes to ``_look_closer``, as do others.
@@ -259,3 +234,21 @@ class _Call(msgspec.Struct):
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+class OpenAI(AgentProtocol):
+    """A model server. It keeps no conversation, and has no tools of its own: their calls are for the client."""
+
+    reader_class = OpenAIEvents
+
+    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
+        """See ``AgentProtocol``."""
+        said = [*said_before(history, settings.system_prompt), ("user", user_text(turn))]
+        body = {
+            "messages": [{"role": role, "content": text} for role, text in said],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if settings.model:
+            body["model"] = settings.model
+        return AgentRequest(settings.path or PATH, body)

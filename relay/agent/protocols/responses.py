@@ -24,6 +24,7 @@ from relay.agent.protocols.base import (
     error_words,
     is_bare_error,
     json_value,
+    said_before,
     text_of,
     user_text,
 )
@@ -37,36 +38,6 @@ _TEXT: Final = ("response.output_text.delta", "response.refusal.delta")
 _REASONING: Final = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
 _CALLS: Final = ("function_call", "custom_tool_call", "mcp_call")
 _RESULTS: Final = ("function_call_output", "custom_tool_call_output")
-
-
-class Responses(AgentProtocol):
-    """A server of responses.
-
-    The gateway keeps no id of a response between two turns: a response that the server forgot would end the
-    conversation. So the server gets the last turns as messages, as a model server does.
-    """
-
-    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
-        """See ``AgentProtocol``."""
-        said: list[tuple[str, str]] = []
-        for past in history:
-            said += [("user", past.message), ("assistant", past.answer)]
-        messages = [{"role": role, "content": content} for role, content in said if content]
-        body = {
-            "input": [*messages, {"role": "user", "content": user_text(turn)}],
-            "stream": True,
-            "background": True,
-            "store": True,
-        }
-        if settings.model:
-            body["model"] = settings.model
-        if settings.system_prompt:
-            body["instructions"] = settings.system_prompt
-        return AgentRequest(settings.path or PATH, body)
-
-    def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> ResponseEvents:
-        """See ``AgentProtocol``."""
-        return ResponseEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
 
 
 class _TextDelta(msgspec.Struct):
@@ -241,3 +212,28 @@ def _texts(item: dict[str, Any]) -> list[str]:
     content = item.get("content")
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     return [text for part in parts if (text := text_of(part.get("text")) or text_of(part.get("refusal")))]
+
+
+class Responses(AgentProtocol):
+    """A server of responses.
+
+    The gateway keeps no id of a response between two turns: a response that the server forgot would end the
+    conversation. So the server gets the last turns as messages, as a model server does.
+    """
+
+    reader_class = ResponseEvents
+
+    def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
+        """See ``AgentProtocol``."""
+        said = [*said_before(history, ""), ("user", user_text(turn))]
+        body = {
+            "input": [{"role": role, "content": text} for role, text in said],
+            "stream": True,
+            "background": True,
+            "store": True,
+        }
+        if settings.model:
+            body["model"] = settings.model
+        if settings.system_prompt:
+            body["instructions"] = settings.system_prompt
+        return AgentRequest(settings.path or PATH, body)
