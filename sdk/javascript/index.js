@@ -2,7 +2,7 @@
  * Answer an agent gateway's messages with an async generator. Needs nothing but the platform.
  *
  *     export const POST = agent({ keys: [process.env.AGENT_KEY] }, async function* (message, session) {
- *       yield "Hello";
+ *       yield 'Hello';
  *     });
  *
  * `agent` returns a handler from a `Request` to a `Response` (Next.js, Hono, Deno, Bun, Cloudflare); its `node` is a
@@ -10,125 +10,134 @@
  * Stop aborts `session.signal`: hand it to `fetch` and to the model's client, so that they end, too.
  */
 
-const HEADERS = { "Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no" };
+const HEADERS = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache', 'X-Accel-Buffering': 'no' };
+const FINAL = { type: 'assistant_message', token: '', is_final: true };
+const NO_WORDS = 'The agent could not answer. Try again.';
+const encoder = new TextEncoder();
 
-/** Ends the answer as an error. Its message is for the person who asked; of other errors nothing is sent. */
+/** Ends the answer as an error. Its message is for the person who asked; other errors' messages are only logged. */
 export class AgentError extends Error {}
 
-/**
- * @param {{ keys: (string | undefined)[], keepAliveSeconds?: number }} options `keys`: each is accepted, two while a
- *   key is changed
- * @param {(message: Record<string, any>, session: { sessionId: string, turnId: string, subject: string,
- *   signal: AbortSignal }) => AsyncIterable<string | object>} answer
- */
+/** @typedef {Pick<Request, 'method' | 'json' | 'signal'> & { headers: { get(name: string): string | null } }} Asked */
+
+/** @type {typeof import('./index.js').agent} */
 export function agent({ keys, keepAliveSeconds = 15 }, answer) {
   if (!keys.length || !keys.every(Boolean)) {
-    throw new Error("An agent needs the gateway's key (GATEWAY__INTERNAL_API_KEY), or anybody could ask it.");
+    throw new Error('An agent needs the key GATEWAY__INTERNAL_API_KEY of the gateway: without, anyone could ask.');
   }
 
-  /** @param {Request} request */
+  /** @param {Asked} request */
   async function handle(request) {
-    if (request.method !== "POST") return refuse(405, "An agent takes POST only.");
-    const key = request.headers.get("x-internal-auth") ?? "";
-    if (!(await isKnown(key, /** @type {string[]} */ (keys)))) {
-      return refuse(401, "The key in X-Internal-Auth is missing or wrong.");
+    if (request.method !== 'POST') return refuse(405, 'An agent takes POST only.');
+    if (!(await isKnown(request.headers.get('x-internal-auth') ?? '', keys))) {
+      return refuse(401, 'The key in X-Internal-Auth is missing or wrong.');
     }
     const message = await request.json().catch(() => null);
-    if (message === null || typeof message !== "object") return refuse(400, "The body is not a message.");
-    const stopped = new AbortController();
-    request.signal.addEventListener("abort", () => stopped.abort());
+    if (message === null || typeof message !== 'object' || Array.isArray(message) || request.signal.aborted) {
+      return refuse(400, 'The body is not a message: it must be a JSON object.');
+    }
+    const left = new AbortController();
     const session = {
-      sessionId: String(message.session_id ?? ""),
-      turnId: request.headers.get("idempotency-key") ?? "",
-      subject: request.headers.get("x-subject") ?? "",
-      signal: stopped.signal,
+      sessionId: String(message.session_id ?? ''),
+      turnId: request.headers.get('idempotency-key') ?? '',
+      subject: request.headers.get('x-subject') ?? '',
+      signal: AbortSignal.any([request.signal, left.signal]),
     };
-    return new Response(stream(answer(message, session), stopped, keepAliveSeconds), { headers: HEADERS });
+    const events = eventsOf(() => answer(message, session), session.signal);
+    return new Response(stream(events, session.signal, left, keepAliveSeconds), { headers: HEADERS });
   }
 
   return Object.assign(handle, { node: listener(handle) });
 }
 
-/** @param {AsyncIterable<string | object>} items @param {AbortController} stopped @param {number} keepAliveSeconds */
-function stream(items, stopped, keepAliveSeconds) {
-  const encoder = new TextEncoder();
-  const answer = items[Symbol.asyncIterator]();
+/**
+ * Yield an answer's server-sent events, up to the last one.
+ * @param {() => AsyncIterable<string | object>} answer @param {AbortSignal} signal
+ */
+async function* eventsOf(answer, signal) {
+  try {
+    for await (const item of answer()) yield event(item);
+    yield event(FINAL);
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!(error instanceof AgentError)) console.error('The answer failed:', error);
+    yield event({ type: 'error', content: error instanceof AgentError ? error.message : NO_WORDS });
+  }
+}
+
+/** @param {unknown} item */
+function event(item) {
+  if (typeof item === 'string') item = { type: 'assistant_message', token: item, is_final: false };
+  if (typeof item !== 'object' || item === null) throw new TypeError('An answer yields texts and objects.');
+  return encoder.encode(`data: ${JSON.stringify(item)}\n\n`);
+}
+
+/**
+ * @param {AsyncGenerator<Uint8Array<ArrayBuffer>, void>} events @param {AbortSignal} signal
+ * @param {AbortController} left @param {number} keepAliveSeconds
+ */
+function stream(events, signal, left, keepAliveSeconds) {
   /** @type {ReturnType<typeof setInterval>} */
   let timer;
   return new ReadableStream({
     start(controller) {
-      timer = setInterval(() => controller.enqueue(encoder.encode(": still there\n\n")), keepAliveSeconds * 1000);
+      const comment = encoder.encode(': still there\n\n');
+      timer = setInterval(() => {
+        if (controller.desiredSize) controller.enqueue(comment);
+      }, keepAliveSeconds * 1000);
+      signal.addEventListener('abort', () => {
+        clearInterval(timer);
+        void events.return();
+      });
     },
     async pull(controller) {
-      const event = await next(answer);
-      timer.refresh?.();
-      if (stopped.signal.aborted) return;
-      controller.enqueue(encoder.encode(`data: ${JSON.stringify(event.value)}\n\n`));
-      if (event.isLast) {
-        clearInterval(timer);
-        controller.close();
-      }
-    },
-    cancel() {
+      const { value, done } = await events.next();
+      if (!done && !signal.aborted) return controller.enqueue(value);
       clearInterval(timer);
-      stopped.abort();
-      answer.return?.().catch(() => {});
+      controller.close();
     },
+    cancel: () => left.abort(),
   });
 }
 
-/** @param {AsyncIterator<string | object>} answer */
-async function next(answer) {
-  try {
-    const { value, done } = await answer.next();
-    if (done) return { value: { type: "assistant_message", token: "", is_final: true }, isLast: true };
-    if (typeof value !== "string") return { value, isLast: false };
-    return { value: { type: "assistant_message", token: value, is_final: false }, isLast: false };
-  } catch (error) {
-    if (!(error instanceof AgentError)) console.error("The answer failed:", error);
-    const content = error instanceof AgentError ? error.message : "The agent could not answer. Try again.";
-    return { value: { type: "error", content }, isLast: true };
-  }
-}
-
-/** Compare digests, so that the time tells nothing of a key. @param {string} key @param {string[]} keys */
+/** Compare digests, so that the time tells nothing of a key. @type {(key: string, keys: readonly unknown[]) => Promise<boolean>} */
 async function isKnown(key, keys) {
-  const digests = await Promise.all([key, ...keys].map(digest));
-  return digests.slice(1).includes(digests[0]);
+  const [sent, ...known] = await Promise.all([key, ...keys].map(digest));
+  return known.includes(sent);
 }
 
-/** @param {string} text */
+/** @param {unknown} text */
 async function digest(text) {
-  return String(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
+  return String(new Uint8Array(await crypto.subtle.digest('SHA-256', encoder.encode(String(text)))));
 }
 
 /** @param {number} status @param {string} error */
 function refuse(status, error) {
-  return Response.json({ error }, { status });
+  return Response.json({ error }, { status, headers: { Allow: 'POST' } });
 }
 
-/** @param {(request: Request) => Promise<Response>} handle */
+/** @type {(handle: (request: Asked) => Promise<Response>) => import('./index.js').Agent['node']} */
 function listener(handle) {
-  /** @param {import("node:http").IncomingMessage} incoming @param {import("node:http").ServerResponse} outgoing */
   return async (incoming, outgoing) => {
     const gone = new AbortController();
-    outgoing.on("close", () => gone.abort());
-    const chunks = [];
-    for await (const chunk of incoming) chunks.push(chunk);
-    const hasBody = incoming.method !== "GET" && incoming.method !== "HEAD";
-    const request = new Request(new URL(incoming.url ?? "/", "http://agent"), {
-      method: incoming.method,
-      headers: /** @type {Record<string, string>} */ (incoming.headers),
-      body: hasBody ? new Blob(chunks) : null,
-      signal: gone.signal,
-    });
-    const response = await handle(request);
+    outgoing.on('close', () => gone.abort());
+    const headers = { get: (/** @type {string} */ name) => incoming.headers[name]?.toString() ?? null };
+    const json = async () => incoming.body ?? JSON.parse(await textOf(incoming)); // a body that Express has parsed
+    const response = await handle({ method: incoming.method ?? '', headers, json, signal: gone.signal });
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));
+    outgoing.flushHeaders();
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
-    gone.signal.addEventListener("abort", () => void reader.cancel().catch(() => {}));
-    for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      if (!outgoing.write(part.value)) await new Promise((go) => outgoing.once("drain", () => go(null)));
+    for (let part = await reader.read(); !part.done && !gone.signal.aborted; part = await reader.read()) {
+      if (!outgoing.write(part.value)) await new Promise((go) => outgoing.once('drain', () => go(null)));
     }
     outgoing.end();
   };
+}
+
+/** @param {AsyncIterable<Uint8Array>} chunks */
+async function textOf(chunks) {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of chunks) text += decoder.decode(chunk, { stream: true });
+  return text + decoder.decode();
 }

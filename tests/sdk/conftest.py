@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,6 +14,8 @@ SDK = processes.ROOT / "sdk"
 PROGRAMS = processes.ROOT / "tests/sdk/programs"
 PYTHON_PATH = str(SDK / "python/src")
 
+Start = Callable[[str], processes.Process]
+
 
 def uvicorn_agent(application: str, folder: str, **env: str) -> processes.Process:
     """An ASGI application of a folder, under uvicorn, with our package to be imported."""
@@ -19,7 +23,22 @@ def uvicorn_agent(application: str, folder: str, **env: str) -> processes.Proces
     return processes.Process(arguments, "/", PYTHONPATH=PYTHON_PATH, AGENT_KEY=processes.KEY, **env)
 
 
+def node_agent(program: str, **env: str) -> processes.Process:
+    """A program under Node.js, which gets its port as an argument."""
+    return processes.Process([program, "{port}"], "/", python="node", AGENT_KEY=processes.KEY, **env)
+
+
 @pytest.fixture(scope="module")
-def python_agent() -> Iterator[processes.Process]:
-    with uvicorn_agent("python_agent:app", str(PROGRAMS), CANCEL_SECONDS="0.2") as agent:
-        yield agent
+def start_agent() -> Iterator[Start]:
+    """Start the agent of one of the packages, unless it runs."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def start(package: str) -> processes.Process:
+            if package == "python":
+                agent = uvicorn_agent("python_agent:app", str(PROGRAMS))
+            else:
+                agent = node_agent(str(PROGRAMS / "node_agent.mjs"))
+            return stack.enter_context(agent)
+
+        yield start

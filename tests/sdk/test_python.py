@@ -1,168 +1,117 @@
-"""The Python package: an agent under uvicorn, as a gateway's clients hear it, and request by request."""
+"""The Python package on its own: cancellation that is ignored, keys, requests that break off."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
+import json
+import logging
+from typing import Any
 
-import httpx
 import pytest
 import relay_agent
 
-from tests import processes
-from tests.clients import LIMIT_SECONDS, V1, SocketClient
 from tests.server.conftest import until
 
-PATHS = {
-    "alone": "/anything",
-    "fastapi": "/fastapi/agent",
-    "starlette": "/starlette/agent/message/stream",
-    "django": "/django/agent",
-}
-KEY = {"X-Internal-Auth": processes.KEY}
-KEEP_ALIVE = b": still there\n\n"
+SCOPE = {"type": "http", "method": "POST", "headers": [(b"x-internal-auth", b"key")]}
+BODY = {"type": "http.request", "body": json.dumps({"session_id": "s"}).encode()}
+GONE = {"type": "http.disconnect"}
 
 
-@pytest.fixture(scope="module", params=PATHS.values(), ids=PATHS)
-def path(request: pytest.FixtureRequest) -> str:
-    return request.param
+class Client:
+    """An ASGI server's side of one request."""
+
+    def __init__(self, *parts: dict[str, Any]) -> None:
+        self.coming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.sent: list[dict[str, Any]] = []
+        for part in parts:
+            self.coming.put_nowait(part)
+
+    def ask(self, app: relay_agent.AgentApp) -> asyncio.Task[None]:
+        return asyncio.create_task(app(SCOPE, self.coming.get, self.send))
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    def data(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.sent)
 
 
-@pytest.fixture(scope="module")
-def gateway(python_agent: processes.Process, path: str) -> Iterator[processes.Process]:
-    with processes.gateway("serve", python_agent.http_url, AGENT_PATH=path) as gateway:
-        yield gateway
+async def test_body_may_come_in_parts_and_the_answer_ends_in_one_event():
+    @relay_agent.agent("key")
+    async def app(message, session):
+        yield session.session_id
+
+    body = BODY["body"]
+    parts = ({**BODY, "body": body[:5], "more_body": True}, {**BODY, "body": body[5:]})
+    client = Client(*parts)
+    await client.ask(app)
+    assert client.data().count(b'"token": "s"') == 1
+    assert client.data().endswith(b'"is_final": true}\n\n')
+    assert client.sent[-1] == {"type": "http.response.body", "body": b""}
 
 
-@pytest.fixture
-async def browser(gateway: processes.Process) -> AsyncIterator[SocketClient]:
-    async with SocketClient(f"{gateway.ws_url}/ws/{uuid4().hex}/", [V1]) as browser:
-        yield browser
+async def test_answer_that_ignores_its_cancellation_is_left(monkeypatch, caplog):
+    monkeypatch.setattr(relay_agent, "CANCEL_SECONDS", 0.01)
+    may_end = asyncio.Event()
+
+    @relay_agent.agent("key")
+    async def app(message, session):
+        yield "Waiting"
+        while not may_end.is_set():
+            try:
+                await may_end.wait()
+            except asyncio.CancelledError:
+                ignored.set()
+        yield "Never sent"
+
+    ignored = asyncio.Event()
+    client = Client(BODY)
+    asked = client.ask(app)
+    await until(lambda: b"Waiting" in client.data())
+    with caplog.at_level(logging.WARNING, "relay_agent"):
+        client.coming.put_nowait(GONE)
+        await asked
+    assert ignored.is_set()
+    assert caplog.messages == ["answer does not end"]
+    (left,) = app._answering
+    may_end.set()
+    await asyncio.wait({left})
+    assert b"Never" not in client.data()
 
 
-@pytest.fixture
-async def http(python_agent: processes.Process) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=python_agent.http_url, timeout=LIMIT_SECONDS) as client:
-        yield client
+async def test_error_of_the_server_is_raised():
+    @relay_agent.agent("key")
+    async def app(message, session):
+        yield "Hello"
+
+    class Broken(Client):
+        async def send(self, message):
+            if message.get("body"):
+                raise OSError("the connection is lost")
+
+    with pytest.raises(OSError, match="lost"):
+        await Broken(BODY).ask(app)
+    assert app._answering == set()
 
 
-async def ask(browser: SocketClient, content: str) -> list[dict]:
-    """The frames of an answer, without the log's fields."""
-    await browser.say(content)
-    frames = [frame for frame in await browser.turn() if frame["type"] not in ("welcome", "accepted", "user_message")]
-    return [{name: frame[name] for name in frame if name not in ("turn_id", "offset")} for frame in frames]
+async def test_server_that_stops_cancels_the_answer():
+    cancelled = asyncio.Event()
 
+    @relay_agent.agent("key")
+    async def app(message, session):
+        yield "Waiting"
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
 
-def token(text: str) -> dict:
-    return {"type": "assistant_message", "token": text, "is_final": False}
-
-
-def final(reason: str = "stop") -> dict:
-    return {"type": "assistant_message", "token": "", "is_final": True, "finish_reason": reason}
-
-
-async def test_texts_are_tokens_and_objects_are_events(browser):
-    first, call, result, last, end = await ask(browser, "hello")
-    assert first["token"].strip() in browser.connection.request.path
-    assert call == {"type": "tool_call", "call_id": "1", "tool_name": "look_up", "arguments": {"city": "Paris"}}
-    assert result == {"type": "tool_result", "call_id": "1", "result": "hello"}
-    assert last["token"].startswith("größer\u2028\r\n")
-    assert last["token"].endswith(" 🙂")
-    assert end == final()
-
-
-async def test_last_event_of_the_answer_itself_is_the_end(browser):
-    assert await ask(browser, "last_event") == [token("Cut"), final("length")]
-
-
-async def test_agent_error_ends_the_answer_in_its_words(browser):
-    half, error = await ask(browser, "fail")
-    assert half == token("Half")
-    assert (error["code"], error["content"]) == ("upstream_error", "The model is asleep.")
-
-
-@pytest.mark.parametrize("content", ["bug", "no_event", "no_json"])
-async def test_text_of_any_other_exception_is_only_logged(browser, content):
-    error = (await ask(browser, content))[-1]
-    assert (error["code"], error["content"]) == ("upstream_error", "The agent could not answer. Try again.")
-
-
-def test_the_agent_logs_that_exception(python_agent):
-    request = httpx.post(f"{python_agent.http_url}/", json={"content": "bug"}, headers=KEY)
-    assert "secret" not in request.text
-    assert "RuntimeError: a secret detail" in python_agent.output()
-
-
-async def stop(browser: SocketClient, content: str) -> dict:
-    """Ask, wait for a token, stop; give the last frame."""
-    await browser.say(content)
-    await browser.frame_of("assistant_message")
-    await browser.cancel()
-    return (await browser.turn())[-1]
-
-
-async def test_stop_cancels_what_the_answer_awaits(browser, python_agent):
-    started, cancelled = (python_agent.output().count(f"work {word}") for word in ("started", "cancelled"))
-    await browser.say("wait")
-    await until(lambda: python_agent.output().count("work started") > started)
-    await browser.cancel()
-    assert (await browser.turn())[-1]["finish_reason"] == "cancelled"
-    await until(lambda: python_agent.output().count("work cancelled") > cancelled)
-    assert (await ask(browser, "hello"))[-1] == final()
-
-
-async def test_answer_that_ignores_its_cancellation_is_left(browser, python_agent):
-    left = python_agent.output().count("answer does not end")
-    assert (await stop(browser, "stubborn"))["finish_reason"] == "cancelled"
-    await until(lambda: python_agent.output().count("answer does not end") > left)
-    await ask(browser, "last_event")  # which releases it
-
-
-async def test_answer_that_yields_after_its_cancellation_is_ended(browser, python_agent):
-    ended = python_agent.output().count("went on and ended")
-    assert (await stop(browser, "go_on"))["finish_reason"] == "cancelled"
-    await until(lambda: python_agent.output().count("went on and ended") > ended)
-
-
-async def test_comments_are_sent_while_nothing_is_yielded(http, path, python_agent):
-    """Then the client leaves, and the work ends."""
-    cancelled = python_agent.output().count("work cancelled")
-    async with http.stream("POST", path, json={"content": "wait"}, headers=KEY) as response:
-        assert response.status_code == 200
-        assert response.headers["content-type"] == "text/event-stream"
-        body = b""
-        async for part in response.aiter_raw():
-            body += part
-            if body.count(KEEP_ALIVE) == 3:
-                break
-    assert body.startswith(b'data: {"type": "assistant_message", "token": "Waiting", "is_final": false}\n\n')
-    await until(lambda: python_agent.output().count("work cancelled") > cancelled)
-
-
-@pytest.mark.parametrize(
-    ("request_", "status", "words"),
-    [
-        ({"method": "GET"}, 405, "POST"),
-        ({"method": "POST", "json": {}}, 401, "X-Internal-Auth"),
-        ({"method": "POST", "json": {}, "headers": {"X-Internal-Auth": "another"}}, 401, "X-Internal-Auth"),
-        ({"method": "POST", "content": b"", "headers": KEY}, 400, "JSON"),
-        ({"method": "POST", "content": b"\xff", "headers": KEY}, 400, "JSON"),
-        ({"method": "POST", "content": b"[" * 100_000, "headers": KEY}, 400, "JSON"),
-        ({"method": "POST", "json": ["a"], "headers": KEY}, 400, "JSON"),
-    ],
-)
-async def test_request_that_is_none_is_refused_in_words(http, path, request_, status, words):
-    response = await http.request(url=path, **request_)
-    assert response.status_code == status
-    assert response.headers["allow"] == "POST"
-    assert words in response.json().get("error", "POST")  # FastAPI refuses other methods in its own words
-
-
-async def test_each_of_several_keys_is_accepted(http, path):
-    for key in ("old-key", processes.KEY):
-        response = await http.post(path, json={"content": "hello"}, headers={"X-Internal-Auth": key})
-        assert response.status_code == 200
+    client = Client(BODY)
+    asked = client.ask(app)
+    await until(lambda: b"Waiting" in client.data())
+    asked.cancel()
+    await asyncio.wait({asked})
+    assert asked.cancelled()
+    assert cancelled.is_set()
 
 
 @pytest.mark.parametrize("keys", [(), ("",), ("key", "")])
@@ -177,10 +126,6 @@ async def test_other_connections_than_http_are_refused():
 
 
 async def test_request_that_breaks_off_is_refused():
-    async def receive():
-        return {"type": "http.disconnect"}
-
-    sent: asyncio.Queue[dict] = asyncio.Queue()
-    scope = {"type": "http", "method": "POST", "headers": [(b"x-internal-auth", b"key")]}
-    await relay_agent.agent("key")(None)(scope, receive, sent.put)
-    assert sent.get_nowait()["status"] == 400
+    client = Client(GONE)
+    await client.ask(relay_agent.agent("key")(None))
+    assert client.sent[0]["status"] == 400

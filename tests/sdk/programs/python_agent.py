@@ -4,7 +4,6 @@ import asyncio
 import os
 from contextlib import aclosing
 
-import relay_agent
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import path
@@ -12,9 +11,6 @@ from fastapi import FastAPI
 from relay_agent import AgentError, agent
 from starlette.applications import Starlette
 from starlette.routing import Mount
-
-relay_agent.CANCEL_SECONDS = float(os.environ["CANCEL_SECONDS"])
-left = asyncio.Event()  # a stubborn answer may end
 
 
 async def work():
@@ -48,16 +44,6 @@ async def wait(message, session):
     await asyncio.create_task(work())
 
 
-async def stubborn(message, session):
-    left.clear()
-    yield "Waiting"
-    while not left.is_set():
-        try:
-            await left.wait()
-        except asyncio.CancelledError:
-            print("cancellation ignored", flush=True)
-
-
 async def go_on(message, session):
     try:
         yield "Waiting"
@@ -70,7 +56,6 @@ async def go_on(message, session):
 
 
 async def last_event(message, session):
-    left.set()
     yield {"type": "assistant_message", "token": "Cut", "is_final": True, "finish_reason": "length"}
 
 
@@ -81,7 +66,7 @@ async def hello(message, session):
     yield "größer\u2028\r\n\ud83d 🙂"
 
 
-answers = {each.__name__: each for each in (fail, bug, no_event, no_json, wait, stubborn, go_on, last_event, hello)}
+answers = {each.__name__: each for each in (fail, bug, no_event, no_json, wait, go_on, last_event, hello)}
 
 
 @agent("old-key", os.environ["AGENT_KEY"], keep_alive_seconds=0.05)
