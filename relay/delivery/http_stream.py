@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 LEAVE_SECONDS: Final = 2.0  # for the client to take the last event before the response is cut
 
 
+class StreamBroken(Exception):
+    """The body may not end here, because its client would take that for the end of the answer: break the connection."""
+
+
 class HttpStream(ABC):
     """One viewer over HTTP.
 
@@ -47,6 +51,7 @@ class HttpStream(ABC):
     gauge: Gauge = metrics.EVENT_STREAMS
     has_idle_timeout: bool = False
     is_gone: bool = False
+    may_end_early: ClassVar[bool] = True  # does ``encode_disconnect`` tell the client that there was more?
     content_type: ClassVar[str] = "text/event-stream"
 
     def __init__(self, session_id: str, handshake: Handshake | None, network: str, identity: Identity) -> None:
@@ -87,6 +92,11 @@ class HttpStream(ABC):
     @abstractmethod
     def encode_disconnect(self, reason: RelayError) -> bytes:
         """Write the end of the body."""
+
+    @property
+    def is_over(self) -> bool:
+        """Was everything written that the client requested? A log has no end."""
+        return False
 
     # The transport of the connection.
 
@@ -166,7 +176,7 @@ class HttpStream(ABC):
                     self._wakeup.clear()
                     while self._outbox:
                         yield self._outbox.popleft()
-                    if self._leaving is not None:
+                    if self._leaving is not None or self.is_over:
                         return
         except RelayError as exc:
             await self.connection.leave(exc)
@@ -190,11 +200,16 @@ class HttpStream(ABC):
 
 
 class HttpStreamResponse(StreamingHttpResponse):
-    """A response that closes its stream when it ends, however it ends. Django leaves that to the garbage collector."""
+    """A response that closes its stream when it ends, however it ends. Django leaves that to the garbage collector.
 
-    def __init__(self, stream: HttpStream) -> None:
+    Args:
+        body: the stream's ``chunks``, if they were started already.
+    """
+
+    def __init__(self, stream: HttpStream, body: AsyncGenerator[bytes, None] | None = None) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep tokens back
-        self._chunks = stream.chunks()
+        self._stream = stream
+        self._chunks = body or stream.chunks()
         super().__init__(self._chunks, content_type=stream.content_type, headers=headers)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -202,6 +217,8 @@ class HttpStreamResponse(StreamingHttpResponse):
         async with aclosing(self._chunks):
             async for chunk in self._chunks:
                 yield chunk
+        if not (self._stream.is_over or self._stream.may_end_early):
+            raise StreamBroken
 
 
 def _release_thread() -> None:

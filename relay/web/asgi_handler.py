@@ -1,4 +1,4 @@
-"""Django's handler of HTTP requests, which releases everything when it is cancelled."""
+"""Django's handler of HTTP requests, which releases everything when it is cancelled, and breaks a broken stream off."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from relay.delivery.http_stream import StreamBroken
 from relay.tasks import cancel_and_wait
 
 
@@ -34,6 +35,9 @@ class OwningHandler(ASGIHandler):
 
     A server cancels requests that outlive it, such as an event stream that its client does not read. Django's handler
     would leave both tasks behind (one runs on, the other fails unseen) and the body's file open.
+
+    A response that breaks off is left without its last message: a server then closes the connection before the end of
+    the body, which the client sees. (An exception would do the same, with a traceback in the log.)
     """
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:  # Any: ASGI's
@@ -44,6 +48,8 @@ class OwningHandler(ASGIHandler):
         except asyncio.CancelledError:
             await owned.release()
             raise
+        except StreamBroken:
+            await owned.release()
 
     async def read_body(self, receive: Any) -> IO[bytes]:
         body: IO[bytes] = await super().read_body(receive)
