@@ -14,7 +14,7 @@ from relay.database.connection import database
 from relay.env_file import EnvFileInvalid, load_env_file
 from relay.observability.logging_config import logging_settings
 from relay.protocol.origins import origin_pattern
-from relay.protocol.request_headers import FROM_PAGES, REQUEST_ID
+from relay.protocol.request_headers import FROM_ADAPTERS, FROM_PAGES, REQUEST_ID, TO_ADAPTERS
 from relay.server.standard_streams import open_standard_streams
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -63,12 +63,12 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
-CORS_URLS_REGEX = r"\A/api/v1/"
+CORS_URLS_REGEX = r"\A/(api/)?v1/"
 CORS_ALLOW_ALL_ORIGINS = DEBUG
 CORS_ALLOWED_ORIGIN_REGEXES = [origin_pattern(origin) for origin in _conf.allowed_origins]
 CORS_ALLOW_CREDENTIALS = bool(_conf.allowed_origins) and _conf.ws_auth == "session" and not DEBUG  # its cookie
-CORS_ALLOW_HEADERS = (*default_headers, *FROM_PAGES)
-CORS_EXPOSE_HEADERS = ("retry-after", REQUEST_ID.lower())
+CORS_ALLOW_HEADERS = (*default_headers, *FROM_PAGES, *FROM_ADAPTERS)
+CORS_EXPOSE_HEADERS = ("retry-after", REQUEST_ID.lower(), *TO_ADAPTERS)
 
 SESSION_ENGINE = "relay.access.django_sessions"
 
@@ -90,7 +90,7 @@ SECURE_CSP = {
 SECURE_REFERRER_POLICY = "same-origin"  # addresses of pages may contain session ids
 
 # A REST message may be as large as one over a socket; Django's own limit is 2.5 MB.
-DATA_UPLOAD_MAX_MEMORY_SIZE = max(2_621_440, _conf.max_message_bytes)
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(2_621_440, _conf.max_request_bytes)
 
 ROOT_URLCONF = "gateway_project.urls"
 ASGI_APPLICATION = "gateway_project.asgi.application"

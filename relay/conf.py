@@ -23,6 +23,7 @@ from relay.setting_parsers import (
     boolean,
     certificate_path,
     choice,
+    choices,
     count,
     count_or_auto,
     credential,
@@ -45,6 +46,7 @@ from relay.setting_parsers import (
 T = TypeVar("T")
 
 PREFIX = "GATEWAY__"
+MAX_CONVERSATION_BYTES = 8_388_608
 FILE_SUFFIX = "_FILE"  # GATEWAY__SECRET_KEY_FILE names a file that holds the text: Docker's and Kubernetes' secrets
 
 
@@ -174,6 +176,7 @@ class Conf:
 
     # Behaviour.
     on_disconnect = Setting("ON_DISCONNECT", choice("continue", "cancel"), "continue")
+    adapters = Setting("ADAPTERS", choices("ai-sdk", "ag-ui", "openai"), "")
     forward_types = Setting("FORWARD_TYPES", names(), "")
     max_concurrent_turns = Setting("MAX_CONCURRENT_TURNS", count(1, "turns"), "1000")
     transcripts = Setting("TRANSCRIPTS", boolean(), "true")
@@ -199,6 +202,11 @@ class Conf:
     https = Setting("HTTPS", boolean(), "false")
     silenced_checks = Setting("SILENCED_CHECKS", names(), "")
     database_url = Setting("DATABASE_URL", database_url(), "sqlite:///db.sqlite3")
+
+    @property
+    def max_request_bytes(self) -> int:
+        """The largest body of an HTTP request; other front ends repeat the whole conversation with each message."""
+        return max(self.max_message_bytes, MAX_CONVERSATION_BYTES if self.adapters else 0)
 
     def settings(self) -> Iterator[Setting[Any]]:
         """Return every setting, of any type, in the order of declaration."""

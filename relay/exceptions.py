@@ -137,6 +137,13 @@ class IdempotencyConflict(RelayError):
     sentence = "This client_message_id was already used for another message. Use a new one."
 
 
+class AnswerGone(RelayError):
+    """A message that was answered before, and whose answer is not kept any more, or not as the client has it."""
+
+    code = "answer_gone"
+    sentence = "This message was answered before, and its answer is no longer kept. Load the conversation again."
+
+
 class StoreUnavailable(RelayError):
     """The store could not take the message; ``reason`` is for operators, without an address or a key."""
 

@@ -112,6 +112,18 @@ def names() -> Parser[tuple[str, ...]]:
     )
 
 
+def choices(*words: str) -> Parser[frozenset[str]]:
+    """Read names of a list, separated by commas, in any case."""
+
+    def read(raw: str) -> frozenset[str]:
+        named = frozenset(part.strip().lower() for part in raw.split(",") if part.strip())
+        if not named <= set(words):
+            raise ValueError
+        return named
+
+    return Parser(f"some of {', '.join(words)}, separated by commas", read)
+
+
 def http_url() -> Parser[str]:
     def read(raw: str) -> str:
         if set(raw) & set("?# "):

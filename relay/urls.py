@@ -1,7 +1,8 @@
 """HTTP paths of the relay."""
 
-from django.urls import path, register_converter
+from django.urls import include, path, register_converter
 
+from relay.adapters.paths import urlpatterns as adapters
 from relay.protocol.client_messages import is_session_id
 from relay.web import views
 from relay.web.api import api_urls
@@ -27,6 +28,7 @@ urlpatterns = [
     path("health", views.health, name="health"),
     path("ready", views.ready, name="ready"),
     path("metrics", views.metrics, name="metrics"),
+    path("", include(adapters)),
     path("api/v1/", api_urls()),
     path("", views.chat_page, name="chat"),
 ]

@@ -73,10 +73,10 @@ class Translator(abc.ABC):
             return self._event(fields)
         if kind is _NOTICE:
             return self._notice(fields)
-        self.is_over = True
-        if kind is _FINAL:
-            return self._final(fields["finish_reason"])
-        return self._error(fields["content"], fields["code"])
+        is_final = kind is _FINAL
+        events = self._final(fields["finish_reason"]) if is_final else self._error(fields["content"], fields["code"])
+        self.is_over = True  # not where that has failed
+        return events
 
     def snapshot(self, snapshot: Snapshot) -> list[str]:
         """Return the events for a turn of which the first frames are gone: its whole text as one piece."""

@@ -74,8 +74,7 @@ class OpenAITranslator(Translator):
         return []
 
     def _final(self, finish_reason: str) -> list[str]:
-        reason = finish_reason if finish_reason in _FINISH_REASONS else "stop"
-        chunks = [self._chunk({}, reason)]
+        chunks = [self._chunk({}, _finish_reason(finish_reason))]
         if self._has_usage:
             chunks.append(f'{self._head},"choices":[],"usage":{json_text.encode(self.usage_fields())}}}')
         return [*chunks, DONE]
@@ -97,6 +96,61 @@ class OpenAITranslator(Translator):
     def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         return f'{self._head},"choices":{json_text.encode([choice])}}}'
+
+
+class OpenAIAnswer(OpenAITranslator):
+    """Gathers one turn for an answer in one piece.
+
+    Attributes:
+        error: the words and the code of a turn that failed.
+    """
+
+    def __init__(self, turn_id: str, *, created: int, model: str) -> None:
+        super().__init__(turn_id, created=created, model=model)
+        self.error: tuple[str, str] | None = None
+        self._names = {"id": f"chatcmpl-{turn_id}", "object": "chat.completion", "created": created, "model": model}
+        self._texts: list[str] = []
+        self._reasonings: list[str] = []
+        self._finish_reason = "stop"
+
+    def fields(self) -> dict[str, Any]:
+        """Return the answer."""
+        message: dict[str, Any] = {"role": "assistant", "content": _joined(self._texts), "refusal": None}
+        if self._reasonings:
+            message["reasoning_content"] = "".join(self._reasonings)
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason}
+        return {**self._names, "choices": [choice], "usage": self.usage_fields()}
+
+    def _start(self) -> list[str]:
+        return []
+
+    def _text(self, text: str) -> list[str]:
+        self._texts.append(text)
+        return []
+
+    def _event(self, fields: dict[str, Any]) -> list[str]:
+        if fields["type"] == "reasoning" and isinstance(fields.get("token"), str):
+            self._reasonings.append(fields["token"])
+            return []
+        return super()._event(fields)
+
+    def _final(self, finish_reason: str) -> list[str]:
+        self._finish_reason = _finish_reason(finish_reason)
+        return []
+
+    def _error(self, words: str, code: str) -> list[str]:
+        self.error = (words, code)
+        return []
+
+
+def _joined(texts: list[str]) -> str:
+    """Read pieces of text as they stand between the quotes of a JSON string."""
+    text: str = json_text.decode('"' + "".join(texts) + '"')
+    return text
+
+
+def _finish_reason(reason: str) -> str:
+    return reason if reason in _FINISH_REASONS else "stop"
 
 
 def error_fields(words: str, kind: str, code: str) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _parse_fields(
     elif isinstance(kind, str) and kind in forward_types:
         own = ("client_message_id", "on_busy", "traceparent")
         message = {name: value for name, value in fields.items() if name not in own}
-        if _is_deeper_than(max_depth, message):
+        if is_deeper_than(max_depth, message):
             raise ValueError("nested too deeply")
     else:
         raise ValueError("unknown type")
@@ -128,7 +128,7 @@ def _parse_fields(
     return StartTurn(message, options.client_message_id, options.on_busy, options.traceparent)
 
 
-def _is_deeper_than(levels: int, value: Any) -> bool:
+def is_deeper_than(levels: int, value: Any) -> bool:
     """Is this JSON value (hence ``Any``) nested deeper than a number of levels?"""
     level = [value]
     for _ in range(levels):

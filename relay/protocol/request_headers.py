@@ -18,3 +18,28 @@ FROM_PAGES: Final = tuple(
     name.lower()
     for name in (INTERNAL_KEY, IDEMPOTENCY_KEY, LAST_EVENT_ID, REQUEST_ID, TRACEPARENT, TRACESTATE, CACHE_CONTROL)
 )
+
+# Sent by the libraries of other front ends: AG-UI's and TanStack's, Open WebUI's and OpenAI's own.
+FROM_ADAPTERS: Final = (
+    "x-run-id",
+    "x-session-id",
+    "x-openwebui-chat-id",
+    "x-openwebui-task",
+    "x-openwebui-user-message-id",
+    *(
+        f"x-stainless-{name}"
+        for name in (
+            "arch",
+            "helper-method",
+            "lang",
+            "os",
+            "package-version",
+            "retry-count",
+            "runtime",
+            "runtime-version",
+            "timeout",
+        )
+    ),
+)
+# Read by them from the answer.
+TO_ADAPTERS: Final = ("x-resumable-stream-id", "x-should-retry", "x-vercel-ai-ui-message-stream")

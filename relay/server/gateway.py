@@ -21,7 +21,7 @@ class GatewayServer(HardenedServer):
         """Take daphne's arguments; sizes come from the settings."""
         super().__init__(*args, **options)
         self.trusted_proxies = conf.trusted_proxies
-        self.max_body_bytes = conf.max_message_bytes + limits.BODY_ROOM_BYTES
+        self.max_body_bytes = conf.max_request_bytes + limits.BODY_ROOM_BYTES
         self.max_messages = limits.MAX_MESSAGES
         self.max_message_bytes = max(4 * conf.max_message_bytes, limits.MIN_MESSAGE_LIMIT_BYTES)
 

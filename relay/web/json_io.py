@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja.parser import Parser
@@ -12,17 +12,7 @@ from ninja.renderers import BaseRenderer
 from relay.conf import conf
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge, RelayError
 from relay.protocol import frames, json_text
-
-STATUSES: Final = {
-    "bad_request": 400,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "message_too_large": 413,
-    "rate_limited": 429,
-    "store_unavailable": 503,
-    "shutting_down": 503,
-    "internal": 500,
-}  # every other refusal: 409
+from relay.protocol.http_status import status_of
 
 
 class JsonParser(Parser):
@@ -59,7 +49,7 @@ def refusal(reason: RelayError, client_message_id: str | None = None) -> HttpRes
     """Answer with the error frame, and the status that fits it."""
     response = HttpResponse(
         frames.v1_refusal(reason, client_message_id),
-        status=STATUSES.get(reason.code, 409),
+        status=status_of(reason),
         content_type="application/json",
     )
     if reason.temporary:

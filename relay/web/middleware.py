@@ -14,6 +14,7 @@ from django.middleware import common
 from django.utils.decorators import async_only_middleware
 
 from relay.access.auth import has_internal_key
+from relay.adapters.paths import is_adapter_path
 from relay.conf import conf
 from relay.observability import logging_config
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
@@ -97,8 +98,9 @@ def is_open(path: str) -> bool:
 
 
 def is_for_policy(request: HttpRequest) -> bool:
-    """Is it the log as server-sent events? Its view asks the policy."""
-    return request.method == "GET" and EVENTS.fullmatch(request.path_info) is not None
+    """Is it the log as server-sent events, or another front end's protocol? Their views ask the policy."""
+    is_events = request.method == "GET" and EVENTS.fullmatch(request.path_info) is not None
+    return is_events or is_adapter_path(request.path_info)
 
 
 def _may_pass(request: HttpRequest) -> bool:
