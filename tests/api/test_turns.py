@@ -269,7 +269,7 @@ async def test_an_answer_of_many_portions_waits_for_nothing_between_them(applica
     agent.script = [*([Token("x" * 16_000)] * 100), Final()]
     turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"})
     async with asyncio.timeout(LIMIT_SECONDS):
-        given = [frame async for batch in AgentClient().ask(turn).batches() for frame in batch]
+        given = [frame async for batch in AgentClient(OwnAgent()).ask(turn).batches() for frame in batch]
     assert len(given) == 101
 
 

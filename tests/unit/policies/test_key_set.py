@@ -54,5 +54,5 @@ def test_what_is_no_key_set_is_an_error(document):
 def test_a_key_is_found_by_its_id_and_algorithm(key_id, algorithm, found):
     known = KeySet("https://idp.example/keys")
     known._keys = kept({**EC, "kid": "a"}, {**EC, "kid": "b"}, {**RSA, "kid": "c"})
-    key = known._known(key_id, algorithm)
+    key = known._usable(key_id, algorithm)
     assert (key and key.key_id) == found
