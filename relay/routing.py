@@ -34,8 +34,9 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
+# The second path is where other front ends of this protocol connect.
 urlpatterns = [
-    re_path(rf"^ws/(?P<session_id>{SESSION_ID_PATTERN})/?\Z", session_socket),  # type: ignore[arg-type]  # ASGI
+    re_path(rf"^(?:api/v1/)?ws/(?P<session_id>{SESSION_ID_PATTERN})/?\Z", session_socket),  # type: ignore[arg-type]  # ASGI
     re_path(r"", refuse),  # type: ignore[arg-type]  # ASGI
 ]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import processes
-from tests.clients import SocketClient
+from tests.clients import SocketClient, text_of
 
 UNAUTHORIZED = (401, {"detail": "unauthorized"})
 NOT_FOUND = (404, {"detail": "not found"})
@@ -124,6 +124,10 @@ async def test_wrong_path_or_id_of_a_socket_is_refused_with_403(service):
         "/x",
         "/",
         "/ws/",
+        "/api/v1/ws/",
+        "/api/v1/ws/%2e%2e/",
+        "/api/v1/ws/a/b/",
+        "/v1/ws/a/",
     ):
         with pytest.raises(InvalidStatus) as refused:
             async with SocketClient(service.ws_url + path):
@@ -135,6 +139,15 @@ async def test_percent_encoded_id_is_decoded_once_and_reaches_the_agent(service,
     async with SocketClient(f"{service.ws_url}/ws/a%3Ab%7e/") as browser:
         await browser.ask("hello")
     assert asked("a:b~")
+
+
+@pytest.mark.parametrize("path", ["/ws/two-paths", "/ws/two-paths/", "/api/v1/ws/two-paths", "/api/v1/ws/two-paths/"])
+async def test_each_path_of_a_socket_leads_to_the_same_session(service, path):
+    async with (
+        SocketClient(f"{service.ws_url}{path}") as browser,
+        SocketClient(f"{service.ws_url}/ws/two-paths/") as other,
+    ):
+        assert await browser.ask("hello") == text_of(await other.turn())
 
 
 def test_wrong_setting_stops_the_start_and_is_named(server, scripted_agent):
