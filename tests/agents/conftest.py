@@ -60,7 +60,7 @@ def _bare(frame: Frame) -> Frame:
     return {name: value for name, value in frame.items() if name not in LOG_FIELDS}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def start_agent() -> Iterator[StartAgent]:
     """Start an agent's program, unless it runs; all are stopped at the end."""
     started: dict[str, processes.Process] = {}
