@@ -10,7 +10,7 @@ const post = (options = {}) =>
 
 const eventsOf = (text) => text.split('\n\n').filter((part) => part.startsWith('data: ')).map((part) => JSON.parse(part.slice(6)));
 
-const never = () => new Promise(() => {});
+const never = () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) });
 
 /** Rejects when the signal is aborted, as `fetch` does. */
 const untilAborted = (signal) =>
@@ -100,7 +100,7 @@ test('an answer that looks at no signal ends where it yields', async () => {
       yield 'Waiting';
       await goOn.promise;
       yield 'not sent';
-      await never();
+      yield 'nor this';
     } finally {
       ended.resolve();
     }
@@ -133,6 +133,16 @@ test('comments are sent while nothing is yielded', async () => {
     assert.equal(new TextDecoder().decode((await reader.read()).value), ': still there\n\n');
   }
   await reader.cancel();
+});
+
+test('comments do not gather before a client that does not read', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const handler = agent({ keys: ['key'] }, never);
+  const reader = (await handler(post())).body.getReader();
+  for (let round = 0; round < 10; round += 1) t.mock.timers.tick(15_000);
+  await reader.read();
+  const second = reader.read().then(() => assert.fail('a second comment was kept'));
+  await Promise.race([second, new Promise(setImmediate)]);
 });
 
 for (const [status, options] of [
