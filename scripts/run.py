@@ -1,4 +1,7 @@
-"""Start the demo agent and the gateway on this machine, say which page to open, and stop both on Ctrl-C."""
+"""Start the demo agent and the gateway on this machine, say which page to open, and stop both on Ctrl-C.
+
+Where the environment or ``.env`` names an agent, the gateway asks that one, and no demo agent is started.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from relay.env_file import EnvFileInvalid, load_env_file
@@ -17,13 +21,14 @@ from relay.env_file import EnvFileInvalid, load_env_file
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
-OWN_AGENT = ("GATEWAY__AGENT_URL", "GATEWAY__AGENT_PROTOCOL")  # with one of them, no demo agent is started
+AGENT = ("GATEWAY__AGENT_URL", "GATEWAY__AGENT_URL_FILE", "GATEWAY__AGENT_PROTOCOL", "GATEWAY__AGENT_PROTOCOL_FILE")
+DEFAULT_PROTOCOL = "agent"
 
 
 def main() -> int:
     port, agent_port = port_of("PORT", 8000), port_of("AGENT_PORT", 8001)
     env = environment()
-    brings_agent = not any(env.get(name, "").strip() for name in OWN_AGENT)
+    brings_agent = not names_agent(env)
     for needed, name in [(port, "PORT"), *([(agent_port, "AGENT_PORT")] if brings_agent else [])]:
         if is_taken(needed):
             print(f"Port {needed} is in use. Choose another: make run {name}={needed + 1000}")
@@ -38,7 +43,8 @@ def main() -> int:
         serve = [sys.executable, "manage.py", "serve", "--host", HOST, "--port", str(port), "--no-access-log"]
         processes.append(subprocess.Popen(serve, env=env))
         if wait_until_healthy(port, processes):
-            print(f"\n  Open http://{HOST}:{port}/ and say something. Ctrl-C stops everything.\n", flush=True)
+            answers = "The demo agent answers." if brings_agent else "The agent of your settings answers."
+            print(f"\n  Open http://{HOST}:{port}/ and say something. {answers} Ctrl-C stops everything.\n", flush=True)
         while all(process.poll() is None for process in processes):
             time.sleep(0.2)
         ended = "The demo agent" if brings_agent and processes[0].poll() is not None else "The gateway"
@@ -61,6 +67,11 @@ def environment() -> dict[str, str]:
     except EnvFileInvalid as exc:
         sys.exit(str(exc))
     return {"GATEWAY__DEBUG": "true", **env}
+
+
+def names_agent(settings: Mapping[str, str]) -> bool:
+    """Do the settings name an agent: its address, or what it speaks, such as a Python function?"""
+    return any(settings.get(name, "").strip() not in ("", DEFAULT_PROTOCOL) for name in AGENT)
 
 
 def port_of(name: str, default: int) -> int:
