@@ -90,7 +90,7 @@ async def not_found(request: HttpRequest) -> HttpResponse:
 
 
 def _whole(answer: OpenAIAnswer, stream: TurnStream) -> HttpResponse:
-    if not answer.is_over:
+    if not stream.is_over:
         return refuse(stream.left_for or RelayError())
     if answer.error is not None:
         words, code = answer.error

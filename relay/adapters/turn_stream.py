@@ -49,6 +49,7 @@ class TurnStream(HttpStream):
         self._end_events = tuple(end)
         self._refusal: RelayError | None = None
         self._has_started = False
+        self._is_over = False
 
     # Before the response starts.
 
@@ -111,7 +112,7 @@ class TurnStream(HttpStream):
                 after = Cursor(after.epoch, frames[-1].offset)
             await within_store_timeout(self._page(UNKNOWN))  # which has a snapshot of the newest turn
         except ReplayGap as gap:
-            if gap.snapshot.turn_id == turn_id:
+            if gap.snapshot.turn_id == turn_id and self.takes_snapshot:
                 return UNKNOWN
         raise AnswerGone
 
@@ -156,7 +157,12 @@ class TurnStream(HttpStream):
     @property
     def is_over(self) -> bool:
         """Was the turn's end written?"""
-        return self._translator.is_over
+        return self._is_over
+
+    @property
+    def takes_snapshot(self) -> bool:
+        """Can the client be given the whole text in the place of frames that are gone?"""
+        return not self._has_started
 
     def encode(self, batch: list[Frame] | Snapshot) -> Iterator[bytes]:
         """Write the turn's frames, and leave out those of other turns.
@@ -177,6 +183,7 @@ class TurnStream(HttpStream):
             chunk += self.encode_frame(frame, self._translator.events(frame))
             if frame.is_terminal:
                 chunk += self._ending()
+                self._is_over = True
                 break
             if len(chunk) >= CHUNK_BYTES:
                 yield bytes(chunk)
@@ -193,11 +200,14 @@ class TurnStream(HttpStream):
         return b"".join([encode_event(event) for event in events])
 
     def _snapshot(self, snapshot: Snapshot) -> bytes:
-        if self._has_started or snapshot.turn_id != self._translator.turn_id:
+        if not self.takes_snapshot or snapshot.turn_id != self._translator.turn_id:
             raise TooSlow
         self._has_started = True
         body = self.encode_snapshot(snapshot, self._translator.snapshot(snapshot))
-        return body + self._ending() if self.is_over else body
+        if snapshot.terminal is None:
+            return body
+        self._is_over = True
+        return body + self._ending()
 
     def _ending(self) -> bytes:
         return b"".join([encode_event(event) for event in self._end_events])
