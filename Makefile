@@ -30,7 +30,7 @@ cluster: $(VENV)/installed-dev  ## Start two gateways, Valkey, a balancer and th
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python -m scripts.cluster
 
-test: $(VENV)/installed-dev $(if $(filter tests tests/agents%,$(TESTS)),$(AGENTS_VENV)/installed)  ## Install what the tests need and run them all
+test: $(VENV)/installed-dev $(NPM)/installed $(if $(filter tests tests/agents%,$(TESTS)),$(AGENTS_VENV)/installed)  ## Install what the tests need and run them all
 	@scripts/install-browser.sh
 	@scripts/install-postgresql.sh
 	@scripts/install-deploy-tools.sh
@@ -126,6 +126,6 @@ $(VENV)/made:
 
 $(NPM)/installed: tests/javascript/package.json tests/javascript/package-lock.json
 	@command -v npm >/dev/null || \
-		{ echo "The JavaScript's types are checked by TypeScript: install Node.js 20.11 or newer, with npm."; exit 1; }
+		{ echo "Types and front ends are tested with npm's packages: install Node.js 20.11 or newer, with npm."; exit 1; }
 	@cd tests/javascript && npm ci --silent
 	@touch $@
