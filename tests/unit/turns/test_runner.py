@@ -1,12 +1,20 @@
-"""What the runner does beside the turns: it waits for a store that is away, and gives way to the viewers."""
+"""What the runner does beside the turns: it waits for a store, gives way to the viewers, and ends with its process."""
 
 import asyncio
 import logging
 
 import pytest
 
+from relay.agent.function import FunctionAgent
 from relay.exceptions import StoreUnavailable
+from relay.layers.memory.layer import MemorySessionLayer
+from relay.protocol import frames
+from relay.protocol.cursor import UNKNOWN
+from relay.protocol.frames import ReplayGap
+from relay.transcripts.writer import Transcripts
 from relay.turns import runner
+from relay.turns.tracing import Tracing
+from tests.buffer.turns import S, enqueue
 
 
 @pytest.mark.parametrize(
@@ -52,3 +60,38 @@ async def test_viewers_run_as_often_as_an_event_stream_needs_for_the_frames(fram
         await asyncio.sleep(0)
         seen += 1
     assert seen == iterations
+
+
+async def echo(message, session):
+    yield message["content"]
+
+
+async def end_of_the_queued(layer):
+    """How the queued turn ended; ``None`` if it waits."""
+    if await layer.pending(1):
+        return None
+    with pytest.raises(ReplayGap) as gap:
+        await layer.read(S, UNKNOWN, 1)
+    return frames.outcome(gap.value.snapshot.terminal)
+
+
+@pytest.mark.parametrize(
+    ("way", "can_another", "outcome"),
+    [
+        ("stop", False, "shutting_down"),
+        ("stop", True, None),
+        ("drain", False, "answered"),
+        ("drain", True, None),
+    ],
+)
+async def test_queued_turns_are_left_to_another_process_if_one_can_run_them(monkeypatch, way, can_another, outcome):
+    monkeypatch.setattr(MemorySessionLayer, "survives_process", can_another)
+    layer = MemorySessionLayer()
+    running = runner.Runner(layer, FunctionAgent(echo), Transcripts(), Tracing())
+    await enqueue(layer, "hello")
+    if way == "drain":
+        running.wake(S)
+        await running.drain(asyncio.Event())
+    else:
+        await running.stop()
+    assert await end_of_the_queued(layer) == outcome
