@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -19,6 +20,7 @@ from relay.protocol import frames, json_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
+MAX_ID_CHARACTERS: Final = 1_000  # of an agent's id in a path; a whole address may have 65,536
 MAX_REASON_CHARACTERS: Final = 100  # a session remembers the ends of its last 1,000 turns
 TOOL_CALLS: Final = "tool_calls"  # the reason of an answer that ends in a tool call
 INTERRUPT: Final = "interrupt"  # the reason of an answer that waits for a person
@@ -276,3 +278,10 @@ def error_words(value: Any, depth: int = _MAX_WORDS_DEPTH) -> str:
 def text_of(value: Any) -> str:
     """Return a JSON value that is a text; of any other, nothing."""
     return value if isinstance(value, str) else ""
+
+
+def path_segment(agent_id: str) -> str:
+    """Quote an agent's id for a path; empty if it is too long, has no characters that can be sent, or is a folder."""
+    if len(agent_id) > MAX_ID_CHARACTERS or agent_id in (".", ".."):
+        return ""
+    return quote(agent_id, safe="", errors="ignore")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
-from urllib.parse import quote
 
 import msgspec
 
@@ -23,6 +22,7 @@ from relay.agent.protocols.base import (
     AnswerReader,
     PastTurn,
     json_value,
+    path_segment,
     text_of,
     user_text,
 )
@@ -98,10 +98,11 @@ class RunEvents(AnswerReader):
 
     def stop_request(self, asked: AgentRequest) -> AgentRequest | None:
         """See ``AnswerReader``."""
-        if not self._run_id:
+        run = path_segment(self._run_id)
+        if not run:
             return None
         runs = asked.path.rpartition("/")[0]
-        return AgentRequest(f"{runs}/{quote(self._run_id, safe='')}/cancel", None, headers=asked.headers)
+        return AgentRequest(f"{runs}/{run}/cancel", None, headers=asked.headers)
 
     def _read(self, event: Event, made: list[Frame]) -> None:
         name = event.event.partition("|")[0]  # a subgraph's name follows

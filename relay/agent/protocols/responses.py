@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
-from urllib.parse import quote
 
 import msgspec
 
@@ -24,6 +23,7 @@ from relay.agent.protocols.base import (
     error_words,
     is_bare_error,
     json_value,
+    path_segment,
     said_before,
     text_of,
     user_text,
@@ -65,9 +65,8 @@ class ResponseEvents(AnswerReader):
 
     def stop_request(self, asked: AgentRequest) -> AgentRequest | None:
         """See ``AnswerReader``."""
-        if not self._response_id:
-            return None
-        return AgentRequest(f"{asked.path}/{quote(self._response_id, safe='')}/cancel", {}, headers=asked.headers)
+        response = path_segment(self._response_id)
+        return AgentRequest(f"{asked.path}/{response}/cancel", {}, headers=asked.headers) if response else None
 
     def _read(self, event: Event, made: list[Frame]) -> None:
         try:

@@ -97,6 +97,14 @@ def test_stop_cancels_the_run_that_the_first_event_names():
     assert reader.stop_request(request()).path == f"/threads/{THREAD}/runs/..%2Fr2/cancel"
 
 
+@pytest.mark.parametrize("run_id", ["..", "\ud800", "r" * 100_000])
+def test_a_run_that_no_path_can_name_is_not_cancelled(run_id):
+    reader = vectors.reader(PROTOCOL)
+    reader.opened({})
+    reader.frames([Event(json.dumps({"run_id": run_id}), "metadata", "")])
+    assert reader.stop_request(request()) is None
+
+
 def test_a_body_ends_only_behind_an_update():
     """A run that an operator cancels ends its body like any other."""
     for last in (("messages", TEXT), ("custom", "1"), ("messages", '[{"type":"tool","tool_call_id":"c"},{}]')):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.agent.protocols.base import AnswerReader, json_value
+from relay.agent.protocols.base import MAX_ID_CHARACTERS, AnswerReader, json_value, path_segment
 from tests.unit.agent.vectors import brief, error
 
 
@@ -53,3 +53,20 @@ def test_what_could_be_taken_for_the_gateways_own_is_skipped(value, cause):
 )
 def test_data_is_json_or_a_text(data, expected):
     assert json_value(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("agent_id", "segment"),
+    [
+        ("run-1", "run-1"),
+        ("../../x?y", "..%2F..%2Fx%3Fy"),
+        ("a\r\nX: y", "a%0D%0AX%3A%20y"),
+        ("i" * MAX_ID_CHARACTERS, "i" * MAX_ID_CHARACTERS),
+        ("i" * (MAX_ID_CHARACTERS + 1), ""),
+        ("..", ""),
+        (".", ""),
+        ("\ud800", ""),
+    ],
+)
+def test_an_id_in_a_path_is_one_segment_or_none(agent_id, segment):
+    assert path_segment(agent_id) == segment

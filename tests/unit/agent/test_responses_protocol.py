@@ -76,6 +76,14 @@ def test_stop_names_the_response():
     assert (stop.method, stop.path, stop.body) == ("POST", "/v2/responses/resp_1%3D%2F./cancel", {})
 
 
+@pytest.mark.parametrize("response_id", ["..", "\ud800", "r" * 100_000])
+def test_a_response_that_no_path_can_name_is_not_cancelled(response_id):
+    reader = vectors.reader(PROTOCOL)
+    created = {"type": "response.created", "response": {"id": response_id}}
+    reader.frames([Event(json.dumps(created), "response.created", "")])
+    assert reader.stop_request(request()) is None
+
+
 items = any_answer.objects(
     type=st.sampled_from(["function_call", "mcp_call", "mcp_approval_request", "function_call_output", "message"]),
     call_id=st.sampled_from(["c1", "c2"]),
