@@ -27,6 +27,15 @@ class Kind(NamedTuple):
     settings: dict[str, str]
     health: str = "/"
 
+    @property
+    def is_told(self) -> bool:
+        """Does the gateway tell it the history, and the system prompt?"""
+        return self.settings.get("AGENT_PROTOCOL") in ("agui", "aisdk", "openai", "responses")
+
+    def having(self, **settings: str) -> Kind:
+        """Return the same agent, with further settings."""
+        return self._replace(settings={**self.settings, **settings})
+
 
 LITELLM = {"AGENT_MODEL": "test", "AGENT_API_KEY": KEY}
 KINDS = {

@@ -110,6 +110,11 @@ async def test_second_message_reaches_an_agent_that_knows_the_first(conversation
     assert await conversation.ask("recall") == [token("text | recall"), conversation.final("stop")]
 
 
+@before(kinds={name: kind.having(AGENT_SYSTEM_PROMPT="Be brief.") for name, kind in KINDS.items() if kind.is_told})
+async def test_system_prompt_goes_before_the_history(conversation: Conversation):
+    assert await conversation.ask("recall") == [token("Be brief. | recall"), conversation.final("stop")]
+
+
 @before()
 async def test_stop_is_heard_by_the_agent(conversation: Conversation, service: Service):
     """Tokens come while the answer goes on. Stop ends it in the agent as well; how soon is printed."""

@@ -20,7 +20,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 class Model(CustomLLM):
     async def astreaming(self, messages: list[dict[str, Any]], **_: Any) -> AsyncIterator[ModelResponseStream]:
         reason = "stop"
-        said = [message["content"] for message in messages if message["role"] == "user"]
+        said = [message["content"] for message in messages if message["role"] in ("system", "user")]
         async for piece in answer(said):
             match piece:
                 case Thought(text):

@@ -22,7 +22,7 @@ async def answer(said: Sequence[str], result: str | None = None) -> AsyncIterato
     """Yield the pieces of an answer; a text is a token.
 
     Args:
-        said: what the person has said, the newest last.
+        said: the system prompt, if there is one, and what the person has said, the newest last.
         result: of the tool, after a call of it.
     """
     message = said[-1]

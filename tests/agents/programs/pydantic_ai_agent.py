@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import uvicorn
 from model import TOOL, Arguments, Thought, answer, weather
 from pydantic_ai import Agent, DeferredToolRequests, ModelRetry
-from pydantic_ai.messages import ModelMessage, ToolReturnPart, UserPromptPart
+from pydantic_ai.messages import ModelMessage, SystemPromptPart, ToolReturnPart, UserPromptPart
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
@@ -20,8 +20,9 @@ from starlette.routing import Route
 
 
 async def stream(messages: list[ModelMessage], _: AgentInfo) -> AsyncIterator:
-    said = [str(part.content) for message in messages for part in message.parts if isinstance(part, UserPromptPart)]
-    last = messages[-1].parts[-1]
+    parts = [part for message in messages for part in message.parts]
+    said = [str(part.content) for part in parts if isinstance(part, SystemPromptPart | UserPromptPart)]
+    last = parts[-1]
     if said[-1] == "ask":
         yield {0: DeltaToolCall(name="pay", json_args='{"euros": 5}', tool_call_id="call-1")}
         return
@@ -55,7 +56,8 @@ def pay(euros: int) -> str:
 
 def route(path: str, adapter: type[UIAdapter], model: Model | None = None) -> Route:
     async def endpoint(request: Request) -> Response:
-        return await adapter.dispatch_request(request, agent=agent, model=model)
+        # By default it leaves a client's system prompt out, for the agent's own.
+        return await adapter.dispatch_request(request, agent=agent, model=model, manage_system_prompt="client")
 
     return Route(path, endpoint, methods=["POST"])
 
