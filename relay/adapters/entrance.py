@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, Final, TypeAlias
 
+import msgspec
 from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpRequest, HttpResponse
@@ -27,12 +28,19 @@ from relay.process import lifecycle
 from relay.protocol import json_text
 from relay.protocol.client_messages import StartTurn, is_deeper_than
 
+# An event loop parses a megabyte of text in a moment, and one of empty lists in a second.
+MAX_BRACKETS: Final = 65_536  # of a message and what goes with it
+MAX_COMMAS: Final = 500_000  # of a whole conversation
+
 ANY: Final = "ANY"  # method
 
 Scope: TypeAlias = Mapping[str, Any]  # ASGI's: its keys depend on its type
 View = Callable[..., Awaitable[HttpResponseBase]]
 UrlView: TypeAlias = Any  # Django's types know no coroutine as a view
 Refuse = Callable[[RelayError], HttpResponse]
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
 
 logger = logging.getLogger(__name__)
 
@@ -86,21 +94,66 @@ async def admitted(scope: Scope, session_id: str, *, cursor_epoch: str = "") -> 
     return handshake, await admit(handshake, (await lifecycle.current()).policy)
 
 
-def read_json(request: HttpRequest) -> Any:
-    """Read a request's body (any JSON).
+def read_json(request: HttpRequest) -> dict[str, Any]:
+    """Read a request's body (any JSON), of its ``messages`` only the last: the others are skipped, not parsed.
 
     Raises:
-        ClientMessageTooLarge, ClientMessageInvalid: it is too long, or no JSON.
+        ClientMessageTooLarge, ClientMessageInvalid: it is too long, also without those others, or no JSON object.
     """
     try:
         raw = request.body
-        if len(raw) > conf.max_request_bytes:
-            raise ClientMessageTooLarge(conf.max_request_bytes)
-        return json_text.decode(raw)
     except RequestDataTooBig as exc:
         raise ClientMessageTooLarge(conf.max_request_bytes) from exc
     except (UnreadablePostError, ValueError) as exc:
         raise ClientMessageInvalid from exc
+    if len(raw) > conf.max_request_bytes:
+        raise ClientMessageTooLarge(conf.max_request_bytes)
+    try:
+        members = {name: bytes(value) for name, value in _outline(raw).items()}
+        _check_size(members.values())
+        return {name: json_text.decode(value) for name, value in members.items()}
+    except (ValueError, RecursionError) as exc:
+        raise ClientMessageInvalid from exc
+
+
+def _outline(raw: bytes) -> dict[str, Any]:
+    """Return the members of a JSON object as bytes; of ``messages`` the last."""
+    if raw.count(b",") > MAX_COMMAS:
+        raise ClientMessageInvalid
+    try:
+        members: dict[str, Any] = _members.decode(raw)
+    except msgspec.DecodeError:
+        return _small_outline(raw)
+    messages = bytes(members.get("messages", b""))
+    if messages.lstrip().startswith(b"["):
+        listed = _items.decode(messages)
+        members["messages"] = b"[%b]" % bytes(listed[-1]) if listed else b"[]"
+    return members
+
+
+def _small_outline(raw: bytes) -> dict[str, Any]:
+    """Return the members of an object which may hold half a character somewhere: the skipping parser takes none."""
+    _check_size([raw])
+    fields = json_text.decode(raw)
+    if not isinstance(fields, dict):
+        raise ClientMessageInvalid
+    return {name: json_text.encode(value).encode() for name, value in fields.items()}
+
+
+def _check_size(values: Iterable[bytes]) -> None:
+    """Refuse what would keep the event loop parsing; escaped, a message may be four times as long as it is."""
+    size = brackets = 0
+    for value in values:
+        size += len(value)
+        brackets += value.count(b"[") + value.count(b"{")
+    if size > max(4 * conf.max_message_bytes, conf.max_event_bytes):
+        raise ClientMessageTooLarge(_max_stored_bytes())
+    if brackets > MAX_BRACKETS:
+        raise ClientMessageInvalid
+
+
+def _max_stored_bytes() -> int:
+    return max(conf.max_message_bytes, conf.max_event_bytes)
 
 
 def request_limits() -> Limits:
@@ -114,8 +167,7 @@ def check_message(message: StartTurn) -> None:
     Raises:
         ClientMessageTooLarge, ClientMessageInvalid: it is too large with its other members, or nested too deeply.
     """
-    max_bytes = max(conf.max_message_bytes, conf.max_event_bytes)
-    if len(json_text.encode(message.message)) > max_bytes:
-        raise ClientMessageTooLarge(max_bytes)
+    if len(json_text.encode(message.message)) > _max_stored_bytes():
+        raise ClientMessageTooLarge(_max_stored_bytes())
     if is_deeper_than(conf.max_json_depth, message.message):
         raise ClientMessageInvalid

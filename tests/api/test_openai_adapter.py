@@ -103,11 +103,39 @@ async def test_only_the_last_message_is_a_new_turn(http, agent):
     assert [request.json["content"] for request in agent.requests] == ["three"]
 
 
+async def test_conversation_before_the_last_message_may_be_long(http, agent, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 8_388_608
+    agent.script = [Token("a"), Final()]
+    before = [{"role": "user", "content": "x" * 4_000_000}, {"role": "assistant", "content": [[[[]]]]}]
+    last = {"role": "user", "content": "last"}
+    assert (await http.post(PATH, {"messages": [*before, last]})).status == 200
+    assert agent.requests[0].json["content"] == "last"
+
+
+async def test_half_a_character_passes(http, agent):
+    agent.script = [Token("a"), Final()]
+    half = [{"role": "user", "content": "\ud83d"}, {"role": "user", "content": "last \ud83d"}]
+    assert (await http.post(PATH, {"messages": half})).status == 200
+    assert agent.requests[0].json["content"] == "last \ud83d"
+    assert (await http.post(PATH, half)).status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"messages": [[]] * 600_000}, {**asked(), "x": [[]] * 70_000}, b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}"],
+    ids=["messages", "members", "nested"],
+)
+async def test_body_of_very_many_parts_is_refused_unparsed(http, agent, body):
+    assert (await http.post(PATH, body)).status == 400
+    assert agent.requests == []
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
         (b"{", "Invalid JSON message"),
-        (b"[]", "Invalid request: messages must have a message."),
+        (b"[]", "Invalid JSON message"),
+        ({"messages": 7}, "Invalid request: messages must have a message."),
         ({"messages": []}, "Invalid request: messages must have a message."),
         (
             {"messages": [{"role": "assistant", "content": "x"}]},
