@@ -210,3 +210,24 @@ def test_limits_fit_the_gateways_defaults():
     assert f"burst={CONNECTS_BEHIND_PROXY} " in directive("limit_req")
     assert size("client_max_body_size") == defaults.max_message_bytes + limits.BODY_ROOM_BYTES
     assert seconds("keepalive_timeout") < 60  # Twisted's, of a connection without a request
+
+
+# Other front ends' answers: docs/front-ends.md.
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+async def test_answer_that_breaks_off_breaks_off_for_the_client_of_nginx_too(scripted_agent, start_nginx, version):
+    """A library of a front end would take an end of the body for the end of the answer."""
+    with processes.gateway("serve", scripted_agent.http_url, TRUSTED_PROXIES="1", ADAPTERS="openai") as gateway:
+        nginx = start_nginx(gateway.port)
+        body = json.dumps({"stream": True, "messages": [{"role": "user", "content": "script:stall"}]})
+        curl = await asyncio.create_subprocess_exec(
+            *["curl", "--insecure", "--silent", "--no-buffer", "--max-time", "60", version],
+            *["-H", f"Authorization: Bearer {processes.KEY}", "-d", body, f"{nginx.https_url}/v1/chat/completions"],
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert curl.stdout is not None
+        while b'"a "' not in (line := await curl.stdout.readline()):
+            assert line
+        gateway.kill()
+        assert await curl.wait() in (18, 56, 92)  # a partial body, a failed read, an HTTP/2 stream that was reset
