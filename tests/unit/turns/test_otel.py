@@ -74,3 +74,17 @@ def test_a_span_names_the_agents_address(provider, settings, url, address):
     [span] = exporter.get_finished_spans()
     assert (span.attributes["server.address"], span.attributes["server.port"]) == address
     provider.shutdown()
+
+
+@pytest.mark.parametrize(("named", "name"), [(None, "agent-gateway"), ("mine", "mine")])
+def test_a_provider_has_the_name_of_the_environment_or_the_gateways(monkeypatch, named, name):
+    monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
+    if named:
+        monkeypatch.setenv("OTEL_SERVICE_NAME", named)
+    made = []
+    monkeypatch.setattr(otel.trace, "get_tracer_provider", lambda: None)
+    monkeypatch.setattr(otel.trace, "set_tracer_provider", made.append)
+    provider = otel.provider("console")
+    assert made == [provider]
+    assert provider.resource.attributes["service.name"] == name
+    provider.shutdown()
