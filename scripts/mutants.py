@@ -26,12 +26,13 @@ ROOT = Path(__file__).parent.parent
 TESTS = {  # the quickest first, as a mutant is killed by the first test that fails
     "protocol": "tests/unit/protocol tests/unit/agent/test_agent_protocol.py",
     "layers": "tests/unit/layers tests/buffer",
+    "layers/redis": "tests/unit/layers tests/buffer -k 'not memory'",
     "layers/memory": "tests/unit/layers tests/buffer -k 'not redis'",
     "turns": "tests/unit/turns tests/api/test_turns.py tests/api/test_tracing.py tests/api/test_transcripts.py "
     "tests/api/test_control.py tests/api/test_plain.py tests/api/test_v1.py",
     "agent": "tests/unit/agent/test_client.py tests/unit/agent/test_redaction.py tests/unit/agent/test_portions.py "
-    "tests/unit/agent/test_agent_protocol.py tests/api/test_plain.py tests/api/test_turns.py "
-    "tests/api/test_metrics.py tests/unit/agent",
+    "tests/unit/agent/test_agent_protocol.py tests/api/test_function_agent.py tests/api/test_foreign_agents.py "
+    "tests/api/test_plain.py tests/api/test_turns.py tests/api/test_metrics.py tests/unit/agent",
     "access": "tests/unit/access tests/unit/admin tests/api/test_entrance.py tests/api/test_limits.py "
     "tests/api/test_owners.py tests/api/test_policies.py",
     "policies": "tests/unit/policies tests/api/test_policies.py tests/unit/test_checks.py tests/api/test_entrance.py",
