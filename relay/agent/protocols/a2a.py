@@ -192,7 +192,8 @@ class TaskEvents(AnswerReader):
         texts = self._artifacts.setdefault(artifact_id, [])
         for part in parts:
             self._take_part(part, artifact_id, made)
-            texts.append(text_of(part.get("text")))
+            if text := text_of(part.get("text")):
+                texts.append(text)
 
     def _take_part(self, part: dict[str, Any], source: str, made: list[Frame]) -> None:
         text = part.get("text")

@@ -64,7 +64,7 @@ class AiSdkEvents(AnswerReader):
     def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
         super().__init__(turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
         self._reason: str | None = None  # of ``finish``, behind which nothing but an error matters
-        self._calls: dict[str, dict[str, Any]] = {}  # the event of each tool call, by id
+        self._calls: dict[str, dict[str, Any]] = {}  # the event of each tool call that is not asked about yet, by id
         self._approvals: set[str] = set()  # ids of approvals that a person has to give
 
     def _read(self, event: Event, made: list[Frame]) -> None:
@@ -164,7 +164,7 @@ class AiSdkEvents(AnswerReader):
             self._skip("malformed", made)
         elif fields.get("isAutomatic") is not True:
             self._approvals.add(approval_id)
-            call = self._calls.get(call_id) or vocabulary.tool_call(call_id, "", {})
+            call = self._calls.pop(call_id, None) or vocabulary.tool_call(call_id, "", {})
             self._add_event({**call, "requires_approval": True, "approval_id": approval_id}, made)
 
     def _take_finish(self, fields: dict[str, Any], made: list[Frame]) -> None:

@@ -7,6 +7,7 @@ when the connection is closed: Stop is a request of its own.
 from __future__ import annotations
 
 import uuid
+from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -89,7 +90,7 @@ class RunEvents(AnswerReader):
         self._ends_in_call = False
         self._message_id: str | None = None  # of the last text
         self._gathered: dict[str | None, Gathered] = {}  # by the message's id
-        self._streaming_tasks: set[str] = set()
+        self._streaming_tasks: list[str] = []  # in order, so a graph's tasks are found without a look at all others
         self._interrupts: set[str] = set()
 
     def opened(self, headers: Mapping[str, str]) -> None:
@@ -115,7 +116,7 @@ class RunEvents(AnswerReader):
         except (ValueError, RecursionError):  # not that, or not quite
             self._take_messages(json_value(event.data), made)
             return
-        self._streaming_tasks.add(origin.langgraph_checkpoint_ns)
+        self._note_streaming(origin.langgraph_checkpoint_ns)
         if chunk.content:
             self._take_text(chunk.content, chunk.id, made)
 
@@ -170,7 +171,7 @@ class RunEvents(AnswerReader):
         kind = message.get("type")
         task = text_of(origin.get("langgraph_checkpoint_ns")) if isinstance(origin, dict) else ""
         if kind == "AIMessageChunk":
-            self._streaming_tasks.add(task)
+            self._note_streaming(task)
             self._take_message(message, made)
         elif kind == "ai" and not self._has_streamed(task):
             self._take_message({**message, "chunk_position": "last"}, made)
@@ -180,7 +181,19 @@ class RunEvents(AnswerReader):
 
     def _has_streamed(self, task: str) -> bool:
         """Did the task send pieces, or a task of a graph within it? Then a whole message of it says them again."""
-        return any(name == task or name.startswith(f"{task}|") for name in self._streaming_tasks)
+        within = f"{task}|"
+        return self._next_streaming(task) == [task] or any(
+            name.startswith(within) for name in self._next_streaming(within)
+        )
+
+    def _note_streaming(self, task: str) -> None:
+        if self._next_streaming(task) != [task]:
+            insort(self._streaming_tasks, task)
+
+    def _next_streaming(self, name: str) -> list[str]:
+        """Return the first streaming task at or behind a name, if there is one."""
+        at = bisect_left(self._streaming_tasks, name)
+        return self._streaming_tasks[at : at + 1]
 
     def _take_message(self, message: dict[str, Any], made: list[Frame]) -> None:
         """Handle a piece of a message of the model, or a whole one."""

@@ -123,7 +123,7 @@ class ResponseEvents(AnswerReader):
         elif kind == "response.output_item.done" and isinstance(item, dict):
             self._take_item(item, made)
         elif kind == "response.function_call_arguments.done" and index in self._items:
-            self._take_item({**self._items[index], "arguments": fields.get("arguments")}, made)
+            self._take_item({**self._items.pop(index), "arguments": fields.get("arguments")}, made)
 
     def _take_response(self, kind: str, response: dict[str, Any], made: list[Frame]) -> None:
         """Handle an event about the whole response: its start, its end, or that it goes on."""

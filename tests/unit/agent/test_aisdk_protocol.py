@@ -93,3 +93,12 @@ def test_another_kind_of_message_is_sent_as_its_json_and_its_members_beside():
 def test_the_internal_key_is_not_for_the_agent():
     assert not AiSdk.is_own
     assert not AiSdk.keeps_history
+
+
+def test_a_call_that_is_asked_about_again_and_again_is_sent_whole_once():
+    reader = vectors.reader(AiSdk())
+    call = {"type": "tool-input-available", "toolCallId": "c", "toolName": "f", "input": {"text": "x" * 10_000}}
+    questions = [{"type": "tool-approval-request", "toolCallId": "c", "approvalId": str(n)} for n in range(9)]
+    frames = [frame for fields in (call, *questions) for frame in reader.frames([Event(json.dumps(fields), "", "")])]
+    assert len(frames) == 10
+    assert sum(len(frame.body) for frame in frames) < 30_000

@@ -105,6 +105,27 @@ def test_a_run_that_no_path_can_name_is_not_cancelled(run_id):
     assert reader.stop_request(request()) is None
 
 
+@pytest.mark.parametrize(
+    ("streaming", "task", "is_new"),
+    [
+        (["b"], "b", False),
+        (["b|c"], "b", False),
+        (["a", "b!", "b|c|d", "c"], "b", False),
+        (["b"], "b|c", True),
+        (["a", "b!", "bc", "c"], "b", True),
+        ([], "", True),
+        ([""], "", False),
+    ],
+)
+def test_a_whole_message_of_a_task_that_streamed_says_nothing_new(streaming, task, is_new):
+    reader = vectors.reader(PROTOCOL)
+    for name in [*streaming, *reversed(streaming)]:
+        piece = [{"type": "AIMessageChunk", "content": ""}, {"langgraph_checkpoint_ns": name}]
+        assert reader.frames([Event(json.dumps(piece), "messages", "")]) == []
+    whole = [{"type": "ai", "content": "Hi"}, {"langgraph_checkpoint_ns": task}]
+    assert len(reader.frames([Event(json.dumps(whole), "messages", "")])) == is_new
+
+
 def test_a_body_ends_only_behind_an_update():
     """A run that an operator cancels ends its body like any other."""
     for last in (("messages", TEXT), ("custom", "1"), ("messages", '[{"type":"tool","tool_call_id":"c"},{}]')):

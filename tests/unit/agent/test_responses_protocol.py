@@ -84,6 +84,15 @@ def test_a_response_that_no_path_can_name_is_not_cancelled(response_id):
     assert reader.stop_request(request()) is None
 
 
+def test_a_call_ends_once_however_often_its_arguments_do():
+    reader = vectors.reader(PROTOCOL)
+    item = {"type": "function_call", "name": "f"}  # without an id
+    added = {"type": "response.output_item.added", "output_index": 0, "item": item}
+    done = {"type": "response.function_call_arguments.done", "output_index": 0, "arguments": "{}"}
+    frames = [frame for fields in (added, done, done) for frame in reader.frames([Event(json.dumps(fields), "", "")])]
+    assert len(frames) == 1
+
+
 items = any_answer.objects(
     type=st.sampled_from(["function_call", "mcp_call", "mcp_approval_request", "function_call_output", "message"]),
     call_id=st.sampled_from(["c1", "c2"]),
