@@ -13,6 +13,7 @@ from relay.agent.tls import TlsFailed
 from relay.protocol import json_text
 
 MAX_WORDS_CHARACTERS: Final = 200
+ECHO_CHARACTERS: Final = 12  # so many of a conversation's in a row are no accident
 
 
 class Evidence(msgspec.Struct):
@@ -37,6 +38,16 @@ def words_of(body: bytes) -> str:
     with contextlib.suppress(ValueError):
         text = error_words(json_text.decode(text)) or text
     return " ".join(text.split())
+
+
+def is_echo(words: str, *said: str) -> bool:
+    """Do an agent's words repeat a part of what was said? Then they are not for the log, which holds no conversation.
+
+    Args:
+        said: texts of the conversation, and texts in which they may be repeated, such as their JSON.
+    """
+    runs = [words[start : start + ECHO_CHARACTERS] for start in range(len(words) - ECHO_CHARACTERS + 1)]
+    return any(run in text for text in said for run in runs)
 
 
 def unreachable_cause(exc: BaseException) -> str:

@@ -5,13 +5,15 @@ While a turn runs only plain numbers are counted; a token costs no more than tha
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import msgspec
 
-from relay.agent.failures import MAX_WORDS_CHARACTERS, Evidence
+from relay.agent.failures import MAX_WORDS_CHARACTERS, Evidence, is_echo
 from relay.agent.protocols.vocabulary import Usage
 from relay.exceptions import RelayError
 from relay.layers.values import Accepted, Turn
@@ -19,6 +21,8 @@ from relay.observability import metrics
 from relay.protocol import frames, json_text
 from relay.protocol.frames import Frame
 from relay.transcripts.rows import EndedTurn
+
+ECHO: Final = "the agent's words repeat a part of the conversation: only the transcript has them"
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +123,10 @@ class TurnRecorder:
 
     def _failure(self) -> dict[str, object]:
         """Return the members that the log line of a failed turn has beside the others."""
-        evidence = self.evidence
-        return {"error": self.error, "upstream_status": evidence.status, "upstream_content_type": evidence.content_type}
+        evidence, message = self.evidence, self.turn.message
+        said = (str(message.get("content", "")), json.dumps(message), "".join(self.text_parts))
+        error = ECHO if is_echo(self.error, *said) else self.error
+        return {"error": error, "upstream_status": evidence.status, "upstream_content_type": evidence.content_type}
 
 
 def ended_turn(recorder: TurnRecorder) -> EndedTurn:
