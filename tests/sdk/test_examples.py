@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
 
 from tests import processes
 from tests.agents.test_examples import RUN_BY_AGENTS
-from tests.clients import SocketClient
+from tests.clients import SocketClient, text_of
 from tests.examples import EXAMPLES, settings
 from tests.sdk.conftest import SDK, node_agent, uvicorn_agent
 
@@ -52,15 +56,20 @@ async def test_django(tmp_path):
         assert await browser.ask("hi") == "Hello, stranger. You said: hi"
 
 
-async def test_node(tmp_path):
-    packages = tmp_path / "node_modules"
+def node_example(folder: Path, source: str, **env: str) -> processes.Process:
+    """``node server.mjs``, beside our package as npm links it."""
+    packages = folder / "node_modules"
     packages.mkdir()
     (packages / "relay-agent").symlink_to(SDK / "javascript")
-    (tmp_path / "server.mjs").write_text(EXAMPLES["js node"].replace("8001", "process.argv[2]"))
+    (folder / "server.mjs").write_text(source.replace("8001", "process.argv[2]"))
+    return node_agent(str(folder / "server.mjs"), **env)
+
+
+async def test_node(tmp_path):
     page = processes.Process(["-m", "http.server", "{port}", "--directory", str(tmp_path)], "/")
     with page:
         (tmp_path / "page.txt").write_text("one\ntwo")
-        agent = node_agent(str(tmp_path / "server.mjs"), PAGE=f"{page.http_url}/page.txt")
+        agent = node_example(tmp_path, EXAMPLES["js node"], PAGE=f"{page.http_url}/page.txt")
         async with talk(agent) as browser:
             assert await browser.ask("hi") == "You said: hi. one two "
             (tmp_path / "page.txt").unlink()
@@ -80,3 +89,19 @@ async def test_function(tmp_path):
             assert await browser.ask("again") == "You said: again. Before that: hi."
             await browser.say("fail")
             assert await browser.error() == "You asked for it."
+
+
+@pytest.mark.parametrize("package", ["python", "javascript"])
+async def test_example_of_the_packages_own_page(tmp_path, package):
+    source = re.search(r"^```\w+\n(.*?)^```", (SDK / package / "README.md").read_text(), re.DOTALL | re.MULTILINE)[1]
+    if package == "python":
+        (tmp_path / "app.py").write_text(source)
+        agent = uvicorn_agent("app:app", str(tmp_path))
+    else:
+        agent = node_example(tmp_path, source)
+    async with talk(agent) as browser:
+        await browser.say("hi")
+        thought, *answer = await browser.turn()
+        assert (thought["type"], text_of(answer)) == ("reasoning", "You said: hi")
+        await browser.say("")
+        assert await browser.error() == "Please ask something."
