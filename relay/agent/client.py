@@ -103,7 +103,7 @@ class HttpAnswer(Answer):
         self._waiting_since = time.monotonic()
         exchange = await self._send(request)
         self.evidence.status = exchange.status_code
-        self.evidence.content_type = exchange.headers.get("content-type", "")[:MAX_WORDS_CHARACTERS]
+        self.evidence.content_type = _redacted(exchange.headers.get("content-type", ""))
         try:
             await self._check(exchange)
             self._events.opened(exchange.headers)
@@ -120,7 +120,7 @@ class HttpAnswer(Answer):
                 self._waiting_since = time.monotonic()
             yield self._events.end_of_body(is_within_event=self._decoder.is_within_event)
         except httpx.HTTPError as exc:
-            self.evidence.cause = str(exc)
+            self.evidence.cause = _redacted(str(exc))  # may quote the response's head
             raise UpstreamEof from exc
         finally:
             self._waiting_since = None
@@ -178,7 +178,7 @@ class HttpAnswer(Answer):
                     raise UpstreamUnavailable from exc
             except httpx.HTTPError as exc:
                 metrics.UPSTREAM_REQUESTS.labels("broken").inc()
-                self.evidence.cause = str(exc)
+                self.evidence.cause = _redacted(str(exc))  # may quote the response's head
                 if isinstance(exc, httpx.RemoteProtocolError):
                     raise UpstreamProtocol("The agent did not answer in HTTP.") from exc
                 raise UpstreamEof from exc
@@ -199,10 +199,15 @@ class HttpAnswer(Answer):
         if refusal is None:
             return
         body = await _body(exchange)
-        self.evidence.words = redact_answer(words_of(body))[:MAX_WORDS_CHARACTERS]
+        self.evidence.words = _redacted(words_of(body))
         if isinstance(refusal, UpstreamUnavailable):
             raise refusal
         raise self._events.refused(exchange.status_code, body) or refusal
+
+
+def _redacted(text: str) -> str:
+    """Make the agent's words fit for the log and for transcripts."""
+    return redact_answer(text)[:MAX_WORDS_CHARACTERS]
 
 
 def _status(code: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from relay.process import lifecycle
@@ -101,6 +103,33 @@ async def test_a_broken_connection_is_named(v1, agent, kept):
     ((status, error),) = [(turn.upstream_status, turn.error) for turn in kept]
     assert status == 200
     assert error.endswith("(the connection broke off)")
+
+
+async def test_a_key_in_a_content_type_is_not_logged(v1, agent, kept, caplog):
+    agent.script = [Status(500, {"Content-Type": "text/plain; key=test-internal-key"})]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.turn()
+    (line,) = [record for record in caplog.records if record.getMessage().startswith("turn ended")]
+    assert line.upstream_content_type == "text/plain; [removed]"
+
+
+async def test_a_key_in_a_head_that_is_no_http_is_not_kept(v1, kept, configure):
+    """The parser's error quotes the line."""
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nNo header with test-internal-key at 10.0.0.8\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        configure(AGENT_URL=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with v1() as browser:
+            await browser.say("x")
+            await browser.turn()
+    ((status, error),) = [(turn.upstream_status, turn.error) for turn in kept]
+    assert status is None
+    assert "No header with [removed] at [removed]" in error
 
 
 async def test_a_turn_that_does_not_fail_has_no_reason(v1, agent, kept):
