@@ -86,7 +86,7 @@ async def test_openai_agents(tmp_path, start_agent: StartAgent):
     with uvicorn(tmp_path, **variables) as agent:
         async with talk(**settings("own", AGENT_URL=agent.http_url, INTERNAL_API_KEY=processes.KEY)) as browser:
             assert await browser.ask("text") == "One two three"
-            assert await browser.ask("recall") == "text | recall"
+            assert await browser.ask("recall") == "Answer briefly. | text | recall"  # with its instructions
             await browser.say("endless")
             await browser.frame_of("assistant_message")
             await browser.cancel()
