@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.server.conftest import until
 
 RUN_BY_AGENTS = {
     *("sh openai", "sh aisdk", "sh responses", "sh a2a", "sh pydantic-ai", "sh langgraph"),
-    *("python openai-agents", "python pydantic-ai", "python langgraph", "json langgraph"),
+    *("python openai-agents", "python langgraph-inside", "python pydantic-ai", "python langgraph", "json langgraph"),
 }
 SERVED = {  # an example of settings, what has to be changed in it, and the agent
     "openai": ("litellm", {"AGENT_MODEL": "test"}, {"AGENT_API_KEY": kinds.KEY}),
@@ -26,11 +28,10 @@ SERVED = {  # an example of settings, what has to be changed in it, and the agen
     "a2a": ("a2a", {}, {}),
 }
 LANGCHAIN_OPENAI = """
-from itertools import repeat
-from langchain_core.language_models import GenericFakeChatModel
+from langgraph_agent import Model
 
 def ChatOpenAI(model):
-    return GenericFakeChatModel(messages=repeat("One two three"))
+    return Model()
 """
 LANGGRAPH_DEV = """
 import json, os, sys
@@ -44,15 +45,16 @@ run_server(port=int(sys.argv[1]), graphs=graphs, disable_persistence=True)
 
 
 def program(arguments: list[str], health: str = "/", **env: str) -> processes.Process:
-    """A program in the agents' environment."""
+    """A program in the agents' environment, with our package and the models of our agents to be imported."""
+    env["PYTHONPATH"] = os.pathsep.join([str(processes.ROOT / "sdk/python/src"), str(kinds.PROGRAMS)])
     python = str(kinds.PYTHON)
     return processes.Process(arguments, health, python=python, start_seconds=kinds.START_SECONDS, **env)
 
 
 def uvicorn(folder: Path, **env: str) -> processes.Process:
-    """``uvicorn app:app``, with our package to be imported."""
+    """``uvicorn app:app``."""
     arguments = ["-m", "uvicorn", "--port", "{port}", "--log-level", "warning", "--app-dir", str(folder), "app:app"]
-    return program(arguments, PYTHONPATH=str(processes.ROOT / "sdk/python/src"), AGENT_KEY=processes.KEY, **env)
+    return program(arguments, AGENT_KEY=processes.KEY, **env)
 
 
 @asynccontextmanager
@@ -82,16 +84,31 @@ async def test_openai_agents(tmp_path, start_agent: StartAgent):
         "OPENAI_DEFAULT_MODEL": "test",
         "OPENAI_AGENTS_DISABLE_TRACING": "1",
     }
-    stopped_before = model.output().count(kinds.STOPPED)
     with uvicorn(tmp_path, **variables) as agent:
-        async with talk(**settings("own", AGENT_URL=agent.http_url, INTERNAL_API_KEY=processes.KEY)) as browser:
-            assert await browser.ask("text") == "One two three"
-            assert await browser.ask("recall") == "Answer briefly. | text | recall"  # with its instructions
-            await browser.say("endless")
-            await browser.frame_of("assistant_message")
-            await browser.cancel()
-            await browser.turn()
-            await until(lambda: model.output().count(kinds.STOPPED) > stopped_before)
+        await assert_that_it_remembers_and_stops(agent, model, "Answer briefly. | text | recall")
+
+
+async def test_langgraph_without_its_server(tmp_path):
+    (tmp_path / "app.py").write_text(EXAMPLES["python langgraph-inside"])
+    (tmp_path / "langchain_openai.py").write_text(LANGCHAIN_OPENAI)
+    with uvicorn(tmp_path) as agent:
+        await assert_that_it_remembers_and_stops(agent, agent, "text | recall")
+
+
+async def assert_that_it_remembers_and_stops(
+    agent: processes.Process, model: processes.Process, remembered: str
+) -> None:
+    stopped_before = model.output().count(kinds.STOPPED)
+    async with talk(**settings("own", AGENT_URL=agent.http_url, INTERNAL_API_KEY=processes.KEY)) as browser:
+        assert await browser.ask("text") == "One two three"
+        assert await browser.ask("recall") == remembered
+        await browser.say("endless")
+        await browser.frame_of("assistant_message")
+        stopped_at = time.monotonic()
+        await browser.cancel()
+        await browser.turn()
+        await until(lambda: model.output().count(kinds.STOPPED) > stopped_before)
+        print(f"heard after {1_000 * (time.monotonic() - stopped_at):.0f} ms")
 
 
 async def test_pydantic_ai(tmp_path):
@@ -106,11 +123,12 @@ async def test_pydantic_ai(tmp_path):
 
 
 async def test_langgraph(tmp_path):
-    """Served as ``langgraph dev`` does; in the place of OpenAI's model is one of langchain-core's."""
+    """Served as ``langgraph dev`` does; in the place of OpenAI's model is that of our agents."""
     (tmp_path / "agent.py").write_text(EXAMPLES["python langgraph"])
     (tmp_path / "langgraph.json").write_text(EXAMPLES["json langgraph"])
     (tmp_path / "langchain_openai.py").write_text(LANGCHAIN_OPENAI)
     (tmp_path / "dev.py").write_text(LANGGRAPH_DEV)
-    with program([str(tmp_path / "dev.py"), "{port}"], "/ok", PYTHONPATH=str(tmp_path)) as agent:
+    with program([str(tmp_path / "dev.py"), "{port}"], "/ok") as agent:
         async with talk(**settings("langgraph", AGENT_URL=agent.http_url)) as browser:
-            assert await browser.ask("hi") == "One two three"
+            assert await browser.ask("text") == "One two three"
+            assert await browser.ask("recall") == "text | recall"
