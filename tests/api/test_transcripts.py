@@ -111,7 +111,7 @@ async def test_a_key_in_a_content_type_is_not_logged(v1, agent, kept, caplog):
         await browser.say("x")
         await browser.turn()
     (line,) = [record for record in caplog.records if record.getMessage().startswith("turn ended")]
-    assert line.upstream_content_type == "text/plain; [removed]"
+    assert line.upstream_content_type == "text/plain; key=[removed]"
 
 
 async def test_a_key_in_a_head_that_is_no_http_is_not_kept(v1, kept, configure):
