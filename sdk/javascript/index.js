@@ -33,12 +33,12 @@ export function agent({ keys, keepAliveSeconds = 15 }, answer) {
       return refuse(401, 'The key in X-Internal-Auth is missing or wrong.');
     }
     const message = await request.json().catch(() => null);
-    if (message === null || typeof message !== 'object' || Array.isArray(message) || request.signal.aborted) {
-      return refuse(400, 'The body is not a message: it must be a JSON object.');
+    if (typeof message?.session_id !== 'string' || request.signal.aborted) {
+      return refuse(400, 'The body is not a message: it must be a JSON object with a session_id.');
     }
     const left = new AbortController();
     const session = {
-      sessionId: String(message.session_id ?? ''),
+      sessionId: message.session_id,
       turnId: request.headers.get('idempotency-key') ?? '',
       subject: request.headers.get('x-subject') ?? '',
       signal: AbortSignal.any([request.signal, left.signal]),

@@ -11,6 +11,7 @@ import pytest
 
 from tests import processes
 from tests.clients import LIMIT_SECONDS, V1, SocketClient
+from tests.e2e.test_doctor import run
 from tests.sdk.conftest import Start
 from tests.server.conftest import until
 
@@ -101,7 +102,7 @@ async def test_text_of_any_other_exception_is_only_logged(browser, content):
 
 
 async def test_the_agent_logs_that_exception(http, path, agent):
-    response = await http.post(path, json={"content": "bug"}, headers=KEY)
+    response = await http.post(path, json={"session_id": "s", "content": "bug"}, headers=KEY)
     assert "secret" not in response.text
     await until(lambda: "Error: a secret detail" in agent.output())
 
@@ -133,7 +134,7 @@ async def test_answer_that_yields_after_its_cancellation_is_ended(browser, agent
 async def test_comments_are_sent_while_nothing_is_yielded(http, path, agent):
     """Then the client leaves, and the work ends."""
     cancelled = agent.output().count("work cancelled")
-    async with http.stream("POST", path, json={"content": "wait"}, headers=KEY) as response:
+    async with http.stream("POST", path, json={"session_id": "s", "content": "wait"}, headers=KEY) as response:
         assert response.status_code == 200
         assert response.headers["content-type"] == "text/event-stream"
         body = b""
@@ -155,6 +156,8 @@ async def test_comments_are_sent_while_nothing_is_yielded(http, path, agent):
         ({"method": "POST", "content": b"\xff", "headers": KEY}, 400, "JSON"),
         ({"method": "POST", "content": b"[" * 100_000, "headers": KEY}, 400, "JSON"),
         ({"method": "POST", "json": ["a"], "headers": KEY}, 400, "JSON"),
+        ({"method": "POST", "json": {"content": "hello"}, "headers": KEY}, 400, "session_id"),
+        ({"method": "POST", "json": {"session_id": 7}, "headers": KEY}, 400, "session_id"),
     ],
 )
 async def test_request_that_is_none_is_refused_in_words(http, path, request_, status, words):
@@ -166,7 +169,7 @@ async def test_request_that_is_none_is_refused_in_words(http, path, request_, st
 
 async def test_each_of_several_keys_is_accepted(http, path):
     for key in ("old-key", processes.KEY):
-        response = await http.post(path, json={"content": "hello"}, headers={"X-Internal-Auth": key})
+        response = await http.post(path, json={"session_id": "s", "content": "hello"}, headers={"X-Internal-Auth": key})
         assert response.status_code == 200
 
 
@@ -177,4 +180,12 @@ async def test_client_that_leaves_within_its_message_ends_nothing_else(http, pat
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    assert (await http.post(path, json={"content": "hello"}, headers=KEY)).status_code == 200
+    assert (await http.post(path, json={"session_id": "s", "content": "hello"}, headers=KEY)).status_code == 200
+
+
+def test_doctor_finds_the_agent_and_the_agent_answers_only_what_is_said(path, agent):
+    answers = {"AGENT_URL": agent.http_url, "AGENT_PATH": path, "TRANSCRIPTS": "false"}
+    found = run("--json", **answers).stdout
+    assert "takes the key (400 to an empty message" in found
+    assert "takes a message with any key" not in found
+    assert '"token":"gr' in run("--say", "hello", **answers).stdout.replace(" ", "")

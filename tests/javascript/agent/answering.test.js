@@ -152,6 +152,7 @@ for (const [status, options] of [
   [400, { body: '' }],
   [400, { body: '[]' }],
   [400, { body: 'null' }],
+  [400, { body: '{"content":"hi"}' }],
   [400, { signal: AbortSignal.abort() }],
 ]) {
   test(`a request is refused with ${status}: ${JSON.stringify(options)}`, async () => {

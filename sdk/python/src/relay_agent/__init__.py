@@ -110,9 +110,7 @@ class AgentApp:
 
         ``headers``: of the request, with names in lower case.
         """
-        session = Session(
-            str(message.get("session_id", "")), headers.get("idempotency-key", ""), headers.get("x-subject", "")
-        )
+        session = Session(message["session_id"], headers.get("idempotency-key", ""), headers.get("x-subject", ""))
         events: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
         answering = asyncio.create_task(self._run(message, session, events))
         self._answering.add(answering)
@@ -160,9 +158,10 @@ class _Refused(Exception):
 
 def _message(body: bytes) -> dict[str, Any]:
     with contextlib.suppress(ValueError, RecursionError):
-        if isinstance(message := json.loads(body), dict):
+        message = json.loads(body)
+        if isinstance(message, dict) and isinstance(message.get("session_id"), str):
             return message
-    raise _Refused(400, "The body is not a message: it must be a JSON object.")
+    raise _Refused(400, "The body is not a message: it must be a JSON object with a session_id.")
 
 
 def _event(item: object) -> bytes:
