@@ -83,9 +83,9 @@ async def models(request: HttpRequest) -> HttpResponse:
 
 
 @endpoint(ADAPTER, ANY, refuse)
-async def not_found(request: HttpRequest) -> HttpResponse:
+async def not_found(request: HttpRequest, rest: str) -> HttpResponse:
     """Answer 404 in OpenAI's shape."""
-    words = f"This gateway has no {request.method} {request.path_info}; it has /v1/chat/completions and /v1/models."
+    words = f"This gateway has no {request.method} /v1/{rest}; it has /v1/chat/completions and /v1/models."
     return _error(404, error_fields(words, "invalid_request_error", "unknown_url"), {})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from django.urls import re_path
+from django.urls import path
 
 from relay.adapters import ag_ui_views, ai_sdk_views, openai_views
 from relay.conf import conf
@@ -12,16 +12,16 @@ from relay.conf import conf
 ROOTS: Final = {"ai-sdk": "/api/v1/ai-sdk/", "ag-ui": "/api/v1/ag-ui", "openai": "/v1/"}
 
 urlpatterns = [
-    re_path(r"^api/v1/ai-sdk/chat$", ai_sdk_views.chat),
-    re_path(r"^api/v1/ai-sdk/chat/(?P<chat_id>.+)/stream$", ai_sdk_views.resume),
-    re_path(r"^api/v1/ai-sdk/chat/(?P<chat_id>.+)/stop$", ai_sdk_views.stop),
-    re_path(r"^api/v1/ag-ui$", ag_ui_views.run),
-    re_path(r"^v1/chat/completions$", openai_views.chat_completions),
-    re_path(r"^v1/models$", openai_views.models),
-    re_path(r"^v1/", openai_views.not_found),
+    path("api/v1/ai-sdk/chat", ai_sdk_views.chat),
+    path("api/v1/ai-sdk/chat/<path:chat_id>/stream", ai_sdk_views.resume),
+    path("api/v1/ai-sdk/chat/<path:chat_id>/stop", ai_sdk_views.stop),
+    path("api/v1/ag-ui", ag_ui_views.run),
+    path("v1/chat/completions", openai_views.chat_completions),
+    path("v1/models", openai_views.models),
+    path("v1/<path:rest>", openai_views.not_found),
 ]
 
 
-def is_adapter_path(path: str) -> bool:
+def is_adapter_path(path_info: str) -> bool:
     """Does this path belong to an adapter that is switched on? Its view asks the access policy."""
-    return any(path.startswith(ROOTS[name]) for name in conf.adapters)
+    return any(path_info.startswith(ROOTS[name]) for name in conf.adapters)

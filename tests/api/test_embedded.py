@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,18 +10,17 @@ import pytest
 from django.core.handlers.asgi import ASGIHandler
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from relay.adapters.paths import ROOTS
+from relay.adapters import paths as adapters
+from relay.process import lifecycle
 from tests.http_clients import HttpClient
 
 OPEN = {"/health", "/ready", "/"}  # all that anybody may have: probes, and the chat page where it is switched on
-ADAPTERS = tuple(ROOTS.values())
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def paths(patterns: list[URLPattern | URLResolver], before: str = "/") -> Iterator[str]:
     for pattern in patterns:
-        text = str(pattern.pattern).removeprefix("^").removesuffix("$").replace("(?P<chat_id>.+)", "c")
-        path = before + text.replace("<session_id:session_id>", "s")
+        path = before + re.sub("<(session_id:session_id|path:chat_id|path:rest)>", "s", str(pattern.pattern))
         if isinstance(pattern, URLResolver):
             yield from paths(pattern.url_patterns, path)
         else:
@@ -28,6 +28,7 @@ def paths(patterns: list[URLPattern | URLResolver], before: str = "/") -> Iterat
             yield path
 
 
+ADAPTERS = sorted(paths(adapters.urlpatterns))
 ALL = sorted(set(paths(get_resolver("relay.urls").url_patterns)))
 
 
@@ -49,12 +50,22 @@ async def test_without_the_key_nobody_gets_what_is_not_open_to_all(embedded, con
     for method in METHODS:
         for key in (None, "wrong"):
             status = (await embedded.request(method, path, key=key)).status
-            is_absent = path in OPEN or path == "/api/v1/" or path.startswith(ADAPTERS)  # which are not switched on
-            refusals = {404, 405} if is_absent else {401, 405}
+            refusals = {404, 405} if path in {*OPEN, *ADAPTERS, "/api/v1/"} else {401, 405}
             assert status in refusals or (path in OPEN and method in ("GET", "HEAD") and status == 200), (
                 method,
                 status,
             )
+
+
+@pytest.mark.parametrize("path", ADAPTERS)
+async def test_without_the_key_other_front_ends_get_nothing_either(embedded, configure, path):
+    configure(ADAPTERS="ai-sdk,ag-ui,openai")
+    messages = [{"id": "m", "role": "user", "content": "Hi"}]
+    body = {"id": "s", "threadId": "s", "runId": "r", "messages": messages}
+    for method in METHODS:
+        for key in (None, "wrong"):
+            assert (await embedded.request(method, path, body=body, key=key)).status in {401, 405, 404}
+    assert await (await lifecycle.current()).layer.get("s") is None
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/v1/openapi.json", "/api/v1/sessions"])

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from relay.adapters import turn_stream
 from relay.delivery.subscription import ResumableSubscription
 from relay.exceptions import NotOwner, SessionDeleted
 from relay.process import lifecycle
@@ -162,7 +163,7 @@ async def test_bad_body_is_refused_in_words(http, agent, body, words):
 )
 async def test_what_is_too_large_is_refused_in_words(http, agent, configure, body, settings):
     configure(MAX_MESSAGE_BYTES="1024", MAX_EVENT_BYTES="1024")
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 8_388_608
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
     answer = await http.post(PATH, body)
     assert (answer.status, answer.json()["error"]["code"]) == (413, "message_too_large")
     assert agent.requests == []
@@ -340,3 +341,68 @@ async def test_long_answer_is_given_again_from_its_snapshot(http, agent, configu
     await http.post(PATH, asked(stream=False), headers=headers)
     _, body = await read(http, "POST", PATH, body=asked(), headers=headers)
     assert (text_of(body.events), body.is_whole, len(agent.requests)) == (wanted, True, 1)
+
+
+async def test_client_that_comes_while_the_gateway_drains_is_refused(http, agent, monkeypatch):
+    gateway = await lifecycle.current()
+
+    async def attach(*_):
+        gateway.is_draining = True
+        return 1
+
+    monkeypatch.setattr(gateway.layer, "attach", attach)
+    for code in ("shutting_down", "server_restart"):
+        answer = await http.post(PATH, asked())
+        assert (answer.status, answer.json()["error"]["code"]) == (503, code)
+        assert int(answer.headers["retry-after"]) >= 1
+    assert (agent.requests, gateway.connection_limiter._taken) == ([], {})
+
+
+async def test_answer_of_a_long_turn_comes_in_bounded_chunks(http, agent, monkeypatch):
+    agent.script = [*(Token("x" * 50) for _ in range(40)), Final()]
+    headers = {"X-Session-Id": "s", "Idempotency-Key": "m"}
+    await http.post(PATH, asked(stream=False), headers=headers)
+    monkeypatch.setattr(turn_stream, "CHUNK_BYTES", 200)
+    async with http.open("POST", PATH, body=asked(), headers=headers) as (_, chunks):
+        assert max([len(chunk) async for chunk in chunks]) < 1_000
+
+
+async def test_turn_in_flight_of_which_frames_are_gone_starts_with_its_text_so_far(http, v1, agent, configure):
+    configure(BUFFER_SIZE="16")
+    agent.script = [*(Token(f"{number} ") for number in range(40)), Stall()]
+    headers = {"X-Session-Id": "s", "Idempotency-Key": "m"}
+    async with v1() as browser, opened(http, "POST", PATH, body=asked(), headers=headers):
+        while "39 " not in str(await browser.frame()):
+            pass
+        async with opened(http, "POST", PATH, body=asked(), headers=headers) as reader:
+            events = [await reader.event() for _ in range(2)]
+            assert text_of(events) == "".join(f"{number} " for number in range(40))
+            await browser.cancel()
+            assert (await reader.rest()).is_whole
+
+
+async def test_notices_are_not_in_the_answer(http, agent):
+    agent.script = [Token("a"), Stall()]
+    async with opened(http, "POST", PATH, body=asked()) as reader:
+        while text_of([await reader.event()]) != "a":
+            pass
+        (connection,) = (await lifecycle.current()).connections
+        await connection.notify("words of an operator")
+        await disconnect()
+        assert (await reader.rest()).events == []
+
+
+async def test_silence_is_filled_with_comments(http, agent, configure):
+    configure(HEARTBEAT_SECONDS="0.2")
+    agent.script = [Token("a"), Stall()]
+    async with http.open("POST", PATH, body=asked()) as (_, chunks):
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while await anext(chunks) != b":\n":
+                pass
+
+
+@pytest.mark.parametrize("length", ["x", "9000000"])
+async def test_body_whose_length_is_wrong_or_too_large_is_refused_unread(http, settings, length):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 8_388_608
+    answer = await http.post(PATH, asked(), headers={"Content-Length": length})
+    assert answer.status == (400 if length == "x" else 413)

@@ -9,7 +9,8 @@ from hypothesis import given
 from relay.adapters.ag_ui import AgUiTranslator, EventId, parse_event_id, read_request, with_ids
 from relay.adapters.base import Limits
 from relay.exceptions import ParameterInvalid, UpstreamEof
-from tests.unit.adapters.turns import CALL, RESULT, TURN_ID, parsed, snapshot, translated, turn, turns
+from relay.protocol import frames
+from tests.unit.adapters.turns import CALL, RESULT, TURN_ID, parsed, placed, snapshot, translated, turn, turns
 
 LIMITS = Limits(frozenset(), 1_000)
 RUN = {"threadId": "th", "runId": "r"}
@@ -202,3 +203,8 @@ def test_messages_are_opened_and_closed_in_turn_and_the_run_ends_last(made):
     assert ended == [False] * (len(found) - 1) + [True]
     deltas = [event["delta"] for event in found if event["type"] == "TEXT_MESSAGE_CONTENT"]
     assert "".join(deltas) == "".join(json.loads(f'"{frame.token_text}"') for frame in made)
+
+
+def test_notice_of_the_gateway_is_an_event_of_its_own():
+    (event,) = translator().events(placed([frames.notice(TURN_ID, "code", "words")])[0])
+    assert json.loads(event) == {"type": "CUSTOM", "name": "notice", "value": {"code": "code", "content": "words"}}

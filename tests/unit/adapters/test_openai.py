@@ -8,7 +8,8 @@ from hypothesis import given
 from relay.adapters.base import Limits
 from relay.adapters.openai import DONE, OpenAITranslator, read_request
 from relay.exceptions import ClientMessageTooLarge, ParameterInvalid, UpstreamEof
-from tests.unit.adapters.turns import CALL, TURN_ID, translated, turn, turns
+from relay.protocol import frames
+from tests.unit.adapters.turns import CALL, TURN_ID, placed, translated, turn, turns
 
 LIMITS = Limits(frozenset(), 1_000)
 HEAD = {"id": "chatcmpl-T", "object": "chat.completion.chunk", "created": 7, "model": "m"}
@@ -108,3 +109,7 @@ def test_the_text_is_whole_and_a_success_ends_in_done(made):
     texts = [piece["choices"][0]["delta"].get("content") or "" for piece in found if "choices" in piece]
     assert "".join(texts) == "".join(json.loads(f'"{frame.token_text}"') for frame in made)
     assert (found[-1] == DONE) == ("error" not in found[-1])
+
+
+def test_notice_of_the_gateway_is_no_part_of_the_answer():
+    assert translator().events(placed([frames.notice(TURN_ID, "code", "words")])[0]) == []
