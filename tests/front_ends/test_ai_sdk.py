@@ -8,8 +8,8 @@ import json
 import pytest
 
 from tests import processes
-from tests.faults.proxy import Proxy
 from tests.front_ends.conftest import KEY, post
+from tests.front_ends.cutting_proxy import CuttingProxy
 from tests.front_ends.node import Program
 
 API = "/api/v1/ai-sdk/chat"
@@ -24,26 +24,6 @@ def package(request):
 
 def chat(package: str, url: str, session_id: str) -> Program:
     return Program("chat", package, json.dumps({"id": session_id, "api": f"{url}{API}", "headers": KEY}))
-
-
-class CuttingProxy(Proxy):
-    """Cuts the first connection before a given chunk of an answer."""
-
-    def __init__(self, target_port: int, *, before: int) -> None:
-        super().__init__(target_port)
-        self._left: int | None = before
-
-    @property
-    def http_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def passes(self, line: object, data: bytes, *, is_reply: bool) -> bool:
-        if is_reply and self._left is not None:
-            self._left -= data.count(b"data: {")
-            if self._left <= 0:
-                self._left = None
-                raise ConnectionResetError
-        return True
 
 
 async def test_text_is_shown_whole_and_once(gateway, package, session_id):

@@ -1,0 +1,58 @@
+"""TanStack AI's own client before a real gateway: it comes back by itself where its connection is cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from tests import processes
+from tests.front_ends.conftest import KEY
+from tests.front_ends.cutting_proxy import CuttingProxy
+from tests.front_ends.node import Program
+
+EVENTS = 11  # of `tokens 8`: RUN_STARTED, TEXT_MESSAGE_START, eight deltas, TEXT_MESSAGE_END; then the last one
+WHOLE = "".join(f"{number} " for number in range(8))
+
+
+def client(url: str, **options: str) -> Program:
+    return Program("tanstack", json.dumps({"url": f"{url}/api/v1/ag-ui", "headers": KEY, **options}))
+
+
+def answers(program: Program) -> list[str]:
+    shown = [message for message in program.last("messages") if message["role"] == "assistant"]
+    return ["".join(part["content"] for part in message["parts"] if part["type"] == "text") for message in shown]
+
+
+async def test_text_is_shown_whole_and_once(gateway, session_id):
+    async with client(gateway.http_url, threadId=session_id, words="zwölf 🙂 words") as program:
+        await program.end()
+        assert (program.last("status"), answers(program)) == ("ready", ["zwölf 🙂 words"])
+
+
+@pytest.mark.parametrize("before", range(2, EVENTS + 2))
+async def test_answer_that_is_cut_before_any_event_is_shown_whole_and_once(gateway, session_id, before, times_asked):
+    words = f"script:tokens 8 delay=0.01 finish={session_id}"
+    async with (
+        CuttingProxy(gateway.port, before=before) as proxy,
+        client(proxy.http_url, threadId=session_id, words=words) as program,
+    ):
+        await program.end()
+        assert proxy.has_cut
+        assert (program.last("status"), answers(program)) == ("ready", [WHOLE])
+    assert await asyncio.to_thread(times_asked, words) == 1
+
+
+async def test_error_is_told_in_its_words(gateway, session_id):
+    async with client(gateway.http_url, threadId=session_id, words="script:error no quota") as program:
+        await program.end()
+        assert (program.last("status"), program.last("error")) == ("error", "no quota")
+
+
+async def test_answer_of_a_gateway_that_is_killed_is_never_shown_as_complete(mortal, session_id):
+    async with client(mortal.http_url, threadId=session_id, words="script:stall") as program:
+        await program.until(lambda change: change.get("chunk", {}).get("delta") == "a ")
+        await asyncio.to_thread(processes.Process.kill, mortal)
+        await program.end()
+        assert program.last("status") == "error"
