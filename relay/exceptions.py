@@ -144,6 +144,13 @@ class AnswerGone(RelayError):
     sentence = "This message was answered before, and its answer is no longer kept. Load the conversation again."
 
 
+class RunUnknown(RelayError):
+    """A run that is requested by its id alone, and that no process has seen, or not for a long time."""
+
+    code = "run_unknown"
+    sentence = "This run is not known, or is over for long. Load the conversation again."
+
+
 class StoreUnavailable(RelayError):
     """The store could not take the message; ``reason`` is for operators, without an address or a key."""
 

@@ -1,14 +1,15 @@
-"""AG-UI over HTTP: one ``POST`` that starts a run, or goes on with it behind ``Last-Event-ID``."""
+"""AG-UI over HTTP: a ``POST`` starts a run, or goes on with it behind ``Last-Event-ID``; a ``GET`` joins one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from relay.adapters.ag_ui import AgUiTranslator, EventId, parse_event_id, read_request, with_ids
+from relay.adapters.base import foreign_id_of, message_id_of
 from relay.adapters.entrance import (
     admitted,
     check_message,
@@ -19,10 +20,13 @@ from relay.adapters.entrance import (
     scope_of,
 )
 from relay.adapters.turn_stream import TurnStream
+from relay.conf import conf
 from relay.delivery.http_stream import HttpStreamResponse
 from relay.delivery.subscription import Subscription
-from relay.exceptions import AnswerGone, ParameterInvalid, RelayError
+from relay.delivery.timeouts import within_store_timeout
+from relay.exceptions import AnswerGone, ParameterInvalid, RelayError, RunUnknown
 from relay.policies import Handshake, Identity
+from relay.process import lifecycle
 from relay.protocol import json_text
 from relay.protocol.event_stream import encode_event
 from relay.protocol.frames import Frame, Snapshot
@@ -30,6 +34,8 @@ from relay.protocol.http_status import status_of
 from relay.protocol.request_headers import LAST_EVENT_ID, TRACEPARENT
 
 ADAPTER: Final = "ag-ui"
+FROM_THE_START: Final = "-1"
+MAX_RUN_SECONDS: Final = 3_600.0  # for which a run is found by its id alone
 
 
 def refuse(reason: RelayError) -> HttpResponse:
@@ -49,30 +55,65 @@ async def run(request: HttpRequest) -> HttpResponseBase:
     body = read_json(request)
     session_id, message = read_request(body, request_limits())
     check_message(message)
-    cursor = _cursor(request)
-    handshake, identity = await admitted(
-        scope_of(request), session_id, cursor_epoch=cursor.epoch if cursor is not None else ""
-    )
-    stream = RunStream(session_id, handshake, identity, cursor)
-    chunks = await stream.open()
+    stream, chunks = await _opened(request, session_id, request.headers.get(LAST_EVENT_ID, ""))
     try:
-        stream.check_cursor()
-        accepted = await stream.start_turn(message, request.headers.get(TRACEPARENT))
+        turn_id = (await stream.start_turn(message, request.headers.get(TRACEPARENT))).turn_id
+        await _remember(stream, body["runId"], turn_id)
     except BaseException:
         await chunks.aclose()
         raise
-    stream.follow(AgUiTranslator(accepted.turn_id, thread_id=body["threadId"], run_id=body["runId"]))
+    stream.follow(AgUiTranslator(turn_id, thread_id=body["threadId"], run_id=body["runId"]))
     return HttpStreamResponse(stream, chunks)
 
 
-def _cursor(request: HttpRequest) -> EventId | None:
-    text = request.headers.get(LAST_EVENT_ID)
-    if not text:
-        return None
-    cursor = parse_event_id(text)
-    if cursor is None:
+@endpoint(ADAPTER, "GET", refuse)
+async def replay(request: HttpRequest) -> HttpResponseBase:
+    """Give the run ``runId`` from its start, or behind ``Last-Event-ID`` or else ``offset``, if that is an event's."""
+    run_id = request.GET.get("runId", "")
+    offset = request.GET.get("offset", FROM_THE_START)
+    limits = (await lifecycle.current()).layer.limits
+    known = await within_store_timeout(limits.used_for(_key(run_id))) if run_id else None
+    if known is None:
+        raise RunUnknown
+    turn_id, _, session_id = known.partition(" ")
+    cursor = request.headers.get(LAST_EVENT_ID) or ("" if offset == FROM_THE_START else offset)
+    stream, chunks = await _opened(request, session_id, cursor)
+    try:
+        await stream.attach_named(turn_id)
+    except BaseException:
+        await chunks.aclose()
+        raise
+    stream.follow(AgUiTranslator(turn_id, thread_id=foreign_id_of(session_id), run_id=run_id))
+    return HttpStreamResponse(stream, chunks)
+
+
+async def _opened(
+    request: HttpRequest, session_id: str, last_event_id: str
+) -> tuple[RunStream, AsyncGenerator[bytes, None]]:
+    """Admit the client, and open a stream at its cursor."""
+    cursor = parse_event_id(last_event_id)
+    if last_event_id and cursor is None:
         raise ParameterInvalid("Last-Event-ID must be one that an event had.")
-    return cursor
+    epoch = cursor.epoch if cursor is not None else ""
+    stream = RunStream(session_id, *await admitted(scope_of(request), session_id, cursor_epoch=epoch), cursor)
+    chunks = await stream.open()
+    try:
+        stream.check_cursor()
+    except RelayError:
+        await chunks.aclose()
+        raise
+    return stream, chunks
+
+
+async def _remember(stream: TurnStream, run_id: str, turn_id: str) -> None:
+    """Let every process find a run by its id alone; the first run of an id counts."""
+    connection = stream.connection
+    seconds, place = min(conf.buffer_ttl_seconds, MAX_RUN_SECONDS), f"{turn_id} {connection.session_id}"
+    await within_store_timeout(connection.gateway.layer.limits.use_once(_key(run_id), seconds, place))
+
+
+def _key(run_id: str) -> str:
+    return f"run:{message_id_of(run_id)}"
 
 
 class RunStream(TurnStream):

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import wraps
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -68,6 +69,20 @@ def endpoint(adapter: str, method: str, refuse: Refuse) -> Callable[[View], UrlV
         return respond
 
     return decorate
+
+
+def by_method(**views: UrlView) -> UrlView:
+    """Let several endpoints share a path, each with its method."""
+
+    @csrf_exempt  # as the endpoints themselves
+    async def respond(request: HttpRequest, **parameters: str) -> HttpResponseBase:
+        view = views.get(request.method or "", next(iter(views.values())))
+        response: HttpResponseBase = await view(request, **parameters)
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response["Allow"] = ", ".join(views)
+        return response
+
+    return respond
 
 
 def retry_headers(reason: RelayError) -> dict[str, str]:

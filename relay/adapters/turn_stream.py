@@ -91,6 +91,19 @@ class TurnStream(HttpStream):
         """Start at the turn in flight, which may have ended since ``state`` was read."""
         self._start_at(Cursor(state.epoch, state.active_after))
 
+    async def attach_named(self, turn_id: str) -> None:
+        """Start at a turn that waits, runs or has ended.
+
+        Raises:
+            AnswerGone: it is not kept.
+        """
+        connection = self.connection
+        state = await within_store_timeout(connection.gateway.layer.ensure(connection.session_id, connection.subject))
+        if turn_id in (state.active_turn_id, *state.queued):
+            self.attach(state)
+        else:
+            self._start_at(await self._find(turn_id))
+
     def follow(self, translator: Translator) -> None:
         """Set the turn that the body gives: the translator's."""
         self._translator = translator

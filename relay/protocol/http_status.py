@@ -10,6 +10,7 @@ _STATUSES: Final = {
     "bad_request": 400,
     "unauthorized": 401,
     "forbidden": 403,
+    "run_unknown": 404,
     "message_too_large": 413,
     "rate_limited": 429,
     "store_unavailable": 503,

@@ -121,3 +121,62 @@ async def test_the_policy_decides(http, configure):
     configure(WS_AUTH="ticket")
     answer = await http.post(PATH, asked(), key=None)
     assert (answer.status, answer.json()["code"]) == (401, "unauthorized")
+
+
+# A run that is joined by its id alone.
+
+
+async def test_run_is_joined_from_its_start_or_behind_an_event(http, agent):
+    agent.script = SCRIPT
+    _, whole = await read(http, "POST", PATH, body=asked())
+    for query in ("runId=r1", "offset=-1&runId=r1"):
+        _, joined = await read(http, "GET", f"{PATH}?{query}")
+        assert (joined.events, joined.ids, joined.is_whole) == (whole.events, whole.ids, True)
+    for query, header in ((f"offset={whole.ids[3]}", ""), ("offset=-1", whole.ids[3]), ("offset=x", whole.ids[3])):
+        _, joined = await read(http, "GET", f"{PATH}?runId=r1&{query}", headers={"Last-Event-ID": header})
+        assert joined.events == whole.events[4:]
+    assert len(agent.requests) == 1
+
+
+async def test_run_in_flight_and_one_that_waits_are_joined(http, agent):
+    agent.script = [Token("a"), Stall()]
+    async with (
+        opened(http, "POST", PATH, body=asked()) as first,
+        opened(http, "POST", PATH, body=asked("next", "r 2")),
+        opened(http, "GET", f"{PATH}?runId=r1") as one,
+        opened(http, "GET", f"{PATH}?runId=r%202") as two,
+    ):
+        assert await first.event() == await one.event()
+        await (await lifecycle.current()).layer.cancel("s")
+        assert (await one.rest()).events[-1]["outcome"] == {"type": "cancelled"}
+        assert (await two.event())["runId"] == "r 2"
+        await (await lifecycle.current()).layer.cancel("s")
+        assert (await two.rest()).is_whole
+
+
+async def test_run_that_is_not_known_or_not_kept_is_said_to_be_so(http, agent):
+    agent.script = SCRIPT
+    await read(http, "POST", PATH, body=asked(run_id="None"))
+    for query in ("", "?runId=", "?runId=unknown"):
+        answer = await http.get(f"{PATH}{query}")
+        assert (answer.status, answer.json()["code"]) == (404, "run_unknown")
+    await read(http, "POST", PATH, body=asked())
+    await (await lifecycle.current()).layer.delete("s")
+    answer = await http.get(f"{PATH}?runId=r1")
+    assert (answer.status, answer.json()["code"]) == (409, "answer_gone")
+
+
+async def test_policy_is_asked_for_the_runs_session(http, agent, configure):
+    configure(WS_AUTH="ticket")
+    agent.script = SCRIPT
+    await read(http, "POST", PATH, body=asked(run_id="None"))
+    await read(http, "POST", PATH, body=asked())
+    for session_id, status in (("other", 401), ("s", 200)):
+        ticket = (await http.post("/api/v1/tickets", {"session_id": session_id, "subject": "ann"})).json()["ticket"]
+        answer = await http.get(f"{PATH}?runId=r1", key=None, headers={"Authorization": f"Bearer {ticket}"})
+        assert answer.status == status
+
+
+async def test_other_methods_are_not_allowed(http):
+    answer = await http.delete(PATH)
+    assert (answer.status, answer.headers["allow"]) == (405, "POST, GET")

@@ -185,3 +185,13 @@ async def test_adapter_that_is_not_switched_on_is_unknown(http, configure):
     configure(ADAPTERS="openai")
     assert (await http.post(PATH, asked(), key=None)).status == 401
     assert (await http.post(PATH, asked())).status == 404
+
+
+async def test_hanging_up_follows_the_setting(http, agent, configure, monkeypatch):
+    monkeypatch.setattr("relay.turns.on_disconnect.GRACE_SECONDS", 0.01)
+    configure(ON_DISCONNECT="cancel")
+    agent.script = [Token("a"), Stall()]
+    async with opened(http, "POST", PATH, body=asked()) as reader:
+        while text_of([await reader.event()]) != "a":
+            pass
+    await agent.wait_disconnected(1)

@@ -56,3 +56,18 @@ async def test_answer_of_a_gateway_that_is_killed_is_never_shown_as_complete(mor
         await asyncio.to_thread(processes.Process.kill, mortal)
         await program.end()
         assert program.last("status") == "error"
+
+
+async def test_run_is_joined_by_its_id(gateway, session_id, open_gate, times_asked):
+    words = f"script:tokens 8 gate={session_id}"
+    async with client(gateway.http_url, threadId=session_id, words=words) as first:
+        started = await first.until(lambda change: change.get("chunk", {}).get("delta") == "3 ")
+        assert started
+        run_id = first.changes[0]["chunk"]["runId"]
+        async with client(gateway.http_url, join=run_id) as second:
+            await second.until(lambda change: change.get("chunk", {}).get("delta") == "3 ")
+            await asyncio.to_thread(open_gate, session_id)
+            chunks = [change["chunk"] for change in await second.end() if "chunk" in change]
+        assert "".join(chunk.get("delta", "") for chunk in chunks) == WHOLE
+        assert second.last("end") == "finished"
+    assert await asyncio.to_thread(times_asked, words) == 1
