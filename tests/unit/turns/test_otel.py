@@ -5,8 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+    SpanExportResult,
+)
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from relay.layers.values import Turn
@@ -51,8 +57,10 @@ async def test_collector_that_does_not_answer_is_given_up(provider, monkeypatch,
     monkeypatch.setattr(otel, "FLUSH_SECONDS", 0.01)
     exporter = StuckExporter()
     await with_a_span(provider, exporter).stop()
-    assert "last spans lost" in caplog.text
+    sending = [thread.daemon for thread in threading.enumerate() if thread.name == "send spans"]
     exporter.may_send.set()
+    assert "last spans lost" in caplog.text
+    assert sending == [True]  # the process ends without it
     provider.shutdown()
 
 
@@ -88,3 +96,13 @@ def test_a_provider_has_the_name_of_the_environment_or_the_gateways(monkeypatch,
     assert made == [provider]
     assert provider.resource.attributes["service.name"] == name
     provider.shutdown()
+
+
+@pytest.mark.parametrize(("name", "exporter"), [("otlp", OTLPSpanExporter), ("console", ConsoleSpanExporter)])
+def test_a_provider_sends_where_the_environment_says(monkeypatch, name, exporter):
+    sending = []
+    monkeypatch.setattr(otel.trace, "get_tracer_provider", lambda: None)
+    monkeypatch.setattr(otel.trace, "set_tracer_provider", lambda provider: None)
+    monkeypatch.setattr(otel, "BatchSpanProcessor", lambda made: sending.append(made) or SimpleSpanProcessor(made))
+    otel.provider(name).shutdown()
+    assert [type(made) for made in sending] == [exporter]

@@ -7,10 +7,10 @@ import pytest
 from relay.agent.failures import Evidence
 from relay.agent.protocols.vocabulary import Usage
 from relay.exceptions import ShuttingDown
-from relay.layers.values import Turn
+from relay.layers.values import Accepted, Turn
 from relay.protocol import frames
 from relay.turns import recorder as recorders
-from relay.turns.recorder import TurnRecorder, ended_turn
+from relay.turns.recorder import TurnRecorder, ended_turn, message_accepted
 from tests import scraping
 
 
@@ -60,3 +60,14 @@ def test_an_answered_turn_has_no_error():
     recorder.finish(frames.final("t"))
     ended = ended_turn(recorder)
     assert (recorder.error, ended.error, ended.upstream_status) == ("", "", None)
+
+
+@pytest.mark.parametrize(
+    ("position", "duplicate", "observed"),
+    [(0, False, (1, 0)), (None, False, (1, 0)), (3, False, (1, 3)), (3, True, (0, 0))],
+)
+def test_how_many_wait_is_observed_once_for_a_message(position, duplicate, observed):
+    before = scraping.here()
+    message_accepted("s", Accepted("t", position, "queued", duplicate))
+    change = scraping.here().since(before)
+    assert (change["gateway_queue_depth_turns_count"], change["gateway_queue_depth_turns_sum"]) == observed
