@@ -271,3 +271,17 @@ def test_every_error_has_words_and_says_whether_to_try_again(error):
 )
 def test_a_frame_has_no_place_before_the_log_takes_it(frame):
     assert frame.offset == 0
+
+
+@pytest.mark.parametrize(
+    ("terminal", "outcome"),
+    [
+        (frames.final("T"), "answered"),
+        (frames.final("T", "stop"), "answered"),
+        (frames.final("T", "length"), "answered"),
+        (frames.final("T", "cancelled"), "cancelled"),
+        (frames.error("T", Interrupted()), "interrupted"),
+    ],
+)
+def test_how_a_turn_ended_has_few_names(terminal, outcome):
+    assert frames.outcome(terminal) == outcome
