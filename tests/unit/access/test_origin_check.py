@@ -1,8 +1,8 @@
-"""Which Host a handshake may name."""
+"""Which Host a handshake may name, and which Origin a request."""
 
 import pytest
 
-from relay.access.origin_check import is_handshake_allowed
+from relay.access.origin_check import is_handshake_allowed, is_origin_allowed
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,9 @@ def test_a_handshake_names_one_host_that_is_allowed(settings, hosts, is_allowed)
     settings.ALLOWED_HOSTS = ["chat.example"]
     scope = {"type": "websocket", "headers": [(b"host", host) for host in hosts]}
     assert is_handshake_allowed(scope) is is_allowed
+
+
+@pytest.mark.parametrize(("origins", "is_allowed"), [([], True), ([b""], True), ([b"https://evil.example"], False)])
+def test_a_request_without_an_origin_is_no_pages(settings, origins, is_allowed):
+    settings.GATEWAY = {**settings.GATEWAY, "ALLOWED_ORIGINS": "https://chat.example"}
+    assert is_origin_allowed({"type": "http", "headers": [(b"origin", origin) for origin in origins]}) is is_allowed
