@@ -11,6 +11,7 @@ the turn.
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import logging
 import time
@@ -21,6 +22,7 @@ from typing import Any, Final, TypeGuard
 import msgspec
 
 from relay.agent.answer import Agent, Answer, History, no_history
+from relay.agent.failures import MAX_WORDS_CHARACTERS
 from relay.agent.protocols.agent import AgentEvents
 from relay.agent.protocols.base import PastTurn
 from relay.agent.requests import redact_answer
@@ -100,7 +102,7 @@ class FunctionEvents(AgentEvents):
         """
         made: list[Frame] = []
         if isinstance(value, str):
-            self._add_text(value, made)
+            self._add_text(str.__str__(value), made)  # plain: a subclass, such as Django's SafeString, is no JSON
         elif isinstance(value, dict):
             self._take_value("", value, made)
         else:
@@ -136,7 +138,7 @@ class FunctionAnswer(Answer):
     def __init__(self, function: AnswerFunction, turn: Turn, history: History, left: set[asyncio.Task[None]]) -> None:
         super().__init__(FunctionEvents(turn.turn_id, max_turn_bytes=conf.max_turn_bytes, redact=redact_answer))
         self._function = function
-        self._message = turn.message
+        self._message = copy.deepcopy(turn.message)  # the function may change its own
         self._session = Session(turn.session_id, turn.turn_id, turn.subject or "", history)
         self._left = left
         self._max_event_bytes = conf.max_event_bytes
@@ -183,8 +185,9 @@ class FunctionAnswer(Answer):
             last = self._events.failed(str(exc))
         except RelayError as exc:
             self._failure, last = exc, []
-        except Exception:
+        except (Exception, SystemExit) as exc:  # a function that exits ends its turn, not the gateway
             logger.exception("agent function failed")
+            self.evidence.cause = redact_answer(f"{type(exc).__name__}: {exc}")[:MAX_WORDS_CHARACTERS]
             last = self._events.failed("")
         self._refused += last
 

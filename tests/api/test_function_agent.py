@@ -1,9 +1,11 @@
 """A Python function as the agent: yields, errors, Stop, silence, limits; for plain clients and gateway.v1."""
 
 import asyncio
+import sys
 from contextlib import contextmanager
 
 import pytest
+from django.utils.safestring import SafeString
 
 from relay.agent.choice import make_agent
 from relay.agent.client import AgentClient
@@ -154,6 +156,54 @@ async def test_a_value_that_is_neither_text_nor_object_is_an_error(v1, function,
     async with v1() as browser:
         await browser.say("x")
         assert (await browser.turn())[-1]["content"] == NO_WORDS
+
+
+async def test_the_operator_reads_why_it_failed(v1, function, caplog):
+    async def script(message, session):
+        yield "a"
+        raise LookupError("no such file at http://10.0.0.8/x")
+
+    function(script)
+    async with v1() as browser:
+        await browser.say("x")
+        assert (await browser.turn())[-1]["content"] == NO_WORDS
+    (line,) = [record for record in caplog.records if record.getMessage().startswith("turn ended")]
+    assert line.error == f"{NO_WORDS} (LookupError: no such file at [removed])"
+
+
+async def test_a_function_that_exits_ends_its_turn_only(v1, function):
+    async def script(message, session):
+        yield "a"
+        if message["content"] == "exit":
+            sys.exit(3)
+
+    function(script)
+    async with v1() as browser:
+        await browser.say("exit")
+        assert (await browser.turn())[-1]["code"] == "upstream_error"
+        await browser.say("again")
+        assert (await browser.turn())[-1]["is_final"]
+
+
+async def test_a_message_that_it_changes_is_its_own():
+    async def script(message, session):
+        message["content"] = "changed"
+        message["parts"].clear()
+        yield "a"
+
+    turn = Turn(session_id="s", turn_id="t", lease_id="l", message={"content": "one", "parts": [1]})
+    assert [batch async for batch in FunctionAgent(script).ask(turn).batches()]
+    assert turn.message == {"content": "one", "parts": [1]}
+
+
+async def test_a_text_of_a_class_of_its_own_is_a_text(v1, function):
+    async def script(message, session):
+        yield SafeString("<b>")
+
+    function(script)
+    async with v1() as browser:
+        await browser.say("x")
+        assert text_of(await browser.turn()) == "<b>"
 
 
 async def test_an_error_that_it_yields_is_one(v1, function):
