@@ -31,6 +31,11 @@ class Evidence(msgspec.Struct):
     cause: str = ""
     words: str = ""
 
+    def reason(self, told: str) -> str:
+        """Return why the answer failed; ``told`` are the words that the client was told."""
+        words = self.words or told[:MAX_WORDS_CHARACTERS]
+        return f"{words} ({self.cause})" if self.cause else words
+
 
 def words_of(body: bytes) -> str:
     """Return the words of a response that is no event stream: those of an error in JSON, or else the text."""

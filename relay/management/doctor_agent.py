@@ -15,7 +15,7 @@ import httpx
 
 from relay.agent import protocols
 from relay.agent.choice import make_agent
-from relay.agent.failures import unreachable_cause
+from relay.agent.failures import Evidence, unreachable_cause
 from relay.agent.protocols.base import AgentProtocol
 from relay.agent.requests import agent_settings, turn_request
 from relay.agent.tls import NO_CLIENT_CERT, NO_HANDSHAKE, NO_TLS, TlsFailed
@@ -24,7 +24,7 @@ from relay.conf import PREFIX, conf
 from relay.exceptions import RelayError, UpstreamEof
 from relay.layers.values import Turn, new_id
 from relay.management.finding import Finding, Level
-from relay.protocol import frames
+from relay.protocol import frames, json_text
 from relay.protocol.frames import Frame, FrameKind
 from relay.tasks import first_completed
 
@@ -61,12 +61,8 @@ async def examine_agent() -> AsyncIterator[Finding]:
         yield Finding(Level.WARNING, "agent", words, f"Let it compare {_KEY}, or keep others from it.")
 
 
-async def say(words: str, show: Callable[[Frame], None]) -> bool:
-    """Ask the agent once, as the gateway would in a session of its own, and show each frame of its answer.
-
-    Returns:
-        Did the answer end well?
-    """
+async def say(words: str, show: Callable[[Frame], None]) -> Finding:
+    """Ask the agent once, as the gateway would in a session of its own, and show each frame of its answer."""
     turn = _turn(words)
     agent = make_agent(conf.agent_protocol)
     answer = agent.ask(turn)
@@ -86,7 +82,15 @@ async def say(words: str, show: Callable[[Frame], None]) -> bool:
         show(last)
     finally:
         await agent.close()
-    return last.kind is FrameKind.FINAL
+    return _judge_answer(last, answer.evidence)
+
+
+def _judge_answer(last: Frame, evidence: Evidence) -> Finding:
+    if last.kind is FrameKind.FINAL:
+        return Finding(Level.OK, "agent", "answers")
+    reason = evidence.reason(json_text.decode(last.body)["content"])
+    response = f"{evidence.status} {evidence.content_type}".strip() if evidence.status else "no response"
+    return Finding(Level.PROBLEM, "agent", f"does not answer ({response}): {reason}")
 
 
 def _turn(words: str) -> Turn:

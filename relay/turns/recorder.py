@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from relay.agent.failures import MAX_WORDS_CHARACTERS, Evidence, is_echo
+from relay.agent.failures import Evidence, is_echo
 from relay.agent.protocols.vocabulary import Usage
 from relay.exceptions import RelayError
 from relay.layers.values import Accepted, Turn
@@ -105,8 +105,7 @@ class TurnRecorder:
         first_token_seconds = self.first_token_seconds
         is_error = terminal.kind is frames.FrameKind.ERROR
         if is_error:
-            words = self.evidence.words or json_text.decode(terminal.body)["content"][:MAX_WORDS_CHARACTERS]
-            self.error = f"{words} ({self.evidence.cause})" if self.evidence.cause else words
+            self.error = self.evidence.reason(json_text.decode(terminal.body)["content"])
         logger.log(
             logging.WARNING if is_error else logging.INFO,
             "turn ended: %s",

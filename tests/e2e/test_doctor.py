@@ -7,6 +7,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from channels.layers import channel_layers
@@ -128,9 +131,40 @@ def test_one_real_answer_is_shown_frame_by_frame(demo_agent):
 def test_an_answer_that_fails_is_a_problem(demo_agent):
     done = run("--say", "error", AGENT_URL=demo_agent.http_url, TRANSCRIPTS="false")
     assert done.returncode == 1
-    last = json.loads(done.stdout.splitlines()[-1])
-    assert (last["type"], last["code"]) == ("error", "upstream_error")
+    *_, last, finding = done.stdout.splitlines()
+    error = json.loads(last)
+    assert (error["type"], error["code"]) == ("error", "upstream_error")
+    assert finding == f"problem  agent: does not answer (200 text/event-stream; charset=utf-8): {error['content']}"
     assert done.stderr.strip() == "CommandError: 1 problem found."
+
+
+@contextmanager
+def refusing_agent():
+    """An agent that takes the key of an empty message, and answers no other."""
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(422 if body == b"{}" else 404)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"error":{"message":"No model x for sk-wrong-key"}}')
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def test_an_agent_that_refuses_is_told_in_its_own_words():
+    with refusing_agent() as url:
+        done = run(
+            "--say", "x", AGENT_URL=url, AGENT_PROTOCOL="openai", AGENT_API_KEY="sk-wrong-key", TRANSCRIPTS="false"
+        )
+    words = "does not answer (404 application/json): No model x for [removed]"
+    assert done.stdout.splitlines()[-1] == f"problem  agent: {words}"
 
 
 async def test_an_agent_with_a_certificate_that_is_not_trusted(look, tmp_path):

@@ -60,7 +60,8 @@ class Command(BaseCommand):
         """Check, and end with a code that says whether there are problems."""
         problems = asyncio.run(self._show_all(as_json=options["json"], for_deployment=options["deploy"]))
         if options["say"] is not None and not problems:
-            problems = int(not asyncio.run(say(options["say"], self._show_frame)))
+            finding = asyncio.run(say(options["say"], self._show_frame))
+            problems = self._show(finding, as_json=options["json"])
         if problems:
             raise CommandError(f"{counted(problems, 'problem')} found.", returncode=FOUND)
 
@@ -69,15 +70,19 @@ class Command(BaseCommand):
         self.stdout.write(f"{frame.body[:-1]}{members}}}")
 
     async def _show_all(self, *, as_json: bool, for_deployment: bool) -> int:
-        console = Console(file=self.stdout, soft_wrap=True, highlight=False)  # type: ignore[arg-type]  # it writes
         problems = 0
         async for finding in examine(for_deployment=for_deployment):
-            problems += finding.level is Level.PROBLEM
-            if as_json:
-                self.stdout.write(json.dumps(msgspec.structs.asdict(finding)))
-            else:
-                console.print(_line(finding))
+            problems += self._show(finding, as_json=as_json)
         return problems
+
+    def _show(self, finding: Finding, *, as_json: bool) -> int:
+        """Show a finding; return how many problems it is."""
+        if as_json:
+            self.stdout.write(json.dumps(msgspec.structs.asdict(finding)))
+        else:
+            console = Console(file=self.stdout, soft_wrap=True, highlight=False)  # type: ignore[arg-type]  # it writes
+            console.print(_line(finding))
+        return int(finding.level is Level.PROBLEM)
 
 
 def _line(finding: Finding) -> Text:
