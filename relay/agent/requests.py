@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,7 +15,7 @@ from relay.layers.values import Turn
 from relay.protocol import json_text
 
 USER_AGENT: Final = f"python-httpx/{httpx.__version__}"
-MIN_SECRET_CHARACTERS: Final = 6  # of a header's value: words as short as "gold" are no secrets
+MIN_SECRET_CHARACTERS: Final = 6  # of a header's value or a password: words as short as "gold" are no secrets
 
 
 def agent_settings() -> AgentSettings:
@@ -66,5 +67,9 @@ def _secrets() -> Iterator[str]:
     yield from conf.internal_api_keys
     if conf.agent_api_key:
         yield conf.agent_api_key
+    address = httpx.URL(conf.agent_url)
+    if len(address.password) >= MIN_SECRET_CHARACTERS:
+        yield address.password
+        yield b64encode(f"{address.username}:{address.password}".encode()).decode()  # as HTTP Basic sends it
     for _, value in conf.agent_headers:
         yield from (text for text in (value, *value.split()) if len(text) >= MIN_SECRET_CHARACTERS)

@@ -187,6 +187,14 @@ async def test_of_a_long_refusal_only_the_first_bytes_are_read(v1, foreign, monk
         assert (await browser.turn())[-1]["content"] == f"200: {'x' * 20}"
 
 
+async def test_an_error_never_has_the_password_of_the_address(v1, agent, foreign, configure):
+    configure(AGENT_URL=agent.url.replace("//", "//bob:se%2Fsame1@"))
+    foreign(Send(b"data: fail for bob, se/same1 or Ym9iOnNlL3NhbWUx\n\n"))
+    async with v1() as browser:
+        await browser.say("hello")
+        assert (await browser.turn())[-1]["content"] == "fail for bob, [removed] or [removed]"
+
+
 async def test_an_error_never_has_the_keys_that_the_agent_was_sent(v1, foreign, configure):
     configure(AGENT_API_KEY="abc", AGENT_HEADERS="X-Team: chat|X-Auth: Token t0ken7", INTERNAL_API_KEY="internal-7")
     foreign(Send(b"data: fail abc, t0ken7, Token t0ken7, internal-7, chat\n\n"))
