@@ -8,6 +8,8 @@ from channels.routing import URLRouter
 from django.urls import re_path
 
 from relay.access.origin_check import is_handshake_allowed
+from relay.adapters.consumer import serve_chats
+from relay.conf import conf
 from relay.delivery.consumer import SessionConsumer
 from relay.exceptions import Forbidden
 from relay.observability import metrics
@@ -18,11 +20,20 @@ _consumer = SessionConsumer.as_asgi()
 
 async def session_socket(scope: Any, receive: Any, send: Any) -> None:
     """Serve a client on a session, unless its page's origin is not allowed."""
-    if not is_handshake_allowed(scope):
-        metrics.DISCONNECTS.labels(Forbidden.code).inc()
-        await refuse(scope, receive, send)
-        return
-    await _consumer(scope, receive, send)
+    await (_consumer if _is_allowed(scope) else refuse)(scope, receive, send)
+
+
+async def ai_sdk_socket(scope: Any, receive: Any, send: Any) -> None:
+    """Serve a client with any number of chats, if the adapter is switched on and its page's origin is allowed."""
+    has_adapter = "ai-sdk" in conf.adapters
+    await (serve_chats if has_adapter and _is_allowed(scope) else refuse)(scope, receive, send)
+
+
+def _is_allowed(scope: Any) -> bool:
+    if is_handshake_allowed(scope):
+        return True
+    metrics.DISCONNECTS.labels(Forbidden.code).inc()
+    return False
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
@@ -37,6 +48,7 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
 # The second path is where other front ends of this protocol connect.
 urlpatterns = [
     re_path(rf"^(?:api/v1/)?ws/(?P<session_id>{SESSION_ID_PATTERN})/?\Z", session_socket),  # type: ignore[arg-type]  # ASGI
+    re_path(r"^api/v1/ai-sdk/ws/?\Z", ai_sdk_socket),  # type: ignore[arg-type]  # ASGI
     re_path(r"", refuse),  # type: ignore[arg-type]  # ASGI
 ]
 

@@ -121,11 +121,31 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
         raise ClientMessageTooLarge(conf.max_request_bytes) from exc
     except (UnreadablePostError, ValueError) as exc:
         raise ClientMessageInvalid from exc
+    return parse(outline(raw))
+
+
+def outline(raw: bytes) -> dict[str, bytes]:
+    """Return the members of a JSON object as they stand, of ``messages`` only the last.
+
+    Raises:
+        ClientMessageTooLarge, ClientMessageInvalid: it is too long, or no JSON object.
+    """
     if len(raw) > conf.max_request_bytes:
         raise ClientMessageTooLarge(conf.max_request_bytes)
     try:
-        members = {name: bytes(value) for name, value in _outline(raw).items()}
-        _check_size(members.values())
+        return {name: bytes(value) for name, value in _outline(raw).items()}
+    except (ValueError, RecursionError) as exc:
+        raise ClientMessageInvalid from exc
+
+
+def parse(members: Mapping[str, bytes]) -> dict[str, Any]:
+    """Parse the members of an outline (any JSON).
+
+    Raises:
+        ClientMessageTooLarge, ClientMessageInvalid: they are too long, or no JSON.
+    """
+    _check_size(members.values())
+    try:
         return {name: json_text.decode(value) for name, value in members.items()}
     except (ValueError, RecursionError) as exc:
         raise ClientMessageInvalid from exc

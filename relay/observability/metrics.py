@@ -33,6 +33,7 @@ LOG_LINES_DROPPED: Final = Counter(
 # Clients.
 
 SOCKETS: Final = Gauge("gateway_sockets", "Open WebSockets", ["dialect"])
+SOCKET_CHATS: Final = Gauge("gateway_socket_chats", "Chats that are being answered on sockets which they share")
 EVENT_STREAMS: Final = Gauge("gateway_event_streams", "Open event streams")
 DISCONNECTS: Final = Counter("gateway_disconnects_total", "Clients that the gateway closed or refused", ["code"])
 SLOW_VIEWERS: Final = Counter("gateway_slow_viewers_total", "Viewers that fell behind, by what was done", ["action"])

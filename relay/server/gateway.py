@@ -23,7 +23,7 @@ class GatewayServer(HardenedServer):
         self.trusted_proxies = conf.trusted_proxies
         self.max_body_bytes = conf.max_request_bytes + limits.BODY_ROOM_BYTES
         self.max_messages = limits.MAX_MESSAGES
-        self.max_message_bytes = max(4 * conf.max_message_bytes, limits.MIN_MESSAGE_LIMIT_BYTES)
+        self.max_message_bytes = max(4 * conf.max_message_bytes, limits.MIN_MESSAGE_LIMIT_BYTES, conf.max_request_bytes)
 
     async def on_start(self) -> None:
         """Start layer, agent client, runner and sweeper before the server accepts connections."""
