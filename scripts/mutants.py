@@ -19,8 +19,10 @@ import tempfile
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkResult
 
 ROOT = Path(__file__).parent.parent
 TESTS = {  # the quickest first, as a mutant is killed by the first test that fails
@@ -82,7 +84,7 @@ def main() -> int:
         _run(copy, "cosmic-ray", "init", "mutants.toml", "session.sqlite")
         _run(copy, "cr-filter-operators", "session.sqlite", "mutants.toml")
         with use_db(str(copy / "session.sqlite")) as session:
-            _sample(session, options.mutants, random.Random(options.seed))
+            _sample(session, options.mutants, random.Random(options.seed), copy)
         _run(copy, "cosmic-ray", "baseline", "mutants.toml")
         _run(copy, "cosmic-ray", "exec", "mutants.toml", "session.sqlite")
         with use_db(str(copy / "session.sqlite")) as session:
@@ -103,11 +105,25 @@ def _run(copy: Path, tool: str, *arguments: str) -> None:
     subprocess.run([Path(sys.executable).parent / tool, *arguments], cwd=copy, check=True, env=environment)
 
 
-def _sample(session: WorkDB, count: int, chance: random.Random) -> None:
-    """Leave ``count`` mutants to run."""
-    waiting = [item.job_id for item in session.pending_work_items]
-    for job_id in chance.sample(waiting, max(0, len(waiting) - count)):
-        session.set_result(job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+def _sample(session: WorkDB, count: int, chance: random.Random, copy: Path) -> None:
+    """Leave ``count`` mutants to run. One that does not compile is no mutant: no test is needed to notice it."""
+    waiting = list(session.pending_work_items)
+    chance.shuffle(waiting)
+    for item in waiting:
+        if count and _compiles(copy, item.mutations[0]):
+            count -= 1
+        else:
+            session.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+
+
+def _compiles(copy: Path, mutation: MutationSpec) -> bool:
+    operator = get_operator(mutation.operator_name)(**mutation.operator_args)
+    code = mutate_code((copy / mutation.module_path).read_text(), operator, mutation.occurrence)
+    try:
+        compile(code or "", str(mutation.module_path), "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def _harmless(diff: str) -> str | None:
