@@ -8,6 +8,8 @@ from tests.faults.proxy import Proxy
 class CuttingProxy(Proxy):
     """Cuts the connection on which the event comes; all later ones pass."""
 
+    event_mark = b"data: {"
+
     def __init__(self, target_port: int, *, before: int) -> None:
         super().__init__(target_port)
         self._left: int | None = before
@@ -22,7 +24,7 @@ class CuttingProxy(Proxy):
 
     def passes(self, line: object, data: bytes, *, is_reply: bool) -> bool:
         if is_reply and self._left is not None:
-            self._left -= data.count(b"data: {")
+            self._left -= data.count(self.event_mark)
             if self._left <= 0:
                 self._left = None
                 raise ConnectionResetError

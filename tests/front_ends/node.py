@@ -28,7 +28,9 @@ class Program:
     """One program; ``changes`` are what it has told so far."""
 
     def __init__(self, name: str, *arguments: str) -> None:
-        self._command = ["node", "--no-warnings", f"front_ends/{name}.js", *arguments]
+        # Before version 22 of Node.js WebSocket has to be asked for.
+        flags = ["--no-warnings", "--experimental-websocket"]
+        self._command = ["node", *flags, f"front_ends/{name}.js", *arguments]
         self.changes: list[Change] = []
 
     async def __aenter__(self) -> Self:

@@ -1,34 +1,43 @@
-// A page's chat without a page: the AI SDK's own state machine, which useChat only shows. It does what standard input
-// says, a JSON object a line, and tells each change in one.
+// A page's chats without a page: the AI SDK's own state machine, which useChat only shows. It does what standard input
+// says, a JSON object a line, and tells each change in one, with the chat's id.
 //
-// node chat.js PACKAGE OPTIONS   with {id, api, headers}
+// node chat.js PACKAGE OPTIONS   with {id, api, headers}, or {id, url, headers} for chats that share a socket
 import { createInterface } from "node:readline";
 
 const [packageName, options] = [process.argv[2], JSON.parse(process.argv[3])];
-const { AbstractChat, DefaultChatTransport } = await import(packageName);
+const { AbstractChat, DefaultChatTransport, WebSocketChatTransport } = await import(packageName);
 
 const tell = (change) => process.stdout.write(`${JSON.stringify(change)}\n`);
 const textOf = (message) =>
   (message?.parts ?? []).map((part) => (part.type === "text" ? part.text : "")).join("");
 
+const transport = options.url
+  ? new WebSocketChatTransport({ url: options.url, headers: options.headers })
+  : new DefaultChatTransport({ api: options.api, headers: options.headers });
+
 class State {
   #status = "ready";
   #error;
+  #tell;
   messages = [];
+
+  constructor(tellOfChat) {
+    this.#tell = tellOfChat;
+  }
 
   get status() {
     return this.#status;
   }
   set status(status) {
     this.#status = status;
-    tell({ status });
+    this.#tell({ status });
   }
   get error() {
     return this.#error;
   }
   set error(error) {
     this.#error = error;
-    if (error) tell({ error: error.message });
+    if (error) this.#tell({ error: error.message });
   }
   pushMessage = (message) => {
     this.messages = [...this.messages, message];
@@ -44,18 +53,19 @@ class State {
   snapshot = (value) => structuredClone(value);
   #seen() {
     const message = this.messages.at(-1);
-    if (message.role === "assistant") tell({ text: textOf(message), parts: message.parts.map((part) => part.type) });
+    if (message.role === "assistant") this.#tell({ text: textOf(message), parts: message.parts.map((part) => part.type) });
   }
 }
 
 class Chat extends AbstractChat {
-  constructor() {
+  constructor(id) {
+    const tellOfChat = (change) => tell({ id, ...change });
     super({
-      id: options.id,
-      state: new State(),
-      transport: new DefaultChatTransport({ api: options.api, headers: options.headers }),
+      id,
+      state: new State(tellOfChat),
+      transport,
       onFinish: ({ message, messages, isAbort, isDisconnect, isError, finishReason }) =>
-        tell({
+        tellOfChat({
           finish: { text: textOf(message), isAbort, isDisconnect, isError, finishReason },
           answers: messages?.filter(({ role }) => role === "assistant").map(textOf),
         }),
@@ -63,16 +73,18 @@ class Chat extends AbstractChat {
   }
 }
 
-const chat = new Chat();
+const chats = new Map();
+const chatOf = (id = options.id) => chats.get(id) ?? chats.set(id, new Chat(id)).get(id);
 const actions = {
-  send: ({ text, messageId }) =>
+  send: (chat, { text, messageId }) =>
     chat.sendMessage({ id: messageId, role: "user", parts: [{ type: "text", text }] }),
-  stop: () => chat.stop(),
-  resume: () => chat.resumeStream(),
+  stop: (chat) => chat.stop(),
+  resume: (chat) => chat.resumeStream(),
 };
-tell({ status: chat.status });
+tell({ status: chatOf().status });
 for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
-  actions[order.do](order).then(() => tell({ done: order.do }));
+  const chat = chatOf(order.id);
+  actions[order.do](chat, order).then(() => tell({ id: chat.id, done: order.do }));
 }
 process.exit();
