@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from relay.adapters.turn_stream import TurnStream
 from relay.exceptions import NotOwner
 from relay.process import lifecycle
+from relay.protocol.cursor import Cursor
 from tests.api.adapters import opened, read
 from tests.scripted_agent import Event, Final, Stall, Token
 
@@ -195,3 +197,24 @@ async def test_hanging_up_follows_the_setting(http, agent, configure, monkeypatc
         while text_of([await reader.event()]) != "a":
             pass
     await agent.wait_disconnected(1)
+
+
+async def test_turn_whose_first_frame_is_gone_breaks_off(http, v1, agent, monkeypatch):
+    agent.script = [Token("a"), Stall()]
+    monkeypatch.setattr(
+        TurnStream, "attach", lambda self, state: self._start_at(Cursor(state.epoch, state.active_after + 1))
+    )
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.frame_of("assistant_message")
+        _, body = await read(http, "GET", f"{PATH}/s/stream")
+        assert (body.events, body.is_whole) == ([], False)
+
+
+async def test_pages_may_read_the_headers_of_the_answer(http, settings, agent):
+    settings.CORS_ALLOWED_ORIGIN_REGEXES = [r"\Ahttps://chat\.example\Z"]
+    agent.script = [Token("a"), Final()]
+    answer = await http.post(PATH, asked(), headers={"Origin": "https://chat.example"})
+    assert {"x-resumable-stream-id", "x-vercel-ai-ui-message-stream", "retry-after"} <= set(
+        answer.headers["access-control-expose-headers"].split(", ")
+    )

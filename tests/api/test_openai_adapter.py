@@ -157,9 +157,10 @@ async def test_bad_body_is_refused_in_words(http, agent, body, words):
     [
         asked("x" * 2_000),
         {"messages": [{"role": "user", "content": [{"type": "image_url", "url": "x" * 2_000}]}]},
+        asked(padding="x" * 20_000),
         asked(padding="x" * 9_000_000),
     ],
-    ids=["words", "parts", "body"],
+    ids=["words", "parts", "members", "body"],
 )
 async def test_what_is_too_large_is_refused_in_words(http, agent, configure, body, settings):
     configure(MAX_MESSAGE_BYTES="1024", MAX_EVENT_BYTES="1024")

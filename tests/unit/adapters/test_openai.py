@@ -9,7 +9,7 @@ from relay.adapters.base import Limits
 from relay.adapters.openai import DONE, OpenAITranslator, read_request
 from relay.exceptions import ClientMessageTooLarge, ParameterInvalid, UpstreamEof
 from relay.protocol import frames
-from tests.unit.adapters.turns import CALL, TURN_ID, placed, translated, turn, turns
+from tests.unit.adapters.turns import CALL, TURN_ID, placed, snapshot, translated, turn, turns
 
 LIMITS = Limits(frozenset(), 1_000)
 HEAD = {"id": "chatcmpl-T", "object": "chat.completion.chunk", "created": 7, "model": "m"}
@@ -113,3 +113,7 @@ def test_the_text_is_whole_and_a_success_ends_in_done(made):
 
 def test_notice_of_the_gateway_is_no_part_of_the_answer():
     assert translator().events(placed([frames.notice(TURN_ID, "code", "words")])[0]) == []
+
+
+def test_turn_that_has_no_text_yet_only_starts():
+    assert len(translator().snapshot(snapshot(""))) == 1
