@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from relay.adapters import consumer, socket_chat
+from relay.adapters.chat_stream import ChatStream
 from relay.delivery import session_connection
 from relay.exceptions import Forbidden, Kicked, Unauthorized
 from relay.layers.base import Limits
@@ -155,6 +156,22 @@ async def test_resume_gives_the_turn_from_its_start_or_behind_a_chunk(chats, age
         assert await client.rest("late") == [{"type": "no-active"}]
 
 
+async def test_resume_of_a_turn_without_its_start_gives_the_text_or_is_refused(chats, v1, agent, configure):
+    configure(BUFFER_SIZE="16")
+    text = "".join(f"{number} " for number in range(30))
+    agent.script = [*(Token(f"{number} ") for number in range(30)), gate := Wait(asyncio.Event()), Final()]
+    async with v1() as browser, chats() as client:
+        await browser.say("x")
+        while not (frame := await browser.frame()).get("token", frame.get("content", "")).endswith("29 "):
+            pass
+        await client.resume("all")
+        assert (await client.started("all"))["chunk"]["delta"] == text
+        await client.resume("some", lastSequence=5)
+        assert (await client.rest("some"))[-1]["type"] == "error"
+        gate.until.set()
+        assert (await client.rest("all"))[-1] == {"type": "end"}
+
+
 async def test_resume_beyond_the_end_is_no_success(chats, agent):
     agent.script = [Token("a"), gate := Wait(asyncio.Event()), Final()]
     async with chats() as client:
@@ -267,7 +284,17 @@ async def test_long_conversation_is_no_long_message(chats, agent, configure):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"type":"send","requestId":7}', f'{{"requestId":"{"x" * 255}"}}', " " * 9_000_000, b"x"]
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"type":1e999,"requestId":"r"}',
+        '{"type":"send","requestId":7}',
+        f'{{"requestId":"{"x" * 255}"}}',
+        " " * 9_000_000,
+        b"x",
+    ],
 )
 async def test_frame_that_names_no_request_closes_the_socket(chats, text):
     async with chats() as client:
@@ -342,7 +369,9 @@ async def test_with_tickets_each_request_shows_its_own(chats, configure, http, a
         first = await ticket("s")
         await client.request("r2", body={"ticket": first})
         assert text_of(chunks(await client.rest("r2"))) == "a"
-        await client.request("r3", message_id="m3", headers={"Authorization": f"Bearer {await ticket('s')}"})
+        await client.request(
+            "r3", message_id="m3", headers={"X-A": "b", "Authorization": f"Bearer {await ticket('s')}"}
+        )
         assert text_of(chunks(await client.rest("r3"))) == "a"
         for request_id, wrong in (("r4", first), ("r5", await ticket("another"))):
             await client.request(request_id, message_id="m4", body={"ticket": wrong})
@@ -481,10 +510,10 @@ async def test_answer_that_a_drain_cuts_short_has_no_end(chats, agent):
 
 
 class DeafClient:
-    """A client of which the server's `send` never returns, from the n-th text on."""
+    """A client of which the server's `send` never returns, from the n-th text on; or fails, where it has gone."""
 
-    def __init__(self, application, after):
-        self._application, self._left = application, after
+    def __init__(self, application, after, *, is_gone=False):
+        self._application, self._left, self._is_gone = application, after, is_gone
         self.received = asyncio.Queue()
         self.closed = asyncio.get_running_loop().create_future()
         self.is_stuck = asyncio.Event()
@@ -494,6 +523,8 @@ class DeafClient:
             self._left -= 1
             if self._left < 0:
                 self.is_stuck.set()
+                if self._is_gone:
+                    raise OSError
                 await asyncio.Event().wait()
         if message["type"] == "websocket.close":
             self.closed.set_result(message["code"])
@@ -542,6 +573,84 @@ async def test_refusal_that_its_client_does_not_read_closes_the_socket(applicati
     async with DeafClient(application, after=0) as client:
         await client.say(type="x", requestId="r1")
         assert await client.close_code() == 1011
+
+
+@pytest.mark.parametrize("fields", [{"type": "send", **asked()}, {"type": "x"}], ids=["answer", "refusal"])
+async def test_client_that_has_gone_is_no_error(application, agent, fields, caplog):
+    agent.script = [Token("a"), Final()]
+    async with DeafClient(application, after=0, is_gone=True) as client:
+        await client.say(requestId="r1", **fields)
+        await client.is_stuck.wait()
+        client.received.put_nowait({"type": "another of ASGI"})
+        client.received.put_nowait({"type": "websocket.disconnect", "code": 1006})
+    assert "failed" not in caplog.text
+    assert await held() == (0, {})
+
+
+async def test_drain_that_starts_during_the_handshake_is_noticed(chats, monkeypatch):
+    async def admit(*_):
+        (await lifecycle.current()).is_draining = True
+
+    monkeypatch.setattr(consumer, "admit", admit)
+    async with chats() as client:
+        assert await client.close_code() == 1012
+
+
+async def test_drain_ends_also_what_is_being_answered(chats, agent):
+    agent.script = [Token("a"), Stall()]
+    async with chats() as client:
+        for request_id in ("one", "two"):
+            await client.request(request_id, chat_id=request_id)
+            await client.started(request_id)
+        for session_id in ("one", "two"):
+            connection = await connection_of(session_id)
+            asyncio.get_running_loop().create_task(connection.disconnect())
+        assert await client.close_code() == 1012
+    assert await held() == (0, {})
+
+
+async def test_first_reason_to_close_counts(chats):
+    async with chats() as client:
+        (socket,) = (await lifecycle.current()).connections
+        await socket.disconnect(Kicked())
+        await socket.disconnect()
+        assert await client.close_code() == 4403
+
+
+async def test_order_that_comes_after_the_answer_does_not_close_the_socket(chats, agent):
+    agent.script = [Token("a"), gate := Wait(asyncio.Event()), Final()]
+    async with chats() as client:
+        await client.request("r1")
+        await client.started("r1")
+        connection = await connection_of("s")
+        gate.until.set()
+        assert (await client.rest("r1"))[-1] == {"type": "end"}
+        await client.resume("r2")
+        assert await client.next("r2") == {"type": "no-active"}
+        await connection.disconnect()
+        connection._transport._cut()  # as its timer does
+        await client.resume("r3")
+        assert await client.next("r3") == {"type": "no-active"}
+
+
+async def test_quiet_chat_is_sent_no_frame_that_its_client_does_not_know(chats, agent, configure, monkeypatch):
+    beaten = asyncio.Event()
+
+    class BeatenStream(ChatStream):
+        def encode_heartbeat(self):
+            beaten.set()
+            return super().encode_heartbeat()
+
+    monkeypatch.setattr(socket_chat, "ChatStream", BeatenStream)
+    configure(HEARTBEAT_SECONDS="0.2")
+    agent.script = [Token("a"), Stall()]
+    async with chats() as client:
+        await client.request("r1")
+        await client.started("r1")
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await beaten.wait()
+        await client.abort("r1")
+        assert chunks(await client.rest("r1"))[-1]["type"] == "abort"
 
 
 async def test_idle_socket_is_closed(chats, configure, agent):
