@@ -62,6 +62,7 @@ class ChatSocket:
         self._network = limited_network(self._handshake)
         self._chats: dict[str, Chat] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._aborts: set[asyncio.Task[None]] = set()
         self._active_at = monotonic()
         self._watching = Timer(self._watch)
         self._is_leaving = False
@@ -112,8 +113,8 @@ class ChatSocket:
             if message["type"] == "websocket.receive" and not self._is_leaving:
                 await self._handle(message.get("text"))
             await asyncio.sleep(0)  # the messages of a burst are handled between
-        deciding = [chat.decided for chat in self._chats.values()]
-        if deciding:  # messages that the client sent before it left are stored
+        deciding = [*self._aborts, *(chat.decided for chat in self._chats.values())]
+        if deciding:  # what the client sent before it left is carried out
             await asyncio.wait(deciding, timeout=FINISH_SECONDS)
 
     async def _end(self) -> None:
@@ -175,7 +176,9 @@ class ChatSocket:
             await self.leave(RateLimited())
         elif frame.kind == ABORT:
             if known is not None:
-                self._spawn(_abort(known))
+                aborting = self._spawn(_abort(known))
+                self._aborts.add(aborting)
+                aborting.add_done_callback(self._aborts.discard)
         elif known is not None:
             self._spawn(self._refuse(frame.request_id, ParameterInvalid("requestId is in use.")))
         elif len(self._chats) >= MAX_REQUESTS:

@@ -236,6 +236,24 @@ async def test_message_of_a_client_that_leaves_at_once_is_kept(chats, agent):
     assert not state.is_empty
 
 
+async def test_stop_of_a_client_that_leaves_at_once_counts(chats, v1, agent, monkeypatch):
+    async def cancel_later(*args):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return await cancel(*args)
+
+    layer = (await lifecycle.current()).layer
+    cancel = layer.cancel
+    monkeypatch.setattr(layer, "cancel", cancel_later)
+    agent.script = [Token("a"), Stall()]
+    async with v1() as browser:
+        async with chats() as client:
+            await client.request("r1")
+            await client.started("r1")
+            await client.abort("r1")
+        assert (await browser.turn())[-1]["finish_reason"] == "cancelled"
+
+
 async def test_error_is_told_in_its_words(chats, agent):
     agent.script = [Token("a"), Event({"type": "error", "content": "no quota"})]
     async with chats() as client:
