@@ -114,7 +114,7 @@ class ChatSocket:
                 await self._handle(message.get("text"))
             await asyncio.sleep(0)  # the messages of a burst are handled between
         deciding = [*self._aborts, *(chat.decided for chat in self._chats.values())]
-        if deciding:  # what the client sent before it left is carried out
+        if deciding:  # the orders of a client that has left are carried out
             await asyncio.wait(deciding, timeout=FINISH_SECONDS)
 
     async def _end(self) -> None:
