@@ -128,10 +128,16 @@ def _compiles(copy: Path, mutation: MutationSpec) -> bool:
 
 def _harmless(diff: str) -> str | None:
     """Why a mutant may live, if ``HARMLESS`` says so."""
-    file, code = (line for line in diff.splitlines() if line.startswith("+"))
-    place = f"{file.removeprefix('+++ b/')} | {code[1:].strip()}"
+    file, *added = (line for line in diff.splitlines() if line.startswith("+"))
+    removed = [line for line in diff.splitlines() if line.startswith("-") and not line.startswith("---")]
+    code = _text(added) or f"without {_text(removed)}"  # a decorator
+    place = f"{file.removeprefix('+++ b/')} | {code}"
     entries = [line.rpartition(" | ") for line in HARMLESS.read_text().splitlines() if line.count(" | ") > 1]
     return next((f"{place}: {reason}" for pattern, _, reason in entries if fnmatchcase(place, pattern)), None)
+
+
+def _text(lines: list[str]) -> str:
+    return " ".join(line[1:].strip() for line in lines).strip()
 
 
 def _report(session: WorkDB) -> int:
