@@ -33,6 +33,7 @@ TESTS = {  # the quickest first, as a mutant is killed by the first test that fa
     "turns": "tests/unit/turns tests/api/test_turns.py tests/api/test_tracing.py tests/api/test_transcripts.py "
     "tests/api/test_control.py tests/api/test_plain.py tests/api/test_v1.py",
     "agent": "tests/unit/agent/test_client.py tests/unit/agent/test_redaction.py tests/unit/agent/test_portions.py "
+    "tests/unit/agent/test_tls.py tests/unit/turns/test_recorder.py "
     "tests/unit/agent/test_agent_protocol.py tests/api/test_function_agent.py tests/api/test_foreign_agents.py "
     "tests/api/test_plain.py tests/api/test_turns.py tests/api/test_metrics.py tests/unit/agent",
     "access": "tests/unit/access tests/unit/admin tests/api/test_entrance.py tests/api/test_limits.py "
