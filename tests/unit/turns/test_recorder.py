@@ -6,7 +6,7 @@ import pytest
 
 from relay.agent.failures import Evidence
 from relay.agent.protocols.vocabulary import Usage
-from relay.exceptions import RelayError, ShuttingDown
+from relay.exceptions import ShuttingDown
 from relay.layers.values import Accepted, Turn
 from relay.protocol import frames
 from relay.turns import recorder as recorders
@@ -73,10 +73,8 @@ def test_how_many_wait_is_observed_once_for_a_message(position, duplicate, obser
     assert (change["gateway_queue_depth_turns_count"], change["gateway_queue_depth_turns_sum"]) == observed
 
 
-def test_of_long_words_the_first_200_characters_are_kept():
-    class Wordy(RelayError):
-        sentence = "x" * 300
-
+def test_of_long_words_the_first_200_characters_are_kept(monkeypatch):
+    monkeypatch.setattr(ShuttingDown, "sentence", "x" * 300)
     recorder = a_recorder()
-    recorder.finish(frames.error("t", Wordy()))
+    recorder.finish(frames.error("t", ShuttingDown()))
     assert recorder.error == "x" * 200
