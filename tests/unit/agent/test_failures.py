@@ -1,12 +1,14 @@
-"""Why an agent fails: words for operators."""
+"""Why an agent fails, in words for operators."""
 
 import json
 import socket
 
+import httpx
 import pytest
 
 from relay.agent.failures import is_echo, unreachable_cause, words_of
 from relay.agent.tls import TlsFailed
+
 
 SAID = "What is the capital of France?"
 
@@ -30,23 +32,9 @@ def test_words_that_repeat_it_as_json_are_known():
     assert is_echo(f"cannot answer {json.dumps(said)}", said, json.dumps({"content": said}))
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (b"", ""),
-        (b"<h1>Not\n  here</h1>", "<h1>Not here</h1>"),
-        (b'{"error":{"message":"no such model"}}', "no such model"),
-        (b'{"detail":[{"msg":"field required"}]}', "field required"),
-        (b'{"code":7}', '{"code":7}'),
-        (b"\xff\xfe", "\ufffd\ufffd"),
-    ],
-)
-def test_words_of_a_refusal(body, words):
-    assert words_of(body) == words
-
-
-def from_cause(cause):
-    failure = OSError("with an address")
+def connecting(cause):
+    """A failed connection as httpx raises it."""
+    failure = httpx.ConnectError("to a secret host")
     failure.__cause__ = cause
     return failure
 
@@ -54,12 +42,29 @@ def from_cause(cause):
 @pytest.mark.parametrize(
     ("failure", "cause"),
     [
-        (TlsFailed("its certificate has expired"), "its certificate has expired"),
-        (from_cause(socket.gaierror(-2, "no name")), "its name is not known to DNS"),
-        (from_cause(ConnectionRefusedError(111, "127.0.0.1")), "the connection is refused"),
+        (connecting(socket.gaierror(-2, "secret-host")), "its name is not known to DNS"),
+        (connecting(ConnectionRefusedError("10.0.0.1")), "the connection is refused"),
+        (connecting(TimeoutError()), "it does not answer in time"),
+        (connecting(OSError("10.0.0.1")), "OSError"),
         (TimeoutError(), "it does not answer in time"),
-        (from_cause(OSError(113, "no route to 10.0.0.1")), "OSError"),
+        (TlsFailed("its certificate has expired"), "its certificate has expired"),
+        (connecting(None), "ConnectError"),
     ],
 )
-def test_causes_are_told_apart_without_an_address(failure, cause):
+def test_a_connection_that_did_not_come_about(failure, cause):
     assert unreachable_cause(failure) == cause
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", ""),
+        (b"  Bad\n\n gateway ", "Bad gateway"),
+        (b'{"error": {"message": "no such\\nmodel"}}', "no such model"),
+        (b'{"of": "no words"}', '{"of": "no words"}'),
+        (b'{"error": "cut off', '{"error": "cut off'),
+        (b"\xff bytes", "\ufffd bytes"),
+    ],
+)
+def test_a_response_that_is_no_event_stream(body, words):
+    assert words_of(body) == words
