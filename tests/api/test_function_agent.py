@@ -423,6 +423,13 @@ async def test_it_is_told_who_asks_and_has_no_history_where_none_is_kept():
     assert subjects == ["ann"]
 
 
+@pytest.mark.parametrize(("lease", "seconds"), [("3", 1.0), ("30", 2.0)])
+def test_a_function_that_does_not_end_holds_a_turn_for_less_than_its_lease(settings, lease, seconds):
+    settings.GATEWAY = {**settings.GATEWAY, "LEASE_SECONDS": lease}
+    turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"})
+    assert FunctionAgent(answer).ask(turn)._close_seconds == seconds
+
+
 async def test_without_a_sink_every_frame_is_given():
     turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"})
     given = [frame.kind async for batch in FunctionAgent(_echo).ask(turn).batches() for frame in batch]
