@@ -3,13 +3,14 @@
 import asyncio
 import sys
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from django.utils.safestring import SafeString
 
 from relay.agent.choice import make_agent
 from relay.agent.client import AgentClient
-from relay.agent.function import AgentError, FunctionAgent
+from relay.agent.function import VALUES_AN_ITERATION, AgentError, FunctionAgent
 from relay.layers.values import Turn
 from relay.process import lifecycle
 from relay.protocol.frames import FrameKind
@@ -421,6 +422,28 @@ async def test_it_is_told_who_asks_and_has_no_history_where_none_is_kept():
     async for _ in FunctionAgent(script).ask(turn).batches():
         pass
     assert subjects == ["ann"]
+
+
+async def test_a_function_that_never_waits_gives_way_once_in_so_many_values():
+    """Not for each value: an iteration of the event loop costs more than a token."""
+
+    async def script(message, session):
+        for _ in range(20 * VALUES_AN_ITERATION):
+            yield "a"
+
+    async def count():
+        nonlocal iterations
+        while True:
+            iterations += 1
+            await asyncio.sleep(0)
+
+    iterations = 0
+    turn = Turn("s", "t", "lease", {"type": "user_message", "content": "x"})
+    counting = asyncio.create_task(count())
+    async for _ in FunctionAgent(script).ask(turn).batches(SimpleNamespace(push=lambda frames: True)):
+        pass
+    counting.cancel()
+    assert 20 <= iterations < 40
 
 
 @pytest.mark.parametrize(("lease", "seconds"), [("3", 1.0), ("30", 2.0)])
