@@ -19,6 +19,7 @@ from relay.agent.protocols.base import (
     AgentSettings,
     AnswerReader,
     PastTurn,
+    check_calls,
     is_bare_error,
     json_value,
     said_before,
@@ -130,6 +131,7 @@ class AgUiEvents(AnswerReader):
     def _take_call_start(self, fields: dict[str, Any], made: list[Frame]) -> None:
         call_id, name = fields.get("toolCallId"), fields.get("toolCallName")
         if isinstance(call_id, str) and isinstance(name, str):
+            check_calls(len(self._calls))
             self._calls[call_id] = _Call(name)
         else:
             self._skip("malformed", made)

@@ -20,6 +20,7 @@ from relay.protocol import frames, json_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
+MAX_CALLS: Final = 1_000  # tool calls gathered at once: no model makes so many, and their frames are made in one go
 MAX_ID_CHARACTERS: Final = 1_000  # of an agent's id in a path; a whole address may have 65,536
 MAX_REASON_CHARACTERS: Final = 100  # a session remembers the ends of its last 1,000 turns
 TOOL_CALLS: Final = "tool_calls"  # the reason of an answer that ends in a tool call
@@ -273,6 +274,16 @@ def error_words(value: Any, depth: int = _MAX_WORDS_DEPTH) -> str:
     if depth and isinstance(value, dict):
         found = (error_words(value.get(name), depth - 1) for name in _ERROR_WORDS)
     return next(filter(str.strip, found), "")
+
+
+def check_calls(gathered: int) -> None:
+    """Refuse one more tool call, if so many are gathered that no model means them.
+
+    Raises:
+        UpstreamProtocol: they are ``MAX_CALLS``.
+    """
+    if gathered >= MAX_CALLS:
+        raise UpstreamProtocol("The agent made too many tool calls at once.")
 
 
 def text_of(value: Any) -> str:

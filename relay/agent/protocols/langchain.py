@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from relay.agent.protocols import vocabulary
-from relay.agent.protocols.base import error_words, text_of
+from relay.agent.protocols.base import check_calls, error_words, text_of
 from relay.protocol import json_text
 
 
@@ -67,6 +67,7 @@ class Gathered:
         index = piece["index"] if type(piece.get("index")) is int else None
         call = self._newest.get(index)
         if call is None or (call_id and call.call_id not in ("", call_id)):  # without indices, an id starts a call
+            check_calls(len(self._calls))
             call = self._newest[index] = _Call()
             self._calls.append(call)
         call.call_id = call.call_id or call_id

@@ -20,6 +20,7 @@ from relay.agent.protocols.base import (
     AgentSettings,
     AnswerReader,
     PastTurn,
+    check_calls,
     error_words,
     is_bare_error,
     json_value,
@@ -189,6 +190,7 @@ class OpenAIEvents(AnswerReader):
         call = self._newest.get(index)
         # Ollama gives every call the index 0, Gemini none: another id with a name of its own is another call.
         if call is None or (call_id and name and call.call_id not in ("", call_id)):
+            check_calls(len(self._calls))
             call = _Call()
             self._calls.append(call)
         self._newest[index] = self._newest[None] = call

@@ -1,8 +1,14 @@
 """What every protocol's reader shares."""
 
+import json
+
 import pytest
 
-from relay.agent.protocols.base import MAX_ID_CHARACTERS, AnswerReader, json_value, path_segment
+from relay.agent import protocols
+from relay.agent.protocols.base import MAX_CALLS, MAX_ID_CHARACTERS, AnswerReader, json_value, path_segment
+from relay.exceptions import UpstreamProtocol
+from relay.protocol.event_stream import Event
+from tests.unit.agent import vectors
 from tests.unit.agent.vectors import brief, error
 
 
@@ -70,3 +76,27 @@ def test_data_is_json_or_a_text(data, expected):
 )
 def test_an_id_in_a_path_is_one_segment_or_none(agent_id, segment):
     assert path_segment(agent_id) == segment
+
+
+def openai_chunk(number):
+    call = {"index": number, "id": str(number), "function": {"name": "f"}}
+    return Event(json.dumps({"choices": [{"delta": {"tool_calls": [call]}}]}), "", "")
+
+
+def agui_start(number):
+    return Event(json.dumps({"type": "TOOL_CALL_START", "toolCallId": str(number), "toolCallName": "f"}), "", "")
+
+
+def langgraph_chunk(number):
+    piece = {"type": "AIMessageChunk", "content": "", "tool_call_chunks": [{"index": number, "id": str(number)}]}
+    return Event(json.dumps([piece, {}]), "messages", "")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "call"), [("openai", openai_chunk), ("agui", agui_start), ("langgraph", langgraph_chunk)]
+)
+def test_more_tool_calls_than_a_model_makes_are_refused(protocol, call):
+    reader = vectors.reader(protocols.load(protocol))
+    assert reader.frames([call(number) for number in range(MAX_CALLS)]) == []
+    with pytest.raises(UpstreamProtocol, match="too many tool calls"):
+        reader.frames([call(MAX_CALLS)])
