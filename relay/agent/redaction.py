@@ -23,8 +23,8 @@ _PRIVATE: Final = re.compile(
     | \b(?:bearer|basic)\s+\S+                                 # credentials
     | (?<![\w-])(?:(?=[\w-]*(?:authorization|x-internal-auth|api[-_]?key|secret|passw(?:or)?d|token))
                    |[\w-]*api\ (?=key))
-      [\w-]+["']?\s*[:=]\s*(?:(?:bearer|basic)\s+)?\S+(?:\s+\S{16,})?   # names with a secret behind them
-    | \b(?:sk|pk|key)-[\w-]{8,}                                # keys as model servers make them
+      [\w-]+["']?\s*[:=]\s*["']?(?:(?:bearer|basic)\s+)?\S+(?:\s+\S{16,})?   # names with a secret behind them
+    | \b(?:(?:sk|pk|key|xai|nvapi)-|(?:sk|gsk|hf)_|AIza|AKIA)[\w-]{8,}    # keys as model servers make them
     | (?<![\w-])(?=(?:[\w-]*-)?eyJ)[\w-]+\.[\w-]+\.[\w-]*      # JSON web tokens
     | (?<!\w)/(?:[\w.-]+/){2,}[\w.-]*                          # file paths
     """,
