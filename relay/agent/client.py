@@ -199,7 +199,10 @@ class HttpAnswer(Answer):
         if refusal is None:
             return
         body = await _body(exchange)
-        self.evidence.words = _redacted(words_of(body))
+        if _is_encoded(exchange.headers):
+            self.evidence.cause = "its body is compressed, which the request did not ask for"
+        else:
+            self.evidence.words = _redacted(words_of(body))
         if isinstance(refusal, UpstreamUnavailable):
             raise refusal
         raise self._events.refused(exchange.status_code, body) or refusal
@@ -222,10 +225,14 @@ def _refusal(status: int, headers: httpx.Headers) -> UpstreamError | None:
     if not 200 <= status <= 299:
         return UpstreamError()
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if status != HTTPStatus.NO_CONTENT and media_type == "text/event-stream" and encoding == "identity":
+    if status != HTTPStatus.NO_CONTENT and media_type == "text/event-stream" and not _is_encoded(headers):
         return None
     return UpstreamProtocol("The agent did not answer with an event stream.")
+
+
+def _is_encoded(headers: httpx.Headers) -> bool:
+    encoding: str = headers.get("content-encoding", "identity")
+    return encoding.strip().lower() != "identity"
 
 
 async def _body(exchange: Exchange) -> bytes:

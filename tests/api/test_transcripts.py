@@ -105,6 +105,18 @@ async def test_a_broken_connection_is_named(v1, agent, kept):
     assert error.endswith("(the connection broke off)")
 
 
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_compressed_body_is_named_and_its_bytes_are_no_words(v1, agent, kept, status):
+    agent.script = [Status(status, {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}, b"\x1f\x8babc")]
+    async with v1() as browser:
+        await browser.say("x")
+        await browser.turn()
+    ((seen, error),) = [(turn.upstream_status, turn.error) for turn in kept]
+    assert seen == status
+    assert error.endswith("(its body is compressed, which the request did not ask for)")
+    assert "abc" not in error
+
+
 async def test_a_key_in_a_content_type_is_not_logged(v1, agent, kept, caplog):
     agent.script = [Status(500, {"Content-Type": "text/plain; key=test-internal-key"})]
     async with v1() as browser:
