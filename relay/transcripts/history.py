@@ -13,7 +13,7 @@ from relay.layers.values import Turn, agent_message, message_text
 from relay.protocol import frames, json_text
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame, FrameKind
-from relay.transcripts.rows import KeptTurn
+from relay.transcripts.rows import KeptTurn, clean
 from relay.transcripts.writer import Transcripts
 
 logger = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ class LogTurns:
             self.turns.append(
                 KeptTurn(
                     turn_id=first.turn_id,
-                    message=message_text(agent_message(first.body)),
-                    answer=json_text.decode(f'"{"".join(reversed(self._texts))}"'),
+                    message=clean(message_text(agent_message(first.body))),
+                    answer=clean(json_text.decode(f'"{"".join(reversed(self._texts))}"')),
                     reason=frames.outcome(terminal),
                 )
             )

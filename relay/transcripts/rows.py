@@ -120,17 +120,17 @@ def _row(turn: EndedTurn) -> dict[str, Any]:
     return {
         **msgspec.structs.asdict(turn),
         "subject": _subject(turn.subject),
-        "message": _clean(message_text(turn.message)),
-        "answer": _clean(json_text.decode(f'"{turn.answer}"')),
-        "error": _clean(turn.error),
+        "message": clean(message_text(turn.message)),
+        "answer": clean(json_text.decode(f'"{turn.answer}"')),
+        "error": clean(turn.error),
         "worker": WORKER,
     }
 
 
 def _subject(subject: str | None) -> str:
-    return _clean(subject or "")[:MAX_SUBJECT_CHARACTERS]
+    return clean(subject or "")[:MAX_SUBJECT_CHARACTERS]
 
 
-def _clean(text: str) -> str:
-    """Join halves of characters; replace lone halves and the null character, which no database takes."""
+def clean(text: str) -> str:
+    """Join halves of characters; replace lone halves and the null character, which no database and few agents take."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")

@@ -32,6 +32,14 @@ def test_a_turn_of_the_log_is_its_message_and_its_tokens():
     assert log_turns(*log) == [kept(answer='a 😀"\n')]
 
 
+def test_half_a_character_that_a_stop_left_is_replaced():
+    """An agent whose parser refuses it would refuse every later message of the session."""
+    body = '{"type":"user_message","content":"\\ude00 hi"}'
+    assert log_turns(asked(body), frames.token("t", "a \ud83d"), CANCELLED) == [
+        kept(message="\ufffd hi", answer="a \ufffd", reason="cancelled")
+    ]
+
+
 def test_events_and_notices_are_no_text():
     log = [asked(), frames.event("t", {"type": "tool_call"}), frames.notice("t", "c", "words"), ANSWERED]
     assert log_turns(*log) == [kept(answer="")]
