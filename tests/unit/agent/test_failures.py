@@ -9,7 +9,6 @@ import pytest
 from relay.agent.failures import is_echo, unreachable_cause, words_of
 from relay.agent.tls import TlsFailed
 
-
 SAID = "What is the capital of France?"
 
 
