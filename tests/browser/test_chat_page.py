@@ -673,6 +673,7 @@ async def test_all_text_has_enough_contrast(chat: ChatPage, scheme: Any) -> None
     await chat.ask("script:typed")
     await chat.ask("script:status 503")
     await chat.say(LONG)
+    await expect(chat.answers.last).to_contain_text("0 1")
     await chat.say("waits")
     await expect(chat.waiting).to_contain_text("Waiting")
     assert await chat.page.evaluate(CONTRASTS) == []
