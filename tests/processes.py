@@ -38,7 +38,7 @@ SERVERS = {
 }
 # What some tests need and a server has not: these tests are not collected for it. docs/deployment.md says it in words.
 LACKS = {
-    "daphne": {"flow control"},
+    "daphne": {"broken responses", "drain", "flow control", "large frames"},
     "granian": {"full speed"},
 }
 AGENTS = {

@@ -46,6 +46,7 @@ class Chats(SocketClient):
             pass
 
 
+@pytest.mark.needs("large frames")
 async def test_conversation_may_be_long(gateway):
     async with Chats(gateway) as client:
         await client.request("one", "words", history="x" * 7 * MEBIBYTE)
@@ -54,6 +55,7 @@ async def test_conversation_may_be_long(gateway):
         assert await client.last("two") == "error"
 
 
+@pytest.mark.needs("large frames")
 async def test_frame_that_is_too_long_closes_the_socket(gateway):
     async with Chats(gateway) as client:
         with contextlib.suppress(ConnectionClosed):  # the head of the frame is enough
