@@ -82,7 +82,6 @@ async def test_orders_to_every_process_arrive_after_the_store_was_away(patient_c
         await ask_rest(cluster, "DELETE", "sessions/there/viewers")
         assert (await there.frame_of("disconnect"))["code"] == "kicked"
         await ask_rest(cluster, "POST", "drain", everywhere=True)
-        assert (await here.frame_of("disconnect"))["code"] == "server_restart"
     for gateway in cluster.gateways:
         assert await asyncio.to_thread(gateway.wait) == 0
 
