@@ -6,13 +6,15 @@ from tests.faults.proxy import Proxy
 
 
 class CuttingProxy(Proxy):
-    """Cuts the connection on which the event comes; all later ones pass."""
+    """Cuts the connection on which the event comes; all later ones pass.
 
-    event_mark = b"data: {"
+    ``mark``: how each event starts on the wire.
+    """
 
-    def __init__(self, target_port: int, *, before: int) -> None:
+    def __init__(self, target_port: int, *, before: int, mark: bytes = b"data: {") -> None:
         super().__init__(target_port)
         self._left: int | None = before
+        self._mark = mark
 
     @property
     def http_url(self) -> str:
@@ -24,7 +26,7 @@ class CuttingProxy(Proxy):
 
     def passes(self, line: object, data: bytes, *, is_reply: bool) -> bool:
         if is_reply and self._left is not None:
-            self._left -= data.count(self.event_mark)
+            self._left -= data.count(self._mark)
             if self._left <= 0:
                 self._left = None
                 raise ConnectionResetError

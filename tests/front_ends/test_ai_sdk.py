@@ -1,9 +1,10 @@
-"""The AI SDK's own chat, in three versions, before a real gateway: what a page would show."""
+"""The AI SDK's own chat, in three versions and over both its transports, before a real gateway: as a page shows it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from typing import NamedTuple
 
 import pytest
 
@@ -17,17 +18,39 @@ BEFORE_THE_GATE = 7  # chunks of `tokens 8 gate=…`: start, start-step, text-st
 WHOLE = "".join(f"{number} " for number in range(8))
 
 
-@pytest.fixture(params=["ai", "ai-6", "ai-5"])
-def package(request):
-    return request.param
+class Transport(NamedTuple):
+    """A package's chat and its way to the gateway.
+
+    Attributes:
+        mark: how each chunk starts on the wire.
+    """
+
+    package: str
+    is_socket: bool = False
+
+    @property
+    def mark(self) -> bytes:
+        return b'{"type":"chunk"' if self.is_socket else b"data: {"
+
+    def chat(self, port: int, session_id: str) -> Program:
+        options = {"api": f"http://127.0.0.1:{port}{API}", "headers": KEY}
+        if self.is_socket:
+            options = {"url": f"ws://127.0.0.1:{port}/api/v1/ai-sdk/ws"}
+        return Program("chat", self.package, json.dumps({"id": session_id, **options}))
 
 
-def chat(package: str, url: str, session_id: str) -> Program:
-    return Program("chat", package, json.dumps({"id": session_id, "api": f"{url}{API}", "headers": KEY}))
+NEWEST, SOCKET = Transport("ai"), Transport("ai", is_socket=True)
+TRANSPORTS = {"7": NEWEST, "6": Transport("ai-6"), "5": Transport("ai-5"), "7 over WebSocket": SOCKET}
 
 
-async def test_text_is_shown_whole_and_once(gateway, package, session_id):
-    async with chat(package, gateway.http_url, session_id) as page:
+@pytest.fixture(params=TRANSPORTS.values(), ids=TRANSPORTS)
+def chat(request):
+    """Opens a chat of a session at a port."""
+    return request.param.chat
+
+
+async def test_text_is_shown_whole_and_once(gateway, chat, session_id):
+    async with chat(gateway.port, session_id) as page:
         await page.do("send", text="zwölf 🙂 words", messageId="m1")
         await page.until_done("send")
         finish = page.last("finish")
@@ -38,8 +61,8 @@ async def test_text_is_shown_whole_and_once(gateway, package, session_id):
         assert page.last("answers") in (["zwölf 🙂 words", "again"], None)
 
 
-async def test_error_and_refusal_are_shown_in_their_words(gateway, package, session_id):
-    async with chat(package, gateway.http_url, session_id) as page:
+async def test_error_and_refusal_are_shown_in_their_words(gateway, chat, session_id):
+    async with chat(gateway.port, session_id) as page:
         await page.do("send", text="script:error no quota", messageId="m1")
         await page.until_done("send")
         assert (page.last("status"), page.last("error")) == ("error", "no quota")
@@ -48,15 +71,23 @@ async def test_error_and_refusal_are_shown_in_their_words(gateway, package, sess
         assert page.last("error") == "The message is too large: at most 4,096 bytes are allowed. Send a shorter one."
 
 
-async def test_tool_call_is_shown_with_its_result(gateway, package, session_id):
-    async with chat(package, gateway.http_url, session_id) as page:
-        await page.do("send", text="script:typed", messageId="m1")
+TOOL_ENDS = {
+    "tool-result": {"state": "output-available", "input": {"zone": "UTC"}, "output": {"hour": 9}},
+    "tools": {"state": "output-error", "input": {}, "errorText": "no clock"},
+}
+
+
+@pytest.mark.parametrize(("script", "end"), TOOL_ENDS.items(), ids=TOOL_ENDS)
+async def test_tool_call_is_shown_with_its_end(gateway, chat, session_id, script, end):
+    async with chat(gateway.port, session_id) as page:
+        await page.do("send", text=f"script:{script}", messageId="m1")
         await page.until_done("send")
-        assert page.last("status") == "ready"
+        assert (page.last("status"), page.last("text")) == ("ready", "a b")
+        assert page.last("tools") == [{"toolCallId": "c", "toolName": "clock", **end}]
 
 
-async def test_stop_reaches_the_agent_and_ends_the_answer(gateway, package, session_id):
-    async with chat(package, gateway.http_url, session_id) as page:
+async def test_stop_reaches_the_agent_and_ends_the_answer(gateway, chat, session_id):
+    async with chat(gateway.port, session_id) as page:
         await page.do("send", text="script:stall", messageId="m1")
         await page.until(lambda change: change.get("text") == "a ")
         acknowledged = await asyncio.to_thread(post, f"{gateway.http_url}{API}/{session_id}/stop")
@@ -68,11 +99,11 @@ async def test_stop_reaches_the_agent_and_ends_the_answer(gateway, package, sess
         assert page.last("finish")["text"] == "next works"
 
 
-async def test_page_that_is_loaded_again_shows_the_answer_whole(gateway, package, session_id, open_gate):
-    async with chat(package, gateway.http_url, session_id) as page:
+async def test_page_that_is_loaded_again_shows_the_answer_whole(gateway, chat, session_id, open_gate):
+    async with chat(gateway.port, session_id) as page:
         await page.do("send", text=f"script:tokens 8 gate={session_id}", messageId="m1")
         await page.until(lambda change: change.get("text") == "0 1 2 3 ")
-    async with chat(package, gateway.http_url, session_id) as page:
+    async with chat(gateway.port, session_id) as page:
         await page.do("resume")
         await page.until(lambda change: change.get("text") == "0 1 2 3 ")
         await asyncio.to_thread(open_gate, session_id)
@@ -83,13 +114,16 @@ async def test_page_that_is_loaded_again_shows_the_answer_whole(gateway, package
         assert (page.last("text"), page.last("status")) == (WHOLE, "ready")
 
 
+@pytest.mark.parametrize("transport", [NEWEST, SOCKET], ids=["HTTP", "WebSocket"])
 @pytest.mark.parametrize("before", range(1, BEFORE_THE_GATE + 1))
-async def test_answer_that_is_cut_before_any_chunk_is_resumed(gateway, session_id, open_gate, before, times_asked):
+async def test_answer_that_is_cut_before_any_chunk_is_resumed(
+    gateway, transport, session_id, open_gate, before, times_asked
+):
     """Of version 5 the same chat object would show twice what it had: a page that is loaded again does not."""
     words = f"script:tokens 8 gate={session_id}"
     async with (
-        CuttingProxy(gateway.port, before=before) as proxy,
-        chat("ai", proxy.http_url, session_id) as page,
+        CuttingProxy(gateway.port, before=before, mark=transport.mark) as proxy,
+        transport.chat(proxy.port, session_id) as page,
     ):
         await page.do("send", text=words, messageId="m1")
         await page.until_done("send")
@@ -102,9 +136,9 @@ async def test_answer_that_is_cut_before_any_chunk_is_resumed(gateway, session_i
         assert await asyncio.to_thread(times_asked, words) == 1
 
 
-async def test_same_message_of_two_pages_is_asked_once(gateway, package, session_id, times_asked, open_gate):
+async def test_same_message_of_two_pages_is_asked_once(gateway, chat, session_id, times_asked, open_gate):
     words = f"script:tokens 8 gate={session_id}"
-    async with chat(package, gateway.http_url, session_id) as one, chat(package, gateway.http_url, session_id) as two:
+    async with chat(gateway.port, session_id) as one, chat(gateway.port, session_id) as two:
         for page in (one, two):
             await page.do("send", text=words, messageId="m1")
         for page in (one, two):
@@ -116,8 +150,8 @@ async def test_same_message_of_two_pages_is_asked_once(gateway, package, session
     assert await asyncio.to_thread(times_asked, words) == 1
 
 
-async def test_answer_of_a_gateway_that_is_killed_is_never_shown_as_complete(mortal, package, session_id):
-    async with chat(package, mortal.http_url, session_id) as page:
+async def test_answer_of_a_gateway_that_is_killed_is_never_shown_as_complete(mortal, chat, session_id):
+    async with chat(mortal.port, session_id) as page:
         await page.do("send", text="script:stall", messageId="m1")
         await page.until(lambda change: change.get("text") == "a ")
         await asyncio.to_thread(processes.Process.kill, mortal)

@@ -187,6 +187,13 @@ FIXED: dict[str, list[Step]] = {
         Event({**final_value(), "x": 1}),
     ],
     # other events
+    "tool-result": [
+        Token("a "),
+        Event({"type": "tool_call", "call_id": "c", "tool_name": "clock", "arguments": {"zone": "UTC"}}),
+        Event({"type": "tool_result", "call_id": "c", "result": {"hour": 9}}),
+        Token("b"),
+        Final(),
+    ],
     "typed": [
         Token("a "),
         Event({"type": "tool_call", "name": "clock", "turn_id": "its own", "offset": 99}),

@@ -11,6 +11,18 @@ const tell = (change) => process.stdout.write(`${JSON.stringify(change)}\n`);
 const textOf = (message) =>
   (message?.parts ?? []).map((part) => (part.type === "text" ? part.text : "")).join("");
 
+const toolsOf = (message) =>
+  message.parts
+    .filter((part) => part.type === "dynamic-tool")
+    .map(({ toolCallId, toolName, state, input, output, errorText }) => ({
+      toolCallId,
+      toolName,
+      state,
+      input,
+      output,
+      errorText,
+    }));
+
 const transport = options.url
   ? new WebSocketChatTransport({ url: options.url, headers: options.headers })
   : new DefaultChatTransport({ api: options.api, headers: options.headers });
@@ -53,7 +65,7 @@ class State {
   snapshot = (value) => structuredClone(value);
   #seen() {
     const message = this.messages.at(-1);
-    if (message.role === "assistant") this.#tell({ text: textOf(message), parts: message.parts.map((part) => part.type) });
+    if (message.role === "assistant") this.#tell({ text: textOf(message), tools: toolsOf(message) });
   }
 }
 
