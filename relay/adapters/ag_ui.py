@@ -13,9 +13,9 @@ from relay.adapters.base import (
     ChatRequest,
     Limits,
     Translator,
+    last_message,
     message_id_of,
     session_id_of,
-    split_content,
     tool_call_of,
     user_message,
 )
@@ -50,18 +50,10 @@ def read_request(body: Any, limits: Limits) -> ChatRequest:
     run_id = body.get("runId")
     if not isinstance(run_id, str) or not run_id:
         raise ParameterInvalid("runId is missing.")
-    messages = body.get("messages")
-    last = messages[-1] if isinstance(messages, list) and messages else None
-    if not isinstance(last, dict) or last.get("role") != "user":
-        raise ParameterInvalid("the last message must be the user's.")
-    words, others = split_content(last.get("content"))
-    if not words and not others:
-        raise ParameterInvalid("the last message is empty.")
     fields = {name: value for name, value in body.items() if name not in _OWN_MEMBERS}
     fields["run_id"] = run_id
-    if others:
-        fields["parts"] = others
-    return ChatRequest(session_id, user_message(words, message_id_of(run_id), fields, limits))
+    last = last_message(body)
+    return ChatRequest(session_id, user_message(last, last.get("content"), message_id_of(run_id), fields, limits))
 
 
 class EventId(NamedTuple):

@@ -13,9 +13,9 @@ from relay.adapters.base import (
     Limits,
     Translator,
     forwarded,
+    last_message,
     message_id_of,
     session_id_of,
-    split_content,
     tool_call_of,
     user_message,
 )
@@ -49,30 +49,15 @@ def read_request(body: Any, limits: Limits) -> ChatRequest:
     if not isinstance(body, dict):
         raise ParameterInvalid("the body must be a JSON object.")
     session_id = session_id_of(body.get("id"), "id")
-    message = _last_message(body)
+    message = last_message(body if "messages" in body else {"messages": [body.get("message")]})
     own = ("id", "message", "messages")
     fields = {name: value for name, value in body.items() if name not in own}
     if body.get("trigger", SUBMIT) == REGENERATE:
         return ChatRequest(session_id, forwarded(REGENERATE, None, {**fields, "message": message}, limits))
-    message_id = message_id_of(message.get("id"))
     if message.get("role") == "assistant":
         return ChatRequest(session_id, forwarded(UI_MESSAGE, None, {**fields, "message": message}, limits))
-    if message.get("role") != "user":
-        raise ParameterInvalid("the last message must be the user's.")
-    words, others = split_content(message.get("parts", message.get("content")))  # before version 5 there was content
-    if not words and not others:
-        raise ParameterInvalid("the last message is empty.")
-    if others:
-        fields["parts"] = others
-    return ChatRequest(session_id, user_message(words, message_id, fields, limits))
-
-
-def _last_message(body: dict[str, Any]) -> dict[str, Any]:
-    messages = body.get("messages")
-    message = messages[-1] if isinstance(messages, list) and messages else body.get("message")
-    if not isinstance(message, dict):
-        raise ParameterInvalid("messages must have a message.")
-    return message
+    content = message.get("parts", message.get("content"))  # before version 5 there was content
+    return ChatRequest(session_id, user_message(message, content, message_id_of(message.get("id")), fields, limits))
 
 
 class AiSdkTranslator(Translator):

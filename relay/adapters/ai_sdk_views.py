@@ -62,7 +62,7 @@ async def resume(request: HttpRequest, chat_id: str) -> HttpResponseBase:
     session_id = session_id_of(chat_id, "id")
     handshake, identity = await admitted(scope_of(request), session_id)
     state = await within_store_timeout((await lifecycle.current()).layer.get(session_id))
-    if state is None or (turn_id := state.active_turn_id or next(iter(state.queued), None)) is None:
+    if state is None or (turn_id := state.unended_turn_id) is None:
         return HttpResponse(status=204)
     stream = TurnStream(session_id, handshake, identity, end=[DONE])
     chunks = await stream.open()

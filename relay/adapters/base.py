@@ -112,13 +112,39 @@ class Translator(abc.ABC):
         """End the answer as an error."""
 
 
-def user_message(content: str, message_id: str | None, fields: dict[str, Any], limits: Limits) -> StartTurn:
-    """Return the message for a user's words; ``fields`` (any JSON) go to the agent beside them.
+def last_message(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the last of a body's ``messages`` (any JSON), which is the new one.
 
     Raises:
-        ClientMessageTooLarge: the words are above ``max_message_bytes``.
+        ParameterInvalid: there is none.
     """
-    return _start_turn({"type": "user_message", "content": content}, message_id, fields, limits)
+    messages = body.get("messages")
+    message = messages[-1] if isinstance(messages, list) and messages else None
+    if not isinstance(message, dict):
+        raise ParameterInvalid("messages must have a message.")
+    return message
+
+
+def user_message(
+    message: dict[str, Any], content: Any, message_id: str | None, fields: dict[str, Any], limits: Limits
+) -> StartTurn:
+    """Return the message for a user's; ``fields`` go to the agent beside its words, as ``parts`` that are no text do.
+
+    Args:
+        message, fields: any JSON.
+        content: the message's content or parts; any JSON.
+
+    Raises:
+        ParameterInvalid: it is not the user's, or empty.
+        ClientMessageTooLarge: its words are above ``max_message_bytes``.
+    """
+    if message.get("role") != "user":
+        raise ParameterInvalid("the last message must be the user's.")
+    words, others = split_content(content)
+    if not words and not others:
+        raise ParameterInvalid("the last message is empty.")
+    beside = {**fields, "parts": others} if others else fields
+    return _start_turn({"type": "user_message", "content": words}, message_id, beside, limits)
 
 
 def forwarded(kind: str, message_id: str | None, fields: dict[str, Any], limits: Limits) -> StartTurn:

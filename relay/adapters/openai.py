@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from relay.adapters.base import Limits, Translator, split_content, user_message
-from relay.exceptions import ParameterInvalid
+from relay.adapters.base import Limits, Translator, last_message, user_message
 from relay.protocol import json_text
 from relay.protocol.client_messages import StartTurn
 
@@ -25,16 +24,8 @@ def read_request(body: Any, message_id: str | None, limits: Limits) -> StartTurn
         ParameterInvalid: there is no last message of the user's.
         ClientMessageTooLarge: its words are too long.
     """
-    messages = body.get("messages") if isinstance(body, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise ParameterInvalid("messages must have a message.")
-    last = messages[-1]
-    if not isinstance(last, dict) or last.get("role") != "user":
-        raise ParameterInvalid("the last message must be the user's.")
-    words, others = split_content(last.get("content"))
-    if not words and not others:
-        raise ParameterInvalid("the last message is empty.")
-    return user_message(words, message_id, {"parts": others} if others else {}, limits)
+    last = last_message(body if isinstance(body, dict) else {})
+    return user_message(last, last.get("content"), message_id, {}, limits)
 
 
 class OpenAITranslator(Translator):

@@ -92,8 +92,7 @@ class Chat:
         session_id = session_id_of(self._fields.get("id"), "id")
         stream = await self._admitted(session_id, last_sequence_of(self._fields))
         state = await within_store_timeout((await lifecycle.current()).layer.get(session_id))
-        turn_id = None if state is None else state.active_turn_id or next(iter(state.queued), None)
-        if state is None or turn_id is None:
+        if state is None or (turn_id := state.unended_turn_id) is None:
             await self._writer.send(encode("no-active", self._frame.request_id))
             return
         async with aclosing(await stream.open()) as chunks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from relay.access.auth import limited_network
 from relay.access.rate_limits import take_message
@@ -224,17 +224,6 @@ class TurnStream(HttpStream):
 
     def _ending(self) -> bytes:
         return b"".join([encode_event(event) for event in self._end_events])
-
-    def encode_welcome(self, fields: dict[str, Any]) -> bytes:  # pragma: no cover - these protocols have none
-        """Write nothing."""
-        raise NotImplementedError
-
-    async def notify(self, text: str) -> None:
-        """See ``Transport``: these protocols have no such frames."""
-
-    def encode_notice(self, text: str) -> bytes:  # pragma: no cover - these protocols have none
-        """Write nothing."""
-        raise NotImplementedError
 
     def encode_heartbeat(self) -> bytes:
         """Write a comment."""

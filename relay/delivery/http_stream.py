@@ -73,17 +73,17 @@ class HttpStream(ABC):
     ) -> tuple[Subscription, Welcome]:
         """Take up position in the log. Returns the subscription, and the fields of ``welcome``."""
 
-    @abstractmethod
     def encode_welcome(self, fields: dict[str, Any]) -> bytes:
-        """Write the start of the body."""
+        """Write the start of the body; nothing in a protocol without it."""
+        return b""
 
     @abstractmethod
     def encode(self, batch: list[Frame] | Snapshot) -> Iterable[bytes]:
         """Write a part of the log, in pieces of bounded size."""
 
-    @abstractmethod
     def encode_notice(self, text: str) -> bytes:
-        """Write a frame that is not in the log."""
+        """Write a frame that is not in the log; nothing in a protocol without such frames."""
+        return b""
 
     @abstractmethod
     def encode_heartbeat(self) -> bytes:
@@ -189,8 +189,9 @@ class HttpStream(ABC):
         self._closed.set()
 
     def _push(self, chunk: bytes) -> None:
-        self._outbox.append(chunk)
-        self._wakeup.set()
+        if chunk:
+            self._outbox.append(chunk)
+            self._wakeup.set()
 
     def _cut(self) -> None:
         """End the response of a client that reads nothing: it waits in the server's flow control."""

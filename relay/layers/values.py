@@ -132,6 +132,11 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float
     age_seconds: float
 
+    @property
+    def unended_turn_id(self) -> str | None:
+        """The turn in flight, or else the one that will be next; ``None`` if there is neither."""
+        return self.active_turn_id or next(iter(self.queued), None)
+
     def resume(self, epoch: str = "", offset: str = "") -> Resume:
         """Compare a client's cursor with the log.
 

@@ -63,7 +63,7 @@ def test_a_run_id_of_other_characters_is_the_same_message_each_time():
         (None, "object"),
         ({**body(user("x")), "threadId": ""}, "threadId"),
         ({**body(user("x")), "runId": None}, "runId"),
-        (body(), "last message"),
+        (body(), "messages"),
         (body({"id": "m", "role": "assistant", "content": "x"}), "last message"),
         (body(user("")), "empty"),
         (body(user([])), "empty"),

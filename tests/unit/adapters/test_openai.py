@@ -52,7 +52,7 @@ def test_parts_that_are_no_text_go_beside_the_words():
         ({"messages": "x"}, "messages"),
         ({"messages": []}, "messages"),
         ({"messages": [user("x"), {"role": "tool", "content": "y"}]}, "last message"),
-        ({"messages": ["x"]}, "last message"),
+        ({"messages": ["x"]}, "messages"),
         ({"messages": [user("")]}, "empty"),
         ({"messages": [user(None)]}, "empty"),
         ({"messages": [user([{"type": "text", "text": ""}])]}, "empty"),
