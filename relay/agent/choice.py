@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from django.utils.module_loading import import_string
 
 from relay.agent import protocols
@@ -15,8 +17,9 @@ def make_agent(name: str) -> Agent:
 
     Raises:
         ImportError: there is nothing at the dotted path.
-        TypeError: the object there is no agent.
+        TypeError: the object there is no agent, or takes no message and session.
     """
     if name not in protocols.PROTOCOLS and is_answer_function(function := import_string(name)):
+        inspect.signature(function).bind("message", "session")
         return FunctionAgent(function)
     return AgentClient(protocols.load(name))

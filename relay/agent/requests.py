@@ -13,6 +13,7 @@ from relay.agent.redaction import redact
 from relay.conf import conf
 from relay.layers.values import Turn
 from relay.protocol import json_text
+from relay.protocol.request_headers import IDEMPOTENCY_KEY, INTERNAL_KEY, REQUEST_ID, TRACEPARENT
 
 USER_AGENT: Final = f"python-httpx/{httpx.__version__}"
 MIN_SECRET_CHARACTERS: Final = 6  # of a header's value or a password: words as short as "gold" are no secrets
@@ -30,12 +31,12 @@ def agent_settings() -> AgentSettings:
 
 def turn_request(protocol: AgentProtocol, turn: Turn, request: AgentRequest) -> httpx.Request:
     """Return the HTTP request that asks the agent for a turn, once: the turn's id is its idempotency key."""
-    return _http_request(protocol, turn, request, {"Idempotency-Key": turn.turn_id, "X-Request-ID": turn.turn_id})
+    return _http_request(protocol, turn, request, {IDEMPOTENCY_KEY: turn.turn_id, REQUEST_ID: turn.turn_id})
 
 
 def stop_request(protocol: AgentProtocol, turn: Turn, request: AgentRequest) -> httpx.Request:
     """Return the HTTP request that stops a turn."""
-    return _http_request(protocol, turn, request, {"X-Request-ID": turn.turn_id})
+    return _http_request(protocol, turn, request, {REQUEST_ID: turn.turn_id})
 
 
 def redact_answer(text: str) -> str:
@@ -52,13 +53,13 @@ def _http_request(protocol: AgentProtocol, turn: Turn, request: AgentRequest, na
     headers.update(names)
     headers.update(dict(request.headers))
     if protocol.is_own:
-        headers["X-Internal-Auth"] = conf.internal_api_keys[0]
+        headers[INTERNAL_KEY] = conf.internal_api_keys[0]
     if conf.agent_api_key:
         headers["Authorization"] = f"Bearer {conf.agent_api_key}"
     if turn.subject is not None:
         headers["X-Subject"] = turn.subject
     if turn.traceparent is not None:
-        headers["traceparent"] = turn.traceparent
+        headers[TRACEPARENT] = turn.traceparent
     content = b"" if request.body is None else json_text.encode(request.body).encode()
     return httpx.Request(request.method, conf.agent_url + request.path, headers=headers, content=content)
 

@@ -26,13 +26,13 @@ from relay.layers.values import Turn, new_id
 from relay.management.finding import Finding, Level
 from relay.protocol import frames, json_text
 from relay.protocol.frames import Frame, FrameKind
+from relay.protocol.request_headers import INTERNAL_KEY
 from relay.tasks import first_completed
 
 LIMIT_SECONDS: Final = 5.0
 HANDSHAKE_SECONDS: Final = 3.0  # of a TLS connection to the agent
 _REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _ABSENCES: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-_KEY: Final = "X-Internal-Auth"
 
 
 async def examine_agent() -> AsyncIterator[Finding]:
@@ -55,10 +55,10 @@ async def examine_agent() -> AsyncIterator[Finding]:
     yield _judge_status(status, host, request.url.path, milliseconds, protocol)
     if not protocol.is_own or status in _REFUSALS or status in _ABSENCES:
         return
-    request.headers[_KEY] = secrets.token_hex()
+    request.headers[INTERNAL_KEY] = secrets.token_hex()
     if await _status(transport, request) == status:
         words = "takes a message with any key"
-        yield Finding(Level.WARNING, "agent", words, f"Let it compare {_KEY}, or keep others from it.")
+        yield Finding(Level.WARNING, "agent", words, f"Let it compare {INTERNAL_KEY}, or keep others from it.")
 
 
 async def say(words: str, show: Callable[[Frame], None]) -> Finding:

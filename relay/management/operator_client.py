@@ -12,6 +12,7 @@ import httpx
 from relay.conf import conf
 from relay.protocol import json_text
 from relay.protocol.event_stream import EventStreamDecoder
+from relay.protocol.request_headers import INTERNAL_KEY
 
 REPLY_SECONDS: Final = 15.0  # above what the gateway itself allows its store
 PAGE: Final = 1_000
@@ -39,7 +40,7 @@ class OperatorClient:
         self._url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=f"{self._url}/api/v1",
-            headers={"X-Internal-Auth": conf.internal_api_keys[0]},
+            headers={INTERNAL_KEY: conf.internal_api_keys[0]},
             timeout=REPLY_SECONDS,
             trust_env=False,
         )

@@ -176,6 +176,17 @@ def test_an_agent_whose_module_raises_is_an_error_that_says_what(gateway, tmp_pa
     assert error.msg.endswith(": division by zero")
 
 
+@pytest.mark.parametrize("parameters", ["", "message", "message, session, third"])
+def test_a_function_that_takes_no_message_and_session_is_an_error(gateway, tmp_path, monkeypatch, parameters):
+    name = f"agent_of_{len(parameters)}"  # a module is imported once
+    (tmp_path / f"{name}.py").write_text(f"async def answer({parameters}):\n    yield ''\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    gateway(AGENT_PROTOCOL=f"{name}.answer")
+    (error,) = check_agent(None)
+    assert error.id == NO_AGENT
+    assert "argument" in error.msg
+
+
 @pytest.mark.parametrize("path", ["agent", "relay.agent.protocols.agent.OwnAgent"])
 def test_the_agents_there_are_pass(gateway, path):
     gateway(AGENT_PROTOCOL=path, AGENT_API_KEY="x", AGENT_HEADERS="X-Team: x")

@@ -18,14 +18,12 @@ from relay.agent.protocols.base import (
     AgentSettings,
     AnswerReader,
     PastTurn,
-    error_words,
     is_bare_error,
     json_value,
     text_of,
-    user_text,
 )
-from relay.exceptions import RelayError, UpstreamError
-from relay.layers.values import Turn
+from relay.exceptions import RelayError
+from relay.layers.values import Turn, message_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -60,7 +58,7 @@ def _said(turn: Turn) -> dict[str, Any]:
     if answer is not None:
         task_id, result = answer
         return {"taskId": task_id, "parts": [{"text": result} if isinstance(result, str) else {"data": result}]}
-    return {"parts": [{"text": user_text(turn)}]}
+    return {"parts": [{"text": message_text(turn.message)}]}
 
 
 def _call(path: str, call_id: str, method: str, params: dict[str, Any]) -> AgentRequest:
@@ -89,8 +87,7 @@ class TaskEvents(AnswerReader):
         error = value.get("error") if isinstance(value, dict) else None
         if status != HTTPStatus.OK or not error:
             return None
-        words = self._redact(error_words(error))
-        return UpstreamError(words) if words else UpstreamError()
+        return self._error(error)
 
     def stop_request(self, asked: AgentRequest) -> AgentRequest | None:
         """See ``AnswerReader``."""

@@ -23,9 +23,8 @@ from relay.agent.protocols.base import (
     is_bare_error,
     json_value,
     said_before,
-    user_text,
 )
-from relay.layers.values import Turn
+from relay.layers.values import Turn, message_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -266,5 +265,5 @@ class AgUi(AgentProtocol):
         if isinstance(turn.message.get("resume"), list):  # the answer to an interrupt is no message
             body["resume"] = turn.message["resume"]
         else:
-            messages.append({"id": turn.turn_id, "role": "user", "content": user_text(turn)})
+            messages.append({"id": turn.turn_id, "role": "user", "content": message_text(turn.message)})
         return AgentRequest(settings.path or PATH, body)

@@ -21,9 +21,8 @@ from relay.agent.protocols.base import (
     is_bare_error,
     json_value,
     said_before,
-    user_text,
 )
-from relay.layers.values import Turn
+from relay.layers.values import Turn, message_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -215,6 +214,6 @@ class AiSdk(AgentProtocol):
         body |= {
             "id": turn.session_id,
             "trigger": "submit-message",
-            "messages": [*messages, _message(turn.turn_id, "user", user_text(turn))],
+            "messages": [*messages, _message(turn.turn_id, "user", message_text(turn.message))],
         }
         return AgentRequest(settings.path or PATH, body)

@@ -15,7 +15,7 @@ import msgspec
 
 from relay.agent.protocols.vocabulary import Usage
 from relay.exceptions import RelayError, UpstreamEof, UpstreamError, UpstreamProtocol
-from relay.layers.values import Turn, message_text
+from relay.layers.values import Turn
 from relay.protocol import frames, json_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
@@ -230,8 +230,12 @@ class AnswerReader(abc.ABC):
     def _fail(self, value: Any, made: list[Frame]) -> None:
         """End the answer as an error, with the words in any JSON."""
         self.is_over = True
+        made.append(frames.error(self._turn_id, self._error(value)))
+
+    def _error(self, value: Any) -> UpstreamError:
+        """Return the error with the words in any JSON."""
         words = self._redact(error_words(value))
-        made.append(frames.error(self._turn_id, UpstreamError(words) if words else UpstreamError()))
+        return UpstreamError(words) if words else UpstreamError()
 
     @property
     def _nothing_understood(self) -> bool:
@@ -244,11 +248,6 @@ def said_before(history: Sequence[PastTurn], system_prompt: str) -> list[tuple[s
     for past in history:
         said += [("user", past.message), ("assistant", past.answer)]
     return [(role, text) for role, text in said if text]
-
-
-def user_text(turn: Turn) -> str:
-    """Return what the client sent as a text: a ``user_message``'s words, the JSON of any other kind."""
-    return message_text(turn.message)
 
 
 def json_value(data: str) -> Any:

@@ -25,10 +25,9 @@ from relay.agent.protocols.base import (
     json_value,
     path_segment,
     text_of,
-    user_text,
 )
 from relay.agent.protocols.langchain import Gathered, pieces, tool_result
-from relay.layers.values import Turn
+from relay.layers.values import Turn, message_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -48,7 +47,7 @@ def _asked(turn: Turn) -> dict[str, Any]:
     if answer is not None:
         call_id, result = answer
         return {"command": {"resume": {call_id: result}}}
-    return {"input": {"messages": [{"role": "user", "content": user_text(turn)}]}}
+    return {"input": {"messages": [{"role": "user", "content": message_text(turn.message)}]}}
 
 
 # The shape of most events: a piece of text, and which task of the graph it comes from.

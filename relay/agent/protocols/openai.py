@@ -21,14 +21,13 @@ from relay.agent.protocols.base import (
     AnswerReader,
     PastTurn,
     check_calls,
-    error_words,
     is_bare_error,
     json_value,
     said_before,
-    user_text,
+    text_of,
 )
-from relay.exceptions import RelayError, UpstreamError
-from relay.layers.values import Turn
+from relay.exceptions import RelayError
+from relay.layers.values import Turn, message_text
 from relay.protocol import json_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
@@ -102,8 +101,7 @@ class OpenAIEvents(AnswerReader):
         value = json_value(body.decode("utf-8", "replace"))
         if status != HTTPStatus.OK or not isinstance(value, dict) or not is_bare_error(value):
             return None
-        words = self._redact(error_words(value))
-        return UpstreamError(words) if words else UpstreamError()
+        return self._error(value)
 
     def _look_closer(self, event: Event, made: list[Frame]) -> None:
         is_error = event.event == "error"
@@ -173,11 +171,11 @@ class OpenAIEvents(AnswerReader):
 
     def _take_part(self, part: dict[str, Any], made: list[Frame]) -> None:
         if part.get("type") == "text":
-            self._take_content(_text(part.get("text")), made)
+            self._take_content(text_of(part.get("text")), made)
         elif part.get("type") == "thinking":
             thinking = part.get("thinking")
             pieces = thinking if isinstance(thinking, list) else []
-            texts = [_text(piece.get("text")) for piece in pieces if isinstance(piece, dict)]
+            texts = [text_of(piece.get("text")) for piece in pieces if isinstance(piece, dict)]
             if any(texts):
                 self._add_event(vocabulary.reasoning("".join(texts)), made)
 
@@ -185,7 +183,7 @@ class OpenAIEvents(AnswerReader):
         """Add a piece of a tool call to the call that it belongs to."""
         function = piece.get("function") or piece.get("custom")
         function = function if isinstance(function, dict) else {}
-        call_id, name = _text(piece.get("id")), _text(function.get("name"))
+        call_id, name = text_of(piece.get("id")), text_of(function.get("name"))
         index = piece["index"] if type(piece.get("index")) is int else None
         call = self._newest.get(index)
         # Ollama gives every call the index 0, Gemini none: another id with a name of its own is another call.
@@ -234,10 +232,6 @@ class _Call(msgspec.Struct):
     pieces: list[str] = []  # msgspec copies it
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
 class OpenAI(AgentProtocol):
     """A model server. It keeps no conversation, and has no tools of its own: their calls are for the client."""
 
@@ -245,7 +239,7 @@ class OpenAI(AgentProtocol):
 
     def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
         """See ``AgentProtocol``."""
-        said = [*said_before(history, settings.system_prompt), ("user", user_text(turn))]
+        said = [*said_before(history, settings.system_prompt), ("user", message_text(turn.message))]
         body = {
             "messages": [{"role": role, "content": text} for role, text in said],
             "stream": True,

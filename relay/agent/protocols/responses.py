@@ -26,9 +26,8 @@ from relay.agent.protocols.base import (
     path_segment,
     said_before,
     text_of,
-    user_text,
 )
-from relay.layers.values import Turn
+from relay.layers.values import Turn, message_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -224,7 +223,7 @@ class Responses(AgentProtocol):
 
     def request(self, turn: Turn, history: Sequence[PastTurn], settings: AgentSettings) -> AgentRequest:
         """See ``AgentProtocol``."""
-        said = [*said_before(history, ""), ("user", user_text(turn))]
+        said = [*said_before(history, ""), ("user", message_text(turn.message))]
         body = {
             "input": [{"role": role, "content": text} for role, text in said],
             "stream": True,

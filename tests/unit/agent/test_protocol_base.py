@@ -1,4 +1,4 @@
-"""What every protocol's reader shares."""
+"""The parts that every protocol's reader shares."""
 
 import json
 
