@@ -1,4 +1,4 @@
-"""What real agents say, as the gateway's clients hear it: token by token, tool calls, errors, Stop, history."""
+"""Answers of real agents, as the gateway's clients receive them: token by token, tool calls, errors, Stop, history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators see before a real agent: readiness, the doctor, and the reason of a refusal."""
+"""A real agent, as operators see it: readiness, the doctor, and the reason of a refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see of a real agent's reasoning and tool calls: on the chat page, and in ``manage.py chat``."""
+"""A real agent's reasoning and tool calls, as people see them: on the chat page, and in ``manage.py chat``."""
 
 from __future__ import annotations
 

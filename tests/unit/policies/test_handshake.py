@@ -1,4 +1,4 @@
-"""What a client presents: where its one credential may be, how long it may be, and what may name a subject."""
+"""A client's handshake: where its one credential may be, how long it may be, and what may name a subject."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""What is made of a log and the transcripts: each ended turn once, in order, within bounds."""
+"""History out of a log and the transcripts: each ended turn once, in order, within bounds."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What is recorded of a turn: its time by the clock, the tokens that it used, and why it failed."""
+"""The record of a turn: its time by the clock, the tokens that it used, and why it failed."""
 
 from types import SimpleNamespace
 

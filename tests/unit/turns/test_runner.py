@@ -1,4 +1,4 @@
-"""What the runner does beside the turns: it waits for a store, gives way to the viewers, and ends with its process."""
+"""The runner's work beside the turns: it waits for a store, gives way to the viewers, and ends with its process."""
 
 import asyncio
 import logging
