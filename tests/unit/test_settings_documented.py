@@ -14,12 +14,17 @@ DEFAULTS = {PREFIX + setting.name: setting.default for setting in conf.settings(
 
 def test_env_example_shows_every_setting_with_its_default():
     lines = (ROOT / ".env.example").read_text().splitlines()
-    shown = dict(line.split("=", 1) for line in lines if line.startswith(PREFIX))
+    shown = dict(line[1:].split("=", 1) for line in lines if line.startswith("#" + PREFIX))
     assert shown == DEFAULTS
 
 
-def test_readme_table_shows_every_setting_with_its_default():
-    rows = re.findall(rf"^\| `({PREFIX}\w+)` \| (.+?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_env_example_changes_nothing_when_it_is_copied():
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_the_table_of_settings_shows_every_setting_with_its_default():
+    rows = re.findall(rf"^\| `({PREFIX}\w+)` \| (.+?) \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
     shown = {name: "" if default == "*(empty)*" else default.strip("`") for name, default in rows}
     assert shown == DEFAULTS
 
