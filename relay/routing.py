@@ -8,7 +8,8 @@ from channels.routing import URLRouter
 from django.urls import re_path
 
 from relay.access.origin_check import is_handshake_allowed
-from relay.adapters.consumer import serve_chats
+from relay.adapters.ai_sdk_socket import AI_SDK
+from relay.adapters.consumer import chat_sockets
 from relay.conf import conf
 from relay.delivery.consumer import SessionConsumer
 from relay.exceptions import Forbidden
@@ -16,6 +17,7 @@ from relay.observability import metrics
 from relay.protocol.client_messages import SESSION_ID_PATTERN
 
 _consumer = SessionConsumer.as_asgi()
+_ai_sdk = chat_sockets(AI_SDK)
 
 
 async def session_socket(scope: Any, receive: Any, send: Any) -> None:
@@ -26,7 +28,7 @@ async def session_socket(scope: Any, receive: Any, send: Any) -> None:
 async def ai_sdk_socket(scope: Any, receive: Any, send: Any) -> None:
     """Serve a client with any number of chats, if the adapter is switched on and its page's origin is allowed."""
     has_adapter = "ai-sdk" in conf.adapters
-    await (serve_chats if has_adapter and _is_allowed(scope) else refuse)(scope, receive, send)
+    await (_ai_sdk if has_adapter and _is_allowed(scope) else refuse)(scope, receive, send)
 
 
 def _is_allowed(scope: Any) -> bool:

@@ -7,31 +7,16 @@ client closes the socket, and fails every request on it, for a frame that it doe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from relay.exceptions import ClientMessageInvalid, ParameterInvalid
+from relay.adapters.client_frame import CREDENTIAL, ClientFrame, credential_in, small_member
+from relay.exceptions import ClientMessageInvalid, ParameterInvalid, RelayError
 from relay.protocol import json_text
 
 SEND: Final = "send"
 RESUME: Final = "resume"
-ABORT: Final = "abort"
 
-MAX_NAME_BYTES: Final = 256  # of a request's id, as JSON; each chunk repeats it
-CREDENTIAL: Final = "ticket"  # the member of ``body`` with a ticket or token; the agent does not get it
 _OF_POST: Final[tuple[str, ...]] = ("id", "messages", "trigger", "messageId", "metadata")
-
-
-class ClientFrame(NamedTuple):
-    """A frame of a client.
-
-    Attributes:
-        kind: any JSON; the client sends ``send``, ``resume`` and ``abort``.
-        members: the whole frame, not parsed yet.
-    """
-
-    kind: Any
-    request_id: str
-    members: Mapping[str, bytes]
 
 
 def read_frame(members: Mapping[str, bytes]) -> ClientFrame:
@@ -40,19 +25,10 @@ def read_frame(members: Mapping[str, bytes]) -> ClientFrame:
     Raises:
         ClientMessageInvalid: no answer can name the request.
     """
-    kind, request_id = (_small(members.get(name, b"null")) for name in ("type", "requestId"))
+    kind, request_id = small_member(members, "type"), small_member(members, "requestId")
     if not isinstance(request_id, str):
         raise ClientMessageInvalid
     return ClientFrame(kind, request_id, members)
-
-
-def _small(value: bytes) -> Any:
-    if len(value) > MAX_NAME_BYTES:
-        raise ClientMessageInvalid
-    try:
-        return json_text.decode(value)
-    except ValueError as exc:
-        raise ClientMessageInvalid from exc
 
 
 def post_body(fields: dict[str, Any]) -> dict[str, Any]:
@@ -72,10 +48,7 @@ def credential_of(fields: dict[str, Any]) -> str | None:
     Raises:
         ParameterInvalid: ``body`` is no object, or the credential no text.
     """
-    shown = _body(fields).get(CREDENTIAL)
-    if shown is not None and not isinstance(shown, str):
-        raise ParameterInvalid("body.ticket must be a text.")
-    return shown or _bearer(fields.get("headers"))
+    return credential_in(_body(fields), "body") or _bearer(fields.get("headers"))
 
 
 def last_sequence_of(fields: dict[str, Any]) -> int:
@@ -97,9 +70,11 @@ def encode(kind: str, request_id: str) -> str:
     return json_text.encode({"type": kind, "requestId": request_id})
 
 
-def encode_error(request_id: str, words: str) -> str:
-    """Write the end of a request that has failed."""
-    return json_text.encode({"type": "error", "requestId": request_id, "errorText": words})
+def encode_error(request_id: str | None, reason: RelayError) -> str | None:
+    """Write the end of a request that has failed; ``None`` for one without a name: the client knows no such frame."""
+    if request_id is None:
+        return None
+    return json_text.encode({"type": "error", "requestId": request_id, "errorText": str(reason)})
 
 
 def chunk_head(request_id: str) -> str:

@@ -1,25 +1,24 @@
-"""The AI SDK over WebSocket: one socket, and on it the requests of many chats, each answered in a task of its own."""
+"""One socket, and on it the requests of many chats, each answered in a task of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any, Final
 
 from relay.access.auth import admit, limited_network, read_handshake
-from relay.adapters.ai_sdk_frames import ABORT, ClientFrame, encode_error, read_frame
+from relay.adapters.client_frame import ABORT, ClientFrame
 from relay.adapters.entrance import outline
-from relay.adapters.socket_chat import Chat
+from relay.adapters.socket_chat import Chat, SocketProtocol
+from relay.adapters.socket_stream import SharedSocket
 from relay.conf import conf
 from relay.delivery.session_connection import BLOCKED_SECONDS, record_refusal
 from relay.delivery.socket_writer import SEND_NOW, ClientGone, SocketWriter
 from relay.delivery.timer import Timer
 from relay.exceptions import (
-    ClientMessageInvalid,
-    ClientMessageTooLarge,
     Idle,
     ParameterInvalid,
     RateLimited,
@@ -43,9 +42,17 @@ FINISH_SECONDS: Final = 2.0  # as long as a message may wait for the store
 logger = logging.getLogger(__name__)
 
 
-async def serve_chats(scope: Any, receive: Any, send: Any) -> None:
-    """Serve one socket (ASGI; hence ``Any``)."""
-    await ChatSocket(scope, send).serve(receive)
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application; hence ``Any``."""
+
+
+def chat_sockets(protocol: SocketProtocol) -> Application:
+    """Make the application that serves the sockets of a protocol."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        await ChatSocket(scope, send, protocol).serve(receive)
+
+    return serve
 
 
 class ChatSocket:
@@ -54,7 +61,8 @@ class ChatSocket:
     It counts as one connection of its client, and each chat on it, while it is answered, as one more.
     """
 
-    def __init__(self, scope: Any, send: Any) -> None:
+    def __init__(self, scope: Any, send: Any, protocol: SocketProtocol) -> None:
+        self._protocol = protocol
         self.session_id = f"socket:{new_id()}"  # which no client knows
         self._handshake = read_handshake(scope, self.session_id, has_cursor=False, cursor_epoch="")
         self._writer = SocketWriter(send, scope.get("extensions", {}).get(SEND_NOW))
@@ -100,7 +108,7 @@ class ChatSocket:
         held.callback(gateway.connection_limiter.release, self._network)
         if not isinstance(gateway.policy, TicketPolicy):
             await admit(self._handshake, gateway.policy)
-        gauge = metrics.SOCKETS.labels("ai-sdk")
+        gauge = metrics.SOCKETS.labels(self._protocol.name)
         gauge.inc()
         held.callback(gauge.dec)
         gateway.connections.add(self)
@@ -167,9 +175,11 @@ class ChatSocket:
     async def _handle(self, text: str | None) -> None:
         self._active_at = monotonic()
         try:
-            frame = read_frame(outline(text.encode("utf-8", "surrogatepass") if text is not None else b""))
-        except (ClientMessageInvalid, ClientMessageTooLarge) as exc:  # no answer could name the request
-            await self.leave(exc, CloseCode.POLICY_VIOLATION)
+            frame = self._protocol.read_frame(
+                outline(text.encode("utf-8", "surrogatepass") if text is not None else b"")
+            )
+        except RelayError as exc:
+            await self._refuse(None, exc)
             return
         known = self._chats.get(frame.request_id)
         if len(self._tasks) >= 2 * MAX_REQUESTS:
@@ -180,7 +190,9 @@ class ChatSocket:
                 self._aborts.add(aborting)
                 aborting.add_done_callback(self._aborts.discard)
         elif known is not None:
-            self._spawn(self._refuse(frame.request_id, ParameterInvalid("requestId is in use.")))
+            if not (self._protocol.ignores_repeats and known.frame == frame):
+                in_use = ParameterInvalid(f"{self._protocol.id_member} is in use.")
+                self._spawn(self._refuse(frame.request_id, in_use))
         elif len(self._chats) >= MAX_REQUESTS:
             metrics.RATE_LIMITED.labels("inbox").inc()
             self._spawn(self._refuse(frame.request_id, RateLimited()))
@@ -188,7 +200,8 @@ class ChatSocket:
             self._start(frame)
 
     def _start(self, frame: ClientFrame) -> None:
-        chat = self._chats[frame.request_id] = Chat(frame, self._handshake, self._writer, self._leave_soon)
+        socket = SharedSocket(self._writer, self._leave_soon)
+        chat = self._chats[frame.request_id] = self._protocol.chat(frame, self._handshake, socket)
         answering = self._spawn(self._answer(frame.request_id, chat))
         answering.add_done_callback(lambda _: self._chats.pop(frame.request_id))
 
@@ -207,11 +220,15 @@ class ChatSocket:
             logger.exception("chat failed")
             await self._refuse(request_id, RelayError())
 
-    async def _refuse(self, request_id: str, reason: RelayError) -> None:
+    async def _refuse(self, request_id: str | None, reason: RelayError) -> None:
         """Tell the client that a request has failed; one that does not read it is disconnected."""
+        text = self._protocol.encode_error(request_id, reason)
+        if text is None:
+            await self.leave(reason, CloseCode.POLICY_VIOLATION)
+            return
         try:
             async with asyncio.timeout(SAY_SECONDS):
-                await self._writer.send(encode_error(request_id, str(reason)))
+                await self._writer.send(text)
         except ClientGone:
             return
         except TimeoutError:

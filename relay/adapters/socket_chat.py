@@ -1,61 +1,47 @@
-"""One request of a chat on a shared socket: a message that is sent, or a turn that is resumed."""
+"""One request on a shared socket, and what the protocol of such a socket has to say."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from relay.access.auth import admit
-from relay.adapters.ai_sdk import AiSdkTranslator, read_request
-from relay.adapters.ai_sdk_frames import (
-    RESUME,
-    SEND,
-    ClientFrame,
-    credential_of,
-    encode,
-    last_sequence_of,
-    post_body,
-)
-from relay.adapters.base import session_id_of
-from relay.adapters.chat_stream import ChatStream
-from relay.adapters.entrance import check_message, parse, request_limits
-from relay.delivery.socket_writer import SocketWriter
+from relay.adapters.base import Translator
+from relay.adapters.client_frame import ClientFrame
+from relay.adapters.entrance import parse
+from relay.adapters.socket_stream import SharedSocket, SocketStream
 from relay.delivery.timeouts import within_store_timeout
-from relay.exceptions import ParameterInvalid, RelayError
+from relay.exceptions import RelayError
 from relay.observability import logging_config
-from relay.policies import Handshake
+from relay.policies import Handshake, Identity
 from relay.policies.handshake import TICKET_PARAMETER, TICKET_SUBPROTOCOL
 from relay.process import lifecycle
-from relay.protocol.request_headers import TRACEPARENT
 
 
-class Chat:
+class Chat(ABC):
     """A request from its admission to its end.
 
     Args:
         handshake: of the socket.
-        close_socket: is called if the client takes no more.
 
     Attributes:
         decided: is done once the message is stored or refused, or the turn found.
         has_started: was the client told that its answer follows?
     """
 
-    def __init__(
-        self, frame: ClientFrame, handshake: Handshake, writer: SocketWriter, close_socket: Callable[[RelayError], None]
-    ) -> None:
+    awaits_abort: ClassVar[bool] = True  # does the client wait for the end of a turn that it has stopped?
+
+    def __init__(self, frame: ClientFrame, handshake: Handshake, socket: SharedSocket) -> None:
         self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.has_started = False
-        self._frame = frame
+        self.frame = frame
         self._handshake = handshake
-        self._writer = writer
-        self._close_socket = close_socket
-        self._fields: dict[str, Any] = {}
-        self._stream: ChatStream
+        self._socket = socket
+        self._stream: SocketStream
         self._turn_id: str | None = None
         self._is_aborted = False
 
@@ -67,8 +53,7 @@ class Chat:
             ClientGone: the client left.
         """
         try:
-            self._fields = parse(self._frame.members)
-            await {SEND: self._send, RESUME: self._resume}.get(self._frame.kind, self._refuse)()
+            await self._serve(parse(self.frame.members))
         finally:
             self._decide()
 
@@ -78,62 +63,53 @@ class Chat:
         if self._turn_id is not None:
             await self._cancel(self._turn_id)
 
-    # The kinds of requests.
+    # For a subclass.
 
-    async def _send(self) -> None:
-        session_id, message = read_request(post_body(self._fields), request_limits())
-        check_message(message)
-        stream = await self._admitted(session_id)
-        async with aclosing(await stream.open()) as chunks:
-            accepted = await stream.start_turn(message, self._handshake.header(TRACEPARENT))
-            await self._follow(stream, chunks, accepted.turn_id)
+    @abstractmethod
+    async def _serve(self, fields: dict[str, Any]) -> None:
+        """Find or start the turn that the request (any JSON) is about, and ``follow`` it. Raises as ``answer``."""
 
-    async def _resume(self) -> None:
-        session_id = session_id_of(self._fields.get("id"), "id")
-        stream = await self._admitted(session_id, last_sequence_of(self._fields))
-        state = await within_store_timeout((await lifecycle.current()).layer.get(session_id))
-        if state is None or (turn_id := state.unended_turn_id) is None:
-            await self._writer.send(encode("no-active", self._frame.request_id))
-            return
-        async with aclosing(await stream.open()) as chunks:
-            stream.attach(state)
-            await self._follow(stream, chunks, turn_id)
+    async def _admit(
+        self, session_id: str, credential: str | None, cursor_epoch: str = ""
+    ) -> tuple[Handshake, Identity]:
+        """Ask the access policy, as for a connection to the session alone.
 
-    async def _refuse(self) -> None:
-        raise ParameterInvalid(f"type must be {SEND}, {RESUME} or abort.")
-
-    async def _admitted(self, session_id: str, last_sequence: int = -1) -> ChatStream:
-        """Ask the access policy, as for a connection to the chat's session alone."""
+        Args:
+            credential: the request's own, which replaces the socket's.
+        """
         logging_config.bind(session_id=session_id)
-        handshake = _for_session(self._handshake, session_id, credential_of(self._fields))
-        identity = await admit(handshake, (await lifecycle.current()).policy)
-        return ChatStream(
-            session_id,
-            handshake,
-            identity,
-            request_id=self._frame.request_id,
-            last_sequence=last_sequence,
-            writer=self._writer,
-            close_socket=self._close_socket,
+        handshake = msgspec.structs.replace(
+            _for_session(self._handshake, session_id, credential),
+            has_cursor=bool(cursor_epoch),
+            cursor_epoch=cursor_epoch,
         )
+        return handshake, await admit(handshake, (await lifecycle.current()).policy)
 
-    # The answer.
-
-    async def _follow(self, stream: ChatStream, chunks: AsyncGenerator[bytes, None], turn_id: str) -> None:
-        self._stream, self._turn_id = stream, turn_id
+    async def _follow(
+        self, stream: SocketStream, chunks: AsyncGenerator[bytes, None], translator: Translator, *, first: str = ""
+    ) -> None:
+        """Send the turn's events, behind a first text of their own."""
+        self._stream, self._turn_id = stream, translator.turn_id
         self._decide()
         if self._is_aborted:
-            await self._cancel(turn_id)
-        stream.follow(AiSdkTranslator(turn_id, has_approvals=True))
-        await self._writer.send(encode("start", self._frame.request_id))
-        self.has_started = True
+            await self._cancel(translator.turn_id)
+        stream.follow(translator)
+        if first:
+            await self._send([first])
         async for chunk in chunks:
-            texts = [text.decode() for text in chunk.splitlines()]
-            if texts and not self._writer.send_now(texts):
-                for text in texts:
-                    await self._writer.send(text)
+            if self._is_aborted and not self.awaits_abort:
+                return
+            await self._send([text.decode() for text in chunk.splitlines()])
         if not stream.is_over:
             raise stream.left_for or RelayError
+
+    async def _send(self, texts: list[str]) -> None:
+        if not texts:
+            return
+        if not self._socket.writer.send_now(texts):
+            for text in texts:
+                await self._socket.writer.send(text)
+        self.has_started = True
 
     async def _cancel(self, turn_id: str) -> None:
         connection = self._stream.connection
@@ -143,6 +119,30 @@ class Chat:
     def _decide(self) -> None:
         if not self.decided.done():
             self.decided.set_result(None)
+
+
+class SocketProtocol(NamedTuple):
+    """A front end's protocol over shared sockets.
+
+    Attributes:
+        name: the adapter's, and the dialect in ``gateway_sockets``.
+        id_member: of a frame, with the name of its request.
+        chat: the class of its requests.
+        read_frame: reads the members of a frame as far as an answer needs them to name its request; a ``RelayError``
+            says that no answer can.
+        encode_error: writes the end of a request that has failed; ``None`` if the protocol has none for a request
+            without a name.
+        ping: a sign of life; empty in a protocol without one.
+        ignores_repeats: is a frame like one that is being answered no request of its own?
+    """
+
+    name: str
+    id_member: str
+    chat: type[Chat]
+    read_frame: Callable[[Mapping[str, bytes]], ClientFrame]
+    encode_error: Callable[[str | None, RelayError], str | None]
+    ping: str = ""
+    ignores_repeats: bool = False
 
 
 def _for_session(handshake: Handshake, session_id: str, credential: str | None) -> Handshake:

@@ -8,8 +8,8 @@ import json
 import pytest
 from prometheus_client import REGISTRY
 
-from relay.adapters import consumer, socket_chat
-from relay.adapters.chat_stream import ChatStream
+from relay.adapters import ai_sdk_socket, consumer, socket_chat
+from relay.adapters.ai_sdk_socket import ChatStream
 from relay.delivery import session_connection
 from relay.exceptions import Forbidden, Kicked, Unauthorized
 from relay.layers.base import Limits
@@ -362,7 +362,7 @@ async def test_bug_is_told_in_words_and_fails_its_request_alone(chats, agent, mo
 
     async with chats() as client:
         with monkeypatch.context() as patched:
-            patched.setattr("relay.adapters.socket_chat.read_request", fail)
+            patched.setattr("relay.adapters.ai_sdk_socket.read_request", fail)
             await client.request("r1")
             assert "Something went wrong" in (await client.next("r1"))["errorText"]
         monkeypatch.setattr("relay.adapters.ai_sdk.AiSdkTranslator._final", fail)
@@ -659,7 +659,7 @@ async def test_quiet_chat_is_sent_no_frame_that_its_client_does_not_know(chats, 
             beaten.set()
             return super().encode_heartbeat()
 
-    monkeypatch.setattr(socket_chat, "ChatStream", BeatenStream)
+    monkeypatch.setattr(ai_sdk_socket, "ChatStream", BeatenStream)
     configure(HEARTBEAT_SECONDS="0.2")
     agent.script = [Token("a"), Stall()]
     async with chats() as client:
