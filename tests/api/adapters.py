@@ -46,6 +46,12 @@ class Reader:
             elif not await self._more():
                 return None
 
+    async def all_bytes(self) -> bytes:
+        """Give the bytes of the body that were not read yet."""
+        while await self._more():
+            pass
+        return self._buffered
+
     async def rest(self) -> Body:
         events = []
         while (event := await self.event()) is not None:

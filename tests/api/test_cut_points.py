@@ -1,12 +1,15 @@
-"""Lines that are cut after any frame and come back: plain sockets, ``gateway.v1`` sockets, event streams, together."""
+"""Connections that are cut and come back: sockets and event streams after any frame, other front ends at any byte."""
 
 from __future__ import annotations
 
 import abc
 import asyncio
 import itertools
+import json
+import re
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from channels.layers import channel_layers
@@ -14,10 +17,11 @@ from channels.layers import channel_layers
 from relay.delivery import timeouts
 from relay.layers.values import new_id
 from relay.process import lifecycle
+from tests.api.adapters import opened
 from tests.buffer.redis_store import server_url
 from tests.clients import LIMIT_SECONDS, V1, Client, CommunicatorClient, text_of
 from tests.http_clients import API, HttpClient
-from tests.scripted_agent import Final, Token, Wait
+from tests.scripted_agent import Event, Final, Token, Wait
 
 TOKENS = ["", "The ", "quick ", "br\u2028own ", '"fox" ', "\U0001f98a", ""]
 TEXT = "".join(TOKENS)
@@ -155,7 +159,7 @@ async def test_answer_cut_anywhere_is_seen_whole(application, http, agent, kinds
             await ask(http, session_id)
         go_on.set()
         if late:
-            await ended(http, session_id)
+            await has_frames(http, session_id, LENGTH)
             await all_do(late, "come")
 
         for viewer, first in zip(viewers, firsts, strict=True):
@@ -179,8 +183,245 @@ async def ask(http: HttpClient, session_id: str) -> None:
     assert (await http.post(f"{API}/{session_id}/messages", {"content": "tell me"})).status == 202
 
 
-async def ended(http: HttpClient, session_id: str) -> None:
-    """Wait until no turn runs."""
+async def has_frames(http: HttpClient, session_id: str, count: int) -> None:
+    """Wait until the log holds so many frames."""
     async with asyncio.timeout(LIMIT_SECONDS):
-        while (await http.get(f"{API}/{session_id}")).json()["offset"] < LENGTH:
+        while (await http.get(f"{API}/{session_id}")).json().get("offset", 0) < count:
             await asyncio.sleep(0.001)
+
+
+# Other front ends.
+
+STEPS = [
+    Event({"type": "reasoning", "token": "Let me "}),
+    Event({"type": "reasoning", "token": "s\u00e9e."}),
+    Token("It is "),
+    Token('"n\u2028ine".'),
+    Event({"type": "tool_call", "call_id": "c1", "tool_name": "clock", "arguments": {"zone": "UTC"}}),
+    Event({"type": "tool_result", "call_id": "c1", "result": {"hour": 9}}),
+    Event({"type": "agent_switched", "agent": "colleague"}),
+    Event({"type": "usage", "input_tokens": 3, "output_tokens": 4}),
+    Token("\U0001f98a"),
+    Event({"type": "tool_call", "call_id": "c2", "tool_name": "clock", "arguments": "{}"}),
+    Event({"type": "tool_result", "call_id": "c2", "error": "no clock"}),
+    Final(),
+]
+
+Cursor = str | None
+Seen = list[tuple[Cursor, Any]]  # events, each with the cursor behind it
+
+
+class Request(NamedTuple):
+    method: str
+    path: str
+    body: Any
+    headers: dict[str, str]
+
+
+class Way(NamedTuple):
+    """How a front end asks, and how it comes back: from the answer's start, or to what it has, behind a cursor."""
+
+    ask: Callable[[str], Request]
+    come_back: Callable[[str, Cursor], Request]
+    has_cursor: bool = False
+    gives_ended: bool = True  # is an answer given that has ended, too?
+
+
+def ai_sdk(name: str) -> Request:
+    messages = [{"id": name, "role": "user", "parts": [{"type": "text", "text": "Hi"}]}]
+    return Request("POST", "/api/v1/ai-sdk/chat", {"id": name, "messages": messages}, {})
+
+
+def ag_ui(name: str, cursor: Cursor = None) -> Request:
+    body = {"threadId": name, "runId": name, "messages": [{"id": "m", "role": "user", "content": "Hi"}]}
+    return Request("POST", "/api/v1/ag-ui", body, {"Last-Event-ID": cursor} if cursor else {})
+
+
+def openai(name: str) -> Request:
+    body = {"stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    return Request("POST", "/v1/chat/completions", body, {"X-Session-Id": name, "Idempotency-Key": name})
+
+
+WAYS = {
+    "AI SDK, the same message": Way(ai_sdk, lambda name, _: ai_sdk(name)),
+    "AI SDK, the turn in flight": Way(
+        ai_sdk, lambda name, _: Request("GET", f"/api/v1/ai-sdk/chat/{name}/stream", None, {}), gives_ended=False
+    ),
+    "AG-UI, the same run": Way(ag_ui, ag_ui, has_cursor=True),
+    "AG-UI, a run that is joined": Way(
+        ag_ui,
+        lambda name, cursor: Request("GET", f"/api/v1/ag-ui?runId={name}&offset={cursor or -1}", None, {}),
+        has_cursor=True,
+    ),
+    "OpenAI, the same message": Way(openai, lambda name, _: openai(name)),
+}
+
+
+def seen_of(body: bytes) -> Seen:
+    """Whole events of a body that may end anywhere."""
+    entries = body.rpartition(b"\n\n")[0].split(b"\n\n")
+    fields = [dict(line.partition(": ")[::2] for line in entry.decode().split("\n")) for entry in entries if entry]
+    return [(entry.get("id"), entry["data"]) for entry in fields if "data" in entry]
+
+
+def without_time(body: bytes) -> bytes:
+    """OpenAI's chunks say when they were asked for; the answer is the same at any time."""
+    return re.sub(rb'"created":\d+', b'"created":0', body)
+
+
+def cursor_behind(seen: Seen) -> Cursor:
+    return seen[-1][0] if seen else None
+
+
+@pytest.fixture
+def held_steps(agent: Any, configure: Callable[..., None]) -> list[asyncio.Event]:
+    """The agent's steps, each of which waits for its event."""
+    configure(ADAPTERS="ai-sdk,ag-ui,openai")
+    gates = [asyncio.Event() for _ in STEPS]
+    agent.script = [part for gate, step in zip(gates, STEPS, strict=True) for part in (Wait(gate), step)]
+    return gates
+
+
+class Cuts:
+    """Clients of one answer that were cut, and have come back; ``comings`` reads the rest for each."""
+
+    def __init__(self, http: HttpClient, way: Way, name: str, stack: AsyncExitStack) -> None:
+        self._http, self._way, self._name, self._stack = http, way, name, stack
+        self._cuts: list[tuple[Seen, Any]] = []
+
+    async def cut(self, body: bytes, start: int) -> None:
+        """Cut the client of a body behind each byte from ``start`` on. Those with one cursor come back as one."""
+        readers: dict[Cursor, Any] = {}
+        for end in range(start, len(body) + 1):
+            seen = seen_of(body[:end])
+            cursor = cursor_behind(seen) if self._way.has_cursor else None
+            if cursor not in readers:
+                request = self._way.come_back(self._name, cursor)
+                reading = opened(self._http, request.method, request.path, body=request.body, headers=request.headers)
+                readers[cursor] = await self._stack.enter_async_context(reading)
+            self._cuts.append((seen, readers[cursor]))
+
+    async def see(self, whole: Seen) -> None:
+        """Each sees the rest, and in all what a client sees that is not cut."""
+        bodies: dict[Any, Seen] = {}
+        for seen, reader in self._cuts:
+            if reader not in bodies:
+                assert reader.answer.status == 200
+                bodies[reader] = seen_of(without_time(await reader.all_bytes()))
+                assert reader.is_whole
+            assert (seen if self._way.has_cursor else []) + bodies[reader] == whole
+
+
+async def beginning(http: HttpClient, request: Request) -> bytes:
+    """What is in the log by now, for a client from the start, which then loses its connection."""
+    async with http.open(request.method, request.path, body=request.body, headers=request.headers) as (_, chunks):
+        while not (chunk := await anext(chunks)):
+            pass
+        return without_time(chunk)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.usefixtures("store")
+async def test_answer_cut_at_any_byte_is_given_whole_and_once(http, agent, held_steps, way):
+    """The answer stands still before each step of the agent, and clients are cut at each byte that is there."""
+    name = new_id()
+    ask = way.ask(name)
+    body = b""
+    async with AsyncExitStack() as stack:
+        uncut = await stack.enter_async_context(opened(http, ask.method, ask.path, body=ask.body, headers=ask.headers))
+        cuts = Cuts(http, way, name, stack)
+        for frames, gate in enumerate(held_steps, start=1):
+            await has_frames(http, name, frames)
+            start, body = len(body), await beginning(http, ask)
+            await cuts.cut(body, start)
+            gate.set()
+        raw = without_time(await uncut.all_bytes())
+        assert raw.startswith(body)
+        await has_frames(http, name, len(STEPS) + 1)
+        if way.gives_ended:
+            await cuts.cut(raw, 0)
+        await cuts.see(seen_of(raw))
+    assert len(agent.requests) == 1
+
+
+class SocketWay(NamedTuple):
+    """How a front end asks and comes back over a socket, of which it loses whole frames alone."""
+
+    path: Callable[[str, Cursor], str]
+    ask: Callable[[str], Any]
+    come_back: Callable[[str, Cursor], Any]  # the first frame; none where the path says it all
+    over_http: Callable[[str], Request]
+    event: Callable[[Any], tuple[Cursor, Any] | None]
+    is_end: Callable[[Any], bool]
+    has_cursor: bool = False
+
+
+def send(name: str) -> Any:
+    return {"type": "send", "requestId": "r", "headers": {}, "body": {}, **ai_sdk(name).body}
+
+
+def resume(name: str, cursor: Cursor = None) -> Any:
+    more = {"lastSequence": int(cursor)} if cursor else {}
+    return {"type": "resume", "requestId": "r", "id": name, "headers": {}, "body": {}, **more}
+
+
+def chunk_of(frame: Any) -> tuple[Cursor, Any] | None:
+    return (str(frame["sequence"]), frame["chunk"]) if frame["type"] == "chunk" else None
+
+
+def ai_sdk_socket(come_back: Callable[[str, Cursor], Any], *, has_cursor: bool = False) -> SocketWay:
+    path = "/api/v1/ai-sdk/ws"
+    return SocketWay(
+        lambda *_: path, send, come_back, ai_sdk, chunk_of, lambda frame: frame["type"] == "end", has_cursor
+    )
+
+
+SOCKET_WAYS = {
+    "AI SDK, the same message": ai_sdk_socket(lambda name, _: send(name)),
+    "AI SDK, the turn in flight": ai_sdk_socket(lambda name, _: resume(name)),
+    "AI SDK, behind a chunk": ai_sdk_socket(resume, has_cursor=True),
+}
+
+
+async def events_of(client: CommunicatorClient, way: SocketWay, count: float = float("inf")) -> Seen:
+    """Read so many events, or all up to the end."""
+    seen: Seen = []
+    while len(seen) < count:
+        frame = await client.frame()
+        if event := way.event(frame):
+            seen.append(event)
+        if way.is_end(frame):
+            return seen
+    return seen
+
+
+@pytest.mark.parametrize("way", SOCKET_WAYS.values(), ids=SOCKET_WAYS)
+@pytest.mark.usefixtures("store")
+async def test_socket_cut_behind_any_event_gives_the_answer_whole_and_once(application, http, agent, held_steps, way):
+    name, kept = new_id(), 0
+    returned: list[tuple[Seen, CommunicatorClient]] = []
+    async with AsyncExitStack() as stack:
+
+        async def open_with(frame: Any, cursor: Cursor = None) -> CommunicatorClient:
+            client = await stack.enter_async_context(CommunicatorClient(application, way.path(name, cursor)))
+            if frame is not None:
+                await client.send(frame)
+            return client
+
+        uncut = await open_with(way.ask(name))
+        for frames, gate in enumerate(held_steps, start=1):
+            await has_frames(http, name, frames)
+            known = len(seen_of(await beginning(http, way.over_http(name))))
+            async with CommunicatorClient(application, way.path(name, None)) as client:
+                await client.send(way.ask(name))
+                seen = await events_of(client, way, known)
+            for end in range(kept, known + 1):
+                cursor = cursor_behind(seen[:end]) if way.has_cursor else None
+                returned.append((seen[:end], await open_with(way.come_back(name, cursor), cursor)))
+            kept = known
+            gate.set()
+        whole = await events_of(uncut, way)
+        assert json.dumps(whole).count("clock") == 3
+        for before, client in returned:
+            assert (before if way.has_cursor else []) + await events_of(client, way) == whole
+    assert len(agent.requests) == 1
