@@ -193,6 +193,7 @@ export class GatewayClient {
     this.#url = socketUrl(options);
     this.#ticket = options.ticket;
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    if (!this.#WebSocket) throw new TypeError('There is no WebSocket here: pass a class, connect({ WebSocket })');
     this.#epoch = options.cursor?.epoch ?? null;
     this.#offset = options.cursor?.offset ?? null;
     globalThis.addEventListener?.('online', this.#onOnline);
@@ -640,12 +641,16 @@ export class GatewayClient {
       try {
         handler(...details);
       } catch (error) {
-        queueMicrotask(() => {
-          throw error; // the page hears of it, the connection goes on
-        });
+        reportHandlerError(error);
       }
     }
   }
+}
+
+/** Tell the page of it as of an uncaught error; where there is no page, an uncaught error would end the process. @param {unknown} error */
+function reportHandlerError(error) {
+  if (globalThis.document) reportError(error);
+  else console.error(error);
 }
 
 /** @param {ConnectOptions} options */

@@ -37,6 +37,17 @@ for (const sessionId of ['', '.', '..', 'a/b', 'ä', 'x'.repeat(129)]) {
   });
 }
 
+test('an environment without a WebSocket throws, and says what to pass', () => {
+  new Page();
+  const { WebSocket } = globalThis;
+  globalThis.WebSocket = undefined;
+  try {
+    assert.throws(() => connect({ sessionId: 's1' }), /There is no WebSocket here: pass a class/);
+  } finally {
+    globalThis.WebSocket = WebSocket;
+  }
+});
+
 test('the ticket callback is asked for every connection', async () => {
   let count = 0;
   const page = await Page.connect({ ticket: async () => `ü?>${(count += 1)}` });

@@ -124,11 +124,23 @@ test('a handler that throws does not disturb others, and the page hears of it', 
     throw new Error('mine');
   });
   page.client.on('token', () => calls++);
-  const { mock: queued } = mock.method(globalThis, 'queueMicrotask', () => {});
+  const reports = (globalThis.reportError = mock.fn());
   await page.say(userMessage(1), token(2, 'a'), token(3, 'b'));
+  delete globalThis.reportError;
   assert.equal(calls, 2);
-  assert.equal(queued.callCount(), 2);
-  for (const call of queued.calls) assert.throws(call.arguments[0], /mine/);
+  assert.deepEqual(reports.mock.calls.map(({ arguments: [error] }) => error.message), ['mine', 'mine']);
+});
+
+test('a handler that throws where there is no page is told on the console, and ends nothing', async () => {
+  const page = await Page.open();
+  page.client.on('token', () => {
+    throw new Error('mine');
+  });
+  delete globalThis.document;
+  const { mock: said } = mock.method(console, 'error', () => {});
+  await page.say(userMessage(1), token(2, 'a'), token(3, 'b'));
+  assert.deepEqual(said.calls.map(({ arguments: [error] }) => error.message), ['mine', 'mine']);
+  assert.equal(page.state.state, 'open');
 });
 
 test('a handler taken off is not called', async () => {
