@@ -118,7 +118,7 @@ def _with_key(scope: Scope) -> Scope:
 
 def _session_id(request: HttpRequest, body: dict[str, Any]) -> str:
     """Return the named session; a request without a name, and one about a conversation, has one of its own."""
-    if TASK in request.headers:
+    if request.headers.get(TASK):  # Open WebUI sends it empty with what is no task
         return new_id()
     metadata = body.get("metadata")
     named = metadata.get("session_id") if isinstance(metadata, dict) else None

@@ -86,6 +86,13 @@ async def test_task_about_a_conversation_is_no_turn_of_it(http, agent):
     assert await (await lifecycle.current()).layer.get("s") is None
 
 
+async def test_empty_name_of_a_task_is_a_turn(http, agent):
+    """Open WebUI sends each header that its settings list, also where there is nothing to say."""
+    agent.script = [Token("a"), Final()]
+    await http.post(PATH, asked(stream=False), headers={"X-OpenWebUI-Chat-Id": "s", "X-OpenWebUI-Task": ""})
+    assert await (await lifecycle.current()).layer.get("s") is not None
+
+
 @pytest.mark.parametrize("name", ["X-OpenWebUI-User-Message-Id", "Idempotency-Key"])
 async def test_same_message_twice_is_answered_once(http, agent, name):
     agent.script = [Token("a"), Final()]
