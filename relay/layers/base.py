@@ -152,7 +152,9 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def reset(self, turn: Turn, text: str) -> Frame:
-        """Start a new epoch after the store forgot the log: the turn's text so far, ended with ``buffer_lost``.
+        """Start a new epoch, which becomes the turn's, after the store forgot the log.
+
+        It has the turn's text so far, ended with ``buffer_lost``.
 
         Args:
             text: escaped, as between the quotes of a JSON string.
@@ -227,8 +229,12 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     @abc.abstractmethod
-    async def get(self, session_id: str) -> SessionState | None:
-        """Describe a session, also an empty one; ``None`` if there is none. Unlike ``ensure`` it creates nothing."""
+    async def get(self, session_id: str, subject: str | None = None) -> SessionState | None:
+        """Describe a session, also an empty one; ``None`` if there is none. Unlike ``ensure`` it creates nothing.
+
+        Raises:
+            NotOwner: the session belongs to another subject.
+        """
 
     @abc.abstractmethod
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:

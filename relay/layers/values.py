@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import secrets
+import time
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -164,8 +165,16 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 def new_id() -> str:
-    """Make a random name for a turn, a claim or an epoch: 32 hexadecimal digits, 128 bits."""
+    """Make a random name for a turn or a claim: 32 hexadecimal digits, 128 bits."""
     return secrets.token_hex(16)
+
+
+def new_epoch() -> str:
+    """Make a name for one life of a log: random, 72 bits, and as text above the names that were made before.
+
+    The microseconds come first; the ``t`` sorts above the digits with which names of older versions start.
+    """
+    return f"t{time.time_ns() // 1_000:013x}{secrets.token_hex(9)}"
 
 
 def new_turn(

@@ -48,8 +48,9 @@ async def test_cancel_by_the_former_owner_is_refused_and_stops_nothing(layer, pe
 
 
 async def test_state_is_not_told_to_the_former_owner(layer, successor):
-    with pytest.raises(NotOwner):
-        await layer.ensure(S, FORMER)
+    for describe in (layer.ensure, layer.get):
+        with pytest.raises(NotOwner):
+            await describe(S, FORMER)
 
 
 @pytest.mark.parametrize("after", [UNKNOWN, Cursor("other", 3)])

@@ -26,7 +26,7 @@ async def test_reset_begins_an_epoch_with_the_text_so_far_and_buffer_lost(store,
     assert (shown(terminal), terminal.offset) == ("error:buffer_lost", 1)
     state = await layer.ensure(S)
     assert (state.oldest, state.newest, state.active_turn_id) == (1, 1, None)
-    assert state.epoch != old
+    assert old < state.epoch == turn.epoch
     assert await log(layer) == ["error:buffer_lost"]
     snapshot = await gap_at(layer, Cursor(old, 3))
     assert (snapshot.epoch, snapshot.offset, snapshot.reason) == (state.epoch, 1, "epoch_changed")
@@ -42,7 +42,7 @@ async def test_reset_repeated_after_a_lost_reply_ends_once(lost, layer):
     first = await layer.reset(lost, "ab")
     epoch = (await layer.ensure(S)).epoch
     assert await layer.reset(lost, "ab") == first
-    assert (await layer.ensure(S)).epoch == epoch
+    assert (await layer.ensure(S)).epoch == epoch == lost.epoch
     assert await log(layer) == ["error:buffer_lost"]
 
 

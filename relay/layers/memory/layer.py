@@ -197,6 +197,7 @@ class MemorySessionLayer(SessionLayer):
         session.start_epoch()
         session.log.restart_turn(turn.turn_id, text)
         session.end_turn(record or session.adopt(turn), terminal)
+        turn.epoch = session.log.epoch
         self._index.reindex(session)
         return terminal
 
@@ -258,9 +259,12 @@ class MemorySessionLayer(SessionLayer):
     async def ensure(self, session_id: str, subject: str | None = None) -> SessionState:
         return self._opened(session_id, subject).state()
 
-    async def get(self, session_id: str) -> SessionState | None:
+    async def get(self, session_id: str, subject: str | None = None) -> SessionState | None:
         session = self._index.get(session_id)
-        return session.state() if session is not None else None
+        if session is None:
+            return None
+        session.admit(subject)
+        return session.state()
 
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
         page = self._index.page(cursor, limit + 1)

@@ -11,7 +11,7 @@ from relay.exceptions import NotOwner
 from relay.layers.bounds import Bounds
 from relay.layers.live import LiveSubscribers
 from relay.layers.memory.log import Log
-from relay.layers.values import Accepted, NewTurn, SessionState, Turn, TurnStatus, new_id
+from relay.layers.values import Accepted, NewTurn, SessionState, Turn, TurnStatus, new_epoch
 from relay.protocol import frames
 from relay.protocol.client_messages import OnBusy
 from relay.protocol.frames import Frame
@@ -91,7 +91,7 @@ class MemorySession:
         self.session_id = session_id
         self.touched_at = clock()
         self.started_at = self.active_at = clock()
-        self.log = Log(new_id(), max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
+        self.log = Log(new_epoch(), max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
         self.turns: OrderedDict[str, TurnRecord] = OrderedDict()
         self.queue: list[TurnRecord] = []  # short; a deque holds 0.8 kB
         self.running: TurnRecord | None = None
@@ -177,7 +177,7 @@ class MemorySession:
 
     def start_epoch(self) -> None:
         self.waiters.notify()  # their offsets are of the old one
-        self.log = Log(new_id(), max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
+        self.log = Log(new_epoch(), max_frames=self._bounds.max_frames, max_bytes=self._bounds.max_bytes)
 
     def write(self, new_frames: list[Frame]) -> None:
         self.log.extend(new_frames)

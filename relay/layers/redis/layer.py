@@ -25,7 +25,7 @@ from relay.layers.redis.store import Store
 from relay.layers.redis.stores import Stores
 from relay.layers.redis.turns import RedisTurns
 from relay.layers.redis.values import gap, state, subject_text
-from relay.layers.values import Accepted, CancelAck, NewTurn, SessionState, Turn, new_id
+from relay.layers.values import Accepted, CancelAck, NewTurn, SessionState, Turn, new_epoch, new_id
 from relay.observability.outage_log import OutageLog
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
@@ -110,7 +110,7 @@ class RedisSessionLayer(SessionLayer):
 
     async def read(self, session_id: str, after: Cursor, limit: int, subject: str | None = None) -> list[Frame]:
         position = (after.epoch, str(after.offset), limit, subject_text(subject))
-        reply = accept(await self._store(session_id).read("read", session_id, self._now(), new_id(), *position))
+        reply = accept(await self._store(session_id).read("read", session_id, self._now(), new_epoch(), *position))
         if reply[0] is not None:
             raise gap(reply)
         return decode_all(reply[1], after.offset)
@@ -129,7 +129,7 @@ class RedisSessionLayer(SessionLayer):
 
     async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
         reply = await self._store(session_id).write(
-            "attach", session_id, self._now(), new_id(), viewer, subject_text(subject)
+            "attach", session_id, self._now(), new_epoch(), viewer, subject_text(subject)
         )
         viewers: int = accept(reply)
         return viewers
@@ -139,12 +139,14 @@ class RedisSessionLayer(SessionLayer):
         return left
 
     async def ensure(self, session_id: str, subject: str | None = None) -> SessionState:
-        reply = await self._store(session_id).read("state", session_id, self._now(), new_id(), 1, subject_text(subject))
+        reply = await self._store(session_id).read(
+            "state", session_id, self._now(), new_epoch(), 1, subject_text(subject)
+        )
         return state(session_id, accept(reply))
 
-    async def get(self, session_id: str) -> SessionState | None:
-        reply = await self._store(session_id).read("state", session_id, self._now(), "", 0, "")
-        return None if reply is None else state(session_id, reply)
+    async def get(self, session_id: str, subject: str | None = None) -> SessionState | None:
+        reply = await self._store(session_id).read("state", session_id, self._now(), "", 0, subject_text(subject))
+        return None if reply is None else state(session_id, accept(reply))
 
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
         found: list[SessionState] = []

@@ -14,7 +14,7 @@ from relay.layers.redis.store import Store
 from relay.layers.redis.stores import Stores
 from relay.layers.redis.values import subject_text
 from relay.layers.redis.wire import Reply
-from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, Turn, agent_message, new_id
+from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, Turn, agent_message, new_epoch, new_id
 from relay.protocol import frames as frames_
 from relay.protocol.frames import Frame, FrameKind
 
@@ -31,7 +31,7 @@ class RedisTurns:
                 "enqueue",
                 session_id,
                 self._stores.now(),
-                new_id(),
+                new_epoch(),
                 new_turn.turn_id,
                 new_turn.body,
                 new_turn.client_message_id or "",
@@ -130,7 +130,7 @@ class RedisTurns:
             "reset",
             turn.session_id,
             self._stores.now(),
-            new_id(),
+            new_epoch(),
             turn.turn_id,
             turn.lease_id,
             text,
@@ -139,7 +139,9 @@ class RedisTurns:
             turn.epoch,
             subject_text(turn.owner),
         )
-        return _stored(store, turn.session_id, accept(reply))
+        *stored, epoch = accept(reply)
+        turn.epoch = epoch.decode()
+        return _stored(store, turn.session_id, stored)
 
     def _look(self, turn: Turn, *, extend: bool) -> asyncio.Future[Reply]:
         store = self._stores.of(turn.session_id)
