@@ -27,7 +27,16 @@ from typing import Any, ClassVar, Final, TypeAlias
 from channels.layers import BaseChannelLayer
 
 from relay.layers.live import FrameSink
-from relay.layers.values import Accepted, CancelAck, NewTurn, Rate, SessionState, Turn
+from relay.layers.values import (
+    Accepted,
+    CancelAck,
+    NewNotification,
+    NewTurn,
+    Notification,
+    Rate,
+    SessionState,
+    Turn,
+)
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
 
@@ -47,6 +56,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     extensions: ClassVar[list[str]] = ["groups", "flush", EXTENSION]
     survives_process: ClassVar[bool] = True  # may another process go on where this one ended?
     limits: Limits  # rates, and things that may be used once
+    outbox: Outbox  # notifications of ended turns
 
     def __init__(self, channels: BaseChannelLayer) -> None:
         super().__init__()
@@ -114,8 +124,11 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     @abc.abstractmethod
-    async def finish(self, turn: Turn, terminal: Frame) -> Frame:
-        """Append the terminal frame, end the turn, free the lease.
+    async def finish(self, turn: Turn, terminal: Frame, notification: NewNotification | None = None) -> Frame:
+        """Append the terminal frame, end the turn, free the lease; in the same step, fill the outbox.
+
+        Args:
+            notification: goes into the outbox once, however often the call is repeated.
 
         Returns:
             The terminal that is stored: of a cancelled turn ``cancelled``, whatever was asked.
@@ -151,13 +164,14 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """Cancel the running and queued turns that are not detached, if no viewer is attached. Returns how many."""
 
     @abc.abstractmethod
-    async def reset(self, turn: Turn, text: str) -> Frame:
+    async def reset(self, turn: Turn, text: str, notification: NewNotification | None = None) -> Frame:
         """Start a new epoch, which becomes the turn's, after the store forgot the log.
 
         It has the turn's text so far, ended with ``buffer_lost``.
 
         Args:
             text: escaped, as between the quotes of a JSON string.
+            notification: as in ``finish``.
 
         Returns:
             The terminal that is stored.
@@ -323,3 +337,29 @@ class Limits(abc.ABC):
     @abc.abstractmethod
     async def used_for(self, key: str) -> str | None:
         """Give the purpose of the use of ``key``, as long as it counts; ``None``: it is not used."""
+
+
+class Outbox(abc.ABC):
+    """Notifications of ended turns, each kept until a worker that has sent it removes it.
+
+    ``SessionLayer.finish`` and ``reset`` put them there. The number is bounded: a notification without room is
+    counted and logged, and the turn ends all the same. ``SessionLayer.delete`` erases those of the session.
+    """
+
+    @abc.abstractmethod
+    async def take(self, limit: int, lease_seconds: float, ahead_seconds: float = 0) -> list[Notification]:
+        """Take at most ``limit`` notifications that are due, the one that waits longest first.
+
+        Each is due again after ``lease_seconds``, so one whose worker dies goes to another; it may then be sent twice.
+
+        Args:
+            ahead_seconds: take also those that will be due within so long.
+        """
+
+    @abc.abstractmethod
+    async def remove(self, notification: Notification) -> None:
+        """Take a notification out for good."""
+
+    @abc.abstractmethod
+    async def postpone(self, notification: Notification, seconds: float) -> None:
+        """Make a notification due after so many seconds; one that was removed stays removed."""

@@ -98,6 +98,32 @@ class Turn(msgspec.Struct):
     appending: Appending | None = None
 
 
+class NewNotification(msgspec.Struct, frozen=True, kw_only=True):
+    """A notification, which the step that ends a turn puts into the outbox under the turn's id.
+
+    Attributes:
+        text: if the turn ends as asked; empty: nothing.
+        cancelled_text: if it was cancelled meanwhile; empty: nothing.
+        if_unwatched: put it there only if no viewer is attached at that moment.
+    """
+
+    text: str
+    cancelled_text: str
+    if_unwatched: bool = False
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """An entry of the outbox, leased to the worker that took it.
+
+    ``age_seconds``: since the turn ended.
+    """
+
+    turn_id: str
+    session_id: str
+    text: str
+    age_seconds: float
+
+
 class CancelAck(msgspec.Struct, frozen=True):
     """The answer to a request to cancel; ``turn_id`` is ``None`` when there was no turn to cancel."""
 

@@ -108,11 +108,17 @@ TRANSCRIPTS_DROPPED: Final = Counter(
     "gateway_transcripts_dropped_total", "Ended turns that the database did not take", ["cause"]
 )
 
+# Webhooks.
+
+WEBHOOKS: Final = Counter("gateway_webhooks_total", "Attempts to send webhooks, and webhooks given up", ["result"])
+
 # Counters that must stay 0 exist from the start: an alert cannot see one appear.
 for kind in ("hole", "duplicate"):
     DISORDER.labels(kind)
 for cause in ("full", "failed"):
     TRANSCRIPTS_DROPPED.labels(cause)
+for result in ("dropped", "expired", "lost"):
+    WEBHOOKS.labels(result)
 for reason in ("internal", "buffer_lost"):
     TURNS.labels(reason)
 STORE_ERRORS.labels("refused")

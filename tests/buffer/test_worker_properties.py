@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from relay.exceptions import IdempotencyConflict, Interrupted, LeaseLost, QueueFull, SessionBusy, TurnCancelled
 from relay.layers.bounds import Bounds
-from relay.layers.values import CancelStatus, SessionState, new_id
+from relay.layers.values import CancelStatus, NewNotification, SessionState, new_id
 from relay.protocol import frames
 from relay.protocol.client_messages import OnBusy
 from relay.protocol.cursor import Cursor
@@ -29,6 +29,7 @@ from tests.buffer.turns import LEASE_SECONDS, S, Tail, message, same_frames, tok
 from tests.properties import examples
 
 MAX_QUEUE = 3
+NOTIFICATION = NewNotification(text="ended", cancelled_text="cancelled")
 WORKERS = 3
 
 
@@ -259,10 +260,10 @@ class Workers(RuleBasedStateMachine):
         for attempt in range(repeats):
             asked = frames.error(turn.turn_id, Interrupted()) if turn.is_abandoned else frames.final(turn.turn_id)
             if attempt == 0 and not self.may_write(turn):
-                assert self.error_of(self.layer.finish(turn, asked)) is LeaseLost
+                assert self.error_of(self.layer.finish(turn, asked, NOTIFICATION)) is LeaseLost
                 self.held[worker] = None
                 return
-            terminal = self.wait(self.layer.finish(turn, asked))
+            terminal = self.wait(self.layer.finish(turn, asked, NOTIFICATION))
             if attempt == 0:
                 self.end(turn, terminal)
         self.held[worker], self.ended[worker] = None, turn
@@ -286,7 +287,9 @@ class Workers(RuleBasedStateMachine):
             return
         assert self.error_of(self.layer.append(turn, tokens(turn, "late"))) is LeaseLost
         assert self.error_of(self.layer.renew(turn)) is LeaseLost
-        self.wait(self.layer.finish(turn, frames.final(turn.turn_id)))  # a repeat: the stored end, no second one
+        self.wait(
+            self.layer.finish(turn, frames.final(turn.turn_id), NOTIFICATION)
+        )  # a repeat: the stored end, no second one
 
     @rule(worker=st.integers(0, WORKERS - 1))
     def reset_is_refused_to_all_but_the_owner(self, worker):
@@ -367,6 +370,13 @@ class Workers(RuleBasedStateMachine):
         log = self.wait(self.layer.read(S, Cursor(self.epoch, 0), 1_000_000))
         ends = [frame.turn_id for frame in log if frame.is_terminal]
         assert sorted(ends) == sorted(turn.turn_id for turn in self.sent)
+        self.every_end_was_notified_once()
+
+    def every_end_was_notified_once(self):
+        notified = self.wait(self.layer.outbox.take(1_000_000, 1.0))
+        assert {entry.turn_id: entry.text for entry in notified} == {
+            turn.turn_id: "cancelled" if turn.is_cancelled else "ended" for turn in self.sent
+        }
 
 
 def _brief(frame):

@@ -27,8 +27,18 @@ from relay.layers.bounds import Bounds, configured_bounds
 from relay.layers.live import FrameSink
 from relay.layers.memory.index import SessionIndex
 from relay.layers.memory.limits import MemoryLimits
+from relay.layers.memory.outbox import MemoryOutbox
 from relay.layers.memory.session import MemorySession, TurnRecord
-from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, SessionState, Turn, agent_message
+from relay.layers.values import (
+    Accepted,
+    CancelAck,
+    CancelStatus,
+    NewNotification,
+    NewTurn,
+    SessionState,
+    Turn,
+    agent_message,
+)
 from relay.protocol import frames as frames_
 from relay.protocol.client_messages import OnBusy
 from relay.protocol.cursor import Cursor
@@ -51,6 +61,7 @@ class MemorySessionLayer(SessionLayer):
         self._clock = clock
         self._index = SessionIndex(self.bounds, clock)
         self.limits = MemoryLimits(clock)
+        self.outbox: MemoryOutbox = MemoryOutbox(clock)
         self._order_listeners: list[Callable[[Order], None]] = []
 
     # Turns.
@@ -140,7 +151,7 @@ class MemorySessionLayer(SessionLayer):
     async def wait_appended(self, turn: Turn) -> None:
         """See ``SessionLayer``: here an append has ended when it has started."""
 
-    async def finish(self, turn: Turn, terminal: Frame) -> Frame:
+    async def finish(self, turn: Turn, terminal: Frame, notification: NewNotification | None = None) -> Frame:
         session, record = self._owned(turn, ended=True)
         if record.terminal is None:
             _refuse_if_behind(turn, record)
@@ -148,6 +159,8 @@ class MemorySessionLayer(SessionLayer):
                 terminal = frames_.final(turn.turn_id, "cancelled")
             session.end_turn(record, terminal)
             self._index.reindex(session)
+            if notification is not None:
+                self._notify(session, turn, notification, is_cancelled=record.is_cancelled)
             return terminal
         return record.terminal
 
@@ -177,7 +190,7 @@ class MemorySessionLayer(SessionLayer):
         status = CancelStatus.CANCELLING if record.status == "running" else CancelStatus.QUEUED
         return CancelAck(record.turn_id, status)
 
-    async def reset(self, turn: Turn, text: str) -> Frame:
+    async def reset(self, turn: Turn, text: str, notification: NewNotification | None = None) -> Frame:
         session = self._index.get(turn.session_id) or self._index.new(turn.session_id)
         record = session.turns.get(turn.turn_id)
         if record is not None and record.lease_id != turn.lease_id:
@@ -199,6 +212,8 @@ class MemorySessionLayer(SessionLayer):
         session.end_turn(record or session.adopt(turn), terminal)
         turn.epoch = session.log.epoch
         self._index.reindex(session)
+        if notification is not None:
+            self._notify(session, turn, notification, is_cancelled=False)
         return terminal
 
     async def cancel_unwatched(self, session_id: str) -> int:
@@ -277,6 +292,7 @@ class MemorySessionLayer(SessionLayer):
             return False
         self._index.remove(session)
         session.delete()
+        self.outbox.erase(session_id)
         return True
 
     async def check(self) -> None:
@@ -300,6 +316,10 @@ class MemorySessionLayer(SessionLayer):
 
     async def close(self) -> None:
         self._order_listeners.clear()
+
+    def _notify(self, session: MemorySession, turn: Turn, notification: NewNotification, *, is_cancelled: bool) -> None:
+        if not (notification.if_unwatched and len(session.viewers)):
+            self.outbox.put(turn.turn_id, session.session_id, notification, is_cancelled=is_cancelled)
 
     def _opened(self, session_id: str, subject: str | None) -> MemorySession:
         """Find a session, or create an empty one, and check its owner."""

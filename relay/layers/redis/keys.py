@@ -53,7 +53,10 @@ class SessionKeys(NamedTuple):
 
 
 class Keys:
-    """Names keys and channels in one store."""
+    """Names keys and channels in one store.
+
+    ``outbox`` are when each notification is due, and the notifications: ``KEYS`` 16 and 17 of calls that need them.
+    """
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
@@ -62,6 +65,7 @@ class Keys:
         self.expiring = self.name("e")
         self.empties = self.name("y")
         self.orders = self.name("orders")
+        self.outbox = (self.name("h"), self.name("hooks"))
         self.of_session = lru_cache(CACHED_SESSIONS)(self._of_session)
         self._channel_prefix = self.name("c", "")
 

@@ -20,12 +20,13 @@ from relay.layers.live import FrameSink
 from relay.layers.redis.channels import RedisChannels
 from relay.layers.redis.frames import decode_all
 from relay.layers.redis.limits import RedisLimits
+from relay.layers.redis.outbox import RedisOutbox
 from relay.layers.redis.replies import accept
 from relay.layers.redis.store import Store
 from relay.layers.redis.stores import Stores
 from relay.layers.redis.turns import RedisTurns
 from relay.layers.redis.values import gap, state, subject_text
-from relay.layers.values import Accepted, CancelAck, NewTurn, SessionState, Turn, new_epoch, new_id
+from relay.layers.values import Accepted, CancelAck, NewNotification, NewTurn, SessionState, Turn, new_epoch, new_id
 from relay.observability.outage_log import OutageLog
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
@@ -65,6 +66,7 @@ class RedisSessionLayer(SessionLayer):
         self._stores = Stores(urls, prefix, self.bounds, clock)
         self._turns = RedisTurns(self._stores)
         self.limits = RedisLimits(self._stores)
+        self.outbox = RedisOutbox(self._stores)
 
     # Turns.
 
@@ -83,8 +85,10 @@ class RedisSessionLayer(SessionLayer):
     def wait_appended(self, turn: Turn) -> Coroutine[Any, Any, None]:
         return self._turns.wait_appended(turn)
 
-    def finish(self, turn: Turn, terminal: Frame) -> Coroutine[Any, Any, Frame]:
-        return self._turns.finish(turn, terminal)
+    def finish(
+        self, turn: Turn, terminal: Frame, notification: NewNotification | None = None
+    ) -> Coroutine[Any, Any, Frame]:
+        return self._turns.finish(turn, terminal, notification)
 
     def renew(self, turn: Turn) -> Coroutine[Any, Any, None]:
         return self._turns.renew(turn)
@@ -100,8 +104,8 @@ class RedisSessionLayer(SessionLayer):
     def cancel_unwatched(self, session_id: str) -> Coroutine[Any, Any, int]:
         return self._turns.cancel_unwatched(session_id)
 
-    def reset(self, turn: Turn, text: str) -> Coroutine[Any, Any, Frame]:
-        return self._turns.reset(turn, text)
+    def reset(self, turn: Turn, text: str, notification: NewNotification | None = None) -> Coroutine[Any, Any, Frame]:
+        return self._turns.reset(turn, text, notification)
 
     def clear_queue(self, session_id: str) -> Coroutine[Any, Any, int]:
         return self._turns.clear_queue(session_id)
@@ -166,7 +170,8 @@ class RedisSessionLayer(SessionLayer):
 
     async def delete(self, session_id: str) -> bool:
         store = self._store(session_id)
-        existed = bool(await store.write("delete", session_id, self._now(), call_id=new_id()))
+        outbox = store.keys.outbox
+        existed = bool(await store.write("delete", session_id, self._now(), call_id=new_id(), further_keys=outbox))
         feed = store.watched(session_id)
         if feed is not None:
             feed.lose_position()  # its frames are gone before the announcement says so

@@ -18,8 +18,8 @@ MEMO_SECONDS: Final = 60.0  # a call is not repeated after so long
 
 _FOLDER: Final = Path(__file__).parent / "lua"
 # These are not about one session: the first group needs nothing else, the second one the time.
-_ALONE: Final = ("announce", "check", "page", "position")
-_TIMED: Final = ("pending", "take", "use_once", "used_for")
+_ALONE: Final = ("announce", "check", "outbox_remove", "page", "position")
+_TIMED: Final = ("outbox_postpone", "outbox_take", "pending", "take", "use_once", "used_for")
 
 
 class Script(msgspec.Struct, frozen=True):

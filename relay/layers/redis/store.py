@@ -60,13 +60,19 @@ class Store:
     # Calls.
 
     def write(
-        self, name: str, session_id: str, now: str, *arguments: Argument, call_id: str = ""
+        self,
+        name: str,
+        session_id: str,
+        now: str,
+        *arguments: Argument,
+        call_id: str = "",
+        further_keys: tuple[str, ...] = (),
     ) -> asyncio.Future[Reply]:
         """Call a session's script. ``call_id`` names the call where the store must know its repetition by it."""
         keys = self.keys.of_session(session_id)
         if call_id:
             keys = keys.with_call(call_id)
-        return self._writes.call(name, keys, (now, session_id, *arguments))
+        return self._writes.call(name, keys + further_keys if further_keys else keys, (now, session_id, *arguments))
 
     def append(self, handler: ReplyHandler, session_id: str, now: str, *arguments: Argument) -> None:
         """Call ``append``, which needs few keys."""

@@ -7,14 +7,26 @@ import hashlib
 from collections.abc import Callable
 
 from relay.exceptions import BufferLost, StoreUnavailable
+from relay.layers.outbox import report_full
 from relay.layers.redis.append import PendingAppend
 from relay.layers.redis.frames import decode, encode
+from relay.layers.redis.outbox import outbox_arguments
 from relay.layers.redis.replies import accept
 from relay.layers.redis.store import Store
 from relay.layers.redis.stores import Stores
 from relay.layers.redis.values import subject_text
 from relay.layers.redis.wire import Reply
-from relay.layers.values import Accepted, CancelAck, CancelStatus, NewTurn, Turn, agent_message, new_epoch, new_id
+from relay.layers.values import (
+    Accepted,
+    CancelAck,
+    CancelStatus,
+    NewNotification,
+    NewTurn,
+    Turn,
+    agent_message,
+    new_epoch,
+    new_id,
+)
 from relay.protocol import frames as frames_
 from relay.protocol.frames import Frame, FrameKind
 
@@ -88,7 +100,7 @@ class RedisTurns:
         if appending is not None:
             await appending.wait()
 
-    async def finish(self, turn: Turn, terminal: Frame) -> Frame:
+    async def finish(self, turn: Turn, terminal: Frame, notification: NewNotification | None) -> Frame:
         store = self._stores.of(turn.session_id)
         cancelled = encode(frames_.final(turn.turn_id, "cancelled"))
         reply = await store.write(
@@ -100,6 +112,8 @@ class RedisTurns:
             turn.append_number,
             encode(terminal),
             cancelled,
+            *(outbox_arguments(notification) if notification is not None else ()),
+            further_keys=store.keys.outbox if notification is not None else (),
         )
         return _stored(store, turn.session_id, accept(reply))
 
@@ -124,7 +138,7 @@ class RedisTurns:
     async def clear_queue(self, session_id: str) -> int:
         return await self._cancel_many(session_id, "queued")
 
-    async def reset(self, turn: Turn, text: str) -> Frame:
+    async def reset(self, turn: Turn, text: str, notification: NewNotification | None) -> Frame:
         store = self._stores.of(turn.session_id)
         reply = await store.write(
             "reset",
@@ -138,6 +152,8 @@ class RedisTurns:
             subject_text(turn.subject),
             turn.epoch,
             subject_text(turn.owner),
+            *(outbox_arguments(notification) if notification is not None else ()),
+            further_keys=store.keys.outbox if notification is not None else (),
         )
         *stored, epoch = accept(reply)
         turn.epoch = epoch.decode()
@@ -154,7 +170,9 @@ class RedisTurns:
 
 def _stored(store: Store, session_id: str, reply: Reply) -> Frame:
     """Read the terminal that is stored; if it is new, give it to the viewers of this process."""
-    data, offset, epoch = reply
+    data, offset, epoch, dropped = reply
+    if dropped:
+        report_full()
     terminal = decode(data, offset)
     if epoch is not None:
         store.feed(session_id, epoch, offset - 1, [terminal])

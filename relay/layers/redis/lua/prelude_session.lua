@@ -156,8 +156,14 @@ local function start_turn(turn_id, after)
   call('DEL', text)
 end
 
--- End a turn with its terminal frame. Returns the offset.
-local function end_turn(turn_id, turn, lease, frame)
+local function count_viewers()
+  call('ZREMRANGEBYSCORE', viewers, '-inf', now)
+  return call('ZCARD', viewers)
+end
+
+-- End a turn with its terminal frame. Returns the offset, the epoch, and 1 if its notification had no room.
+-- A call with a notification has two keys more: when each is due, and the notifications.
+local function end_turn(turn_id, turn, lease, frame, notification, if_unwatched, most)
   local fields = call('HMGET', session, 'epoch', 'newest', 'bytes')
   local newest, bytes = write(fields[1], tonumber(fields[2]), tonumber(fields[3]), turn_id, {frame})
   call('HSET', session, 'newest', newest, 'bytes', bytes, 'running', '', 'cancelled', '0', 'active', now,
@@ -170,7 +176,16 @@ local function end_turn(turn_id, turn, lease, frame)
     call('ZREM', work, session_id)
   end
   settle()
-  return newest, fields[1]
+  if KEYS[17] and notification ~= '' and not (if_unwatched == '1' and count_viewers() > 0) then
+    if call('ZCARD', KEYS[16]) >= tonumber(most) then
+      return newest, fields[1], 1
+    end
+    call('ZADD', KEYS[16], now, turn_id)
+    call('HSET', KEYS[17], turn_id, now .. '\n' .. session_id .. '\n' .. notification)
+    call('PEXPIRE', KEYS[16], WORK_TTL)
+    call('PEXPIRE', KEYS[17], WORK_TTL)
+  end
+  return newest, fields[1], 0
 end
 
 -- Mark a turn cancelled. Returns whether it was not before.
@@ -188,9 +203,4 @@ local function cancel_turn(turn_id, turn)
     announce('!cancel\n' .. call('HGET', session, 'epoch') .. '\n' .. turn_id)
   end
   return is_new
-end
-
-local function count_viewers()
-  call('ZREMRANGEBYSCORE', viewers, '-inf', now)
-  return call('ZCARD', viewers)
 end

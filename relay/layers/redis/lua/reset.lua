@@ -1,6 +1,6 @@
 -- ARGV: 3 the new epoch, 4 turn id, 5 lease, 6 text so far, 7 the terminal frame, 8 subject,
--- 9 the epoch in which the turn started, 10 the session's owner then. Gives frame, offset, epoch (false: a repetition),
--- and the log's epoch.
+-- 9 the epoch in which the turn started, 10 the session's owner then; of a call with a notification: 11 its text,
+-- 12 (not used), 13 only if unwatched (1), 14 how many may be kept. Gives the same as finish.lua, and the log's epoch.
 local turn_id, lease = ARGV[4], ARGV[5]
 if call('ZSCORE', deleted, ARGV[9]) then
   return 'lost'
@@ -13,7 +13,7 @@ if turn and turn.status == 'ended' then
   if turn.lease ~= lease then
     return 'lost'
   end
-  return {turn.terminal, turn.offset, false, fields[4]}
+  return {turn.terminal, turn.offset, false, 0, fields[4]}
 end
 if has_started and fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease) then
   return 'lost'
@@ -37,5 +37,5 @@ call('HSET', session, 'epoch', ARGV[3], 'newest', 0, 'bytes', 0)
 if ARGV[6] ~= '' then
   call('SET', text, ARGV[6])
 end
-local offset, epoch = end_turn(turn_id, turn, lease, ARGV[7])
-return {ARGV[7], offset, epoch, epoch}
+local offset, epoch, dropped = end_turn(turn_id, turn, lease, ARGV[7], ARGV[11], ARGV[13], ARGV[14])
+return {ARGV[7], offset, epoch, dropped, epoch}
