@@ -190,6 +190,14 @@ async def has_frames(http: HttpClient, session_id: str, count: int) -> None:
             await asyncio.sleep(0.001)
 
 
+async def has_viewers(session_id: str, count: int) -> None:
+    """Wait until so many clients are given the session's log."""
+    gateway = await lifecycle.current()
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while [connection.session_id for connection in gateway.connections].count(session_id) < count:
+            await asyncio.sleep(0.001)
+
+
 # Other front ends.
 
 STEPS = [
@@ -419,6 +427,7 @@ async def test_socket_cut_behind_any_event_gives_the_answer_whole_and_once(appli
                 cursor = cursor_behind(seen[:end]) if way.has_cursor else None
                 returned.append((seen[:end], await open_with(way.come_back(name, cursor), cursor)))
             kept = known
+            await has_viewers(name, len(returned) + 1)  # else the answer might end before they have come
             gate.set()
         whole = await events_of(uncut, way)
         assert json.dumps(whole).count("clock") == 3
