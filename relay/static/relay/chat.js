@@ -5,22 +5,16 @@
  */
 
 import { connect, newId } from './gateway-client.js';
+import { Composer } from './chat-composer.js';
+import { ConnectionView, showBanner } from './chat-connection.js';
+import { Conversation } from './chat-conversation.js';
+import { byId, makeButton, retryButton } from './chat-dom.js';
 import { outboxOf } from './chat-outbox.js';
-import { byId, Conversation, makeButton, retryButton, TurnView } from './chat-view.js';
+import { TurnView } from './chat-turn.js';
 
-/** @typedef {import('./gateway-client.js').GatewayClient} GatewayClient */
-/** @typedef {import('./gateway-client.js').StateInfo} StateInfo */
 /** @typedef {import('./gateway-client.js').Turn} Turn */
 
-const MAX_FIELD_PX = 200;
 const MAX_KNOWN_TURNS = 300;
-
-const CLOSED_WORDS = new Map([
-  ['unauthorized', 'You are not signed in, or the sign-in has expired. Sign in, then reload this page.'],
-  ['forbidden', 'This conversation belongs to somebody else. Start a new one.'],
-  ['kicked', 'An operator closed this conversation for you.'],
-  ['session_deleted', 'This conversation was deleted. Start a new one.'],
-]);
 
 const ENDED_WORDS = new Map([
   ['stop', ''],
@@ -51,17 +45,17 @@ class ChatPage {
   #restored = new Map();
   /** @type {number | null} the newest offset when the page was opened; `null` before that is known */
   #historyEnd = null;
-  #hasConnected = false;
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  #countdown;
-
   /** @param {string} sessionId */
   constructor(sessionId) {
     this.conversation = new Conversation();
     this.outbox = outboxOf(sessionId);
     this.client = connect({ base: document.body.dataset.base, sessionId, cursor: { offset: 0 } });
+    this.connection = new ConnectionView((words) => this.conversation.announce(words), () => this.client.wake());
+    this.composer = new Composer({ say: (content) => this.#send(content), stop: () => this.#stop(), focus: () => this.client.wake() });
     this.#listen();
-    this.#wireComposer();
+    for (const button of document.querySelectorAll('[data-say]')) {
+      button.addEventListener('click', () => this.#say(/** @type {HTMLElement} */ (button).dataset.say ?? ''));
+    }
     this.#showState(this.client.state);
     for (const { id, content } of this.outbox.unaccepted()) this.#send(content, id);
   }
@@ -81,42 +75,10 @@ class ChatPage {
     client.on('error', (frame, turn) => this.#onError(frame, turn));
   }
 
-  // The connection.
-
-  /** @param {StateInfo} info */
+  /** @param {import('./gateway-client.js').StateInfo} info */
   #showState(info) {
-    clearInterval(this.#countdown);
-    const until = Date.now() + (info.delayMs ?? 0);
-    const show = () => this.#showPill(info, Math.round((until - Date.now()) / 1000));
-    show();
-    if (info.state === 'waiting' && info.delayMs) this.#countdown = setInterval(show, 1000);
-    if (info.state === 'closed') this.#showBanner(CLOSED_WORDS.get(info.code ?? '') ?? info.content ?? 'The connection was closed. Reload this page.');
-    if (info.state === 'open' && this.#hasConnected) this.conversation.announce('Connected again.');
-    if (info.state === 'waiting' && info.attempt === 1 && info.delayMs) this.conversation.announce('Connection lost. Trying again.');
-    this.#hasConnected ||= info.state === 'open';
-    this.#updateComposer();
-  }
-
-  /** @param {StateInfo} info @param {number} seconds */
-  #showPill({ state, delayMs, attempt = 0 }, seconds) {
-    const words = {
-      connecting: this.#hasConnected ? 'Reconnecting…' : 'Connecting…',
-      open: 'Connected',
-      waiting: delayMs === null ? 'Paused' : navigator.onLine === false ? 'Offline' : seconds > 1 ? `Reconnecting in ${seconds} s` : 'Reconnecting…',
-      closed: 'Disconnected',
-    };
-    const pill = byId('connection');
-    pill.dataset.state = state;
-    document.body.dataset.connection = state;
-    pill.textContent = words[state];
-    byId('reconnect').hidden = state !== 'waiting' || (delayMs !== null && attempt < 3);
-  }
-
-  /** @param {string} words */
-  #showBanner(words) {
-    const banner = byId('banner');
-    banner.textContent = words;
-    banner.hidden = false;
+    this.connection.show(info);
+    this.#update();
   }
 
   /** @param {import('./gateway-client.js').WelcomeFrame} frame */
@@ -126,7 +88,7 @@ class ChatPage {
     this.#showOwnQueued(frame.queued);
     this.#othersQueued = new Set(frame.queued.filter((id) => !this.#viewsByTurnId.has(id)));
     this.#showOthersQueued();
-    this.#updateComposer();
+    this.#update();
   }
 
   /** After a reload: messages of this tab that the server has and did not begin. @param {string[]} queued */
@@ -173,7 +135,7 @@ class ChatPage {
     if (turn.error) this.#onRefused({ content: turn.error.message }, turn);
     else this.#showWaiting(view, turn, this.client.state.state === 'open' ? 'Sending…' : 'Will be sent when the connection is back');
     this.conversation.scrollToEnd();
-    this.#updateComposer();
+    this.#update();
   }
 
   /** The view of a turn; one without a message if its beginning was not seen. @param {Turn} turn */
@@ -203,7 +165,7 @@ class ChatPage {
   /** @param {TurnView} view @param {() => void} cancel */
   #skip(view, cancel) {
     view.wait('Will be skipped');
-    byId('input').focus();
+    this.composer.focus();
     cancel();
   }
 
@@ -227,7 +189,7 @@ class ChatPage {
     this.outbox.remove(turn.clientMessageId ?? turn.id ?? '');
     this.#othersQueued.delete(turn.id ?? '');
     this.#showOthersQueued();
-    this.#updateComposer();
+    this.#update();
   }
 
   /** @param {{offset?: number}} frame @param {Turn} turn */
@@ -302,7 +264,7 @@ class ChatPage {
     const canRetry = frame.retry_after_ms !== undefined;
     view.fail(frame.content, canRetry ? retryButton(frame.retry_after_ms ?? 0, () => this.#sendInstead(view)) : makeButton('Edit', () => this.#edit(view)));
     this.conversation.announce(frame.content);
-    this.#updateComposer();
+    this.#update();
   }
 
   /** @param {{offset?: number}} frame */
@@ -319,9 +281,8 @@ class ChatPage {
   /** @param {TurnView} view a message that the server did not take */
   #edit(view) {
     this.conversation.remove(view);
-    byId('input').value = view.message ?? '';
-    byId('input').focus();
-    this.#onInput();
+    this.composer.edit(view.message ?? '');
+    this.#update();
   }
 
   /** @param {Turn} turn */
@@ -331,70 +292,25 @@ class ChatPage {
     this.conversation.announceAnswer(view, true);
     this.conversation.turns.append(view.element);
     this.outbox.remove(turn.clientMessageId ?? '');
-    this.#updateComposer();
+    this.#update();
     return view;
-  }
-
-  // The message field.
-
-  #wireComposer() {
-    const input = byId('input');
-    byId('composer').addEventListener('submit', (/** @type {Event} */ event) => this.#onSubmit(event));
-    input.addEventListener('input', () => this.#onInput());
-    input.addEventListener('focus', () => this.client.wake());
-    input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => this.#onKey(event));
-    document.addEventListener('keydown', (event) => event.key === 'Escape' && !event.isComposing && this.#stop());
-    byId('stop').addEventListener('click', () => this.#stop());
-    byId('reconnect').addEventListener('click', () => this.client.wake());
-    for (const button of document.querySelectorAll('[data-say]')) {
-      button.addEventListener('click', () => this.#say(/** @type {HTMLElement} */ (button).dataset.say ?? ''));
-    }
-    if (matchMedia('(pointer: fine)').matches) input.focus();
-    this.#onInput();
-  }
-
-  #onInput() {
-    const input = byId('input');
-    input.style.height = 'auto';
-    input.style.height = `${Math.min(input.scrollHeight, MAX_FIELD_PX)}px`;
-    this.#updateComposer();
-  }
-
-  /** @param {KeyboardEvent} event */
-  #onKey(event) {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    byId('composer').requestSubmit();
-  }
-
-  /** @param {Event} event */
-  #onSubmit(event) {
-    event.preventDefault();
-    const input = byId('input');
-    if (!input.value.trim() || this.client.state.state === 'closed') return;
-    this.#say(input.value.trimEnd());
-    input.value = '';
-    this.#onInput();
   }
 
   /** @param {string} content */
   #say(content) {
     this.#send(content);
-    byId('input').focus();
+    this.composer.focus();
   }
 
   #stop() {
-    if (byId('stop').hidden) return;
     this.client.cancel();
     this.conversation.announce('Stopped.');
-    byId('input').focus();
   }
 
-  #updateComposer() {
-    const isClosed = this.client.state.state === 'closed';
-    byId('stop').hidden = isClosed || this.client.activeTurnId === null;
-    byId('send').disabled = isClosed || !byId('input').value.trim();
-    byId('empty').hidden = !this.#hasConnected || !this.conversation.isEmpty || this.#historyEnd !== 0;
+  #update() {
+    const { state } = this.client.state;
+    this.composer.update(state === 'closed', this.client.activeTurnId !== null);
+    byId('empty').hidden = !this.connection.hasConnected || !this.conversation.isEmpty || this.#historyEnd !== 0;
   }
 }
 
@@ -402,7 +318,5 @@ try {
   new ChatPage(sessionOfAddress());
 } catch (error) {
   if (!(error instanceof TypeError || error instanceof URIError)) throw error;
-  const banner = byId('banner');
-  banner.textContent = 'The address of this page names no valid conversation. Start a new one.';
-  banner.hidden = false;
+  showBanner('The address of this page names no valid conversation. Start a new one.');
 }

@@ -1,0 +1,40 @@
+/**
+ * Small helpers to find and make elements.
+ *
+ * @module chat-dom
+ */
+
+/** @param {string} id @returns {any} any element type: the template has it */
+export const byId = (id) => document.getElementById(id);
+
+/**
+ * @param {string} tag
+ * @param {string} className
+ * @param {string} [text]
+ */
+export function make(tag, className, text = '') {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+/** @param {string} text @param {() => void} onClick */
+export function makeButton(text, onClick) {
+  const button = /** @type {HTMLButtonElement} */ (make('button', 'small', text));
+  button.type = 'button';
+  button.addEventListener('click', onClick);
+  return button;
+}
+
+/** A button that can be pressed when it is worth trying again. @param {number} retryAfterMs @param {() => void} onRetry */
+export function retryButton(retryAfterMs, onRetry) {
+  const button = makeButton('Try again', () => {
+    button.remove();
+    onRetry();
+  });
+  button.classList.add('retry');
+  button.disabled = true;
+  setTimeout(() => (button.disabled = false), retryAfterMs);
+  return button;
+}
