@@ -2,70 +2,18 @@
 
 from __future__ import annotations
 
-import codecs
 import json
-import os
-import pty
-import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from typing import Self
 
 import pytest
 
 from tests import processes
 from tests.http_clients import API
-
-LIMIT_SECONDS = 60
-
-
-class Terminal:
-    """A chat in a pseudo terminal."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        command = [sys.executable, "manage.py", "chat", *arguments]
-        env = {**os.environ, "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
-        self.process = subprocess.Popen(
-            command, cwd=processes.ROOT, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
-        )
-        os.close(slave)
-        os.set_blocking(self._master, False)
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a read may end within a character
-        self.shown = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait()
-        os.close(self._master)
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def press_ctrl_c(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-
-    def wait_for(self, text: str) -> None:
-        """Read until ``text`` appears in what was not waited for yet."""
-        give_up_at = time.monotonic() + LIMIT_SECONDS
-        while text not in self.shown:
-            assert time.monotonic() < give_up_at, f"{text!r} did not appear: {self.shown!r}"
-            try:
-                self.shown += self._decoder.decode(os.read(self._master, 65_536))
-            except BlockingIOError:
-                time.sleep(0.01)
-            except OSError:
-                raise AssertionError(f"the chat ended before {text!r}: {self.shown!r}") from None
-        self.shown = self.shown.partition(text)[2]
-
-    def wait_ended(self) -> int:
-        return self.process.wait(LIMIT_SECONDS)
+from tests.terminals import LIMIT_SECONDS, Terminal
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +23,7 @@ def service(scripted_agent: processes.Process) -> Iterator[processes.Process]:
 
 
 def test_ask_and_answer_then_ctrl_d_quits(service):
-    with Terminal("--url", service.ws_url, "--session", "chat-1") as terminal:
+    with Terminal("chat", "--url", service.ws_url, "--session", "chat-1") as terminal:
         terminal.wait_for("Connected. Session chat-1.")
         terminal.type("hello zwölf 🙂\n")
         terminal.wait_for("hello zwölf 🙂\r\n")  # the echo of what was typed
@@ -86,7 +34,7 @@ def test_ask_and_answer_then_ctrl_d_quits(service):
 
 
 def test_reasoning_and_tools_stand_on_lines_of_their_own(service):
-    with Terminal("--url", service.ws_url, "--session", "chat-6") as terminal:
+    with Terminal("chat", "--url", service.ws_url, "--session", "chat-6") as terminal:
         terminal.wait_for("Connected.")
         terminal.type("script:tools\n")
         terminal.wait_for("script:tools\r\n")
@@ -94,7 +42,7 @@ def test_reasoning_and_tools_stand_on_lines_of_their_own(service):
 
 
 def test_ctrl_c_stops_the_answer_and_then_quits(service):
-    with Terminal("--url", service.ws_url, "--session", "chat-2") as terminal:
+    with Terminal("chat", "--url", service.ws_url, "--session", "chat-2") as terminal:
         terminal.wait_for("Connected.")
         terminal.type("script:tokens 1000 delay=0.02\n")
         terminal.wait_for("3 4 5 ")
@@ -108,7 +56,7 @@ def test_ctrl_c_stops_the_answer_and_then_quits(service):
 
 
 def test_message_that_waited_stands_above_its_answer(service, scripted_agent):
-    with Terminal("--url", service.ws_url, "--session", "chat-5") as terminal:
+    with Terminal("chat", "--url", service.ws_url, "--session", "chat-5") as terminal:
         terminal.wait_for("Connected.")
         terminal.type("script:tokens 100 gate=chat-5\n")
         terminal.wait_for("3 4 5 ")
@@ -133,7 +81,7 @@ def wait_for_queued(service, session_id):
 def test_lost_gateway_is_come_back_to(scripted_agent):
     with (
         processes.gateway("serve", scripted_agent.http_url) as gateway,
-        Terminal("--url", gateway.http_url, "--session", "chat-3") as terminal,
+        Terminal("chat", "--url", gateway.http_url, "--session", "chat-3") as terminal,
     ):
         terminal.wait_for("Connected.")
         terminal.type("script:tokens 1000 delay=0.02\n")
@@ -149,7 +97,7 @@ def test_lost_gateway_is_come_back_to(scripted_agent):
 
 def test_session_is_gone_on_with(service):
     for content in ("first", "second"):
-        with Terminal("--url", service.ws_url, "--session", "chat-4") as terminal:
+        with Terminal("chat", "--url", service.ws_url, "--session", "chat-4") as terminal:
             terminal.wait_for("Connected.")
             if content == "second":
                 terminal.wait_for("> first\r\nfirst\r\n> ")
@@ -159,7 +107,7 @@ def test_session_is_gone_on_with(service):
 
 
 def test_error_is_shown_in_words_and_the_next_message_works(service):
-    with Terminal("--url", service.ws_url) as terminal:
+    with Terminal("chat", "--url", service.ws_url) as terminal:
         terminal.wait_for("Connected.")
         terminal.type("script:break\n")
         terminal.wait_for("broke off before its end. Send your message again.]\r\n> ")

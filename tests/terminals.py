@@ -1,0 +1,66 @@
+"""A person's terminal: ``manage.py`` in it, and what a person types and sees."""
+
+from __future__ import annotations
+
+import codecs
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from typing import Self
+
+from tests import processes
+
+LIMIT_SECONDS = 60
+
+
+class Terminal:
+    """A command of ``manage.py`` in a pseudo terminal, of the usual 24 lines and 80 columns unless told otherwise."""
+
+    def __init__(self, *arguments: str, lines: int = 24, columns: int = 80, **env: str) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        command = [sys.executable, "manage.py", *arguments]
+        env = processes.environment(LANG="C.UTF-8", TERM="xterm", **env)
+        self.process = subprocess.Popen(
+            command, cwd=processes.ROOT, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        os.set_blocking(self._master, False)
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a read may end within a character
+        self.shown = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+        os.close(self._master)
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def press_ctrl_c(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def wait_for(self, text: str) -> None:
+        """Read until ``text`` appears in what was not waited for yet."""
+        give_up_at = time.monotonic() + LIMIT_SECONDS
+        while text not in self.shown:
+            assert time.monotonic() < give_up_at, f"{text!r} did not appear: {self.shown!r}"
+            try:
+                self.shown += self._decoder.decode(os.read(self._master, 65_536))
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:
+                raise AssertionError(f"the chat ended before {text!r}: {self.shown!r}") from None
+        self.shown = self.shown.partition(text)[2]
+
+    def wait_ended(self) -> int:
+        return self.process.wait(LIMIT_SECONDS)
