@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -65,13 +66,23 @@ class OperatorClient:
         """Stop a turn; give what became of it."""
         return self._object("POST", f"{_path(session_id)}/cancel", json={"turn_id": turn_id})
 
+    def session(self, session_id: str) -> Fields:
+        """Describe a session.
+
+        Raises:
+            Refused: also if there is none, with status 404.
+        """
+        with _absence_said(session_id):
+            return self._object("GET", _path(session_id))
+
     def delete(self, session_id: str) -> None:
         """Erase a session.
 
         Raises:
-            Refused: with status 404, if there is none.
+            Refused: also if there is none, with status 404.
         """
-        self._ask("DELETE", _path(session_id))
+        with _absence_said(session_id):
+            self._ask("DELETE", _path(session_id))
 
     def notify(self, content: str, session_id: str | None) -> None:
         """Send a notice to every client, or to those of one session."""
@@ -148,6 +159,17 @@ class OperatorClient:
             raise Unreachable(
                 f"No gateway answers at {self._url}. Is it running? Give its address with --url."
             ) from exc
+
+
+@contextmanager
+def _absence_said(session_id: str) -> Iterator[None]:
+    """Name the session that does not exist."""
+    try:
+        yield
+    except Refused as exc:
+        if exc.status == HTTPStatus.NOT_FOUND:
+            raise Refused(f"There is no session {session_id}.", exc.status) from exc
+        raise
 
 
 def _path(session_id: str) -> str:

@@ -169,6 +169,12 @@ async def test_cancel_stops_the_answer_on_another_gateway(cluster):
         assert "nothing to stop" in await cluster.run("cancel", "cancel", code=1)
 
 
+@pytest.mark.parametrize("arguments", [["cancel"], ["cancel", "--json"], ["tail"], ["notice", "Hello.", "--session"]])
+async def test_session_that_does_not_exist_is_named(cluster, arguments):
+    assert await cluster.run(*arguments, "nosuch", code=1) == "There is no session nosuch."
+    assert "There is no session" in await cluster.run("drop", "nosuch", "--yes", code=1)  # none came to be
+
+
 async def test_drop_erases_log_and_transcripts_and_tells_viewers(cluster):
     async with cluster.open("drop") as browser:
         await browser.ask("x")
@@ -184,6 +190,7 @@ async def test_notice_reaches_clients_of_every_gateway(cluster):
         assert await cluster.run("notice", "We restart at six.") == "Sent.\n"
         for browser in (here, there):
             assert (await browser.frame_of("notice"))["content"] == "We restart at six."
+        assert await there.ask("hello") == "hello"
         await cluster.run("notice", "Only you.", "--session", "there")
         assert (await there.frame_of("notice"))["content"] == "Only you."
         assert await here.ask("x") == "x"
@@ -208,7 +215,7 @@ async def test_ticket_is_alone_on_its_line_for_scripts(cluster):
     [
         (["cancel", ".."], processes.KEY, 1, "a session's name has"),
         (["cancel"], processes.KEY, 1, "required"),
-        (["notice", " "], processes.KEY, 1, "content must be words"),
+        (["notice", " "], processes.KEY, 1, "the notice is empty"),
         (["sessions"], "wrong", 1, "must be the same here as there"),
     ],
 )

@@ -33,6 +33,8 @@ class Command(OperatorCommand):
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
         """Stop it, and say what became of it."""
         ack = client.cancel(options["session"], options["turn"])
+        if ack["status"] == "unknown":
+            client.session(options["session"])  # one that does not exist is named
         if options["json"]:
             self.write_json(ack)
         else:

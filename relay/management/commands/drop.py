@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from relay.management.operator import OperatorCommand, add_session, add_yes
-from relay.management.operator_client import OperatorClient, Refused
+from relay.management.operator_client import OperatorClient
 
 
 class Command(OperatorCommand):
@@ -28,10 +28,5 @@ This cannot be undone. On a terminal the command asks first.
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
         """Erase it."""
         self.confirm(f"Erase session {options['session']} and its transcripts?", options)
-        try:
-            client.delete(options["session"])
-        except Refused as exc:
-            if exc.status == 404:
-                raise Refused(f"There is no session {options['session']}.", 404) from exc
-            raise
+        client.delete(options["session"])
         self.stdout.write(f"Session {options['session']} is erased.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from relay.management.operator import OperatorCommand, session_id
@@ -22,10 +22,18 @@ It is not kept, and plain clients have no frame for it.
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the notice, and a session."""
-        parser.add_argument("words", help="text of the notice")
+        parser.add_argument("words", type=_words, help="text of the notice")
         parser.add_argument("--session", type=session_id, metavar="ID", help="only to viewers of this session")
 
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
         """Send it."""
+        if options["session"] is not None:
+            client.session(options["session"])  # a notice that reaches no client is none
         client.notify(options["words"], options["session"])
         self.stdout.write("Sent.")
+
+
+def _words(text: str) -> str:
+    if not text.strip():
+        raise ArgumentTypeError("the notice is empty")
+    return text

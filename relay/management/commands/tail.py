@@ -42,6 +42,7 @@ it was. It counts as a viewer of the session.
         show = self._show_conversation if self.is_seen and not options["json"] else self.write_json
         while True:
             try:
+                client.session(options["session"])  # one that does not exist is named, not waited for
                 for frame, cursor in client.frames(options["session"], after):
                     after, was_reached, is_lost = cursor or after, True, False
                     show(frame)

@@ -27,6 +27,9 @@ class Gateway:
         self._lines = list(lines)
         self.asked_after = []
 
+    def session(self, session_id):
+        return {"session_id": session_id}
+
     def frames(self, session_id, after):
         self.asked_after.append(after)
         for thing in self._lines.pop(0):
