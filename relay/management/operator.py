@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, ClassVar, Final
@@ -11,16 +10,19 @@ from typing import Any, ClassVar, Final
 from django.core.management.base import BaseCommand, CommandError
 
 from relay.conf import SettingInvalid
+from relay.management.gateway_address import add_url
 from relay.management.help import with_examples
 from relay.management.operator_client import Fields, OperatorClient, Refused, Unreachable
+from relay.management.terminal import quiet_pipe
 from relay.protocol.client_messages import is_session_id
 
 REFUSED: Final = 1
 WRONG_USAGE: Final = 2
 UNREACHABLE: Final = 3
 CODES: Final = """
-It asks a running gateway over REST with the first key of GATEWAY__INTERNAL_API_KEY; with several gateways over one
-store, any of them. exit codes: 0 done, 1 refused or nothing found, 2 wrong usage, 3 no gateway answers there.
+It asks a running gateway over REST, at --url or GATEWAY_URL, with the first key of GATEWAY__INTERNAL_API_KEY; with
+several gateways over one store, any of them.
+exit codes: 0 done, 1 refused or nothing found, 2 wrong usage, 3 no gateway answers there.
 """
 
 
@@ -28,13 +30,6 @@ def session_id(text: str) -> str:
     """Read the name of a session."""
     if not is_session_id(text):
         raise ArgumentTypeError("a session's name has 1 to 128 of A-Z a-z 0-9 . _ : ~ @ -")
-    return text
-
-
-def address(text: str) -> str:
-    """Read the address of a gateway."""
-    if not re.match(r"https?://[^/?#]", text):
-        raise ArgumentTypeError("an address begins with http:// or https://")
     return text
 
 
@@ -48,15 +43,13 @@ class OperatorCommand(BaseCommand):
         """Show examples under the help."""
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parser.description = f"{self.help}{CODES}"
-        parser.add_argument(
-            "--url", type=address, default="http://127.0.0.1:8000", help="of the gateway (default: %(default)s)"
-        )
+        add_url(parser)
         return with_examples(parser, f"examples:\n{self.examples}")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Send the request, and end with the exit code of the outcome."""
         try:
-            with OperatorClient(options["url"]) as client:
+            with quiet_pipe(), OperatorClient(options["url"]) as client:
                 self.ask(client, options)
         except Refused as exc:
             raise CommandError(str(exc), returncode=REFUSED) from exc

@@ -259,6 +259,26 @@ def test_commands_end_with_their_codes(arguments, key, code):
     assert "Traceback" not in done.stderr
 
 
+def test_variable_names_the_gateway(cluster):
+    env = {"GATEWAY_URL": cluster.gateways[ASKED].ws_url, "GATEWAY__INTERNAL_API_KEY": processes.KEY}
+    listed = processes.run(["manage.py", "sessions", "--json"], **env)
+    assert isinstance(json.loads(listed.stdout), list)
+    refused = processes.run(["manage.py", "sessions"], GATEWAY_URL="127.0.0.1:8000")
+    assert refused.returncode == 2
+    assert "GATEWAY_URL" in refused.stdout
+
+
+@pytest.mark.parametrize("arguments", ["sessions --json", "sessions --watch --json"])
+def test_reader_that_leaves_ends_the_command_quietly(cluster, arguments):
+    """As ``manage.py sessions --watch | head -1`` does; the shell gives 141 for SIGPIPE."""
+    env = processes.environment(GATEWAY_URL=cluster.gateways[ASKED].http_url, GATEWAY__INTERNAL_API_KEY=processes.KEY)
+    command = [sys.executable, "manage.py", *arguments.split()]
+    with subprocess.Popen(command, cwd=processes.ROOT, env=env, text=True, stdout=-1, stderr=-1) as running:
+        running.stdout.close()
+        _, errors = running.stderr, running.stderr.read()
+    assert (running.returncode, errors) == (128 + signal.SIGPIPE, "")
+
+
 async def test_drain_ends_one_gateway_and_then_every_other(short_lived):
     cluster = short_lived
     asked, other = cluster.gateways[ASKED], cluster.gateways[RUNNER]
