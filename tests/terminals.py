@@ -26,7 +26,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         command = [sys.executable, "manage.py", *arguments]
-        env = processes.environment(LANG="C.UTF-8", TERM="xterm", **env)
+        env = processes.environment(LANG="C.UTF-8", TERM="xterm", LINES=str(lines), COLUMNS=str(columns), **env)
         self.process = subprocess.Popen(
             command, cwd=processes.ROOT, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
         )
@@ -49,18 +49,31 @@ class Terminal:
     def press_ctrl_c(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
-    def wait_for(self, text: str) -> None:
-        """Read until ``text`` appears in what was not waited for yet."""
+    def wait_for(self, text: str) -> str:
+        """Read until ``text`` appears in what was not waited for yet; return what stands before it."""
         give_up_at = time.monotonic() + LIMIT_SECONDS
         while text not in self.shown:
             assert time.monotonic() < give_up_at, f"{text!r} did not appear: {self.shown!r}"
-            try:
-                self.shown += self._decoder.decode(os.read(self._master, 65_536))
-            except BlockingIOError:
-                time.sleep(0.01)
-            except OSError:
-                raise AssertionError(f"the chat ended before {text!r}: {self.shown!r}") from None
-        self.shown = self.shown.partition(text)[2]
+            assert self._read(), f"the command ended before {text!r}: {self.shown!r}"
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def read_to_end(self) -> str:
+        """Read until the command has ended; return what was not waited for yet."""
+        give_up_at = time.monotonic() + LIMIT_SECONDS
+        while self._read():
+            assert time.monotonic() < give_up_at, f"the command does not end: {self.shown!r}"
+        return self.shown
+
+    def _read(self) -> bool:
+        """Read what there is; return whether there may be more."""
+        try:
+            self.shown += self._decoder.decode(os.read(self._master, 65_536))
+        except BlockingIOError:
+            time.sleep(0.01)
+        except OSError:
+            return False
+        return True
 
     def wait_ended(self) -> int:
         return self.process.wait(LIMIT_SECONDS)

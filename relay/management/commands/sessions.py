@@ -19,6 +19,7 @@ from relay.management.terminal import counted, duration
 COLUMNS: Final = ("session", "state", "queue", "viewers", "frames/s", "quiet", "age")
 STYLES: Final = {"running": "green", "cancelling": "yellow", "queued": "cyan", "idle": "dim"}
 WATCH_SECONDS: Final = 1.0
+FRAME_LINES: Final = 6  # of a table: title, three lines, head, caption
 
 
 class Command(OperatorCommand):
@@ -43,16 +44,16 @@ class Command(OperatorCommand):
             for view in views:
                 self.write_json(view.sessions)
         elif self.is_seen:
-            self._show(views)
+            self._watch(views) if options["watch"] else _console().print(next(views).table())
         else:
             for view in views:
                 self.stdout.write("\n".join("\t".join(row) for row in (COLUMNS, *view.rows())))
 
-    def _show(self, views: Iterator[_View]) -> None:
-        console = Console(file=sys.stdout)
-        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    def _watch(self, views: Iterator[_View]) -> None:
+        """Show what fits on the alternate screen; the terminal has its old lines again afterwards."""
+        with Live(console=_console(), screen=True, auto_refresh=False) as live:
             for view in views:
-                live.update(view.table(), refresh=True)
+                live.update(view.table(live.console.height), refresh=True)
 
 
 class _View:
@@ -76,12 +77,19 @@ class _View:
                 duration(session["age_seconds"]),
             )
 
-    def table(self) -> Table:
-        table = Table(title=self._title(), title_justify="left", title_style="bold")
+    def table(self, height: int | None = None) -> Table:
+        """Make a table of all sessions, or of so many of the first ones that the table has ``height`` lines at most."""
+        rows = list(self.rows())
+        hidden = 0 if height is None else max(0, len(rows) - max(1, height - FRAME_LINES))
+        table = Table(title=self._title(), title_justify="left", title_style="bold", caption_justify="left")
         for column in COLUMNS:
             table.add_column(column, justify="left" if column in ("session", "state") else "right", no_wrap=True)
-        for row in self.rows():
+        if height is None:  # each name in full, on several lines if it must be: it may be copied
+            table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+        for row in rows[: len(rows) - hidden]:
             table.add_row(*row, style=STYLES[row[1]])
+        if hidden:
+            table.caption = f"and {hidden} more"
         return table
 
     def _title(self) -> str:
@@ -97,6 +105,10 @@ class _View:
 
 
 _ORDER: Final = {"cancelling": 0, "running": 1, "queued": 2, "idle": 3}
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout)
 
 
 def _state(session: Fields) -> str:
