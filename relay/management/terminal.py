@@ -10,8 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from rich.console import Console
+
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # an answer must not steer the terminal
 _SURROGATE_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def console() -> Console:
+    """Return a console that shows texts as they are, on the process' standard output."""
+    return Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
 
 
 def printable(text: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from argparse import ArgumentParser, ArgumentTypeError
-from datetime import UTC, datetime, timedelta
+from argparse import ArgumentParser
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.core.management.base import BaseCommand
 
 from relay.management.help import with_examples
+from relay.management.transcripts import age, refusal_said
 from relay.models import Turn
 
 HELP = """Erase the transcripts of turns that ended longer ago than --older-than, or all of one session.
@@ -24,15 +23,6 @@ EXAMPLES = """examples:
   manage.py prune_transcripts --session s-123             all of one conversation
 """
 BATCH: Final = 1_000
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def age(text: str) -> timedelta:
-    """Read ``30d``: minutes, hours, days or weeks."""
-    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
-    if found is None:
-        raise ArgumentTypeError(f"{text!r} is not a number with m, h, d or w behind it, such as 30d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 class Command(BaseCommand):
@@ -58,12 +48,8 @@ class Command(BaseCommand):
             old = old.filter(session_id=options["session"])
         else:
             old = old.filter(ended_at__lt=datetime.now(UTC) - options["older_than"])
-        try:
+        with refusal_said():
             count = old.count() if options["dry_run"] else self._erase(old)
-        except DatabaseError as exc:
-            raise CommandError(
-                f"The database refused: {exc}\nIs it there (GATEWAY__DATABASE_URL), and migrated (manage.py migrate)?"
-            ) from exc
         self.stdout.write(f"{count} transcripts {'would be erased' if options['dry_run'] else 'erased'}.")
 
     def _erase(self, old: Any) -> int:  # Any: a query, which django-stubs types by its annotations

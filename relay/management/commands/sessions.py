@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from relay.management.operator import OperatorCommand, add_json
 from relay.management.operator_client import Fields, OperatorClient
-from relay.management.terminal import counted, duration
+from relay.management.terminal import console, counted, duration
 
 COLUMNS: Final = ("session", "state", "queue", "viewers", "frames/s", "quiet", "age")
 STYLES: Final = {"running": "green", "cancelling": "yellow", "queued": "cyan", "idle": "dim"}
@@ -44,14 +42,14 @@ class Command(OperatorCommand):
             for view in views:
                 self.write_json(view.sessions)
         elif self.is_seen:
-            self._watch(views) if options["watch"] else _console().print(next(views).table())
+            self._watch(views) if options["watch"] else console().print(next(views).table())
         else:
             for view in views:
                 self.stdout.write("\n".join("\t".join(row) for row in (COLUMNS, *view.rows())))
 
     def _watch(self, views: Iterator[_View]) -> None:
         """Show what fits on the alternate screen; the terminal has its old lines again afterwards."""
-        with Live(console=_console(), screen=True, auto_refresh=False) as live:
+        with Live(console=console(), screen=True, auto_refresh=False) as live:
             for view in views:
                 live.update(view.table(live.console.height), refresh=True)
 
@@ -105,10 +103,6 @@ class _View:
 
 
 _ORDER: Final = {"cancelling": 0, "running": 1, "queued": 2, "idle": 3}
-
-
-def _console() -> Console:
-    return Console(file=sys.stdout)
 
 
 def _state(session: Fields) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from relay.management.commands.sessions import _View
 from relay.management.terminal import counted, duration, printable
 
-NAMES = ("sessions", "tail", "cancel", "drop", "notice", "drain", "ticket", "prune_transcripts", "doctor")
+NAMES = ("sessions", "tail", "cancel", "drop", "notice", "drain", "ticket", "prune_transcripts", "failures", "doctor")
 
 
 def session(name, **fields):
