@@ -8,8 +8,9 @@ from channels.routing import URLRouter
 from django.urls import re_path
 
 from relay.access.origin_check import is_handshake_allowed
+from relay.adapters.ag_ui_socket import serve_runs
 from relay.adapters.ai_sdk_socket import AI_SDK
-from relay.adapters.consumer import chat_sockets
+from relay.adapters.consumer import Application, chat_sockets
 from relay.conf import conf
 from relay.delivery.consumer import SessionConsumer
 from relay.exceptions import Forbidden
@@ -17,7 +18,6 @@ from relay.observability import metrics
 from relay.protocol.client_messages import SESSION_ID_PATTERN
 
 _consumer = SessionConsumer.as_asgi()
-_ai_sdk = chat_sockets(AI_SDK)
 
 
 async def session_socket(scope: Any, receive: Any, send: Any) -> None:
@@ -25,10 +25,14 @@ async def session_socket(scope: Any, receive: Any, send: Any) -> None:
     await (_consumer if _is_allowed(scope) else refuse)(scope, receive, send)
 
 
-async def ai_sdk_socket(scope: Any, receive: Any, send: Any) -> None:
-    """Serve a client with any number of chats, if the adapter is switched on and its page's origin is allowed."""
-    has_adapter = "ai-sdk" in conf.adapters
-    await (_ai_sdk if has_adapter and _is_allowed(scope) else refuse)(scope, receive, send)
+def adapter_socket(adapter: str, application: Application) -> Application:
+    """Serve the clients of an adapter that is switched on, if their pages' origins are allowed."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        is_on = adapter in conf.adapters
+        await (application if is_on and _is_allowed(scope) else refuse)(scope, receive, send)
+
+    return serve
 
 
 def _is_allowed(scope: Any) -> bool:
@@ -50,7 +54,8 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
 # The second path is where other front ends of this protocol connect.
 urlpatterns = [
     re_path(rf"^(?:api/v1/)?ws/(?P<session_id>{SESSION_ID_PATTERN})/?\Z", session_socket),  # type: ignore[arg-type]  # ASGI
-    re_path(r"^api/v1/ai-sdk/ws/?\Z", ai_sdk_socket),  # type: ignore[arg-type]  # ASGI
+    re_path(r"^api/v1/ai-sdk/ws/?\Z", adapter_socket("ai-sdk", chat_sockets(AI_SDK))),  # type: ignore[arg-type]  # ASGI
+    re_path(r"^api/v1/ag-ui/ws/?\Z", adapter_socket("ag-ui", serve_runs)),  # type: ignore[arg-type]  # ASGI
     re_path(r"", refuse),  # type: ignore[arg-type]  # ASGI
 ]
 

@@ -95,11 +95,13 @@ class AgUiTranslator(Translator):
 
     Args:
         thread_id, run_id: as the client named them.
+        is_shared: does the connection carry other runs, too? Then an error names its run.
     """
 
-    def __init__(self, turn_id: str, *, thread_id: str, run_id: str) -> None:
+    def __init__(self, turn_id: str, *, thread_id: str, run_id: str, is_shared: bool = False) -> None:
         super().__init__(turn_id)
         self._run = {"threadId": thread_id, "runId": run_id}
+        self._error_names = self._run if is_shared else {}
         self._open: Literal["", "TEXT_MESSAGE", "REASONING_MESSAGE"] = ""
         self._open_id = turn_id
         self._delta_head = ""
@@ -162,7 +164,8 @@ class AgUiTranslator(Translator):
         return [*self._closed(), json_text.encode({"type": "RUN_FINISHED", **self._run, "outcome": outcome})]
 
     def _error(self, words: str, code: str) -> list[str]:
-        return [*self._closed(), json_text.encode({"type": "RUN_ERROR", "message": words, "code": code})]
+        error = {"type": "RUN_ERROR", **self._error_names, "message": words, "code": code}
+        return [*self._closed(), json_text.encode(error)]
 
     def _opened(self, block: Literal["TEXT_MESSAGE", "REASONING_MESSAGE"], role: str) -> list[str]:
         """Open a message of text or of reasoning, unless it is open."""

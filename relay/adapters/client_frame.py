@@ -17,7 +17,7 @@ class ClientFrame(NamedTuple):
     """A frame of a client.
 
     Attributes:
-        kind: any JSON; what there is beside ``abort`` depends on the protocol.
+        kind: any JSON; each protocol has kinds of its own beside ``abort``.
         request_id: the name of the request that the frame starts or stops.
         members: the whole frame, not parsed yet.
     """

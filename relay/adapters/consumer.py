@@ -92,6 +92,7 @@ class ChatSocket:
             try:
                 if gateway.is_draining:  # since ``_open`` looked
                     self._spawn(self.disconnect())
+                self._opened()
                 await self._receive_all(receive)
             finally:  # also where the server cancels the application
                 await self._end()
@@ -140,6 +141,8 @@ class ChatSocket:
         elif 0 < conf.idle_timeout_seconds <= monotonic() - self._active_at:
             await self.leave(Idle())
         else:
+            if self._protocol.ping:
+                self._writer.send_now([self._protocol.ping])  # not while earlier texts wait for the client
             self._watching.schedule(conf.heartbeat_seconds)
 
     # As the connections of sessions: drains and operators find it.
@@ -161,16 +164,24 @@ class ChatSocket:
         """Close the socket; requests without an end have failed to the client. The first reason counts."""
         if self._is_leaving:
             return
-        self._is_leaving = True
         metrics.DISCONNECTS.labels(reason.code).inc()
         logger.info("client disconnected: %s", reason.code)
         if isinstance(reason, TooSlow):
             metrics.SLOW_VIEWERS.labels("closed").inc()
+        await self._close(close_code(reason) if code is None else code)
+
+    async def _close(self, code: CloseCode, words: str = "") -> None:
+        if self._is_leaving:
+            return
+        self._is_leaving = True
         this = asyncio.current_task()
         await cancel_and_wait(*(task for task in self._tasks if task is not this))
-        await self._writer.close(close_code(reason) if code is None else code)
+        await self._writer.close(code, words=words)
 
     # Requests.
+
+    def _opened(self) -> None:
+        """Do what the client need not ask for."""
 
     async def _handle(self, text: str | None) -> None:
         self._active_at = monotonic()
@@ -189,7 +200,7 @@ class ChatSocket:
                 aborting = self._spawn(_abort(known))
                 self._aborts.add(aborting)
                 aborting.add_done_callback(self._aborts.discard)
-        elif known is not None:
+        elif known is not None and not known.is_over:
             if not (self._protocol.ignores_repeats and known.frame == frame):
                 in_use = ParameterInvalid(f"{self._protocol.id_member} is in use.")
                 self._spawn(self._refuse(frame.request_id, in_use))
@@ -202,23 +213,37 @@ class ChatSocket:
     def _start(self, frame: ClientFrame) -> None:
         socket = SharedSocket(self._writer, self._leave_soon)
         chat = self._chats[frame.request_id] = self._protocol.chat(frame, self._handshake, socket)
-        answering = self._spawn(self._answer(frame.request_id, chat))
-        answering.add_done_callback(lambda _: self._chats.pop(frame.request_id))
+        answering = self._spawn(self._answer(chat))
+        answering.add_done_callback(lambda _: self._forget(chat))
 
-    async def _answer(self, request_id: str, chat: Chat) -> None:
+    def _forget(self, chat: Chat) -> None:
+        if self._chats.get(chat.frame.request_id) is chat:  # and no other of its name
+            del self._chats[chat.frame.request_id]
+
+    async def _answer(self, chat: Chat) -> None:
         try:
             await chat.answer()
         except ClientGone:
             return
-        except ServerRestart as exc:
-            await (self.leave(exc) if chat.has_started else self._refuse(request_id, exc))
         except RelayError as exc:
             if not chat.has_started:
                 record_refusal(exc)
-            await self._refuse(request_id, exc)
+            await self._failed(chat, exc)
         except Exception:
             logger.exception("chat failed")
-            await self._refuse(request_id, RelayError())
+            await self._failed(chat, RelayError())
+        else:
+            await self._finished()
+
+    async def _finished(self) -> None:
+        """Go on after the end of a request; others follow."""
+
+    async def _failed(self, chat: Chat, reason: RelayError) -> None:
+        """Tell the client; without a word where it may come back to another process."""
+        if chat.has_started and isinstance(reason, ServerRestart):
+            await self.leave(reason)
+        else:
+            await self._refuse(chat.frame.request_id, reason)
 
     async def _refuse(self, request_id: str | None, reason: RelayError) -> None:
         """Tell the client that a request has failed; one that does not read it is disconnected."""

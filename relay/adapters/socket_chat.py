@@ -45,6 +45,11 @@ class Chat(ABC):
         self._turn_id: str | None = None
         self._is_aborted = False
 
+    @property
+    def is_over(self) -> bool:
+        """Is there nothing more that the client waits for?"""
+        return self._is_aborted or (self._turn_id is not None and self._stream.is_over)
+
     async def answer(self) -> None:
         """Answer the request up to the turn's end.
 

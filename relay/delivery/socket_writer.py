@@ -14,6 +14,7 @@ from relay.protocol.frames import CloseCode
 from relay.tasks import cancel_and_wait, running_loop
 
 LAST_TEXT: Final = "relay.last_text"  # a key of ``websocket.close``, of our own
+MAX_REASON_BYTES: Final = 123  # of a close frame
 SEND_NOW: Final = "relay.send_now"  # an extension in the scope: a ``SendNow``, from servers that can
 
 SendNow = Callable[[list[str]], bool]
@@ -112,12 +113,13 @@ class SocketWriter:
             await cancel_and_wait(self._task)
             self._sending, self._task = 0, None
 
-    async def close(self, code: CloseCode, last_text: str | None = None) -> None:
+    async def close(self, code: CloseCode, last_text: str | None = None, words: str = "") -> None:
         """Close the socket, once; a client that has left already is no error.
 
         Args:
             last_text: a frame that goes out in front of the close frame, though the client does not read. Servers
                 that do not know ``LAST_TEXT`` leave it out.
+            words: the reason in the close frame, for clients that read it; a long one is cut (RFC 6455 §5.5).
         """
         if self._is_closed:
             return
@@ -127,5 +129,7 @@ class SocketWriter:
         message: dict[str, Any] = {"type": "websocket.close", "code": int(code)}
         if last_text is not None:
             message[LAST_TEXT] = last_text
+        if words:
+            message["reason"] = words.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
         with contextlib.suppress(*_CLIENT_LEFT):
             await self._send(message)

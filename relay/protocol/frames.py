@@ -51,7 +51,7 @@ class CloseCode(enum.IntEnum):
     STORE_UNAVAILABLE = 4503
     TOO_SLOW = 4508
     # The client must not come back.
-    SESSION_DELETED = 1000
+    SESSION_DELETED = NORMAL = 1000
     POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1: the client sends what none needs to
     INTERNAL = 1011
     UNAUTHORIZED = 4401

@@ -530,8 +530,9 @@ async def test_answer_that_a_drain_cuts_short_has_no_end(chats, agent):
 class DeafClient:
     """A client of which the server's `send` never returns, from the n-th text on; or fails, where it has gone."""
 
-    def __init__(self, application, after, *, is_gone=False):
+    def __init__(self, application, after, *, is_gone=False, path=PATH, query=b""):
         self._application, self._left, self._is_gone = application, after, is_gone
+        self._scope = {"type": "websocket", "path": path, "query_string": query, "headers": [(b"host", b"test")]}
         self.received = asyncio.Queue()
         self.closed = asyncio.get_running_loop().create_future()
         self.is_stuck = asyncio.Event()
@@ -549,9 +550,8 @@ class DeafClient:
             self.received.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
 
     async def __aenter__(self):
-        scope = {"type": "websocket", "path": PATH, "query_string": b"", "headers": [(b"host", b"test")]}
         self.received.put_nowait({"type": "websocket.connect"})
-        serving = self._application({**scope, "subprotocols": []}, self.received.get, self._send)
+        serving = self._application({**self._scope, "subprotocols": []}, self.received.get, self._send)
         self._serving = asyncio.create_task(serving)
         return self
 
