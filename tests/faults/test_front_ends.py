@@ -6,20 +6,21 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
 
 from relay.layers.values import new_id
 from tests import processes
-from tests.clients import LIMIT_SECONDS, text_of
+from tests.clients import LIMIT_SECONDS, SocketClient, text_of
 from tests.faults.conftest import running_cluster
 from tests.http_clients import API
 
 HERE, THERE = 0, 1
 BROKEN = (httpx.RemoteProtocolError, httpx.ReadError)
 WHOLE = "".join(f"{number} " for number in range(8))
+TEXT = "a b"
 
 
 @pytest.fixture
@@ -30,36 +31,50 @@ def cluster(scripted_agent):
 
 
 class Answer:
-    """Reads the events of one answer."""
+    """Reads the events of one answer, in whichever protocol; ``kinds`` are theirs."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._lines = response.aiter_lines()
         self.ids: list[str] = []
+        self.events: list[str] = []
+        self.kinds: list[str] = []
         self.text = ""
 
     async def until(self, text: str) -> None:
         async with asyncio.timeout(LIMIT_SECONDS):
             while self.text != text:
-                assert await self._event(), self.text
+                assert await self.event(), self.text
+
+    async def until_kind(self, kind: str) -> None:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while kind not in self.kinds:
+                assert await self.event(), self.kinds
 
     async def rest(self) -> str:
         async with asyncio.timeout(LIMIT_SECONDS):
-            while await self._event():
+            while await self.event():
                 pass
         return self.text
 
-    async def _event(self) -> bool:
-        """Read an event, in whichever of the three protocols. Returns false at the end."""
+    async def event(self) -> bool:
+        """Read an event. Returns false at the end."""
         async for line in self._lines:
             name, _, value = line.partition(": ")
             if name == "id":
                 self.ids.append(value)
             if name == "data":
-                event = json.loads(value) if value.startswith("{") else {}
-                deltas = [choice["delta"].get("content", "") for choice in event.get("choices", [])]
-                self.text += "".join([event.get("delta", ""), *deltas])
+                self._note(value)
                 return True
         return False
+
+    def _note(self, value: str) -> None:
+        event = json.loads(value) if value.startswith("{") else {}
+        self.events.append(value)
+        self.kinds.append(event.get("type") or event.get("object") or value)
+        if self.kinds[-1] in ("text-delta", "TEXT_MESSAGE_CONTENT"):
+            self.text += event["delta"]
+        self.text += event.get("token", "") if event.get("type") == "assistant_message" else ""
+        self.text += "".join(choice["delta"].get("content", "") for choice in event.get("choices", []))
 
 
 @asynccontextmanager
@@ -80,29 +95,97 @@ def ai_sdk(gateway, session_id, words):
 
 def ag_ui(gateway, session_id, words, **headers):
     messages = [{"id": "m", "role": "user", "content": words}]
-    body = {"threadId": session_id, "runId": "r", "messages": messages}
+    body = {"threadId": session_id, "runId": session_id, "messages": messages}
     return answer(gateway, "POST", "/api/v1/ag-ui", body, **headers)
 
 
-async def test_one_session_is_watched_by_every_kind_of_client_of_both_workers(cluster):
+def openai(gateway, session_id, words):
+    headers = {"X-Session-Id": session_id, "Idempotency-Key": "m"}
+    return answer(gateway, "POST", "/v1/chat/completions", completion(words), **headers)
+
+
+def completion(words):
+    return {"stream": True, "messages": [{"role": "user", "content": words}]}
+
+
+FORMS = {
+    ai_sdk: {"start", "reasoning-delta", "tool-input-available", "tool-output-available", "data-agent_switched"},
+    ag_ui: {"RUN_STARTED", "REASONING_MESSAGE_CONTENT", "TOOL_CALL_START", "TOOL_CALL_RESULT", "CUSTOM"},
+    openai: {"chat.completion.chunk", "[DONE]"},
+}
+
+
+@pytest.mark.parametrize("start", [ai_sdk, ag_ui, openai])
+async def test_one_session_is_watched_by_every_kind_of_client_of_both_workers(cluster, start):
+    """A front end asks; it, its second page and all others are given the same answer, each in its form."""
     session_id = new_id()
     here, there = cluster.gateways
-    words = f"script:tokens 8 gate={session_id}"
+    words = f"script:kinds gate={session_id}"
     async with (
         cluster.open(THERE, session_id) as v1,
         cluster.open_plain(HERE, session_id) as plain,
-        ai_sdk(here, session_id, words) as one,
+        answer(there, "GET", f"{API}/{session_id}/events") as log,
+        start(here, session_id, words) as asking,
     ):
-        await one.until("0 1 2 3 ")
+        await asking.until("a ")
         async with (
-            ai_sdk(there, session_id, words) as two,
-            answer(there, "GET", f"/api/v1/ai-sdk/chat/{session_id}/stream") as three,
+            answer(there, "GET", f"/api/v1/ai-sdk/chat/{session_id}/stream") as chat,
+            chats(there, session_id) as socket,
+            start(there, session_id, words) as again,
         ):
-            for reader in (two, three):
-                await reader.until("0 1 2 3 ")
+            await again.until("a ")
+            await chat.until_kind("data-agent_switched")
+            await log.until_kind("agent_switched")
+            frames = [await socket.frame() for _ in range(2)]
             await asyncio.to_thread(cluster.open_gate, session_id)
-            assert [await reader.rest() for reader in (one, two, three)] == [WHOLE] * 3
-        assert (await v1.answer(), text_of(await plain.turn())) == (WHOLE, WHOLE)
+            assert [await reader.rest() for reader in (asking, again, chat)] == [TEXT] * 3
+            await log.until(TEXT)
+            while frames[-1]["type"] != "end":
+                frames.append(await socket.frame())
+        chunks = [frame["chunk"] for frame in frames if frame["type"] == "chunk"]
+        assert chunks == [json.loads(event) for event in chat.events if event != "[DONE]"]
+        assert asking.kinds == again.kinds
+        assert FORMS[start] <= set(asking.kinds)
+        assert FORMS[ai_sdk] <= set(chat.kinds)
+        in_v1, in_plain = await v1.turn(), await plain.turn()
+    assert (text_of(in_v1), text_of(in_plain)) == (TEXT, TEXT)
+    assert kinds_of(in_v1) == ["welcome", "user_message", *kinds_of(in_plain)]
+    assert log.kinds == kinds_of(in_v1)[:-1]  # up to the last text
+    assert cluster.asked(session_id) == 1
+
+
+def kinds_of(frames):
+    return [frame["type"] for frame in frames]
+
+
+@asynccontextmanager
+async def chats(gateway, session_id):
+    async with SocketClient(f"{gateway.ws_url}/api/v1/ai-sdk/ws") as client:
+        await client.send({"type": "resume", "requestId": "r", "id": session_id, "headers": {}, "body": {}})
+        yield client
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["in flight", "ended"])
+async def test_run_cut_behind_any_event_goes_on_at_the_other_worker(cluster, is_over):
+    session_id = new_id()
+    words = f"script:kinds gate={session_id}"
+    here, there = cluster.gateways
+    async with AsyncExitStack() as stack:
+        uncut = await stack.enter_async_context(ag_ui(here, session_id, words))
+        await uncut.until_kind("CUSTOM")
+        cuts = list(uncut.ids)
+        if is_over:
+            await asyncio.to_thread(cluster.open_gate, session_id)
+            await uncut.rest()
+        readers = []
+        for number, cursor in enumerate(cuts):
+            reading = ag_ui((here, there)[number % 2], session_id, words, **{"Last-Event-ID": cursor})
+            readers.append(await stack.enter_async_context(reading))
+        await asyncio.to_thread(cluster.open_gate, session_id)
+        await uncut.rest()
+        for number, reader in enumerate(readers, start=1):
+            await reader.rest()
+            assert (uncut.events[:number] + reader.events, uncut.kinds[-1]) == (uncut.events, "RUN_FINISHED")
     assert cluster.asked(session_id) == 1
 
 
@@ -141,9 +224,7 @@ async def test_answer_whose_worker_is_killed_ends_as_an_error_elsewhere(cluster)
     """Another worker finds the turn abandoned and ends it: the agent is not asked again."""
     session_id = new_id()
     here, there = cluster.gateways
-    async with answer(
-        here, "POST", "/v1/chat/completions", completion("script:stall"), **{"X-Session-Id": session_id}
-    ) as one:
+    async with openai(here, session_id, "script:stall") as one:
         await one.until("a ")
         async with answer(there, "GET", f"/api/v1/ai-sdk/chat/{session_id}/stream") as two:
             await two.until("a ")
@@ -153,7 +234,3 @@ async def test_answer_whose_worker_is_killed_ends_as_an_error_elsewhere(cluster)
             assert await two.rest() == "a "
     page = httpx.get(f"{there.http_url}{API}/{session_id}", headers={"X-Internal-Auth": processes.KEY}).json()
     assert (page["active"], cluster.asked(session_id)) == (None, 1)
-
-
-def completion(words):
-    return {"stream": True, "messages": [{"role": "user", "content": words}]}

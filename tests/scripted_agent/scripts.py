@@ -90,6 +90,18 @@ def _tokens(words: list[str], options: Options) -> Iterator[Step]:
     yield Final(options.get("finish"))
 
 
+def _kinds(words: list[str], options: Options) -> Iterator[Step]:
+    """``kinds gate=<name>``: reasoning, ``a ``, a tool's call and its result, another event; at the gate ``b``."""
+    yield Event({"type": "reasoning", "token": "hm"})
+    yield Token("a ")
+    yield Event({"type": "tool_call", "call_id": "c", "tool_name": "clock", "arguments": {"zone": "UTC"}})
+    yield Event({"type": "tool_result", "call_id": "c", "result": {"hour": 9}})
+    yield Event({"type": "agent_switched", "agent": "colleague"})
+    yield Wait(_gates[options["gate"]])
+    yield Token("b")
+    yield Final()
+
+
 def _interim(words: list[str], options: Options) -> Iterator[Step]:
     """``interim <n> delay=<seconds>``: n times 102 Processing, and then the answer."""
     yield from _paced(options, (Raw(b"HTTP/1.1 102 Processing\r\n\r\n") for _ in range(int(words[0]))))
@@ -271,6 +283,7 @@ FIXED: dict[str, list[Step]] = {
 SCRIPTS: dict[str, Made] = {
     **{name: (lambda words, options, steps=steps: steps) for name, steps in FIXED.items()},
     "tokens": _tokens,
+    "kinds": _kinds,
     "interim": _interim,
     "burst": _burst,
     "distinct": _distinct,
