@@ -20,6 +20,18 @@ from relay.process import lifecycle
 from tests.api.adapters import opened
 from tests.buffer.redis_store import server_url
 from tests.clients import LIMIT_SECONDS, V1, Client, CommunicatorClient, text_of
+from tests.front_end_requests import (
+    ADAPTERS,
+    CHAT_SOCKET,
+    Request,
+    ag_ui,
+    ai_sdk,
+    chat_in_flight,
+    joined_run,
+    openai,
+    resume_chat,
+    send_chat,
+)
 from tests.http_clients import API, HttpClient
 from tests.scripted_agent import Event, Final, Token, Wait
 
@@ -219,13 +231,6 @@ Cursor = str | None
 Seen = list[tuple[Cursor, Any]]  # events, each with the cursor behind it
 
 
-class Request(NamedTuple):
-    method: str
-    path: str
-    body: Any
-    headers: dict[str, str]
-
-
 class Way(NamedTuple):
     """How a front end asks, and how it comes back: from the answer's start, or to what it has, behind a cursor."""
 
@@ -235,32 +240,11 @@ class Way(NamedTuple):
     gives_ended: bool = True  # is an answer given that has ended, too?
 
 
-def ai_sdk(name: str) -> Request:
-    messages = [{"id": name, "role": "user", "parts": [{"type": "text", "text": "Hi"}]}]
-    return Request("POST", "/api/v1/ai-sdk/chat", {"id": name, "messages": messages}, {})
-
-
-def ag_ui(name: str, cursor: Cursor = None) -> Request:
-    body = {"threadId": name, "runId": name, "messages": [{"id": "m", "role": "user", "content": "Hi"}]}
-    return Request("POST", "/api/v1/ag-ui", body, {"Last-Event-ID": cursor} if cursor else {})
-
-
-def openai(name: str) -> Request:
-    body = {"stream": True, "messages": [{"role": "user", "content": "Hi"}]}
-    return Request("POST", "/v1/chat/completions", body, {"X-Session-Id": name, "Idempotency-Key": name})
-
-
 WAYS = {
     "AI SDK, the same message": Way(ai_sdk, lambda name, _: ai_sdk(name)),
-    "AI SDK, the turn in flight": Way(
-        ai_sdk, lambda name, _: Request("GET", f"/api/v1/ai-sdk/chat/{name}/stream", None, {}), gives_ended=False
-    ),
-    "AG-UI, the same run": Way(ag_ui, ag_ui, has_cursor=True),
-    "AG-UI, a run that is joined": Way(
-        ag_ui,
-        lambda name, cursor: Request("GET", f"/api/v1/ag-ui?runId={name}&offset={cursor or -1}", None, {}),
-        has_cursor=True,
-    ),
+    "AI SDK, the turn in flight": Way(ai_sdk, lambda name, _: chat_in_flight(name), gives_ended=False),
+    "AG-UI, the same run": Way(ag_ui, lambda name, cursor: ag_ui(name, cursor=cursor), has_cursor=True),
+    "AG-UI, a run that is joined": Way(ag_ui, joined_run, has_cursor=True),
     "OpenAI, the same message": Way(openai, lambda name, _: openai(name)),
 }
 
@@ -284,7 +268,7 @@ def cursor_behind(seen: Seen) -> Cursor:
 @pytest.fixture
 def held_steps(agent: Any, configure: Callable[..., None]) -> list[asyncio.Event]:
     """The agent's steps, each of which waits for its event."""
-    configure(ADAPTERS="ai-sdk,ag-ui,openai")
+    configure(ADAPTERS=ADAPTERS)
     gates = [asyncio.Event() for _ in STEPS]
     agent.script = [part for gate, step in zip(gates, STEPS, strict=True) for part in (Wait(gate), step)]
     return gates
@@ -364,30 +348,26 @@ class SocketWay(NamedTuple):
     has_cursor: bool = False
 
 
-def send(name: str) -> Any:
-    return {"type": "send", "requestId": "r", "headers": {}, "body": {}, **ai_sdk(name).body}
-
-
-def resume(name: str, cursor: Cursor = None) -> Any:
-    more = {"lastSequence": int(cursor)} if cursor else {}
-    return {"type": "resume", "requestId": "r", "id": name, "headers": {}, "body": {}, **more}
-
-
 def chunk_of(frame: Any) -> tuple[Cursor, Any] | None:
     return (str(frame["sequence"]), frame["chunk"]) if frame["type"] == "chunk" else None
 
 
 def ai_sdk_socket(come_back: Callable[[str, Cursor], Any], *, has_cursor: bool = False) -> SocketWay:
-    path = "/api/v1/ai-sdk/ws"
     return SocketWay(
-        lambda *_: path, send, come_back, ai_sdk, chunk_of, lambda frame: frame["type"] == "end", has_cursor
+        lambda *_: CHAT_SOCKET,
+        send_chat,
+        come_back,
+        ai_sdk,
+        chunk_of,
+        lambda frame: frame["type"] == "end",
+        has_cursor,
     )
 
 
 SOCKET_WAYS = {
-    "AI SDK, the same message": ai_sdk_socket(lambda name, _: send(name)),
-    "AI SDK, the turn in flight": ai_sdk_socket(lambda name, _: resume(name)),
-    "AI SDK, behind a chunk": ai_sdk_socket(resume, has_cursor=True),
+    "AI SDK, the same message": ai_sdk_socket(lambda name, _: send_chat(name)),
+    "AI SDK, the turn in flight": ai_sdk_socket(lambda name, _: resume_chat(name)),
+    "AI SDK, behind a chunk": ai_sdk_socket(resume_chat, has_cursor=True),
 }
 
 

@@ -15,6 +15,7 @@ from relay.layers.values import new_id
 from tests import processes
 from tests.clients import LIMIT_SECONDS, SocketClient, text_of
 from tests.faults.conftest import running_cluster
+from tests.front_end_requests import ADAPTERS, CHAT_SOCKET, Request, ag_ui, ai_sdk, chat_in_flight, openai, resume_chat
 from tests.http_clients import API
 
 HERE, THERE = 0, 1
@@ -25,7 +26,7 @@ TEXT = "a b"
 
 @pytest.fixture
 def cluster(scripted_agent):
-    settings = {"ADAPTERS": "ai-sdk,ag-ui,openai", "DRAIN_SECONDS": "0", "LEASE_SECONDS": "20"}
+    settings = {"ADAPTERS": ADAPTERS, "DRAIN_SECONDS": "0", "LEASE_SECONDS": "20"}
     with running_cluster("serve", scripted_agent, **settings) as cluster:
         yield cluster
 
@@ -78,34 +79,14 @@ class Answer:
 
 
 @asynccontextmanager
-async def answer(gateway: processes.Process, method: str, path: str, body=None, **headers) -> AsyncIterator[Answer]:
-    headers = {"X-Internal-Auth": processes.KEY, **headers}
+async def answer(gateway: processes.Process, request: Request) -> AsyncIterator[Answer]:
+    headers = {"X-Internal-Auth": processes.KEY, **request.headers}
     async with (
         httpx.AsyncClient(base_url=gateway.http_url, timeout=LIMIT_SECONDS, trust_env=False) as http,
-        http.stream(method, path, json=body, headers=headers) as response,
+        http.stream(request.method, request.path, json=request.body, headers=headers) as response,
     ):
         assert response.status_code == 200, await response.aread()
         yield Answer(response)
-
-
-def ai_sdk(gateway, session_id, words):
-    message = {"id": "m", "role": "user", "parts": [{"type": "text", "text": words}]}
-    return answer(gateway, "POST", "/api/v1/ai-sdk/chat", {"id": session_id, "messages": [message]})
-
-
-def ag_ui(gateway, session_id, words, **headers):
-    messages = [{"id": "m", "role": "user", "content": words}]
-    body = {"threadId": session_id, "runId": session_id, "messages": messages}
-    return answer(gateway, "POST", "/api/v1/ag-ui", body, **headers)
-
-
-def openai(gateway, session_id, words):
-    headers = {"X-Session-Id": session_id, "Idempotency-Key": "m"}
-    return answer(gateway, "POST", "/v1/chat/completions", completion(words), **headers)
-
-
-def completion(words):
-    return {"stream": True, "messages": [{"role": "user", "content": words}]}
 
 
 FORMS = {
@@ -124,14 +105,14 @@ async def test_one_session_is_watched_by_every_kind_of_client_of_both_workers(cl
     async with (
         cluster.open(THERE, session_id) as v1,
         cluster.open_plain(HERE, session_id) as plain,
-        answer(there, "GET", f"{API}/{session_id}/events") as log,
-        start(here, session_id, words) as asking,
+        answer(there, Request("GET", f"{API}/{session_id}/events", None, {})) as log,
+        answer(here, start(session_id, words)) as asking,
     ):
         await asking.until("a ")
         async with (
-            answer(there, "GET", f"/api/v1/ai-sdk/chat/{session_id}/stream") as chat,
+            answer(there, chat_in_flight(session_id)) as chat,
             chats(there, session_id) as socket,
-            start(there, session_id, words) as again,
+            answer(there, start(session_id, words)) as again,
         ):
             await again.until("a ")
             await chat.until_kind("data-agent_switched")
@@ -160,8 +141,8 @@ def kinds_of(frames):
 
 @asynccontextmanager
 async def chats(gateway, session_id):
-    async with SocketClient(f"{gateway.ws_url}/api/v1/ai-sdk/ws") as client:
-        await client.send({"type": "resume", "requestId": "r", "id": session_id, "headers": {}, "body": {}})
+    async with SocketClient(gateway.ws_url + CHAT_SOCKET) as client:
+        await client.send(resume_chat(session_id))
         yield client
 
 
@@ -171,7 +152,7 @@ async def test_run_cut_behind_any_event_goes_on_at_the_other_worker(cluster, is_
     words = f"script:kinds gate={session_id}"
     here, there = cluster.gateways
     async with AsyncExitStack() as stack:
-        uncut = await stack.enter_async_context(ag_ui(here, session_id, words))
+        uncut = await stack.enter_async_context(answer(here, ag_ui(session_id, words)))
         await uncut.until_kind("CUSTOM")
         cuts = list(uncut.ids)
         if is_over:
@@ -179,7 +160,7 @@ async def test_run_cut_behind_any_event_goes_on_at_the_other_worker(cluster, is_
             await uncut.rest()
         readers = []
         for number, cursor in enumerate(cuts):
-            reading = ag_ui((here, there)[number % 2], session_id, words, **{"Last-Event-ID": cursor})
+            reading = answer((here, there)[number % 2], ag_ui(session_id, words, cursor))
             readers.append(await stack.enter_async_context(reading))
         await asyncio.to_thread(cluster.open_gate, session_id)
         await uncut.rest()
@@ -193,10 +174,10 @@ async def test_run_that_a_worker_started_goes_on_behind_the_cursor_at_another(cl
     session_id = new_id()
     here, there = cluster.gateways
     words = f"script:tokens 8 gate={session_id}"
-    async with ag_ui(here, session_id, words) as one:
+    async with answer(here, ag_ui(session_id, words)) as one:
         await one.until("0 1 ")
         cursor = one.ids[-1]
-    async with ag_ui(there, session_id, words, **{"Last-Event-ID": cursor}) as two:
+    async with answer(there, ag_ui(session_id, words, cursor)) as two:
         await two.until("2 3 ")
         await asyncio.to_thread(cluster.open_gate, session_id)
         assert await two.rest() == WHOLE.removeprefix("0 1 ")
@@ -207,13 +188,13 @@ async def test_worker_that_drains_breaks_off_what_another_still_answers(cluster)
     session_id = new_id()
     here, there = cluster.gateways
     words = f"script:tokens 8 gate={session_id}"
-    async with ai_sdk(here, session_id, words) as one, ai_sdk(there, session_id, words) as two:
+    async with answer(here, ai_sdk(session_id, words)) as one, answer(there, ai_sdk(session_id, words)) as two:
         for reader in (one, two):
             await reader.until("0 1 2 3 ")
         await asyncio.to_thread(there.signal, signal.SIGTERM)
         with pytest.raises(BROKEN):
             await two.rest()
-        async with answer(here, "GET", f"/api/v1/ai-sdk/chat/{session_id}/stream") as back:
+        async with answer(here, chat_in_flight(session_id)) as back:
             await back.until("0 1 2 3 ")
             await asyncio.to_thread(cluster.open_gate, session_id)
             assert [await reader.rest() for reader in (one, back)] == [WHOLE] * 2
@@ -224,9 +205,9 @@ async def test_answer_whose_worker_is_killed_ends_as_an_error_elsewhere(cluster)
     """Another worker finds the turn abandoned and ends it: the agent is not asked again."""
     session_id = new_id()
     here, there = cluster.gateways
-    async with openai(here, session_id, "script:stall") as one:
+    async with answer(here, openai(session_id, "script:stall")) as one:
         await one.until("a ")
-        async with answer(there, "GET", f"/api/v1/ai-sdk/chat/{session_id}/stream") as two:
+        async with answer(there, chat_in_flight(session_id)) as two:
             await two.until("a ")
             here.kill()
             with pytest.raises(BROKEN):
