@@ -1,10 +1,43 @@
-"""Ended turns, which outlive their session's log, and the admin's name for a live session."""
+"""Conversations and their ended turns, which outlive their session's log, and the admin's name for a live session."""
 
 from __future__ import annotations
 
 from django.db import models
 
 MAX_SUBJECT_CHARACTERS = 255
+MAX_TITLE_CHARACTERS = 200
+MAX_PLACE_CHARACTERS = 48
+MAX_FINISH_REASON_CHARACTERS = 100
+
+
+class Conversation(models.Model):
+    """A session as people find it again: whose it is, its title, when it was last used.
+
+    Written with the session's ended turns, by ``relay.transcripts.writer``, and by REST.
+    """
+
+    session_id = models.CharField("session", max_length=128, unique=True)
+    subject = models.CharField(
+        "user", max_length=MAX_SUBJECT_CHARACTERS, blank=True, help_text="Its owner; empty without a login."
+    )
+    title = models.CharField(max_length=MAX_TITLE_CHARACTERS, blank=True)
+    is_renamed = models.BooleanField("renamed", default=False, help_text="The owner chose the title.")
+    metadata = models.JSONField(default=dict, blank=True, help_text="Any JSON object, for front ends.")
+    created = models.DateTimeField()
+    updated = models.DateTimeField(help_text="When its last turn ended.")
+
+    class Meta:
+        """Indexes for one user's list, and for pruning."""
+
+        ordering = ("-updated", "-id")
+        default_permissions = ("view",)
+        indexes = (
+            models.Index(fields=["subject", "updated"], name="conversation_by_subject"),
+            models.Index(fields=["updated"], name="conversation_by_time"),
+        )
+
+    def __str__(self) -> str:
+        return self.title or self.session_id
 
 
 class Turn(models.Model):
@@ -35,6 +68,16 @@ class Turn(models.Model):
     )
     input_tokens = models.PositiveBigIntegerField(null=True, help_text="Tokens of models, as the agent reports them.")
     output_tokens = models.PositiveBigIntegerField(null=True, help_text="Tokens of models, as the agent reports them.")
+    # Of older turns, and of those that an older version writes, the rest is empty.
+    place = models.CharField(
+        max_length=MAX_PLACE_CHARACTERS, blank=True, default="", db_default="", help_text="Orders a session's turns."
+    )
+    finish_reason = models.CharField(max_length=MAX_FINISH_REASON_CHARACTERS, blank=True, default="", db_default="")
+    failure = models.TextField(blank=True, default="", db_default="", help_text="Why it failed, as clients were told.")
+    events = models.TextField(
+        blank=True, default="", db_default="", help_text="The agent's other events, as JSON: position and event."
+    )
+    events_left_out = models.PositiveIntegerField(default=0, db_default=0, help_text="Events that had no room.")
 
     class Meta:
         """Indexes for the admin's lists: the newest, one session's, one user's, one outcome's; the last hour."""
@@ -44,6 +87,7 @@ class Turn(models.Model):
         indexes = (
             models.Index(fields=["ended_at", "reason", "first_token_seconds"], name="turn_by_time"),
             models.Index(fields=["session_id", "ended_at"], name="turn_by_session"),
+            models.Index(fields=["session_id", "place", "ended_at"], name="turn_by_place"),
             models.Index(fields=["subject", "ended_at"], name="turn_by_subject"),
             models.Index(fields=["reason", "ended_at"], name="turn_by_reason"),
         )

@@ -74,7 +74,7 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
         return super().get_search_results(request, queryset, search_term)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Turn]:
-        return super().get_queryset(request).defer("answer")  # the list does not show it, and it may be megabytes
+        return super().get_queryset(request).defer("answer", "events")  # may be megabytes, and not shown in the list
 
     # Pages.
 

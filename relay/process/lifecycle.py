@@ -23,6 +23,7 @@ from relay.policies import make_policy
 from relay.process.control import Control
 from relay.process.drain import Connection, Drain
 from relay.process.readiness import Readiness
+from relay.transcripts.history import History
 from relay.transcripts.writer import FLUSH_SECONDS, Transcripts
 from relay.turns.on_disconnect import DisconnectPolicy
 from relay.turns.runner import Runner
@@ -41,7 +42,8 @@ class Gateway:
         self.agent = make_agent(conf.agent_protocol)
         self.transcripts = Transcripts()
         self.tracing = make_tracing()
-        self.runner = Runner(self.layer, self.agent, self.transcripts, self.tracing)
+        self.history = History(self.layer, self.transcripts)
+        self.runner = Runner(self.layer, self.agent, self.transcripts, self.history, self.tracing)
         self.sweeper = Sweeper(self.layer, self.runner)
         self.on_disconnect = DisconnectPolicy(self.layer)
         self.loop_lag_monitor = LoopLagMonitor()

@@ -152,7 +152,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     @property
     def v1(self) -> str:
         """The ``snapshot`` frame."""
-        finish_reason, error = _ending(self.terminal)
+        finish_reason, error = ending(self.terminal)
         head = {"type": "snapshot", "epoch": self.epoch, "turn_id": self.turn_id}
         tail = {"offset": self.offset, "reason": self.reason, "finish_reason": finish_reason, "error": error}
         content = "null" if self.text is None else f'"{self.text}"'
@@ -265,7 +265,7 @@ def _error_members(reason: RelayError) -> dict[str, Any]:
     return members
 
 
-def _ending(terminal: Frame | None) -> tuple[str | None, dict[str, Any] | None]:
+def ending(terminal: Frame | None) -> tuple[str | None, dict[str, Any] | None]:
     """Return how a turn ended: ``finish_reason`` and, after an error, its code and text."""
     if terminal is None:
         return None, None

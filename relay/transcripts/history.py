@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from relay.conf import conf
 from relay.exceptions import RelayError
@@ -12,58 +14,72 @@ from relay.layers.base import SessionLayer
 from relay.layers.values import Turn, agent_message, message_text
 from relay.protocol import frames, json_text
 from relay.protocol.cursor import Cursor
-from relay.protocol.frames import Frame, FrameKind
-from relay.transcripts.rows import KeptTurn, clean
+from relay.protocol.frames import Frame, FrameKind, ReplayGap
+from relay.protocol.text import clean
+from relay.transcripts.answer_parts import AnswerParts, events_text
+from relay.transcripts.kept_turn import Bounds, KeptTurn, Part, Reader, offset_of, place_of
 from relay.transcripts.writer import Transcripts
 
 logger = logging.getLogger(__name__)
 
 PAGE_FRAMES: Final = 256  # of the log, read at once
-
-
-class Bounds(NamedTuple):
-    """How much of a history is read: turns, and the characters of their texts together."""
-
-    turns: int
-    characters: int
-
-    def are_reached(self, turns: Sequence[KeptTurn]) -> bool:
-        """Would an older turn be left out?"""
-        return len(turns) >= self.turns or sum(turn.characters for turn in turns) >= self.characters
+MAX_PAGE_CHARACTERS: Final = 2_000_000  # of a page's texts; a longer turn is a page of its own
 
 
 class LogTurns:
     """Collects ended turns from a log's frames, the newest frame first. Pure.
 
+    Args:
+        epoch: of the log.
+        max_event_bytes: of one turn's events; further ones are left out, and counted.
+
     Attributes:
         turns: the newest first. A turn that has not ended, or whose first frame is trimmed, is none of them.
+        headless: the place of the newest ended turn whose first frame was not taken; empty if there is none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: str = "", max_event_bytes: int = 0) -> None:
         self.turns: list[KeptTurn] = []
+        self._epoch = epoch
+        self._max_event_bytes = max_event_bytes
         self._terminal: Frame | None = None
-        self._texts: list[str] = []
+        self._frames: list[Frame] = []
+
+    @property
+    def headless(self) -> str:
+        """See ``LogTurns``."""
+        return "" if self._terminal is None else place_of(self._epoch, self._terminal.offset)
 
     def add(self, frame: Frame) -> None:
         """Take the frame before those that were taken so far."""
         if frame.is_terminal:
-            self._terminal, self._texts = frame, []
-        elif frame.kind is FrameKind.TOKEN:
-            self._texts.append(frame.token_text)
+            self._terminal, self._frames = frame, []
         elif frame.kind is FrameKind.USER_MESSAGE:
             self._end_turn(frame)
+        elif self._terminal is not None:
+            self._frames.append(frame)
 
     def _end_turn(self, first: Frame) -> None:
         terminal, self._terminal = self._terminal, None
         if terminal is not None and terminal.turn_id == first.turn_id:
-            self.turns.append(
-                KeptTurn(
-                    turn_id=first.turn_id,
-                    message=clean(message_text(agent_message(first.body))),
-                    answer=clean(json_text.decode(f'"{"".join(reversed(self._texts))}"')),
-                    reason=frames.outcome(terminal),
-                )
-            )
+            self.turns.append(self._turn(first, terminal))
+
+    def _turn(self, first: Frame, terminal: Frame) -> KeptTurn:
+        parts = AnswerParts(self._max_event_bytes)
+        parts.add(reversed(self._frames))
+        answer = "".join(parts.texts)
+        finish_reason, failure = frames.ending(terminal)
+        return KeptTurn(
+            turn_id=first.turn_id,
+            message=clean(message_text(agent_message(first.body))),
+            answer=clean(json_text.decode(f'"{answer}"')),
+            reason=frames.outcome(terminal),
+            place=place_of(self._epoch, terminal.offset),
+            finish_reason=finish_reason or "",
+            failure=failure["content"] if failure is not None else "",
+            events=events_text(answer, parts.placed_events()),
+            events_left_out=parts.left_out,
+        )
 
 
 def join(log: Sequence[KeptTurn], table: Sequence[KeptTurn]) -> list[KeptTurn]:
@@ -95,8 +111,50 @@ def bounded(turns: Sequence[KeptTurn], bounds: Bounds) -> list[KeptTurn]:
     return list(turns[first:])
 
 
+class HistoryPage(msgspec.Struct, frozen=True):
+    """Some turns of a session.
+
+    Attributes:
+        turns: the newest first.
+        next: the cursor of the turns before them; ``None`` if there are none.
+        is_complete: may turns be missing, because the database did not answer, or has not got them yet?
+    """
+
+    turns: list[KeptTurn]
+    next: str | None
+    is_complete: bool
+
+    def fields(self) -> dict[str, Any]:
+        """Give its members as clients get them (any JSON)."""
+        fields = {"turns": [turn.fields() for turn in self.turns], "next": self.next}
+        return fields if self.is_complete else {**fields, "incomplete": True}
+
+
+def merge(log: Part, table: Part, bounds: Bounds) -> tuple[list[KeptTurn], bool]:
+    """Join two parts of a history into a page, the newest first. Returns it, and whether there is more. Pure.
+
+    A source that is not all may have more turns before its last one, so no older turn of the other is given.
+    """
+    found = {turn.turn_id: turn for turn in table.turns}
+    for turn in log.turns:
+        found[turn.turn_id] = _completed(turn, found.get(turn.turn_id))
+    known_from = max((part.turns[-1].order for part in (log, table) if part.turns and not part.is_all), default=None)
+    turns = sorted(found.values(), key=lambda turn: turn.order, reverse=True)
+    page = [turn for turn in turns if known_from is None or turn.order >= known_from][: bounds.turns]
+    while len(page) > 1 and sum(turn.characters for turn in page) > bounds.characters:
+        page.pop()
+    return page, len(page) < len(turns) or not (log.is_all and table.is_all)
+
+
+def _completed(turn: KeptTurn, row: KeptTurn | None) -> KeptTurn:
+    """Add to a turn of the log what only the transcripts know."""
+    if row is None:
+        return turn
+    return msgspec.structs.replace(turn, subject=row.subject, started_at=row.started_at, ended_at=row.ended_at)
+
+
 class History:
-    """Reads the turns before a turn, for agents that keep none."""
+    """Reads ended turns: those before a turn, for agents that keep none, and pages for clients."""
 
     def __init__(self, layer: SessionLayer, transcripts: Transcripts) -> None:
         self._layer = layer
@@ -116,6 +174,40 @@ class History:
             found = join(found, spoken(older))
         return bounded(found, bounds)
 
+    async def page(self, session_id: str, reader: Reader, before: str, limit: int) -> HistoryPage:
+        """Read a session's turns before a cursor; an empty one starts at the newest.
+
+        Raises:
+            NotOwner: the session belongs to another subject.
+            StoreUnavailable: the log cannot be read.
+        """
+        bounds = Bounds(limit, MAX_PAGE_CHARACTERS)
+        log, headless = await self._log_part(session_id, reader, before, bounds)
+        found = await self._transcripts.page(session_id, reader, before, bounds)
+        table = found or Part([], False)
+        turns, has_more = merge(log, table, bounds)
+        is_missing = headless and table.is_all and all(row.place != headless for row in table.turns)
+        is_complete = found is not None and not (is_missing and self._transcripts.is_on)
+        return HistoryPage(turns, turns[-1].cursor if turns and has_more else None, is_complete)
+
+    async def _log_part(self, session_id: str, reader: Reader, before: str, bounds: Bounds) -> tuple[Part, str]:
+        """Read the log's turns before a cursor, and the place of the ended turn that the log has only in part."""
+        state = await self._layer.get(session_id, reader.subject)
+        if state is None or (before and before < place_of(state.epoch, state.oldest)):
+            return Part([], True), ""
+        epoch, found = state.epoch, LogTurns(state.epoch, conf.transcript_events_bytes)
+        last = state.active_after if not before.startswith(epoch) else min(offset_of(before) - 1, state.active_after)
+        try:
+            while last >= state.oldest and not bounds.are_reached(found.turns):
+                after = max(last - PAGE_FRAMES, state.oldest - 1)
+                for frame in reversed(await self._page(session_id, Cursor(epoch, after), last, reader.subject)):
+                    found.add(frame)
+                last = after
+        except ReplayGap:
+            last = 0  # the rest was trimmed meanwhile
+        is_all = last < state.oldest
+        return Part(found.turns, is_all), found.headless if is_all else ""
+
     async def _from_log(self, turn: Turn, bounds: Bounds) -> list[KeptTurn]:
         """Read the log backwards, as far as is needed; the oldest turn first."""
         found = LogTurns()
@@ -131,10 +223,10 @@ class History:
             logger.info("history incomplete: %s", exc.code)
         return spoken(found.turns)[::-1]
 
-    async def _page(self, session_id: str, after: Cursor, last: int) -> list[Frame]:
+    async def _page(self, session_id: str, after: Cursor, last: int, subject: str | None = None) -> list[Frame]:
         """Read the frames after a position up to ``last``, in as many calls as the store needs."""
         page: list[Frame] = []
-        while after.offset < last and (more := await self._layer.read(session_id, after, last - after.offset)):
+        while after.offset < last and (more := await self._layer.read(session_id, after, last - after.offset, subject)):
             page += more
             after = Cursor(after.epoch, more[-1].offset)
         return page

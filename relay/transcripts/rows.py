@@ -9,12 +9,17 @@ from typing import Any, Final
 
 import msgspec
 from django.db import DatabaseError, connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Length
 
+from relay.exceptions import RelayError
 from relay.layers.values import message_text
-from relay.models import MAX_SUBJECT_CHARACTERS, Turn
+from relay.models import MAX_FINISH_REASON_CHARACTERS, MAX_SUBJECT_CHARACTERS, Turn
 from relay.protocol import json_text
-from relay.protocol.frames import ANSWERED
+from relay.protocol.frames import ANSWERED, CANCELLED
+from relay.protocol.text import clean
+from relay.transcripts.answer_parts import PlacedEvent, events_text
+from relay.transcripts.kept_turn import OLD, Bounds, KeptTurn, Part, Reader
 
 WORKER: Final = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -30,6 +35,13 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
         upstream_status: the status of the agent's HTTP response to a turn that failed; ``None`` if there was none.
         input_tokens, output_tokens: as the agent reports them; ``None`` if it does not.
         tokens, started_at, duration_seconds: ``None`` if the worker that ran the turn died.
+        owner: the subject that the session belonged to; ``None``: to no subject.
+        place: orders the turns of a session: see ``place_of``.
+        finish_reason: of its final frame; ``error`` after an error.
+        failure: why it failed, as clients were told; empty if it did not.
+        events: the agent's other events, with their places in the answer, as far as there was room.
+        events_left_out: how many had no room.
+        title: the session's title, if the agent named one in this turn.
     """
 
     turn_id: str
@@ -47,37 +59,89 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
     duration_seconds: float | None
     started_at: datetime | None
     ended_at: datetime
-
-
-class KeptTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """An ended turn, as its session's history has it.
-
-    Attributes:
-        message: its content; of a forwarded kind the whole message as JSON.
-        answer: as far as it came.
-        reason: ``answered``, ``cancelled``, or the code of the error.
-    """
-
-    turn_id: str
-    message: str
-    answer: str
-    reason: str
+    owner: str | None = None
+    place: str = ""
+    finish_reason: str = ""
+    failure: str = ""
+    events: tuple[PlacedEvent, ...] = ()
+    events_left_out: int = 0
+    title: str = ""
 
     @property
-    def characters(self) -> int:
-        """How many its texts have."""
-        return len(self.message) + len(self.answer)
+    def size(self) -> int:
+        """How many characters it holds, about."""
+        return len(self.answer) + sum(len(body) for _, body in self.events)
+
+
+def page(session_id: str, reader: Reader, before: str, bounds: Bounds) -> Part:
+    """Read a session's last turns before a cursor, until a bound is reached, but at least one.
+
+    Raises:
+        DatabaseError: they cannot be read.
+    """
+    found = _readable(session_id, reader)
+    if before.startswith(OLD):
+        found = _before_old(found, before.removeprefix(OLD))
+    elif before:
+        found = found.filter(place__lt=before)
+    found = found.order_by("-place", "-ended_at", "-id")
+    sizes = found.annotate(size=Length("message") + Length("answer") + Length("events")).values_list("pk", "size")
+    chosen: list[int] = []
+    characters = 0
+    is_all = True
+    for pk, size in sizes[: bounds.turns + 1]:
+        is_all = len(chosen) < bounds.turns and characters <= bounds.characters
+        if not is_all:
+            break
+        chosen.append(pk)
+        characters += size
+    rows = {row.pk: row for row in Turn.objects.filter(pk__in=chosen)}
+    return Part([_kept(rows[pk]) for pk in chosen if pk in rows], is_all)
+
+
+def _readable(session_id: str, reader: Reader) -> QuerySet[Turn]:
+    """Choose the turns of a session that a reader may see.
+
+    Sessions end, and another subject may open one of the same name: turns of other subjects are not read.
+    """
+    found = Turn.objects.filter(session_id=session_id)
+    return found if reader.is_service else found.filter(subject__in={"", _subject(reader.subject)})
+
+
+def _before_old(found: QuerySet[Turn], turn_id: str) -> QuerySet[Turn]:
+    """Choose the turns before one without a place, which an older version wrote."""
+    row = found.filter(turn_id=turn_id).first()
+    if row is None:
+        return found.none()
+    earlier = Q(ended_at__lt=row.ended_at) | Q(ended_at=row.ended_at, pk__lt=row.pk)
+    return found.filter(earlier, place="")
+
+
+def _kept(row: Turn) -> KeptTurn:
+    finish_reason = row.finish_reason or {ANSWERED: "stop", CANCELLED: CANCELLED}.get(row.reason, "error")
+    return KeptTurn(
+        turn_id=row.turn_id,
+        message=row.message,
+        answer=row.answer,
+        reason=row.reason,
+        place=row.place,
+        subject=row.subject or None,
+        finish_reason=finish_reason,
+        failure=row.failure or (str(RelayError()) if finish_reason == "error" else ""),
+        events=row.events or "[]",
+        events_left_out=row.events_left_out,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
 
 
 def newest(session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
     """Read a session's last turns, the oldest first, less those that have no text and no answer.
 
-    Sessions end, and another subject may open one of the same name: turns of other subjects are not read.
-
     Raises:
         DatabaseError: they cannot be read.
     """
-    found = Turn.objects.filter(session_id=session_id, subject__in={"", _subject(owner)})
+    found = _readable(session_id, Reader(owner))
     spoken = found.filter(~Q(answer="") | Q(reason=ANSWERED)).order_by("-ended_at", "-id")
     rows = spoken.values_list("turn_id", "message", "answer", "reason")[:limit]
     return [KeptTurn(turn_id=name, message=said, answer=text, reason=end) for name, said, text, end in rows][::-1]
@@ -117,20 +181,20 @@ def has_table() -> bool:
 
 
 def _row(turn: EndedTurn) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(turn)
+    del fields["owner"], fields["title"]
     return {
-        **msgspec.structs.asdict(turn),
+        **fields,
         "subject": _subject(turn.subject),
         "message": clean(message_text(turn.message)),
         "answer": clean(json_text.decode(f'"{turn.answer}"')),
         "error": clean(turn.error),
+        "finish_reason": clean(turn.finish_reason)[:MAX_FINISH_REASON_CHARACTERS],
+        "failure": clean(turn.failure),
+        "events": events_text(turn.answer, turn.events) if turn.events else "",
         "worker": WORKER,
     }
 
 
 def _subject(subject: str | None) -> str:
     return clean(subject or "")[:MAX_SUBJECT_CHARACTERS]
-
-
-def clean(text: str) -> str:
-    """Join halves of characters; replace lone halves and the null character, which no database and few agents take."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")

@@ -26,14 +26,15 @@ from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.observability import metrics
 from relay.transcripts import rows
-from relay.transcripts.rows import EndedTurn, KeptTurn
+from relay.transcripts.kept_turn import Bounds, KeptTurn, Part, Reader
+from relay.transcripts.rows import EndedTurn
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING_TURNS: Final = 10_000  # a hundred a second for more than a minute and a half
-MAX_WAITING_CHARACTERS: Final = 64_000_000  # of their answers together
+MAX_WAITING_CHARACTERS: Final = 64_000_000  # of their answers and events together
 MAX_BATCH: Final = 200  # turns in one transaction
 RETRY_SECONDS: Final = (0.2, 1.0, 3.0)  # before each further attempt to write a batch
 READ_SECONDS: Final = 1.0  # for a session's last turns, while a turn waits for them
@@ -57,7 +58,7 @@ class Transcripts:
     def __init__(self) -> None:
         self._jobs: deque[_Queued] = deque()
         self._turns = 0  # queued, or being written
-        self._characters = 0  # of their answers
+        self._characters = 0  # of their answers and events
         self._changed = threading.Condition()  # guards the three above
         self._thread: threading.Thread | None = None
         self._is_full = False
@@ -80,7 +81,7 @@ class Transcripts:
         """Queue an ended turn. Never waits, never raises; a turn without room is dropped and counted."""
         if not self.is_on:
             return
-        size = len(turn.answer)
+        size = turn.size
         with self._changed:
             is_full = self._turns >= MAX_WAITING_TURNS or self._characters + size > MAX_WAITING_CHARACTERS
             if not is_full:
@@ -107,20 +108,34 @@ class Transcripts:
             raise StoreUnavailable from exc
 
     async def newest(self, session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
-        """Read a session's last turns, the oldest first, queued ones too. None if the database fails, or is slow.
+        """Read a session's last turns, the oldest first, queued ones too. None if the database fails, or is slow."""
+        return await self._read(partial(rows.newest, session_id, owner, limit)) or []
+
+    async def page(self, session_id: str, reader: Reader, before: str, bounds: Bounds) -> Part | None:
+        """Read a session's turns before a cursor, the newest first, queued ones too; see ``rows.page``.
+
+        Returns:
+            ``None`` if the database fails, or is slow.
+        """
+        return (
+            await self._read(partial(rows.page, session_id, reader, before, bounds)) if self.is_on else Part([], True)
+        )
+
+    async def _read(self, do: Callable[[], T]) -> T | None:
+        """Read from the database for a limited time; ``None`` if it fails, is slow, or is not used.
 
         While one reading is late, no other waits for it: a database that stands still delays one turn, not all.
         """
         if not self.is_on or not self._last_reading.done():
-            return []
-        reading = self._submit(partial(_newest, session_id, owner, limit))
+            return None
+        reading = self._submit(partial(_attempt, do))
         try:
             async with asyncio.timeout(READ_SECONDS):
                 return await asyncio.shield(asyncio.wrap_future(reading))
         except TimeoutError:
             self._last_reading = reading
             logger.info("history without transcripts: %s", "the database is slow")
-            return []
+            return None
 
     async def flush(self, seconds: float) -> None:
         """Wait until all queued turns are written or given up, up to a limit."""
@@ -197,7 +212,7 @@ class Transcripts:
             self._is_failing = False
         with self._changed:
             self._turns -= len(batch)
-            self._characters -= sum(len(turn.answer) for turn in batch)
+            self._characters -= sum(turn.size for turn in batch)
 
 
 def _write_patiently(batch: list[EndedTurn]) -> None:
@@ -212,13 +227,13 @@ def _write_patiently(batch: list[EndedTurn]) -> None:
     return rows.write(batch)
 
 
-def _newest(session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
+def _attempt(read: Callable[[], T]) -> T | None:
     try:
-        return rows.newest(session_id, owner, limit)
+        return read()
     except Exception as exc:  # a turn goes on without its history
         connection.close()
         logger.info("history without transcripts: %s", type(exc).__name__)
-        return []
+        return None
 
 
 def _run(job: _Job) -> None:

@@ -15,11 +15,14 @@ import msgspec
 
 from relay.agent.failures import Evidence, is_echo
 from relay.agent.protocols.vocabulary import Usage
+from relay.conf import conf
 from relay.exceptions import RelayError
 from relay.layers.values import Accepted, Turn
 from relay.observability import metrics
 from relay.protocol import frames, json_text
 from relay.protocol.frames import Frame
+from relay.transcripts.answer_parts import AnswerParts
+from relay.transcripts.kept_turn import place_of
 from relay.transcripts.rows import EndedTurn
 
 ECHO: Final = "the agent's words repeat a part of the conversation: only the transcript has them"
@@ -46,8 +49,7 @@ class TurnRecorder:
 
     Attributes:
         turn: the turn.
-        text_parts: the texts of its tokens, as they stand between the quotes of JSON strings; kept for transcripts,
-            and where the store may lose its own.
+        parts: the texts of its tokens, and its events; kept for transcripts, and where the store may lose its own.
         tokens: how many tokens are in the log; empty ones do not count.
         first_token_seconds: from the claim to the first of them; ``None`` before it.
         duration_seconds: from the claim to the end; 0 before it.
@@ -55,11 +57,12 @@ class TurnRecorder:
         evidence: the facts that operators need if the turn fails.
         error: why it failed, in words for operators; empty if it did not.
         reason: how it ended: ``answered``, ``cancelled``, or an error's code; empty before it.
+        terminal: the frame that ended it; ``None`` before it.
     """
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self.text_parts: list[str] = []
+        self.parts = AnswerParts(conf.transcript_events_bytes)
         self.tokens = 0
         self.first_token_seconds: float | None = None
         self.duration_seconds = 0.0
@@ -67,12 +70,18 @@ class TurnRecorder:
         self.evidence = Evidence()
         self.error = ""
         self.reason = ""
+        self.terminal: Frame | None = None
         self._intervals = metrics.TOKEN_INTERVAL.labels("")  # looked up once: every token passes here
         self._started_at = self._appended_at = time.monotonic()
         if turn.is_abandoned:
             metrics.TURNS_ABANDONED.inc()
         else:
             metrics.QUEUE_WAIT.observe(turn.waited_seconds)
+
+    @property
+    def answer(self) -> str:
+        """Its text so far, as it stands between the quotes of a JSON string."""
+        return "".join(self.parts.texts)
 
     def appended(self, tokens: int) -> None:
         """Note that the log now holds ``tokens`` tokens of the turn."""
@@ -93,6 +102,7 @@ class TurnRecorder:
 
     def finish(self, terminal: Frame) -> None:
         """Count the turn, and write its log line."""
+        self.terminal = terminal
         self.reason = frames.outcome(terminal)
         self.duration_seconds = time.monotonic() - self._started_at
         metrics.TURNS.labels(self.reason).inc()
@@ -123,7 +133,7 @@ class TurnRecorder:
     def _failure(self) -> dict[str, object]:
         """Return the members that the log line of a failed turn has beside the others."""
         evidence, message = self.evidence, self.turn.message
-        said = (str(message.get("content", "")), json.dumps(message), "".join(self.text_parts))
+        said = (str(message.get("content", "")), json.dumps(message), self.answer)
         error = ECHO if is_echo(self.error, *said) else self.error
         return {"error": error, "upstream_status": evidence.status, "upstream_content_type": evidence.content_type}
 
@@ -131,12 +141,13 @@ class TurnRecorder:
 def ended_turn(recorder: TurnRecorder) -> EndedTurn:
     """Sum up a turn that has just ended. Waits for nothing."""
     turn, ended_at, was_run_here = recorder.turn, datetime.now(UTC), not recorder.turn.is_abandoned
+    finish_reason, failure = frames.ending(recorder.terminal)
     return EndedTurn(
         turn_id=turn.turn_id,
         session_id=turn.session_id,
         subject=turn.subject,
         message=turn.message,
-        answer="".join(recorder.text_parts),
+        answer=recorder.answer,
         reason=recorder.reason,
         tokens=recorder.tokens if was_run_here else None,
         input_tokens=recorder.usage.input_tokens,
@@ -147,4 +158,11 @@ def ended_turn(recorder: TurnRecorder) -> EndedTurn:
         duration_seconds=recorder.duration_seconds if was_run_here else None,
         started_at=ended_at - timedelta(seconds=recorder.duration_seconds) if was_run_here else None,
         ended_at=ended_at,
+        owner=turn.owner,
+        place=place_of(turn.epoch, recorder.terminal.offset if recorder.terminal is not None else 0),
+        finish_reason=finish_reason or "",
+        failure=failure["content"] if failure is not None else "",
+        events=recorder.parts.placed_events(),
+        events_left_out=recorder.parts.left_out,
+        title=recorder.parts.title,
     )

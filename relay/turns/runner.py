@@ -49,11 +49,13 @@ OUTAGE_PAUSE_SECONDS: Final = 0.5  # between attempts; each attempt waits for LE
 class Runner:
     """Runs turns in this process, with a task for each session that has work."""
 
-    def __init__(self, layer: SessionLayer, agent: Agent, transcripts: Transcripts, tracing: Tracing) -> None:
+    def __init__(
+        self, layer: SessionLayer, agent: Agent, transcripts: Transcripts, history: History, tracing: Tracing
+    ) -> None:
         self._layer = layer
         self._agent = agent
         self._transcripts = transcripts
-        self._history = History(layer, transcripts)
+        self._history = history
         self._tracing = tracing
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: set[str] = set()
@@ -149,7 +151,7 @@ class Runner:
             if not self._layer.survives_process:
                 raise
         # Refused if another worker has the turn; if none has, the store has lost it.
-        return await _retry_until_stored(partial(self._layer.reset, turn, "".join(recorder.text_parts)))
+        return await _retry_until_stored(partial(self._layer.reset, turn, recorder.answer))
 
     async def _terminal(self, turn: Turn, recorder: TurnRecorder) -> Frame:
         """Run the turn and return its terminal frame, in every case but a lost lease."""
@@ -180,7 +182,7 @@ class Runner:
             await self._layer.read(turn.session_id, UNKNOWN, 1)
         except ReplayGap as gap:  # always, after a position that is in no log
             if gap.snapshot.turn_id == turn.turn_id and gap.snapshot.text:
-                recorder.text_parts = [gap.snapshot.text]
+                recorder.parts.texts = [gap.snapshot.text]
         except StoreUnavailable:
             logger.info("turn %s: transcript without text: store unavailable", turn.turn_id)
 
@@ -203,14 +205,14 @@ class Runner:
     async def _relay(self, turn: Turn, answer: Answer, recorder: TurnRecorder) -> Frame:
         """Store the answer as it arrives.
 
-        The recorder collects its text for transcripts, and in case the store loses it.
+        The recorder collects it for transcripts, and in case the store loses it.
         """
         is_collecting = self._layer.survives_process or self._transcripts.is_on
         sink = _LogSink(self._layer, answer, recorder, is_collecting=is_collecting)
         async with aclosing(answer.batches(sink)) as batches:
             async for batch in batches:
                 if is_collecting:
-                    recorder.text_parts.extend(frame.token_text for frame in batch)
+                    recorder.parts.add(batch)
                 if not batch[-1].is_terminal:
                     await self._layer.append(turn, batch)
                     recorder.appended(answer.tokens)
@@ -251,7 +253,7 @@ class _LogSink:
         if not self._append_nowait(recorder.turn, frames, partial(recorder.appended, self._answer.tokens)):
             return False
         if self._is_collecting:
-            recorder.text_parts += [frame.token_text for frame in frames]
+            recorder.parts.add(frames)
         return True
 
 

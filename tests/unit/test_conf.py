@@ -193,6 +193,7 @@ def wrong_texts():
         "LEASE_SECONDS": [*number, "0.4"],
         "MAX_MESSAGE_BYTES": [*whole, "1023"],
         "MAX_EVENT_BYTES": [*whole, "1023"],
+        "TRANSCRIPT_EVENTS_BYTES": [*whole],
         "MAX_TURN_BYTES": [*whole, "1023"],
         "MAX_QUEUE": whole,
         "TURN_TIMEOUT": [*number, "0.9"],

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from relay.exceptions import UpstreamEof
 from relay.protocol import frames
-from relay.transcripts.history import Bounds, LogTurns, bounded, join, spoken
-from relay.transcripts.rows import KeptTurn
+from relay.transcripts.history import LogTurns, bounded, join, merge, spoken
+from relay.transcripts.kept_turn import Bounds, KeptTurn, Part, offset_of, place_of
 
 ANSWERED, CANCELLED = frames.final("t"), frames.final("t", "cancelled")
 
@@ -16,11 +16,16 @@ def kept(turn_id="t", message="hi", answer="a", reason="answered"):
     return KeptTurn(turn_id=turn_id, message=message, answer=answer, reason=reason)
 
 
-def log_turns(*log):
-    found = LogTurns()
+def read(*log, epoch="", max_event_bytes=0):
+    found = LogTurns(epoch, max_event_bytes)
     for frame in reversed(log):
         found.add(frame)
-    return found.turns
+    return found
+
+
+def log_turns(*log):
+    """What an agent is told of a log."""
+    return [kept(turn.turn_id, turn.message, turn.answer, turn.reason) for turn in read(*log).turns]
 
 
 def asked(body='{"type":"user_message","content":"hi","client_message_id":"m"}', turn_id="t"):
@@ -139,3 +144,82 @@ def test_bounds_are_reached_only_where_an_older_turn_would_be_left_out(sizes, co
     if Bounds(count, characters).are_reached(turns):
         older = [kept("older", "", "x"), *turns]
         assert kept("older", "", "x") not in bounded(older, Bounds(count, characters))
+
+
+# Pages for clients.
+
+
+def numbered(*log):
+    for offset, frame in enumerate(log, 1):
+        frame.offset = offset
+    return log
+
+
+def test_a_turn_of_the_log_has_its_place_its_end_and_its_events():
+    call, answer = {"type": "tool_call", "call_id": "c1"}, {"type": "tool_result", "call_id": "c1", "result": 1}
+    log = [
+        asked(),
+        frames.token("t", "a😀"),
+        frames.event("t", call),
+        frames.event("t", answer),
+        frames.token("t", "b"),
+    ]
+    (turn,) = read(*numbered(*log, frames.final("t", "length")), epoch="e", max_event_bytes=999).turns
+    assert (turn.place, turn.finish_reason, turn.failure) == (place_of("e", 6), "length", "")
+    assert turn.fields()["events"] == [{"position": 2, "event": call}, {"position": 2, "event": answer}]
+
+
+def test_a_failed_turn_says_what_its_client_was_told():
+    (turn,) = read(*numbered(asked(), frames.error("t", UpstreamEof()))).turns
+    assert turn.fields()["finish_reason"] == "error"
+    assert turn.fields()["error"] == {"code": "upstream_eof", "content": str(UpstreamEof())}
+
+
+def test_an_ended_turn_without_its_head_is_named():
+    log = numbered(frames.token("t1", "a"), frames.final("t1"), asked(turn_id="t2"), frames.final("t2"))
+    assert read(*log, epoch="e").headless == place_of("e", 2)
+    assert read(*log[2:], epoch="e").headless == ""
+    assert read(frames.token("t1", "a"), epoch="e").headless == "", "it has not ended"
+
+
+def test_places_compare_as_texts_and_give_their_offset():
+    places = [place_of("a1", 9), place_of("a1", 10), place_of("a1", 10**14), place_of("b0", 1)]
+    assert places == sorted(places)
+    assert [offset_of(place) for place in places] == [9, 10, 10**14, 1]
+    assert (offset_of(""), offset_of("turn:x"), place_of("", 3)) == (0, 0, "")
+
+
+def placed(number, answer="a"):
+    return KeptTurn(turn_id=f"t{number}", message="", answer=answer, reason="answered", place=place_of("e", number))
+
+
+@given(
+    total=st.integers(0, 12),
+    trimmed=turn_numbers,
+    behind=turn_numbers,
+    limit=st.integers(1, 5),
+    cut=st.lists(st.integers(1, 6), min_size=2, max_size=2),
+)
+def test_pages_give_every_turn_that_either_has_once_and_in_order(total, trimmed, behind, limit, cut):
+    """A source may be read less far than it goes; a page never gives a turn behind which another may be missing."""
+    sources = [range(min(trimmed, total), total), range(max(total - behind, 0))]
+    expected = [placed(number) for number in reversed(range(total)) if any(number in source for source in sources)]
+    found, before, has_more = [], None, True
+    while has_more:
+        parts = []
+        for source, most in zip(sources, cut, strict=True):
+            turns = [placed(number) for number in reversed(source) if before is None or placed(number).place < before]
+            parts.append(Part(turns[:most], len(turns) <= most))
+        page, has_more = merge(*parts, Bounds(limit, 99))
+        assert len(page) <= limit
+        assert page or not has_more
+        found += page
+        before = page[-1].cursor if page else before
+    assert found == expected
+
+
+def test_a_page_is_bounded_by_its_characters_but_never_empty():
+    turns = [placed(3, "x" * 50), placed(2, "x" * 5), placed(1, "x" * 6)]
+    assert merge(Part(turns, True), Part([], True), Bounds(9, 10)) == (turns[:1], True)
+    assert merge(Part(turns[1:], True), Part([], True), Bounds(9, 10)) == (turns[1:2], True)
+    assert merge(Part(turns[1:], True), Part([], True), Bounds(9, 11)) == (turns[1:], False)

@@ -11,6 +11,7 @@ from relay.layers.memory.layer import MemorySessionLayer
 from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN
 from relay.protocol.frames import ReplayGap
+from relay.transcripts.history import History
 from relay.transcripts.writer import Transcripts
 from relay.turns import runner
 from relay.turns.tracing import Tracing
@@ -86,8 +87,8 @@ async def end_of_the_queued(layer):
 )
 async def test_queued_turns_are_left_to_another_process_if_one_can_run_them(monkeypatch, way, can_another, outcome):
     monkeypatch.setattr(MemorySessionLayer, "survives_process", can_another)
-    layer = MemorySessionLayer()
-    running = runner.Runner(layer, FunctionAgent(echo), Transcripts(), Tracing())
+    layer, transcripts = MemorySessionLayer(), Transcripts()
+    running = runner.Runner(layer, FunctionAgent(echo), transcripts, History(layer, transcripts), Tracing())
     await enqueue(layer, "hello")
     if way == "drain":
         running.wake(S)
