@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from relay.layers.values import new_id
+from relay.protocol.request_headers import INTERNAL_KEY
 
 SUBPROTOCOL: Final = Subprotocol("gateway.v1")
 FIRST_DELAY_SECONDS: Final = 0.5
@@ -34,10 +35,18 @@ class ChatClient:
     """One session. ``frames`` yields the gateway's frames, each once.
 
     After a lost connection a message is sent again until it is accepted, always under one name, so it is answered once.
+
+    Args:
+        url: of the gateway's sockets, which starts with ``ws``.
+        key: the internal key; ``None``: none is sent.
+        ticket: for the session; ``None``: none is sent.
     """
 
-    def __init__(self, url: str, session_id: str) -> None:
-        self._url = f"{url.rstrip('/')}/ws/{session_id}/"
+    def __init__(self, url: str, session_id: str, *, key: str | None, ticket: str | None) -> None:
+        self.address = url.rstrip("/")
+        self._url = f"{self.address}/ws/{session_id}/"
+        self._headers = {INTERNAL_KEY: key} if key is not None else {}
+        self._credential = {"ticket": ticket} if ticket is not None else {}
         self._cursor: dict[str, object] = {"offset": 0}
         self._unaccepted: dict[str, Frame] = {}
         self._connection: ClientConnection | None = None
@@ -83,9 +92,13 @@ class ChatClient:
             await asyncio.sleep(self._next_delay_seconds())
 
     async def _connected(self) -> AsyncGenerator[Frame, None]:
-        url = f"{self._url}?{urlencode(self._cursor)}"
         async with connect(
-            url, subprotocols=[SUBPROTOCOL], max_size=None, proxy=None, open_timeout=CONNECT_SECONDS
+            f"{self._url}?{urlencode({**self._cursor, **self._credential})}",
+            subprotocols=[SUBPROTOCOL],
+            additional_headers=self._headers,
+            max_size=None,
+            proxy=None,
+            open_timeout=CONNECT_SECONDS,
         ) as connection:
             if connection.subprotocol != SUBPROTOCOL:
                 raise Closed("This is not a gateway that speaks gateway.v1.")
@@ -113,7 +126,9 @@ class ChatClient:
             case "accepted":
                 self._unaccepted.pop(frame["client_message_id"], None)
             case "error" if "turn_id" not in frame:
-                self._unaccepted.pop(frame.get("client_message_id", ""), None)
+                # Messages are taken in their order, so one that was refused unread, without a name, is the oldest.
+                name = frame.setdefault("client_message_id", next(iter(self._unaccepted), ""))
+                self._unaccepted.pop(name, None)
             case "snapshot":
                 self._cursor = {"epoch": frame["epoch"], "offset": frame["offset"]}
             case "ping":

@@ -28,5 +28,7 @@ def socket_url(url: str) -> str:
 def _address(text: str) -> str:
     found = _ADDRESS.fullmatch(text)
     if found is None:
-        raise ArgumentTypeError(f"an address begins with http:// or https:// ({VARIABLE} gives one, too)")
+        raise ArgumentTypeError(
+            f"the address ({VARIABLE}, or --url) must begin with http://, https://, ws:// or wss://"
+        )
     return f"http{found['rest']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -115,22 +116,82 @@ def test_error_is_shown_in_words_and_the_next_message_works(service):
         terminal.wait_for("next\r\nnext\r\n> ")
 
 
-def test_script_gets_its_answers_before_the_end(service):
-    done = subprocess.run(
-        [sys.executable, "manage.py", "chat", "--url", service.ws_url],
-        input=b"one\ntwo", cwd=processes.ROOT, capture_output=True, timeout=LIMIT_SECONDS, check=True,
+def script(service, *arguments: str, said: bytes = b"one\ntwo") -> subprocess.CompletedProcess[bytes]:
+    """Talk as a script does: words from a pipe, and the answers into another."""
+    env = processes.environment(GATEWAY_URL=service.http_url, GATEWAY__INTERNAL_API_KEY=processes.KEY)
+    return subprocess.run(
+        [sys.executable, "manage.py", "chat", *arguments],
+        input=said, cwd=processes.ROOT, env=env, capture_output=True, timeout=LIMIT_SECONDS, check=False,
     )  # fmt: skip
-    assert b"one\n" in done.stdout
-    assert b"two\n" in done.stdout
+
+
+def test_script_gets_its_answers_and_nothing_else(service):
+    done = script(service, "--session", "chat-7")
+    assert (done.returncode, done.stdout) == (0, b"one\ntwo\n")
+    assert b"Connected. Session chat-7." in done.stderr
+
+
+def test_script_whose_answer_fails_ends_with_1(service):
+    done = script(service, said=b"script:break\nscript:tools")
+    assert done.returncode == 1
+    assert done.stdout == b"a \na b\n"
+    assert b"broke off before its end" in done.stderr
+    assert b"[calls clock {}]\n[result: no clock]" in done.stderr
+
+
+def test_script_whose_message_is_refused_ends_with_1(service):
+    assert script(service, said=b"x" * 300_000).returncode == 1
+
+
+def test_a_reader_that_leaves_ends_it_quietly(service):
+    env = processes.environment(GATEWAY_URL=service.ws_url)
+    command = [sys.executable, "manage.py", "chat"]
+    with subprocess.Popen(command, cwd=processes.ROOT, env=env, stdin=-1, stdout=-1, stderr=-1) as running:
+        running.stdout.close()
+        running.stdin.write(b"hello\n")
+        running.stdin.flush()
+        said = running.stderr.read()
+    assert running.returncode == 128 + signal.SIGPIPE
+    assert b"Traceback" not in said
+    assert b"BrokenPipe" not in said
+
+
+@pytest.fixture(scope="module")
+def guarded(scripted_agent: processes.Process) -> Iterator[processes.Process]:
+    with processes.gateway("serve", scripted_agent.http_url, WS_AUTH="ticket") as gateway:
+        yield gateway
+
+
+def test_key_opens_every_session(guarded):
+    assert script(guarded, said=b"hello").stdout == b"hello\n"
+
+
+def test_ticket_opens_its_session(guarded):
+    request = urllib.request.Request(
+        f"{guarded.http_url}/api/v1/tickets",
+        json.dumps({"session_id": "chat-8", "subject": "ann"}).encode(),
+        {"X-Internal-Auth": processes.KEY},
+    )
+    with urllib.request.urlopen(request) as response:
+        ticket = json.load(response)["ticket"]
+    done = script(guarded, "--session", "chat-8", "--ticket", ticket, said=b"hello")
+    assert done.stdout == b"hello\n"
+    refused = script(guarded, "--session", "chat-8", "--ticket", "nonsense", said=b"hello")
+    assert refused.returncode == 1
+    assert b"CommandError" in refused.stderr
+
+
+def test_gateway_that_is_not_there_is_named():
+    with Terminal("chat", "--url", "http://127.0.0.1:1") as terminal:
+        terminal.wait_for("Cannot reach ws://127.0.0.1:1; retrying (Ctrl-C to quit)")
+        terminal.press_ctrl_c()
+        assert terminal.wait_ended() == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [(["--url", "ftp://x"], "must begin with ws://"), (["--session", ".."], "session's name")]
+    ("arguments", "words"), [(["--url", "ftp://x"], "must begin with http://"), (["--session", ".."], "session's name")]
 )
 def test_wrong_argument_is_named(arguments, words):
-    done = subprocess.run(
-        [sys.executable, "manage.py", "chat", *arguments], cwd=processes.ROOT, capture_output=True, text=True,
-        timeout=LIMIT_SECONDS, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert words in done.stderr
+    done = processes.run(["manage.py", "chat", *arguments])
+    assert done.returncode == 2
+    assert words in done.stdout

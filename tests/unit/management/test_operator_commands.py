@@ -11,7 +11,19 @@ from rich.console import Console
 from relay.management.commands.sessions import _View
 from relay.management.terminal import counted, duration, printable
 
-NAMES = ("sessions", "tail", "cancel", "drop", "notice", "drain", "ticket", "prune_transcripts", "failures", "doctor")
+NAMES = (
+    "sessions",
+    "tail",
+    "cancel",
+    "drop",
+    "notice",
+    "drain",
+    "ticket",
+    "prune_transcripts",
+    "failures",
+    "doctor",
+    "chat",
+)
 
 
 def session(name, **fields):
