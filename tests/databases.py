@@ -39,17 +39,17 @@ class PostgreSQL:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         self._user = "nobody" if os.getuid() == 0 else None  # it refuses to run as root
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
-        data = self._folder / "data"
+        data = self.folder / "data"
         if not data.exists():
             if self._user:
-                shutil.chown(self._folder, self._user)
+                shutil.chown(self.folder, self._user)
             self._run("initdb", "-D", str(data), "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "-N").wait()
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", str(self._folder)]
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", str(self.folder)]
         self._process = self._run("postgres", "-D", str(data), "-p", str(self.port), *options)
         give_up_at = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -78,13 +78,13 @@ class PostgreSQL:
 
     def close(self) -> None:
         self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         group = "nogroup" if self._user else None
         return subprocess.Popen(
             [str(_programs() / program), *arguments],
-            user=self._user, group=group, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            user=self._user, group=group, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
     def _answers(self) -> bool:

@@ -17,6 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
 from relay.conf import PREFIX, conf
+from relay.database import failures
 from relay.exceptions import StoreUnavailable
 from relay.layers.redis.connection import RedisConnection, pack
 from relay.layers.redis.failures import reason
@@ -149,8 +150,8 @@ async def _layer() -> AsyncIterator[Finding]:
             started_at = time.monotonic()
             await layer.check_announcements()
     except (StoreUnavailable, TimeoutError) as exc:
-        cause = exc.reason if isinstance(exc, StoreUnavailable) else ""
-        words = f"cannot be kept in the store: {cause or 'a script or an announcement did not come through'}"
+        cause = (isinstance(exc, StoreUnavailable) and exc.reason) or "a script or an announcement did not come through"
+        words = f"cannot be kept in the store: {cause}"
         advice = "docs/deployment.md says what the store must be, and what its user must be allowed to do."
         yield Finding(Level.PROBLEM, "sessions", words, advice)
     else:
@@ -170,7 +171,7 @@ def _database() -> Finding:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as exc:
-        words = f"does not answer ({type(exc).__name__})"
+        words = f"cannot be used: {failures.reason(exc)}"
         advice = f"Is {PREFIX}DATABASE_URL right? Answers go on without it, but are not kept."
         return Finding(Level.PROBLEM, "database", words, advice)
     finally:

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from django.db import DatabaseError, connection
 
 from relay.conf import conf
+from relay.database import failures
 from relay.exceptions import StoreUnavailable
 from relay.observability import metrics
 from relay.transcripts import rows
@@ -171,7 +172,7 @@ class Transcripts:
 
     def _work(self) -> None:
         try:
-            _warn_without_table()
+            _warn_at_start()
             while True:
                 for kind, run in groupby(self._take(), key=type):
                     if kind is NoneType:
@@ -244,7 +245,14 @@ def _run(job: _Job) -> None:
         job.done.set_exception(exc)
 
 
-def _warn_without_table() -> None:
+def _warn_at_start() -> None:
+    """Name what keeps turns from being written now: a database that cannot be used, or one without tables."""
+    try:
+        connection.ensure_connection()
+    except DatabaseError as exc:
+        connection.close()
+        logger.warning("transcripts not kept for now: the database cannot be used: %s", failures.reason(exc))
+        return
     if not rows.has_table():
         logger.warning(
             "transcripts not kept: the database has no tables. Run: python manage.py migrate "

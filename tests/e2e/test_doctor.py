@@ -209,6 +209,32 @@ async def test_a_store_that_forgets_and_does_not_let_us_subscribe(look):
     assert "its user may not use the gateway's channels" in found["sessions"].words
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["CONFIG", "SET", "maxmemory", "1"], "it is full: give it more memory (maxmemory)"),
+        (["CONFIG", "SET", "min-replicas-to-write", "1"], "it has fewer replicas than it must have (NOREPLICAS)"),
+        (["REPLICAOF", "127.0.0.1", "1"], "it is a replica, which takes no writes (READONLY)"),
+        (["ACL", "SETUSER", "default", "-evalsha"], "its user may not run 'evalsha'"),
+        (["ACL", "SETUSER", "default", "-publish"], "its user may not run 'publish'"),
+        (["ACL", "SETUSER", "default", "resetkeys", "~other*"], "its user may not use the gateway's keys"),
+    ],
+)
+async def test_a_store_that_cannot_serve_turns(look, command, words):
+    with Valkey() as valkey:
+        valkey.command(*command)
+        found = await look(REDIS_URL=valkey.url)
+    assert set(found) == {"sessions"}
+    assert found["sessions"].words.startswith(f"cannot be kept in the store: {words}")
+
+
+async def test_a_store_with_another_password(look):
+    with Valkey() as valkey:
+        valkey.command("ACL", "SETUSER", "default", "resetpass", ">another")
+        found = await look(REDIS_URL=valkey.url)
+    assert found["store"].words.endswith("cannot be used: it does not accept the user or the password")
+
+
 async def test_a_store_that_is_a_cluster(look):
     with Valkey("--cluster-enabled", "yes") as valkey:
         valkey.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
