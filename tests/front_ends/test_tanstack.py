@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import NamedTuple
 
 import pytest
 
@@ -14,29 +15,62 @@ from tests.front_ends.node import Program
 
 EVENTS = 11  # of `tokens 8`: RUN_STARTED, TEXT_MESSAGE_START, eight deltas, TEXT_MESSAGE_END; then the last one
 WHOLE = "".join(f"{number} " for number in range(8))
+PATH = "/api/v1/ag-ui"
 
 
-def client(url: str, **options: str) -> Program:
-    return Program("tanstack", json.dumps({"url": f"{url}/api/v1/ag-ui", "headers": KEY, **options}))
+class Transport(NamedTuple):
+    """The client's way to the gateway.
+
+    Attributes:
+        mark: how each event starts on the wire.
+    """
+
+    is_socket: bool
+    mark: bytes
+
+    def client(self, port: int, **options: object) -> Program:
+        address = f"127.0.0.1:{port}{PATH}"
+        way = {"socket": f"ws://{address}/ws"} if self.is_socket else {"url": f"http://{address}", "headers": KEY}
+        return Program("tanstack", json.dumps({**way, **options}))
+
+
+HTTP, SOCKET = Transport(False, b"data: {"), Transport(True, b'{"id":')
+
+
+@pytest.fixture(params=[HTTP, SOCKET], ids=["HTTP", "WebSocket"])
+def transport(request):
+    return request.param
 
 
 def answers(program: Program) -> list[str]:
-    shown = [message for message in program.last("messages") if message["role"] == "assistant"]
+    return texts(program.last("messages"), "assistant")
+
+
+def texts(messages: list[dict], role: str) -> list[str]:
+    """The texts of the messages of a role."""
+    shown = [message for message in messages if message["role"] == role]
     return ["".join(part["content"] for part in message["parts"] if part["type"] == "text") for message in shown]
 
 
-async def test_text_is_shown_whole_and_once(gateway, session_id):
-    async with client(gateway.http_url, threadId=session_id, words="zwölf 🙂 words") as program:
+def has_delta(delta: str):
+    return lambda change: change.get("chunk", {}).get("delta") == delta
+
+
+async def test_text_is_shown_whole_and_once(gateway, transport, session_id):
+    async with transport.client(gateway.port, threadId=session_id, words="zwölf 🙂 words") as program:
         await program.end()
         assert (program.last("status"), answers(program)) == ("ready", ["zwölf 🙂 words"])
+        assert program.last("chunk")["outcome"] == {"type": "success"}
 
 
 @pytest.mark.parametrize("before", range(2, EVENTS + 2))
-async def test_answer_that_is_cut_before_any_event_is_shown_whole_and_once(gateway, session_id, before, times_asked):
+async def test_answer_that_is_cut_before_any_event_is_shown_whole_and_once(
+    gateway, transport, session_id, before, times_asked
+):
     words = f"script:tokens 8 delay=0.01 finish={session_id}"
     async with (
-        CuttingProxy(gateway.port, before=before) as proxy,
-        client(proxy.http_url, threadId=session_id, words=words) as program,
+        CuttingProxy(gateway.port, before=before, mark=transport.mark) as proxy,
+        transport.client(proxy.port, threadId=session_id, words=words) as program,
     ):
         await program.end()
         assert proxy.has_cut
@@ -44,28 +78,27 @@ async def test_answer_that_is_cut_before_any_event_is_shown_whole_and_once(gatew
     assert await asyncio.to_thread(times_asked, words) == 1
 
 
-async def test_error_is_told_in_its_words(gateway, session_id):
-    async with client(gateway.http_url, threadId=session_id, words="script:error no quota") as program:
+async def test_error_is_told_in_its_words(gateway, transport, session_id):
+    async with transport.client(gateway.port, threadId=session_id, words="script:error no quota") as program:
         await program.end()
         assert (program.last("status"), program.last("error")) == ("error", "no quota")
 
 
-async def test_answer_of_a_gateway_that_is_killed_is_never_shown_as_complete(mortal, session_id):
-    async with client(mortal.http_url, threadId=session_id, words="script:stall") as program:
-        await program.until(lambda change: change.get("chunk", {}).get("delta") == "a ")
+async def test_answer_of_a_gateway_that_is_killed_is_never_shown_as_complete(mortal, transport, session_id):
+    async with transport.client(mortal.port, threadId=session_id, words="script:stall") as program:
+        await program.until(has_delta("a "))
         await asyncio.to_thread(processes.Process.kill, mortal)
         await program.end()
         assert program.last("status") == "error"
 
 
-async def test_run_is_joined_by_its_id(gateway, session_id, open_gate, times_asked):
+async def test_run_is_joined_by_its_id(gateway, transport, session_id, open_gate, times_asked):
     words = f"script:tokens 8 gate={session_id}"
-    async with client(gateway.http_url, threadId=session_id, words=words) as first:
-        started = await first.until(lambda change: change.get("chunk", {}).get("delta") == "3 ")
-        assert started
-        run_id = first.changes[0]["chunk"]["runId"]
-        async with client(gateway.http_url, join=run_id) as second:
-            await second.until(lambda change: change.get("chunk", {}).get("delta") == "3 ")
+    async with transport.client(gateway.port, threadId=session_id, words=words) as first:
+        await first.until(has_delta("3 "))
+        run_id = next(change["chunk"]["runId"] for change in first.changes if "chunk" in change)
+        async with transport.client(gateway.port, join=run_id) as second:
+            await second.until(has_delta("3 "))
             await asyncio.to_thread(open_gate, session_id)
             chunks = [change["chunk"] for change in await second.end() if "chunk" in change]
         assert "".join(chunk.get("delta", "") for chunk in chunks) == WHOLE
