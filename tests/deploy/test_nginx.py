@@ -20,6 +20,7 @@ from tests import processes
 from tests.clients import V1, SocketClient
 from tests.deploy.conftest import Start
 from tests.deploy.nginx import SITE, Nginx
+from tests.front_end_requests import ADAPTERS
 from tests.processes import free_port
 from tests.server.conftest import ARGUMENTS
 
@@ -162,6 +163,24 @@ async def test_address_that_opens_lines_too_often_is_refused_and_may_ask_for_all
         assert get(nginx, "/health")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "is_counted"),
+    [
+        ("POST", "/api/v1/ai-sdk/chat", True),
+        ("GET", "/api/v1/ai-sdk/chat/a%2Fb/stream", True),
+        ("POST", "/api/v1/ai-sdk/chat/s/stop", False),
+        ("POST", "/api/v1/ag-ui", True),
+        ("GET", "/api/v1/ag-ui?runId=r", True),
+        ("POST", "/v1/chat/completions", True),
+        ("GET", "/v1/models", False),
+    ],
+)
+def test_answers_of_other_front_ends_count_as_lines(strict, method, path, is_counted):
+    nginx = strict(**{r"rate=10r/s": "rate=1r/m", r"burst=600": "burst=2"})
+    statuses = [status(nginx, path, method) for _ in range(4)]
+    assert (429 in statuses[:3], statuses[3] == 429) == (False, is_counted)
+
+
 async def test_address_that_has_too_many_lines_open_is_refused_until_one_ends(strict):
     nginx = strict(**{r"gateway_open 1000": "gateway_open 2"})
     async with handshake(nginx, "many") as one:
@@ -179,10 +198,10 @@ async def test_address_that_has_too_many_lines_open_is_refused_until_one_ends(st
                     return
 
 
-def status(nginx: Nginx, path: str) -> int:
+def status(nginx: Nginx, path: str, method: str = "GET") -> int:
     line = connection(nginx)
     try:
-        line.request("GET", path)
+        line.request(method, path)
         return line.getresponse().status
     finally:
         line.close()
@@ -198,7 +217,7 @@ def seconds(name: str) -> float:
 
 
 def size(name: str) -> int:
-    return int(directive(name).removesuffix("k")) * 1024
+    return int(directive(name).removesuffix("m")) * 2**20
 
 
 def test_limits_fit_the_gateways_defaults():
@@ -208,26 +227,7 @@ def test_limits_fit_the_gateways_defaults():
         assert seconds(name) > limits.STALLED_SECONDS  # the gateway says 4508 first
     assert f"rate={CONNECTS_BEHIND_PROXY // 60}r/s" in directive("limit_req_zone")
     assert f"burst={CONNECTS_BEHIND_PROXY} " in directive("limit_req")
-    assert size("client_max_body_size") == defaults.max_message_bytes + limits.BODY_ROOM_BYTES
+    with_adapters = Conf(lambda: {"ADAPTERS": ADAPTERS})
+    assert size("client_max_body_size") == with_adapters.max_request_bytes + limits.BODY_ROOM_BYTES
+    assert f"proxy_read_timeout {defaults.turn_timeout_seconds:.0f}s; }}" in SITE.read_text()
     assert seconds("keepalive_timeout") < 60  # Twisted's, of a connection without a request
-
-
-# Other front ends' answers: docs/front-ends.md.
-
-
-@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
-async def test_answer_that_breaks_off_breaks_off_for_the_client_of_nginx_too(scripted_agent, start_nginx, version):
-    """A library of a front end would take an end of the body for the end of the answer."""
-    with processes.gateway("serve", scripted_agent.http_url, TRUSTED_PROXIES="1", ADAPTERS="openai") as gateway:
-        nginx = start_nginx(gateway.port)
-        body = json.dumps({"stream": True, "messages": [{"role": "user", "content": "script:stall"}]})
-        curl = await asyncio.create_subprocess_exec(
-            *["curl", "--insecure", "--silent", "--no-buffer", "--max-time", "60", version],
-            *["-H", f"Authorization: Bearer {processes.KEY}", "-d", body, f"{nginx.https_url}/v1/chat/completions"],
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert curl.stdout is not None
-        while b'"a "' not in (line := await curl.stdout.readline()):
-            assert line
-        gateway.kill()
-        assert await curl.wait() in (18, 56, 92)  # a partial body, a failed read, an HTTP/2 stream that was reset
