@@ -68,6 +68,7 @@ check: $(VENV)/installed-dev $(NPM)/installed  ## Look at format, lint, types an
 	$(BIN)/mypy
 	$(BIN)/mypy sdk/python/src
 	$(NPM)/.bin/tsc -p tests/javascript
+	$(NPM)/.bin/tsc -p tests/javascript/front_ends
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: $(VENV)/installed-dev  ## Measure the gateway beside its peers, and write docs/benchmarks.md

@@ -28,8 +28,9 @@ class Program:
     """One program; ``changes`` are what it has told so far."""
 
     def __init__(self, name: str, *arguments: str) -> None:
-        # Before version 22 of Node.js WebSocket has to be asked for.
-        flags = ["--no-warnings", "--experimental-websocket"]
+        # Before version 22 of Node.js WebSocket has to be asked for. The links to the gateway's modules are modules by
+        # the package.json beside them, not by those of their targets' folder.
+        flags = ["--no-warnings", "--experimental-websocket", "--preserve-symlinks", "--preserve-symlinks-main"]
         self._command = ["node", *flags, f"front_ends/{name}.js", *arguments]
         self.changes: list[Change] = []
 

@@ -1,6 +1,7 @@
 """The tests of the JavaScript under Node.js.
 
 ``client``: the gateway's client, over a fake socket and a clock that the test moves. ``agent``: the package for agents.
+``transport``: the translation into the chunks of the AI SDK.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parent
-FILES = sorted(path for part in ("agent", "client") for path in (FOLDER / part).glob("*.test.js"))
+FILES = sorted(path for part in ("agent", "client", "transport") for path in (FOLDER / part).glob("*.test.js"))
 OLDEST = (20, 11)
 LIMIT_SECONDS = 60
 

@@ -1,8 +1,11 @@
 // A page's chats without a page: the AI SDK's own state machine, which useChat only shows. It does what standard input
 // says, a JSON object a line, and tells each change in one, with the chat's id.
 //
-// node chat.js PACKAGE OPTIONS   with {id, api, headers}, or {id, url, headers} for chats that share a socket
+// node chat.js PACKAGE OPTIONS   with {id, api, headers}, {id, url, headers} for chats that share a socket, or {id, base}
+// for the gateway's own transport
 import { createInterface } from "node:readline";
+
+import { GatewayChatTransport } from "../static/gateway-chat-transport.js";
 
 const [packageName, options] = [process.argv[2], JSON.parse(process.argv[3])];
 const { AbstractChat, DefaultChatTransport, WebSocketChatTransport } = await import(packageName);
@@ -23,9 +26,11 @@ const toolsOf = (message) =>
       errorText,
     }));
 
-const transport = options.url
-  ? new WebSocketChatTransport({ url: options.url, headers: options.headers })
-  : new DefaultChatTransport({ api: options.api, headers: options.headers });
+const transport = options.base
+  ? new GatewayChatTransport({ base: options.base, ticket: () => options.ticket })
+  : options.url
+    ? new WebSocketChatTransport({ url: options.url, headers: options.headers })
+    : new DefaultChatTransport({ api: options.api, headers: options.headers });
 
 class State {
   #status = "ready";
@@ -92,6 +97,8 @@ const actions = {
     chat.sendMessage({ id: messageId, role: "user", parts: [{ type: "text", text }] }),
   stop: (chat) => chat.stop(),
   resume: (chat) => chat.resumeStream(),
+  follow: async (chat) => transport.follow(chat),
+  questions: async (chat) => tell({ questions: chat.messages.filter(({ role }) => role === "user").map(textOf) }),
 };
 tell({ status: chatOf().status });
 for await (const line of createInterface({ input: process.stdin })) {

@@ -1,0 +1,218 @@
+/**
+ * The AI SDK's messages as the gateway's, and the frames of a turn as the chunks of a UI message stream. Pure.
+ *
+ * It reads and writes what the gateway does over HTTP (`relay/adapters/ai_sdk.py`); one file of examples holds both.
+ *
+ * @module ui-message-chunks
+ */
+
+/** @typedef {import('./gateway-chat-transport.js').Chunk} Chunk */
+/** @typedef {import('./gateway-client.js').Turn} Turn */
+/** @typedef {Record<string, any> & {type: string}} Frame any frame; `any`: its fields depend on its type */
+/** @typedef {{write: (chunk: Chunk) => void, end: (error: Error | null) => void}} Reader */
+
+/** The reasons that the AI SDK knows; anything else is "other". */
+const FINISH_REASONS = new Map(
+  /** @type {const} */ ([
+    ['stop', 'stop'],
+    ['length', 'length'],
+    ['content_filter', 'content-filter'],
+    ['content-filter', 'content-filter'],
+    ['tool_calls', 'tool-calls'],
+    ['tool-calls', 'tool-calls'],
+    ['interrupt', 'tool-calls'],
+  ]),
+);
+
+/** One turn's chunks, for chats that read them from the first one on. */
+export class Answer {
+  #translator;
+  /** @type {Chunk[]} neighbouring deltas joined */
+  #chunks = [];
+  /** @type {Set<Reader>} */
+  #readers = new Set();
+  /** @type {Error | null} */
+  #error = null;
+  /** @type {Turn | null} */
+  turn = null;
+  /** @type {any} the message of the user's that it answers; `null` for other kinds */
+  question = null;
+  isRead = false;
+  isOver = false;
+
+  /** @param {string | null} turnId `null`: not known yet @param {boolean} hasApprovals */
+  constructor(turnId, hasApprovals) {
+    this.turnId = turnId;
+    this.#translator = new ChunkTranslator({ hasApprovals });
+  }
+
+  /** @param {Frame} frame */
+  write(frame) {
+    if (frame.type === 'user_message') this.question = questionOf(frame);
+    for (const chunk of this.#translator.chunks(frame)) {
+      for (const reader of this.#readers) reader.write(chunk);
+      this.#keep(chunk);
+    }
+  }
+
+  /** @param {Error | null} error */
+  end(error) {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.#error = error;
+    for (const reader of this.#readers) reader.end(error);
+    this.#readers.clear();
+  }
+
+  /** @param {Reader} reader */
+  attach(reader) {
+    this.isRead = true;
+    for (const chunk of this.#chunks) reader.write(chunk);
+    if (this.isOver) reader.end(this.#error);
+    else this.#readers.add(reader);
+  }
+
+  /** @param {Reader} reader */
+  detach(reader) {
+    this.#readers.delete(reader);
+  }
+
+  /** @param {any} chunk */
+  #keep(chunk) {
+    /** @type {any} */
+    const last = this.#chunks.at(-1);
+    const isSame = chunk.delta !== undefined && last?.type === chunk.type && last.id === chunk.id;
+    if (isSame) this.#chunks[this.#chunks.length - 1] = { ...chunk, delta: last.delta + chunk.delta };
+    else this.#chunks.push(chunk);
+  }
+}
+
+/** The message for a chat's last one, as the gateway reads it from a POST. @param {any} message @param {object} extra */
+export function messageOf(message, extra) {
+  const { trigger } = /** @type {{trigger?: string}} */ (extra);
+  const own = { clientMessageId: undefined, onBusy: undefined };
+  if (trigger === 'regenerate-message') return { ...extra, ...own, type: trigger, message, content: undefined };
+  if (message?.role === 'assistant') return { ...extra, ...own, type: 'ui_message', message, content: undefined };
+  const isText = (/** @type {any} */ part) => part.type === 'text';
+  const parts = message.parts.filter((/** @type {any} */ part) => !isText(part));
+  const content = message.parts.filter(isText).map((/** @type {any} */ { text }) => text).join('');
+  const more = parts.length ? { parts } : {};
+  return { ...extra, ...more, ...own, type: 'user_message', clientMessageId: message.id, content };
+}
+
+/** @param {Frame} frame */
+function questionOf({ content, client_message_id, turn_id, parts = [] }) {
+  const text = content ? [{ type: 'text', text: content }] : [];
+  return { id: client_message_id ?? `${turn_id}:user`, role: 'user', parts: [...text, ...parts] };
+}
+
+/** Writes the chunks of one turn. */
+export class ChunkTranslator {
+  #hasApprovals;
+  #turnId = '';
+  #hasStarted = false;
+  /** @type {'' | 'text' | 'reasoning'} the open block */
+  #open = '';
+  #blocks = 0;
+  #textLength = 0;
+  #called = new Set();
+
+  /** @param {{hasApprovals?: boolean}} options does the page know `tool-approval-request`? `ai` 5 throws a turn away */
+  constructor({ hasApprovals = false } = {}) {
+    this.#hasApprovals = hasApprovals;
+  }
+
+  /** The chunks for the turn's next frame, in the form of `gateway.v1`. @param {Frame} frame @returns {Chunk[]} */
+  chunks(frame) {
+    if (frame.type === 'error') return [...this.#closed(), { type: 'error', errorText: frame.content }];
+    if (frame.type === 'snapshot') return this.#snapshot(frame);
+    if (frame.type === 'assistant_message') return frame.is_final ? this.#final(frame) : this.#text(frame.token);
+    if (!this.#hasStarted) return this.#start(frame); // a message of any kind is the first
+    const { type, turn_id, offset, ...fields } = frame;
+    if (type === 'notice') return [...this.#closed(), { type: 'data-notice', data: fields, transient: true }];
+    return this.#event(type, fields);
+  }
+
+  /** @param {Frame} frame @returns {Chunk[]} */
+  #start({ turn_id }) {
+    this.#hasStarted = true;
+    this.#turnId = turn_id;
+    return [{ type: 'start', messageId: turn_id }, { type: 'start-step' }];
+  }
+
+  /** What is missing of the text; on a new connection all of it. @param {Frame} frame @returns {Chunk[]} */
+  #snapshot(frame) {
+    const started = this.#hasStarted ? [] : this.#start(frame);
+    return [...started, ...this.#text((frame.content ?? '').slice(this.#textLength))];
+  }
+
+  /** @param {string} delta @returns {Chunk[]} */
+  #text(delta) {
+    if (!delta) return [];
+    this.#textLength += delta.length;
+    return [...this.#opened('text'), { type: 'text-delta', id: this.#blockId, delta }];
+  }
+
+  /** @param {string} type @param {Record<string, any>} fields @returns {Chunk[]} */
+  #event(type, fields) {
+    if (type === 'reasoning' && typeof fields.token === 'string') {
+      return [...this.#opened('reasoning'), { type: 'reasoning-delta', id: this.#blockId, delta: fields.token }];
+    }
+    const closed = this.#closed();
+    const callId = String(fields.call_id || fields.tool_call_id || '');
+    const toolName = String(fields.tool_name || fields.name || '');
+    if (type === 'message_start') return closed;
+    if (type === 'tool_call' && callId && toolName) return [...closed, ...this.#toolCall(callId, toolName, fields)];
+    if (type === 'tool_result' && this.#called.has(callId)) return [...closed, toolOutput(callId, fields)];
+    return [...closed, { type: `data-${type}`, data: fields }];
+  }
+
+  /** @param {string} toolCallId @param {string} toolName @param {Record<string, any>} fields @returns {Chunk[]} */
+  #toolCall(toolCallId, toolName, fields) {
+    this.#called.add(toolCallId);
+    const input = fields.arguments ?? null;
+    const call = /** @type {const} */ ({ type: 'tool-input-available', toolCallId, toolName, input, dynamic: true });
+    if (!fields.requires_approval || !this.#hasApprovals) return [call];
+    /** @type {any} */
+    const asked = { type: 'tool-approval-request', approvalId: toolCallId, toolCallId };
+    return [call, asked];
+  }
+
+  /** @param {Frame} frame @returns {Chunk[]} */
+  #final({ finish_reason = 'stop' }) {
+    const closed = this.#closed();
+    if (finish_reason === 'cancelled') return [...closed, { type: 'abort', reason: 'cancelled' }];
+    const finishReason = FINISH_REASONS.get(finish_reason) ?? 'other';
+    return [...closed, { type: 'finish-step' }, { type: 'finish', finishReason }];
+  }
+
+  get #blockId() {
+    return `${this.#turnId}:${this.#blocks}`;
+  }
+
+  /** Open a block, unless it is open. @param {'text' | 'reasoning'} block @returns {Chunk[]} */
+  #opened(block) {
+    if (this.#open === block) return [];
+    const closed = this.#closed();
+    this.#open = block;
+    return [...closed, { type: `${block}-start`, id: this.#blockId }];
+  }
+
+  /** Close the open block. @returns {Chunk[]} */
+  #closed() {
+    if (!this.#open) return [];
+    const end = /** @type {const} */ ({ type: `${this.#open}-end`, id: this.#blockId });
+    this.#open = '';
+    this.#blocks++;
+    return [end];
+  }
+}
+
+/** @param {string} toolCallId @param {Record<string, any>} fields @returns {Chunk} */
+function toolOutput(toolCallId, { error, result }) {
+  if (error === null || error === undefined) {
+    return { type: 'tool-output-available', toolCallId, output: result ?? null, dynamic: true };
+  }
+  const errorText = typeof error === 'string' ? error : JSON.stringify(error);
+  return { type: 'tool-output-error', toolCallId, errorText, dynamic: true };
+}

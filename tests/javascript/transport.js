@@ -1,0 +1,1 @@
+../../relay/static/relay/gateway-chat-transport.js

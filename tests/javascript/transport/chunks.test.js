@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import test from 'node:test';
+
+import { Answer, ChunkTranslator, messageOf } from '../static/ui-message-chunks.js';
+
+const examples = JSON.parse(readFileSync(new URL('chunks.json', import.meta.url), 'utf8'));
+const TEXT = { type: 'text', text: 'Hel' };
+
+for (const { name, approvals, frames, chunks } of examples) {
+  test(`frames of ${name} become the chunks that the gateway writes`, () => {
+    const translator = new ChunkTranslator({ hasApprovals: approvals });
+    const made = frames.flatMap((frame) => translator.chunks(frame));
+    assert.deepEqual(JSON.parse(JSON.stringify(made)), chunks);
+  });
+}
+
+test('a snapshot in mid-answer gives the text that is missing', () => {
+  const translator = new ChunkTranslator();
+  const write = (...frames) => frames.flatMap((frame) => translator.chunks({ turn_id: 'T', ...frame }));
+  write({ type: 'user_message' }, { type: 'assistant_message', token: 'He' }, { type: 'reasoning', token: 'hm' });
+  assert.deepEqual(write({ type: 'snapshot', content: 'Hello' }).at(-1), { type: 'text-delta', id: 'T:2', delta: 'llo' });
+  assert.deepEqual(write({ type: 'snapshot', content: 'Hello' }), []);
+});
+
+test('an answer gives every reader all its chunks, neighbouring deltas joined for a late one', () => {
+  const answer = new Answer('T', false);
+  const read = () => {
+    const reader = { chunks: [], ends: [], write: (chunk) => reader.chunks.push(chunk), end: (error) => reader.ends.push(error) };
+    answer.attach(reader);
+    return reader;
+  };
+  const early = read();
+  answer.write({ type: 'user_message', turn_id: 'T', content: 'Hi', client_message_id: 'm1' });
+  for (const token of ['a', 'b']) answer.write({ type: 'assistant_message', turn_id: 'T', token });
+  const late = read();
+  answer.end(null);
+  const textOf = ({ chunks }) => chunks.map(({ delta = '' }) => delta).filter(Boolean);
+  assert.deepEqual([textOf(early), textOf(late), textOf(read())], [['a', 'b'], ['ab'], ['ab']]);
+  assert.deepEqual([early.ends, late.ends], [[null], [null]]);
+  assert.deepEqual(answer.question, { id: 'm1', role: 'user', parts: [{ type: 'text', text: 'Hi' }] });
+});
+
+test('a message is what the gateway reads from a POST', () => {
+  const file = { type: 'file', url: 'data:,x' };
+  const message = { id: 'm1', role: 'user', parts: [TEXT, file, { type: 'text', text: 'lo' }] };
+  const extra = { trigger: 'submit-message', model: 'x', content: 'mine', onBusy: 'reject' };
+  const sent = JSON.parse(JSON.stringify(messageOf(message, extra)));
+  assert.deepEqual(sent, {
+    type: 'user_message', content: 'Hello', clientMessageId: 'm1', parts: [file], trigger: 'submit-message', model: 'x',
+  });
+});
+
+for (const [message, trigger, type] of [
+  [{ role: 'user', parts: [TEXT] }, 'regenerate-message', 'regenerate-message'],
+  [{ role: 'assistant', parts: [] }, 'submit-message', 'ui_message'],
+]) {
+  test(`a request of the kind ${type} is a message of that type`, () => {
+    assert.deepEqual(JSON.parse(JSON.stringify(messageOf(message, { trigger }))), { type, trigger, message });
+  });
+}
