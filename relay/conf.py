@@ -149,6 +149,7 @@ class Conf:
     buffer_frames = Setting("BUFFER_SIZE", count(16, "frames"), "10000")
     buffer_bytes = Setting("BUFFER_BYTES", count(65_536, "bytes"), "4194304")
     buffer_ttl_seconds = Setting("BUFFER_TTL", seconds(1), "3600")
+    pending_ttl_seconds = Setting("PENDING_TTL", seconds(1), "3600")
     max_sessions = Setting("MAX_SESSIONS", count(1, "sessions"), "10000")
     max_empty_sessions = Setting("MAX_EMPTY_SESSIONS", count(1, "sessions"), "10000")
     lease_seconds = Setting("LEASE_SECONDS", seconds(0.5), "5")

@@ -137,6 +137,13 @@ class IdempotencyConflict(RelayError):
     sentence = "This client_message_id was already used for another message. Use a new one."
 
 
+class AlreadyDecided(RelayError):
+    """A message answers what the agent has asked; another message has done so before, or it has expired."""
+
+    code = "already_decided"
+    sentence = "This was decided before, or its time is over."
+
+
 class AnswerGone(RelayError):
     """A message that was answered before, and whose answer is not kept any more, or not as the client has it."""
 

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Protocol
 
 from relay.conf import conf
+from relay.delivery.pending import pending_fields
 from relay.exceptions import TooSlow
 from relay.layers.base import SessionLayer
 from relay.layers.values import SessionState
@@ -174,6 +175,7 @@ def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
         "max_message_bytes": conf.max_message_bytes,
         "active": {"turn_id": state.active_turn_id, "status": status} if state.active_turn_id else None,
         "queued": list(state.queued),
+        "pending": pending_fields(state),
     }
 
 
@@ -182,7 +184,7 @@ def listed_fields(state: SessionState) -> dict[str, object]:
     fields = welcome_fields(state, state.resume())
     listed = {name: fields[name] for name in ("session_id", "epoch", "offset", "active", "queued")}
     seconds = {"idle_seconds": round(state.idle_seconds, 3), "age_seconds": round(state.age_seconds, 3)}
-    return {**listed, "viewers": state.viewers, **seconds}
+    return {**listed, "pending": len(state.questions), "viewers": state.viewers, **seconds}
 
 
 def _plain_snapshot(snapshot: Snapshot, is_first: bool) -> list[str]:

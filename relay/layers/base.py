@@ -69,6 +69,8 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """Store a message in the session's queue, which starts the session; write no frame.
 
         A known ``client_message_id`` is looked up first: the same message is a duplicate, and its turn is returned.
+        The questions that the message answers are settled in the same step. Each is open again if the turn ends
+        without having reached the agent: cancelled in the queue, or ``upstream_unavailable``.
 
         Raises:
             NotOwner: the session belongs to another subject than the message's.
@@ -76,6 +78,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
             QueueFull: ``max_queue`` messages are waiting; never with ``interrupt``, which cancels the turn in flight
                 and puts this one at the queue's head in the same step.
             IdempotencyConflict: the ``client_message_id`` belongs to another message.
+            AlreadyDecided: the message answers a question that another message has answered, or that has expired.
             StoreUnavailable: there is no room for one more session.
         """
 
@@ -83,13 +86,17 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     async def claim(self, session_id: str, claim_id: str) -> Turn | None:
         """Take the session's lease, if no worker holds a live one.
 
-        Gives the abandoned turn if there is one, else the queue's head, whose ``user_message`` frame is appended;
-        ``None`` if there is neither, or another worker holds the lease. ``claim_id``, random, becomes the lease.
+        Gives the abandoned turn if there is one, else the queue's head, whose ``user_message`` frame is appended, and
+        a ``pending_resolved`` frame for each question that it answers; ``None`` if there is neither, or another worker
+        holds the lease. ``claim_id``, random, becomes the lease.
         """
 
     @abc.abstractmethod
     async def append(self, turn: Turn, frames: list[Frame]) -> int:
         """Append frames under the turn's lease, extend it, announce them. Repeat with the same frames.
+
+        A question to a person among the frames (``CallFrame``) becomes one of the session in the same step. It waits
+        for ``question_seconds``, and keeps the session as long; a ``tool_result`` of the agent settles it, too.
 
         Returns:
             The offset of the last of them.

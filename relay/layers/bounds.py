@@ -20,6 +20,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         max_queue: messages that may wait in one session.
         lease_seconds: how long a worker may be silent before another takes its turn over.
         viewer_seconds: how long a viewer counts after its last sign of life.
+        question_seconds: for which a person may answer what an agent asks; the session is kept meanwhile.
+        max_questions, max_question_bytes: of one session, answered ones among them; the oldest go first.
         max_remembered_turns: of one session, for repeated messages and late cancels; the oldest go first.
     """
 
@@ -31,6 +33,9 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     max_queue: int = 16
     lease_seconds: float = 5.0
     viewer_seconds: float = 60.0
+    question_seconds: float = 3600.0
+    max_questions: int = 100
+    max_question_bytes: int = 256 * 1024
     max_remembered_turns: int = 1_000
 
 
@@ -45,4 +50,5 @@ def configured_bounds() -> Bounds:
         max_queue=conf.max_queue,
         lease_seconds=conf.lease_seconds,
         viewer_seconds=3 * conf.heartbeat_seconds,
+        question_seconds=conf.pending_ttl_seconds,
     )

@@ -10,8 +10,10 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from relay.protocol import json_text
+from relay.protocol.answers import MAX_CALL_ID_CHARACTERS, answers_of
 from relay.protocol.client_messages import OnBusy, StartTurn
 from relay.protocol.cursor import UNKNOWN, Cursor, Resume, is_epoch, parse_offset
+from relay.protocol.frames import CallFrame
 from relay.protocol.trace_context import traceparent
 
 TurnStatus = Literal["queued", "running", "ended"]
@@ -36,6 +38,7 @@ class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
         subject: its authenticated sender; ``None``: the sender was not authenticated.
         is_detached: may it go on without viewers, whatever ``ON_DISCONNECT`` says? (Started by REST.)
         traceparent: the client's trace context, valid; ``None`` if it has none.
+        answers: the questions of the agent that the message answers, by their ``call_id``.
     """
 
     turn_id: str
@@ -45,6 +48,7 @@ class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
     subject: str | None = None
     is_detached: bool = False
     traceparent: str | None = None
+    answers: tuple[str, ...] = ()
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -81,6 +85,7 @@ class Turn(msgspec.Struct):
             the layer recognises it; only the layer increments it.
         epoch: of the log in which it started; it distinguishes a store that is behind from one that came back empty.
         appending: an append that was started and not yet awaited; for the layer's own use.
+        questions: the ``tool_call`` events that the message answers. Any JSON.
     """
 
     session_id: str
@@ -96,6 +101,7 @@ class Turn(msgspec.Struct):
     append_number: int = 0
     epoch: str = ""
     appending: Appending | None = None
+    questions: list[dict[str, Any]] = []  # msgspec copies it
 
 
 class NewNotification(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +137,20 @@ class CancelAck(msgspec.Struct, frozen=True):
     status: CancelStatus
 
 
+class Question(msgspec.Struct, frozen=True):
+    """A question of the agent to a person that no message has answered yet.
+
+    Attributes:
+        body: the agent's ``tool_call`` event as one JSON object; ``arguments`` is ``null`` if it was too large.
+        seconds_left: until it expires.
+    """
+
+    call_id: str
+    turn_id: str
+    body: str
+    seconds_left: float
+
+
 class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     """A session at one moment.
 
@@ -144,6 +164,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
         is_empty: was no message accepted in it yet? Then it is kept by its viewers alone.
         idle_seconds: since the last append or message; of an empty session as ``age_seconds``.
         age_seconds: since the session started, as an empty one or with its first message.
+        questions: that wait for a person's answer, the oldest first.
     """
 
     session_id: str
@@ -158,6 +179,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     is_empty: bool
     idle_seconds: float
     age_seconds: float
+    questions: tuple[Question, ...] = ()
 
     @property
     def unended_turn_id(self) -> str | None:
@@ -221,7 +243,19 @@ def new_turn(
         subject=subject,
         is_detached=is_detached,
         traceparent=traceparent(message.traceparent) or traceparent(outer_traceparent),
+        answers=tuple(answer.call_id for answer in answers_of(message.message)),
     )
+
+
+def question_body(frame: CallFrame, max_bytes: int) -> str:
+    """Return the event that asks, as a session keeps it; empty if the frame asks nothing."""
+    if not frame.is_question:
+        return ""
+    if len(frame.body.encode("utf-8", "surrogatepass")) <= max_bytes // 2:
+        return frame.body
+    tool_name = str(json_text.decode(frame.body).get("tool_name", ""))[:MAX_CALL_ID_CHARACTERS]
+    kept = {"type": "tool_call", "call_id": frame.call_id, "tool_name": tool_name, "arguments": None}
+    return json_text.encode({**kept, "requires_approval": True})
 
 
 def agent_message(body: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import msgspec
 
 from relay.exceptions import RelayError
 from relay.protocol import json_text
+from relay.protocol.answers import TOOL_RESULT, call_id_of
 
 FinishReason = str  # "stop", "cancelled", or what the agent said
 SnapshotReason = Literal["trimmed", "epoch_changed"]
@@ -135,6 +136,18 @@ class Frame(msgspec.Struct, gc=False):
         return len(self.body) + len(self.members)
 
 
+class CallFrame(Frame, gc=False):
+    """An event of the agent that asks a person, or that says how a tool call ended.
+
+    Attributes:
+        call_id: names the question.
+        is_question: does the agent ask? If not, the question of that name is settled.
+    """
+
+    call_id: str = ""
+    is_question: bool = False
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """A session's newest turn, for a client whose cursor the log cannot serve.
 
@@ -189,7 +202,17 @@ def token_body(token_text: str) -> str:
 
 def event(turn_id: str, fields: dict[str, Any]) -> Frame:
     """Make the frame that forwards another object of the agent (any JSON), less members with the log's names."""
-    return Frame(FrameKind.EVENT, turn_id, json_text.encode(_without_log_members(fields)))
+    body = json_text.encode(_without_log_members(fields))
+    kind = fields.get("type")
+    is_question = kind == "tool_call" and bool(fields.get("requires_approval"))
+    if (is_question or kind == TOOL_RESULT) and (call_id := call_id_of(fields)):
+        return CallFrame(FrameKind.EVENT, turn_id, body, call_id=call_id, is_question=is_question)
+    return Frame(FrameKind.EVENT, turn_id, body)
+
+
+def pending_resolved(turn_id: str, call_id: str) -> Frame:
+    """Make the frame that says which question of the agent a turn's message answers."""
+    return Frame(FrameKind.NOTICE, turn_id, json_text.encode({"type": "pending_resolved", "call_id": call_id}))
 
 
 def notice(turn_id: str, code: str, content: str) -> Frame:

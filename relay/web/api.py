@@ -16,7 +16,9 @@ from django.urls import URLPattern, URLResolver
 from ninja import Body, Query, Status
 
 from relay.access.rate_limits import take_message
+from relay.adapters.entrance import admitted, scope_of
 from relay.conf import conf
+from relay.delivery.pending import pending_fields
 from relay.delivery.sse import session_events
 from relay.delivery.subscription import listed_fields, welcome_fields
 from relay.delivery.timeouts import within_store_timeout
@@ -103,6 +105,26 @@ async def list_sessions(
 async def describe_session(request: HttpRequest, session_id: SessionPath) -> dict[str, object]:
     """Describe a session, as `welcome` does to a client without a cursor."""
     return _info(await _found(session_id))
+
+
+@api.get(
+    f"{SESSION}/pending",
+    auth=None,  # the access policy decides, after the key
+    response={**answers({200: rest_schemas.PendingPage}, 503), 403: rest_schemas.Detail},
+)
+async def list_pending(request: HttpRequest, session_id: SessionPath) -> HttpResponseBase | dict[str, object]:
+    """List the agent's questions that no message has answered yet, for clients that may watch the session."""
+    try:
+        _, identity = await admitted(scope_of(request), session_id)
+        layer = (await lifecycle.current()).layer
+        state = await within_store_timeout(layer.get(session_id, identity.subject))
+    except Unauthorized:
+        return views.unauthorized()
+    except Forbidden as exc:
+        return views.permission_denied(request, exc)
+    if state is None:
+        raise Http404
+    return {"pending": pending_fields(state)}
 
 
 @api.delete(SESSION, response=answers({204: None}, 503))

@@ -31,6 +31,7 @@ V1_LOG: Final = (
     *COMMON_EVENTS,
     frame_schemas.AgentEvent,
     frame_schemas.Notice,
+    frame_schemas.PendingResolved,
 )
 V1_OUT: Final = (
     frame_schemas.Welcome,

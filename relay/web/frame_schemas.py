@@ -87,6 +87,14 @@ class Reasoning(LogFrame):
     token: str
 
 
+class AskedCall(Model):
+    """A tool call that was made before, and for which the agent asks a person."""
+
+    call_id: CallId
+    tool_name: str
+    arguments: dict[str, Any] | str
+
+
 class ToolCall(LogFrame):
     """A tool call of the agent, or its question to a person. The same call may come again, to ask for approval."""
 
@@ -96,6 +104,9 @@ class ToolCall(LogFrame):
     arguments: Annotated[dict[str, Any] | str, Field(description="An object; a text if the agent gave no object.")]
     requires_approval: Annotated[bool | None, Field(description="true: the agent waits for a person.")] = None
     approval_id: Annotated[str | None, Field(description="The agent's name for the approval, if it has one.")] = None
+    tool_call: Annotated[AskedCall | None, Field(description="The call that a question is about, if it names one.")] = (
+        None
+    )
 
 
 class ToolResult(LogFrame):
@@ -138,6 +149,13 @@ class Notice(LogFrame):
     content: Words
 
 
+class PendingResolved(LogFrame):
+    """The turn's message answers what the agent has asked. Another answer is refused with ``already_decided``."""
+
+    type: Literal["pending_resolved"]
+    call_id: CallId
+
+
 # Frames for one connection only.
 
 
@@ -156,6 +174,18 @@ class Active(Model):
     status: Literal["running", "cancelling"]
 
 
+class Pending(Model):
+    """A question of the agent that no message has answered yet."""
+
+    call_id: CallId
+    turn_id: Annotated[TurnId, Field(description="The turn in which it was asked.")]
+    tool_name: str
+    arguments: Annotated[
+        dict[str, Any] | list[Any] | str | None, Field(description="null: too large, or there are none.")
+    ]
+    expires_at: Annotated[str, Field(description="In UTC, as in RFC 3339.", json_schema_extra={"format": "date-time"})]
+
+
 class SessionInfo(Model):
     """A session at one moment."""
 
@@ -169,6 +199,7 @@ class SessionInfo(Model):
     max_message_bytes: int
     active: Active | None
     queued: Annotated[list[TurnId], Field(description="In the order in which they will run.")]
+    pending: Annotated[list[Pending], Field(description="The oldest first.")]
 
 
 class Welcome(SessionInfo):

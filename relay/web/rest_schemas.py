@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from relay.conf import conf
 from relay.policies.handshake import is_subject
 from relay.protocol.client_messages import is_session_id
-from relay.web.frame_schemas import Active, CancelFields, Message, Refusal, Snapshot
+from relay.web.frame_schemas import Active, CancelFields, Message, Pending, Refusal, Snapshot
 from relay.web.schema_fields import Epoch, Model, Offset, TurnId
 
 MAX_LIMIT: Final = 1_000  # of a page, whatever is on it
@@ -77,6 +77,7 @@ class ListedSession(Model):
     offset: Offset
     active: Active | None
     queued: list[TurnId]
+    pending: Annotated[int, Field(ge=0, description="Questions of the agent that wait for a person.")]
     viewers: Annotated[int, Field(ge=0)]
     idle_seconds: Annotated[float, Field(description="Since the last frame or message.")]
     age_seconds: Annotated[float, Field(description="Since the session was started.")]
@@ -87,6 +88,12 @@ class SessionPage(Model):
 
     sessions: list[ListedSession]
     next: str | None
+
+
+class PendingPage(Model):
+    """Questions of the agent, the oldest first."""
+
+    pending: list[Pending]
 
 
 class ClearedQueue(Model):

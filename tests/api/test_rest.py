@@ -380,6 +380,7 @@ async def test_openapi_describes_every_path(http):
         "/api/v1/sessions/{session_id}/messages": ["post"],
         "/api/v1/sessions/{session_id}/cancel": ["post"],
         "/api/v1/sessions/{session_id}/frames": ["get"],
+        "/api/v1/sessions/{session_id}/pending": ["get"],
         "/api/v1/sessions/{session_id}/events": ["get"],
         "/api/v1/tickets": ["post"],
         "/api/v1/sessions/{session_id}/queue": ["delete"],
@@ -390,6 +391,7 @@ async def test_openapi_describes_every_path(http):
     operations = [operation for methods in described["paths"].values() for operation in methods.values()]
     assert {operation["operationId"] for operation in operations} == {
         "sendMessage", "cancelTurn", "listSessions", "describeSession", "deleteSession", "readFrames", "watchEvents",
+        "listPending",
         "issueTicket", "clearQueue", "disconnectViewers", "sendNotice", "drain",
     }  # fmt: skip
     assert all("401" in operation["responses"] for operation in operations)

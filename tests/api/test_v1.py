@@ -32,6 +32,7 @@ async def test_welcome_is_first_and_describes_the_session(v1):
             "max_message_bytes": 262144,
             "active": None,
             "queued": [],
+            "pending": [],
         }
 
 

@@ -28,7 +28,18 @@ INTERRUPT: Final = "interrupt"  # the reason of an answer that waits for a perso
 
 # The gateway's own types: a client would take an agent's event of such a type for the gateway's.
 RESERVED_TYPES: Final = frozenset(
-    ["welcome", "snapshot", "user_message", "accepted", "cancel", "cancel_ack", "ping", "notice", "disconnect"]
+    [
+        "welcome",
+        "snapshot",
+        "user_message",
+        "accepted",
+        "cancel",
+        "cancel_ack",
+        "ping",
+        "notice",
+        "pending_resolved",
+        "disconnect",
+    ]
 )
 
 _ERROR_WORDS: Final = ("content", "error", "detail", "message", "msg")  # members in which an error may have its text

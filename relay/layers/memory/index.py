@@ -1,4 +1,4 @@
-"""Finds the memory layer's sessions: in five dicts, each ordered by time, so that no call searches."""
+"""Finds the memory layer's sessions: in six dicts, each ordered by time, so that no call searches."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SessionIndex:
 
     ``empty``: no message was accepted yet; kept by its viewers, and counted apart. The others:
     ``idle``: no turn, no queue, no viewer, least recently used first. ``watched``: the same, but with viewers when it
-    was last used. ``waiting``: work, but no worker runs it. ``leased``: a turn is running; the lease that expires first
-    is first, because all last equally long.
+    was last used. ``asking``: a question of the agent waits for a person, watched or not. ``waiting``: work, but no
+    worker runs it. ``leased``: a turn is running; the lease that expires first is first, because all last equally long.
     """
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float]) -> None:
@@ -31,6 +31,7 @@ class SessionIndex:
         self._empty: OrderedDict[str, MemorySession] = OrderedDict()
         self._idle: OrderedDict[str, MemorySession] = OrderedDict()
         self._watched: OrderedDict[str, MemorySession] = OrderedDict()
+        self._asking: OrderedDict[str, MemorySession] = OrderedDict()
         self._waiting: OrderedDict[str, MemorySession] = OrderedDict()
         self._leased: OrderedDict[str, MemorySession] = OrderedDict()
 
@@ -126,15 +127,20 @@ class SessionIndex:
             return self._empty
         if session.queue:
             return self._waiting
+        if session.questions.are_open:
+            return self._asking
         return self._watched if len(session.viewers) else self._idle
 
     def _take(self, session: MemorySession) -> None:
-        for shelf in (self._empty, self._idle, self._watched, self._waiting, self._leased):
+        for shelf in (self._empty, self._idle, self._watched, self._asking, self._waiting, self._leased):
             shelf.pop(session.session_id, None)
 
     def _forget_expired(self) -> None:
-        expired, lapsed = (self._clock() - s for s in (self._bounds.ttl_seconds, self._bounds.viewer_seconds))
-        for shelf, unused_since in ((self._idle, expired), (self._watched, expired), (self._empty, lapsed)):
+        now, bounds = self._clock(), self._bounds
+        expired, lapsed = now - bounds.ttl_seconds, now - bounds.viewer_seconds
+        unasked = now - max(bounds.ttl_seconds, bounds.question_seconds)
+        shelves = ((self._idle, expired), (self._watched, expired), (self._asking, unasked), (self._empty, lapsed))
+        for shelf, unused_since in shelves:
             while (session := _first(shelf, unused_since=unused_since)) is not None:
                 self.forget(session)
 
@@ -162,8 +168,10 @@ class SessionIndex:
 
     def _dispensable(self) -> MemorySession | None:
         """Return the session that makes room first. A watched one never does: its viewers would reconnect at once."""
-        lapsed = self._clock() - self._bounds.viewer_seconds
-        return _first(self._idle, unused_since=self._clock()) or _first(self._watched, unused_since=lapsed)
+        now = self._clock()
+        lapsed = now - self._bounds.viewer_seconds
+        unwatched = _first(self._idle, unused_since=now) or _first(self._watched, unused_since=lapsed)
+        return unwatched or _first(self._asking, unused_since=lapsed)
 
 
 def _first(shelf: OrderedDict[str, MemorySession], *, unused_since: float) -> MemorySession | None:

@@ -40,6 +40,7 @@ from relay.layers.values import (
     agent_message,
 )
 from relay.protocol import frames as frames_
+from relay.protocol import json_text
 from relay.protocol.client_messages import OnBusy
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
@@ -77,6 +78,7 @@ class MemorySessionLayer(SessionLayer):
             if not same_name.is_same_message(new_turn.body):
                 raise IdempotencyConflict
             return session.accepted(same_name, duplicate=True)
+        session.questions.check(new_turn.answers)
         self._refuse_if_busy(session, new_turn.on_busy)
         self._index.start(session)
         if new_turn.on_busy is OnBusy.INTERRUPT and session.running is not None:
@@ -118,6 +120,7 @@ class MemorySessionLayer(SessionLayer):
             traceparent=record.traceparent,
             append_number=record.append_number,
             epoch=session.log.epoch,
+            questions=[json_text.decode(question.body) for question in record.answered],
         )
 
     async def append(self, turn: Turn, frames: list[Frame]) -> int:

@@ -7,14 +7,15 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 
-from relay.exceptions import NotOwner
+from relay.exceptions import NotOwner, UpstreamUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.live import LiveSubscribers
 from relay.layers.memory.log import Log
-from relay.layers.values import Accepted, NewTurn, SessionState, Turn, TurnStatus, new_epoch
+from relay.layers.memory.questions import Questions
+from relay.layers.values import Accepted, NewTurn, Question, SessionState, Turn, TurnStatus, new_epoch
 from relay.protocol import frames
 from relay.protocol.client_messages import OnBusy
-from relay.protocol.frames import Frame
+from relay.protocol.frames import CallFrame, Frame
 
 
 class TurnRecord:
@@ -37,6 +38,9 @@ class TurnRecord:
         self.append_number = 0
         self.append_end = 0
         self.terminal: Frame | None = None
+        self.answered: list[Question] = []
+        self.is_void = False  # has it ended without reaching the agent?
+        self._was_stopped_in_queue = False
         self._digest = _digest(new_turn.body)
         self._cancel_waiters: list[asyncio.Future[None]] = []
 
@@ -47,8 +51,13 @@ class TurnRecord:
         self.is_cancelled = True
         self.wake()
 
+    def start(self, lease_id: str, waited_seconds: float) -> None:
+        self.status, self.lease_id, self.waited_seconds = "running", lease_id, waited_seconds
+        self._was_stopped_in_queue = self.is_cancelled
+
     def end(self, terminal: Frame) -> None:
-        self.status, self.terminal, self.body = "ended", terminal, ""
+        self.status, self.terminal, self.body, self.answered = "ended", terminal, "", []
+        self.is_void = self._was_stopped_in_queue or frames.outcome(terminal) == UpstreamUnavailable.code
         self.wake()
 
     def wake(self) -> None:
@@ -104,6 +113,7 @@ class MemorySession:
         self.owner: str | None = None
         self._named: dict[str, TurnRecord] = {}
         self.waiters = LiveSubscribers()
+        self.questions = Questions(bounds, clock)
 
     @property
     def unfinished(self) -> int:
@@ -126,6 +136,7 @@ class MemorySession:
 
     def put_in_queue(self, new_turn: NewTurn) -> TurnRecord:
         record = TurnRecord(new_turn, self._clock())
+        record.answered = self.questions.settle(new_turn.answers, record)
         if new_turn.on_busy is OnBusy.INTERRUPT:
             self.queue.insert(0, record)
         else:
@@ -136,10 +147,11 @@ class MemorySession:
 
     def start_next(self, lease_id: str) -> TurnRecord:
         record = self.queue.pop(0)
-        record.status, record.lease_id = "running", lease_id
-        record.waited_seconds = self._clock() - record.queued_at
+        record.start(lease_id, self._clock() - record.queued_at)
         self.running = record
-        self.write([frames.user_message(record.turn_id, record.body)])
+        answered = [] if record.is_cancelled else record.answered
+        resolved = [frames.pending_resolved(record.turn_id, question.call_id) for question in answered]
+        self.write([frames.user_message(record.turn_id, record.body), *resolved])
         return record
 
     def end_turn(self, record: TurnRecord, terminal: Frame) -> None:
@@ -181,6 +193,9 @@ class MemorySession:
 
     def write(self, new_frames: list[Frame]) -> None:
         self.log.extend(new_frames)
+        for frame in new_frames:
+            if type(frame) is CallFrame:
+                self.questions.note(frame, self.turns[frame.turn_id])
         self.active_at = self._clock()
         if new_frames:
             self.waiters.push(new_frames)
@@ -211,6 +226,7 @@ class MemorySession:
             is_empty=self.is_empty,
             idle_seconds=self._clock() - self.active_at,
             age_seconds=self._clock() - self.started_at,
+            questions=self.questions.open(),
         )
 
     def forget(self) -> None:

@@ -10,7 +10,7 @@ from relay.layers.redis.replies import accept
 from relay.layers.redis.store import Store
 from relay.layers.redis.wire import Reply
 from relay.layers.values import Turn
-from relay.protocol.frames import Frame
+from relay.protocol.frames import CallFrame, Frame
 
 
 class PendingAppend:
@@ -32,7 +32,12 @@ class PendingAppend:
         self._is_done = False
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        store.append(self, turn.session_id, now, turn.turn_id, turn.lease_id, self._number, *map(encode, frames))
+        session_id, lease = turn.session_id, (turn.turn_id, turn.lease_id, self._number)
+        calls = [frame for frame in frames if type(frame) is CallFrame]
+        if calls:
+            store.append_calls(self, session_id, now, *lease, *map(encode, frames), calls=calls)
+        else:
+            store.append(self, session_id, now, *lease, *map(encode, frames))
         self._feed = store.watched(turn.session_id)
         if self._feed is not None:
             self._feed.start_append()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from relay.exceptions import (
+    AlreadyDecided,
     IdempotencyConflict,
     LeaseLost,
     NotOwner,
@@ -19,6 +20,7 @@ from relay.layers.redis.wire import Reply
 _REFUSALS: Final[dict[bytes, type[RelayError]]] = {
     b"lost": LeaseLost,
     b"cancelled": TurnCancelled,
+    b"decided": AlreadyDecided,
     b"conflict": IdempotencyConflict,
     b"busy": SessionBusy,
     b"full": QueueFull,

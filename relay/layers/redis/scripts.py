@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from relay.exceptions import UpstreamUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.redis.frames import TOKEN_BYTES
 from relay.protocol.frames import FrameKind
@@ -20,6 +21,7 @@ _FOLDER: Final = Path(__file__).parent / "lua"
 # These are not about one session: the first group needs nothing else, the second one the time.
 _ALONE: Final = ("announce", "check", "outbox_remove", "page", "position")
 _TIMED: Final = ("outbox_postpone", "outbox_take", "pending", "take", "use_once", "used_for")
+_ASKING: Final = ("enqueue", "state")  # these are about a session's questions, too
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -36,7 +38,15 @@ class Scripts:
         now = (_FOLDER / "prelude_now.lua").read_text()
         log = _constants(bounds) + now + (_FOLDER / "prelude_log.lua").read_text()
         session = log + (_FOLDER / "prelude_session.lua").read_text()
-        preludes = {"append": log, **dict.fromkeys(_ALONE, ""), **dict.fromkeys(_TIMED, now)}
+        asking = session + (_FOLDER / "prelude_questions.lua").read_text()
+        append = f"local function append()\n{(_FOLDER / 'append.lua').read_text()}end\n"
+        preludes = {
+            "append": log,
+            "append_calls": asking + append,
+            **dict.fromkeys(_ASKING, asking),
+            **dict.fromkeys(_ALONE, ""),
+            **dict.fromkeys(_TIMED, now),
+        }
         self._scripts = {
             path.stem: _script(preludes.get(path.stem, session) + path.read_text())
             for path in sorted(_FOLDER.glob("*.lua"))
@@ -52,7 +62,7 @@ def _script(text: str) -> Script:
 
 
 def _constants(bounds: Bounds) -> str:
-    values: dict[str, float] = {
+    values: dict[str, float | str] = {
         "MAX_FRAMES": bounds.max_frames,
         "MAX_BYTES": bounds.max_bytes,
         "MAX_QUEUE": bounds.max_queue,
@@ -61,6 +71,10 @@ def _constants(bounds: Bounds) -> str:
         "LEASE": bounds.lease_seconds,
         "VIEWER": bounds.viewer_seconds,
         "MAX_EMPTY": bounds.max_empty_sessions,
+        "QUESTION": bounds.question_seconds,
+        "MAX_QUESTIONS": bounds.max_questions,
+        "MAX_QUESTION_BYTES": bounds.max_question_bytes,
+        "UNAVAILABLE": f'\'"code":"{UpstreamUnavailable.code}"\'',
         "WORK_TTL": math.ceil(max(bounds.ttl_seconds, WORK_TTL_SECONDS) * 1000),
         "MEMO_TTL": math.ceil(MEMO_SECONDS * 1000),
         "TOKEN": ord(str(FrameKind.TOKEN.value)),

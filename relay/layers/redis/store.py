@@ -21,10 +21,10 @@ from relay.layers.redis.orders import Orders
 from relay.layers.redis.scripts import Scripts
 from relay.layers.redis.subscriber import Subscriber
 from relay.layers.redis.wire import Reply
-from relay.layers.values import new_id
+from relay.layers.values import new_id, question_body
 from relay.observability import metrics
 from relay.observability.outage_log import OutageLog
-from relay.protocol.frames import Frame
+from relay.protocol.frames import CallFrame, Frame
 from relay.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,15 @@ class Store:
         self._writes.submit(
             handler, "append", self.keys.of_session(session_id).for_append, (now, session_id, *arguments)
         )
+
+    def append_calls(
+        self, handler: ReplyHandler, session_id: str, now: str, *arguments: Argument, calls: list[CallFrame]
+    ) -> None:
+        """Call ``append_calls``: an append of which some frames ask, or settle what was asked."""
+        limit = self._bounds.max_question_bytes
+        asked = [text for frame in calls for text in (frame.call_id, question_body(frame, limit))]
+        arguments = (now, session_id, *arguments, *asked, len(calls))
+        self._writes.submit(handler, "append_calls", self.keys.of_session(session_id), arguments)
 
     def read(self, name: str, session_id: str, now: str, *arguments: Argument) -> asyncio.Future[Reply]:
         """Call a session's script on the connection for reads."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from relay.exceptions import BufferLost, StoreUnavailable
 from relay.layers.outbox import report_full
 from relay.layers.redis.append import PendingAppend
-from relay.layers.redis.frames import decode, encode
+from relay.layers.redis.frames import decode, decode_all, encode
 from relay.layers.redis.outbox import outbox_arguments
 from relay.layers.redis.replies import accept
 from relay.layers.redis.store import Store
@@ -28,6 +28,7 @@ from relay.layers.values import (
     new_id,
 )
 from relay.protocol import frames as frames_
+from relay.protocol import json_text
 from relay.protocol.frames import Frame, FrameKind
 
 
@@ -52,6 +53,7 @@ class RedisTurns:
                 subject_text(new_turn.subject),
                 int(new_turn.is_detached),
                 new_turn.traceparent or "",
+                *(text for call_id in new_turn.answers for text in _resolved(new_turn.turn_id, call_id)),
             )
         )
         return Accepted(turn_id.decode(), position if position >= 0 else None, status.decode(), bool(duplicate))
@@ -61,7 +63,8 @@ class RedisTurns:
         reply = await store.write("claim", session_id, self._stores.now(), claim_id, FrameKind.USER_MESSAGE.value)
         if reply is None:
             return None
-        turn_id, body, subject, abandoned, cancelled, append_number, first, epoch, waited, trace, owner = reply
+        turn_id, body, subject, abandoned, cancelled, append_number, first, epoch, waited, trace, owner, *asked = reply
+        questions, resolved = asked
         turn = Turn(
             session_id=session_id,
             turn_id=turn_id.decode(),
@@ -75,11 +78,11 @@ class RedisTurns:
             traceparent=trace.decode() or None,
             append_number=append_number,
             epoch=epoch.decode(),
+            questions=[json_text.decode(question) for question in questions],
         )
         if first:
-            frame = frames_.user_message(turn.turn_id, body.decode())
-            frame.offset = first
-            store.feed(session_id, epoch, first - 1, [frame])
+            frame = frames_.user_message(turn.turn_id, body.decode(), first)
+            store.feed(session_id, epoch, first - 1, [frame, *decode_all(resolved, first)])
         return turn
 
     async def append(self, turn: Turn, frames: list[Frame]) -> int:
@@ -166,6 +169,10 @@ class RedisTurns:
     async def _cancel_many(self, session_id: str, which: str) -> int:
         store = self._stores.of(session_id)
         return int(await store.write("cancel_many", session_id, self._stores.now(), which, call_id=new_id()))
+
+
+def _resolved(turn_id: str, call_id: str) -> tuple[str, str]:
+    return call_id, encode(frames_.pending_resolved(turn_id, call_id))
 
 
 def _stored(store: Store, session_id: str, reply: Reply) -> Frame:

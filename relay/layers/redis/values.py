@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay.layers.redis.frames import decode, decode_all
 from relay.layers.redis.wire import Reply
-from relay.layers.values import SessionState
+from relay.layers.values import Question, SessionState
 from relay.protocol.frames import ReplayGap, Snapshot
 
 
@@ -19,7 +19,8 @@ def subject_text(subject: str | None) -> str:
 
 def state(session_id: str, reply: Reply) -> SessionState:
     """Read the reply of ``state.lua``."""
-    epoch, oldest, newest, running, active_after, cancelled, queued, viewers, idle_seconds, age_seconds, empty = reply
+    epoch, oldest, newest, running, active_after, cancelled, queued, viewers, idle_seconds, age_seconds, *others = reply
+    empty, questions = others
     return SessionState(
         session_id=session_id,
         epoch=epoch.decode(),
@@ -33,6 +34,10 @@ def state(session_id: str, reply: Reply) -> SessionState:
         is_empty=empty == 1,
         idle_seconds=max(float(idle_seconds), 0.0),
         age_seconds=max(float(age_seconds), 0.0),
+        questions=tuple(
+            Question(call_id.decode(), turn_id.decode(), body.decode(), float(seconds_left))
+            for call_id, turn_id, body, seconds_left in questions
+        ),
     )
 
 

@@ -14,6 +14,7 @@ const REASONS = { store_unavailable: 'The store does not answer at the moment.' 
  * @property {number} offset
  * @property {{status: string} | null} active
  * @property {string[]} queued
+ * @property {number} pending questions of the agent that wait for a person
  * @property {number} viewers
  * @property {number} idle_seconds
  * @property {number} age_seconds

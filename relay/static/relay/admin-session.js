@@ -23,6 +23,7 @@ watch(page.dataset.session ?? '', (/** @type {{session: import('./admin-common.j
   const mark = element('span', `relay-end relay-${state(session)}`, state(session));
   const facts = [
     `${session.queued.length} queued`,
+    ...(session.pending ? [`${session.pending} waiting for a person`] : []),
     `${counted(session.viewers, 'viewer')} (with you)`,
     ...(session.active && speed !== null ? [`${Math.round(speed)} tokens/s`] : []),
     `last activity ${duration(session.idle_seconds)} ago`,

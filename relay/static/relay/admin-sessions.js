@@ -62,7 +62,7 @@ function newRow(session) {
   name.append(link);
   const cell = element('td');
   cell.append(element('span'));
-  row.append(name, cell, ...Array.from({ length: 5 }, () => element('td', 'relay-number')));
+  row.append(name, cell, ...Array.from({ length: 6 }, () => element('td', 'relay-number')));
   rows.set(session.session_id, row);
   return row;
 }
@@ -77,6 +77,7 @@ function fill(row, session) {
   mark.textContent = session.state;
   const numbers = [
     session.queued.length,
+    session.pending,
     session.viewers,
     session.speed === null || session.state === 'idle' ? '' : Math.round(session.speed),
     duration(session.idle_seconds),

@@ -170,6 +170,7 @@ async def test_welcome_without_a_cursor():
         "max_message_bytes": 262_144,
         "active": {"turn_id": turn.turn_id, "status": "running"},
         "queued": [queued.turn_id],
+        "pending": [],
     }
     async with screen:
         assert [frame["offset"] for frame in await screen.next()] == [USER, A]

@@ -17,12 +17,14 @@ from relay.delivery.subscription import welcome_fields
 from relay.exceptions import RelayError
 from relay.layers.values import SessionState
 from relay.protocol import frames
+from relay.protocol.answers import answers_of
 from relay.protocol.client_messages import parse_client_message, parse_turn
 from relay.protocol.cursor import Cursor, Resume
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import CloseCode, Snapshot
 from relay.web import asyncapi, frame_schemas
 
+LIMITS = {"max_message_bytes": 1_024, "resumable": True}
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 NEVER_SENT = {"cancelled", "replay_gap"}  # between our own parts
@@ -62,6 +64,12 @@ def test_frames_of_the_readme_are_those_of_the_plain_protocol():
     parse_client_message(said, forward_types=frozenset(), max_message_bytes=1_024, resumable=False)
     assert told
     assert all(is_described(text, asyncapi.PLAIN_OUT) for text in told)
+
+
+@pytest.mark.parametrize("text", examples("v1-forwarded"))
+def test_example_of_an_answer_is_read(text):
+    message = parse_client_message(text, forward_types=frozenset({"tool_result", "hitl_decision"}), **LIMITS)
+    assert answers_of(message.message)
 
 
 @pytest.mark.parametrize(("kind", "models"), [("v1-in", asyncapi.V1_IN), ("plain-in", asyncapi.PLAIN_IN)])

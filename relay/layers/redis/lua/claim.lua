@@ -1,6 +1,7 @@
 -- ARGV: 3 claim id, 4 the kind of a user_message frame.
 -- Gives turn id, body, subject, abandoned, cancelled, append number, offset of the first frame (0: no new one), epoch,
--- seconds in the queue, traceparent, the session's owner (empty: none).
+-- seconds in the queue, traceparent, the session's owner (empty: none), the questions that it answers, and the frames
+-- that say so.
 local claim_id = ARGV[3]
 if not exists() then
   return false
@@ -23,11 +24,12 @@ if turn_id == '' then
   keep(turn_id, turn) -- the first write: a full store refuses it, so no turn starts that could not be stored
   call('LPOP', queue)
   start_turn(turn_id, fields[5])
+  turn.resolved = not turn.cancelled and turn.resolved or {}
   local newest, bytes = write(fields[4], tonumber(fields[5]), tonumber(fields[6]), turn_id,
-    {ARGV[4] .. turn_id .. '\n\n' .. turn.body})
+    {ARGV[4] .. turn_id .. '\n\n' .. turn.body, unpack(turn.resolved)})
   call('HSET', session, 'running', turn_id, 'lease', claim_id, 'number', 0, 'end', newest, 'newest', newest,
     'bytes', bytes, 'abandoned', 0, 'cancelled', turn.cancelled and '1' or '0')
-  first = newest
+  first = newest - #turn.resolved
 else
   turn = turn_named(turn_id)
   if fields[2] ~= claim_id then
@@ -42,4 +44,4 @@ hold()
 settle()
 local known = call('HMGET', session, 'abandoned', 'cancelled', 'number', 'owner')
 return {turn_id, turn.body, turn.subject, known[1], known[2], tonumber(known[3]), first, fields[4],
-  tostring(turn.waited or 0), turn.traceparent or '', known[4]}
+  tostring(turn.waited or 0), turn.traceparent or '', known[4], turn.asked or {}, turn.resolved or {}}

@@ -1,5 +1,5 @@
 -- ARGV: 4 turn id, 5 body, 6 client_message_id, 7 digest, 8 on_busy, 9 subject, 10 detached,
--- 11 traceparent.
+-- 11 traceparent, then for each question that the message answers its id and a pending_resolved frame.
 -- Gives turn id, position (-1: none), status, duplicate.
 local turn_id, name, on_busy = ARGV[4], ARGV[6], ARGV[8]
 
@@ -30,6 +30,13 @@ if name ~= '' then
     return accepted(same_name, turn, 1)
   end
 end
+local questions = #ARGV > 11 and read_questions() or {}
+for i = 12, #ARGV, 2 do
+  local asked = question_named(questions, ARGV[i])
+  if asked and not is_open(asked) then
+    return 'decided'
+  end
+end
 local running = call('HGET', session, 'running')
 local unfinished = call('LLEN', queue) + (running ~= '' and 1 or 0)
 if on_busy == 'reject' and unfinished > 0 then
@@ -44,7 +51,20 @@ end
 local turn = {status = 'queued', body = ARGV[5], name = name, digest = ARGV[7], subject = ARGV[9],
   detached = ARGV[10] == '1', cancelled = false, queued_at = now,
   traceparent = ARGV[11]}
+for i = 12, #ARGV, 2 do
+  local asked = question_named(questions, ARGV[i])
+  if asked then
+    asked.settled_by = turn_id
+    turn.asked = turn.asked or {}
+    turn.resolved = turn.resolved or {}
+    table.insert(turn.asked, asked.body)
+    table.insert(turn.resolved, ARGV[i + 1])
+  end
+end
 keep(turn_id, turn)
+if turn.asked then
+  keep_questions(questions)
+end
 call(on_busy == 'interrupt' and 'LPUSH' or 'RPUSH', queue, turn_id)
 if name ~= '' then
   call('HSET', names, name, turn_id)

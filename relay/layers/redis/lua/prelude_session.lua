@@ -14,14 +14,15 @@ end
 
 -- Is there a session in which a message was accepted?
 local function exists()
-  local fields = call('HMGET', session, 'touched', 'running')
+  local fields = call('HMGET', session, 'touched', 'running', 'asked_until')
   if not fields[1] then
     if call('ZSCORE', work, session_id) then -- else no write: a full store refuses a script at its first one only
       call('ZREM', work, session_id)
     end
     return false
   end
-  if fields[2] == '' and tonumber(fields[1]) + TTL <= now and call('LLEN', queue) == 0 then
+  local kept_until = math.max(tonumber(fields[1]) + TTL, tonumber(fields[3] or 0))
+  if fields[2] == '' and kept_until <= now and call('LLEN', queue) == 0 then
     erase()
     return false
   end
@@ -47,14 +48,15 @@ local function keep_empty()
   end
 end
 
--- Keep the session's keys as long as it is used, or its work may wait; forget a few expired sessions.
+-- Keep the session's keys as long as it is used, or its work or a question may wait; forget a few expired sessions.
 local function settle()
-  local running = call('HGET', session, 'running')
+  local fields = call('HMGET', session, 'running', 'asked_until')
+  local running = fields[1]
   if not running then
     return keep_empty()
   end
   local is_busy = running ~= '' or call('LLEN', queue) > 0
-  local seconds = is_busy and WORK_TTL / 1000 or TTL
+  local seconds = is_busy and WORK_TTL / 1000 or math.max(TTL, tonumber(fields[2] or 0) - now)
   call('HSET', session, 'touched', now)
   for _, key in ipairs({session, log, text, turns, queue, names, order, viewers}) do
     call('PEXPIRE', key, math.ceil(seconds * 1000) + 1000)
@@ -169,6 +171,7 @@ local function end_turn(turn_id, turn, lease, frame, notification, if_unwatched,
   call('HSET', session, 'newest', newest, 'bytes', bytes, 'running', '', 'cancelled', '0', 'active', now,
     'terminal', newest .. '\n' .. frame)
   turn.status, turn.lease, turn.terminal, turn.offset, turn.body = 'ended', lease, frame, newest, ''
+  turn.asked, turn.resolved = nil, nil
   keep(turn_id, turn)
   if call('LLEN', queue) > 0 then
     call('ZADD', work, now, session_id)
