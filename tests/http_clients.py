@@ -124,6 +124,7 @@ class HttpClient:
         headers: dict[str, str] | None = None,
         key: str | None = KEY,
         is_reading: bool = True,
+        client: list[Any] | None = None,
     ) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
         """Begin a request; leaving the block is leaving the line. One that is not ``is_reading`` blocks the sender."""
         sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -137,6 +138,7 @@ class HttpClient:
                 await asyncio.Event().wait()
 
         scope = _scope(method, path, {**({"X-Internal-Auth": key} if key else {}), **(headers or {})})
+        scope["client"] = client
         serving = asyncio.create_task(self._application(scope, received.get, send))
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
