@@ -1,4 +1,4 @@
-"""The examples of docs/agent.md: the fenced blocks that have a name, to be run as their readers would."""
+"""The examples of the documentation: the fenced blocks that have a name, to be run as their readers would."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import re
 
 from tests import processes
 
-EXAMPLES = {
-    f"{language} {name}": text
-    for language, name, text in re.findall(
-        r"^```(\w+) ([\w-]+)\n(.*?)^```", (processes.ROOT / "docs/agent.md").read_text(), re.DOTALL | re.MULTILINE
-    )
-}
+
+def examples_of(page: str) -> dict[str, str]:
+    """The examples of a page in ``docs``, by their language and name."""
+    text = (processes.ROOT / "docs" / page).read_text()
+    found = re.findall(r"^```(\w+) ([\w-]+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return {f"{language} {name}": code for language, name, code in found}
+
+
+EXAMPLES = examples_of("agent.md")
 
 
 def settings(name: str, **changed: str) -> dict[str, str]:
