@@ -126,8 +126,8 @@ class HistoryPage(msgspec.Struct, frozen=True):
 
     def fields(self) -> dict[str, Any]:
         """Give its members as clients get them (any JSON)."""
-        fields = {"turns": [turn.fields() for turn in self.turns], "next": self.next}
-        return fields if self.is_complete else {**fields, "incomplete": True}
+        turns = [turn.fields() for turn in self.turns]
+        return {"turns": turns, "next": self.next, "incomplete": not self.is_complete}
 
 
 def merge(log: Part, table: Part, bounds: Bounds) -> tuple[list[KeptTurn], bool]:

@@ -16,13 +16,11 @@ from django.urls import URLPattern, URLResolver
 from ninja import Body, Query, Status
 
 from relay.access.rate_limits import take_message
-from relay.adapters.entrance import admitted, scope_of
 from relay.conf import conf
-from relay.delivery.pending import pending_fields
 from relay.delivery.sse import session_events
 from relay.delivery.subscription import listed_fields, welcome_fields
 from relay.delivery.timeouts import within_store_timeout
-from relay.exceptions import ClientMessageInvalid, Forbidden, ParameterInvalid, RelayError, ShuttingDown, Unauthorized
+from relay.exceptions import ClientMessageInvalid, ParameterInvalid, RelayError, ShuttingDown
 from relay.layers.values import SessionState, new_turn
 from relay.policies import ticket_signing
 from relay.process import lifecycle
@@ -30,7 +28,8 @@ from relay.protocol.client_messages import StartTurn, parse_turn
 from relay.protocol.frames import ReplayGap
 from relay.protocol.request_headers import IDEMPOTENCY_KEY, TRACEPARENT
 from relay.turns import recorder
-from relay.web import frame_schemas, rest_schemas, views
+from relay.web import frame_schemas, rest_schemas
+from relay.web.clients_api import router as clients
 from relay.web.json_io import refusal
 from relay.web.ninja_api import json_only_urls, make_api
 from relay.web.operator_api import router as operators
@@ -42,6 +41,7 @@ Limit = Annotated[int, Query(ge=1, le=rest_schemas.MAX_LIMIT)]
 
 api = make_api()
 api.add_router("", operators)
+api.add_router("", clients)
 
 
 def api_urls() -> tuple[list[URLPattern | URLResolver], str, str]:
@@ -107,26 +107,6 @@ async def describe_session(request: HttpRequest, session_id: SessionPath) -> dic
     return _info(await _found(session_id))
 
 
-@api.get(
-    f"{SESSION}/pending",
-    auth=None,  # the access policy decides, after the key
-    response={**answers({200: rest_schemas.PendingPage}, 503), 403: rest_schemas.Detail},
-)
-async def list_pending(request: HttpRequest, session_id: SessionPath) -> HttpResponseBase | dict[str, object]:
-    """List the agent's questions that no message has answered yet, for clients that may watch the session."""
-    try:
-        _, identity = await admitted(scope_of(request), session_id)
-        layer = (await lifecycle.current()).layer
-        state = await within_store_timeout(layer.get(session_id, identity.subject))
-    except Unauthorized:
-        return views.unauthorized()
-    except Forbidden as exc:
-        return views.permission_denied(request, exc)
-    if state is None:
-        raise Http404
-    return {"pending": pending_fields(state)}
-
-
 @api.delete(SESSION, response=answers({204: None}, 503))
 async def delete_session(request: HttpRequest, session_id: SessionPath) -> HttpResponse:
     """Erase a session, its log and its transcripts. Its turns end, and its viewers are told."""
@@ -160,19 +140,14 @@ async def read_frames(
 @api.get(
     f"{SESSION}/events",
     auth=None,  # the access policy decides, after the key
-    response={**answers({200: None, 204: None}, 400, 503), 403: rest_schemas.Detail},
+    response=rest_schemas.client_answers({200: None, 204: None}, 400, 503),
     openapi_extra={"responses": {200: {"content": {"text/event-stream": {}}}}},
 )
 async def watch_events(
     request: HttpRequest, session_id: SessionPath, last_event_id: str = "", coalesce: str = ""
 ) -> HttpResponseBase:
     """Stream the log as server-sent events; the header `Last-Event-ID`, or else `last_event_id`, is the cursor."""
-    try:
-        return await session_events(request, session_id)
-    except Unauthorized:
-        return views.unauthorized()
-    except Forbidden as exc:
-        return views.permission_denied(request, exc)
+    return await session_events(request, session_id)
 
 
 # Tickets.

@@ -29,7 +29,7 @@ ANY_HOST: Final = PROBES | {METRICS}  # Prometheus goes to addresses, which chan
 CSP: Final = "Content-Security-Policy"
 API_DOCS: Final = frozenset({"/api/v1/docs", "/api/v1/openapi.json"})  # a browser cannot send the key
 
-READS: Final = re.compile(r"/api/v1/sessions/[^/]+/(events|pending)")
+READS: Final = re.compile(r"/api/v1/sessions/[^/]+/(events|pending|turns)")
 
 Respond = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -98,7 +98,7 @@ def is_open(path: str) -> bool:
 
 
 def is_for_policy(request: HttpRequest) -> bool:
-    """Is it the log as server-sent events, what waits, or another front end's protocol? Their views ask the policy."""
+    """Is it a session's log, history or open questions, or another front end's protocol? Their views ask the policy."""
     is_read = request.method == "GET" and READS.fullmatch(request.path_info) is not None
     return is_read or is_adapter_path(request.path_info)
 

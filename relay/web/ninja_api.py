@@ -22,7 +22,14 @@ from ninja.security import APIKeyHeader
 
 from relay.access.auth import has_internal_key
 from relay.conf import conf
-from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge, ParameterInvalid, RelayError
+from relay.exceptions import (
+    ClientMessageInvalid,
+    ClientMessageTooLarge,
+    Forbidden,
+    ParameterInvalid,
+    RelayError,
+    Unauthorized,
+)
 from relay.observability import logging_config
 from relay.protocol.request_headers import INTERNAL_KEY
 from relay.web import rest_schemas, views
@@ -119,8 +126,12 @@ def _on_refusal(request: HttpRequest, exc: RelayError) -> HttpResponse:
     return refusal(exc)
 
 
-def _on_missing_key(request: HttpRequest, exc: AuthenticationError) -> HttpResponse:
+def _on_unauthorized(request: HttpRequest, exc: AuthenticationError | Unauthorized) -> HttpResponse:
     return views.unauthorized()
+
+
+def _on_forbidden(request: HttpRequest, exc: Forbidden) -> HttpResponse:
+    return views.permission_denied(request, exc)
 
 
 def _on_unreadable_body(request: HttpRequest, exc: Exception) -> HttpResponse:
@@ -165,7 +176,9 @@ def _on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:
 
 ERROR_HANDLERS: Final[dict[type[Exception], Callable[..., HttpResponse]]] = {
     RelayError: _on_refusal,
-    AuthenticationError: _on_missing_key,
+    AuthenticationError: _on_unauthorized,
+    Unauthorized: _on_unauthorized,
+    Forbidden: _on_forbidden,
     HttpError: _on_unreadable_body,
     UnreadablePostError: _on_unreadable_body,
     RequestDataTooBig: _on_long_body,

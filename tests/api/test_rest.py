@@ -378,6 +378,7 @@ async def test_openapi_describes_every_path(http):
         "/api/v1/sessions": ["get"],
         "/api/v1/sessions/{session_id}": ["delete", "get"],
         "/api/v1/sessions/{session_id}/messages": ["post"],
+        "/api/v1/sessions/{session_id}/turns": ["get"],
         "/api/v1/sessions/{session_id}/cancel": ["post"],
         "/api/v1/sessions/{session_id}/frames": ["get"],
         "/api/v1/sessions/{session_id}/pending": ["get"],
@@ -391,8 +392,7 @@ async def test_openapi_describes_every_path(http):
     operations = [operation for methods in described["paths"].values() for operation in methods.values()]
     assert {operation["operationId"] for operation in operations} == {
         "sendMessage", "cancelTurn", "listSessions", "describeSession", "deleteSession", "readFrames", "watchEvents",
-        "listPending",
-        "issueTicket", "clearQueue", "disconnectViewers", "sendNotice", "drain",
+        "listPending", "issueTicket", "readTurns", "clearQueue", "disconnectViewers", "sendNotice", "drain",
     }  # fmt: skip
     assert all("401" in operation["responses"] for operation in operations)
     in_session = [methods for path, methods in described["paths"].items() if "{session_id}" in path]

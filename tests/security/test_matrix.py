@@ -198,6 +198,7 @@ ENTRANCES = [
     Entrance("POST", f"{API}/{{s}}/cancel", 200, body=b"{}"),
     Entrance("GET", f"{API}/{{s}}", 404),
     Entrance("GET", f"{API}/{{s}}/frames", 404),
+    Entrance("POST", f"{API}/{{s}}/turns", 405),
     Entrance("DELETE", f"{API}/{{s}}", 404),
     Entrance("GET", API, 200),
     Entrance("GET", "/api/v1/openapi.json", 200),
@@ -282,3 +283,23 @@ async def test_event_streams(gateway):
         else:
             expected = {"right ticket": "open", "another subject's": "forbidden"}.get(case.credential, 401)
         assert outcome == expected, f"{case}: {outcome}"
+
+
+async def test_histories(gateway):
+    """A history opens to those to whom the log opens; a ticket that it took opens nothing more."""
+    for case in cases(gateway):
+        await case.prepare()
+        with ask(case, Entrance("GET", f"{API}/{{s}}/turns", 200)) as response:
+            status, text = response.status, response.read().decode()
+        if case.credential == "right key":
+            expected = 200
+        elif case.origin not in GOOD_ORIGINS:
+            expected = 403
+        else:
+            expected = {"right ticket": 200, "another subject's": 403}.get(case.credential, 401)
+        assert status == expected, f"{case}: {status}"
+        assert "canary" not in text, str(case)
+        if case.credential == "right ticket" and status == 200:
+            for path in ("turns", "events"):
+                with ask(case, Entrance("GET", f"{API}/{{s}}/{path}", 401)) as response:
+                    assert response.status == 401, f"{case}: used twice"

@@ -186,7 +186,7 @@ def test_places_compare_as_texts_and_give_their_offset():
     places = [place_of("a1", 9), place_of("a1", 10), place_of("a1", 10**14), place_of("b0", 1)]
     assert places == sorted(places)
     assert [offset_of(place) for place in places] == [9, 10, 10**14, 1]
-    assert (offset_of(""), offset_of("turn:x"), place_of("", 3)) == (0, 0, "")
+    assert (offset_of(""), offset_of("-x"), place_of("", 3)) == (0, 0, "")
 
 
 def placed(number, answer="a"):
