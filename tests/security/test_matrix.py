@@ -8,7 +8,7 @@ import http.client
 import itertools
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,18 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from relay.policies import ticket_signing
 from tests import processes
 from tests.clients import V1, SocketClient
+from tests.front_end_requests import (
+    ADAPTERS,
+    CHAT_SOCKET,
+    Request,
+    ag_ui,
+    ai_sdk,
+    chat_in_flight,
+    joined_run,
+    openai,
+    resume_chat,
+    send_chat,
+)
 from tests.http_clients import API
 
 ALLOWED = "https://allowed.example"
@@ -38,6 +50,7 @@ def gateway(request: pytest.FixtureRequest, scripted_agent: processes.Process) -
         "ALLOWED_ORIGINS": ALLOWED,
         "CHAT_PAGE": "true",
         "ADMIN": "true",
+        "ADAPTERS": ADAPTERS,
     }
     with processes.gateway(request.param, scripted_agent.http_url, **settings) as gateway:
         yield gateway
@@ -70,6 +83,8 @@ class Case:
                 return ticket_signing.issue(self.session_id, "eve", 60)
             case "used" | "right ticket":
                 return ticket_signing.issue(self.session_id, "ada", 60)
+            case "key as Bearer":
+                return processes.KEY
         return ""
 
     @property
@@ -96,8 +111,8 @@ class Case:
         return f"{self.credential}, origin {self.origin}"
 
 
-def cases(gateway: processes.Process) -> Iterator[Case]:
-    return (Case(gateway, credential, origin) for credential in CREDENTIALS for origin in ORIGINS)
+def cases(gateway: processes.Process, *more: str) -> Iterator[Case]:
+    return (Case(gateway, credential, origin) for credential in (*CREDENTIALS, *more) for origin in ORIGINS)
 
 
 def asked_sessions(agent: processes.Process) -> set[str]:
@@ -224,9 +239,9 @@ ENTRANCES = [
 
 
 @contextlib.contextmanager
-def ask(case: Case, entrance: Entrance) -> Iterator[http.client.HTTPResponse]:
+def ask(case: Case, entrance: Entrance, headers: Mapping[str, str] = {}) -> Iterator[http.client.HTTPResponse]:
     connection = http.client.HTTPConnection("127.0.0.1", case.gateway.port, timeout=60)
-    headers = dict(case.headers)
+    headers = {**case.headers, **headers}
     if case.ticket:
         headers["Authorization"] = f"Bearer {case.ticket}"
     if case.origin_header:
@@ -303,3 +318,129 @@ async def test_histories(gateway):
             for path in ("turns", "events"):
                 with ask(case, Entrance("GET", f"{API}/{{s}}/{path}", 401)) as response:
                     assert response.status == 401, f"{case}: used twice"
+
+
+# Other front ends.
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A path of another front end.
+
+    Attributes:
+        ask: what its client asks of a session.
+        status: of the answer to a client that is admitted.
+        starts: does it let the agent be asked?
+        owner_is_asked: is the session's owner looked at, so that another subject is refused?
+    """
+
+    ask: Callable[[str], Request]
+    status: int = 200
+    starts: bool = False
+    owner_is_asked: bool = True
+
+
+def stop(session_id: str) -> Request:
+    return Request("POST", f"/api/v1/ai-sdk/chat/{session_id}/stop", None, {})
+
+
+def models(session_id: str) -> Request:
+    return Request("GET", "/v1/models", None, {})
+
+
+ADAPTER_PATHS = {
+    "AI SDK": Adapter(ai_sdk, starts=True),
+    "AI SDK, the turn in flight": Adapter(chat_in_flight, 204, owner_is_asked=False),  # none is, whosever it is
+    "AI SDK, stop": Adapter(stop),
+    "AG-UI": Adapter(ag_ui, starts=True),
+    "OpenAI": Adapter(openai, starts=True),
+    "OpenAI, models": Adapter(models, owner_is_asked=False),
+}
+# Where there is nothing to protect: a run that is not known, a path that does not exist.
+UNKNOWN_PATHS = [joined_run, lambda _: Request("GET", "/v1/files", None, {})]
+
+
+def expected_of_adapter(case: Case, adapter: Adapter) -> int:
+    is_openai = adapter.ask in (openai, models)
+    if case.credential == "right key" or (case.credential == "key as Bearer" and is_openai):
+        return adapter.status
+    if case.origin not in GOOD_ORIGINS:
+        return 403
+    if case.credential == "right ticket" and adapter.ask is not models:  # a ticket is of one session
+        return adapter.status
+    if case.credential == "another subject's" and adapter.ask is not models:
+        return 403 if adapter.owner_is_asked else adapter.status
+    return 401
+
+
+def asked(case: Case, request: Request) -> tuple[int, bytes, Any]:
+    body = None if request.body is None else json.dumps(request.body).encode()
+    with ask(case, Entrance(request.method, request.path, 0, body=body), request.headers) as response:
+        return response.status, response.read(), response.headers
+
+
+@pytest.mark.parametrize("adapter", ADAPTER_PATHS.values(), ids=ADAPTER_PATHS)
+async def test_adapters(gateway, scripted_agent, adapter):
+    refused, admitted = set(), set()
+    for case in cases(gateway, "key as Bearer"):
+        await case.prepare()
+        request = adapter.ask(case.session_id)
+        if request.body is not None:
+            request.body["messages"][-1].update(content="canary of the matrix")
+        status, body, headers = asked(case, request)
+        assert status == expected_of_adapter(case, adapter), f"{case}: {status}"
+        assert headers["Access-Control-Allow-Origin"] == readers("/api/v1/", case.origin), str(case)
+        assert headers["Access-Control-Allow-Credentials"] is None
+        assert status < 400 or b"Sign in again." in body or b"not open this" in body or b"somebody else" in body
+        if case.credential not in ("used", "another subject's"):  # in these another client has asked
+            (admitted if status < 400 else refused).add(case.session_id)
+    heard = asked_sessions(scripted_agent)
+    assert not refused & heard
+    assert admitted <= heard if adapter.starts else not admitted & heard
+
+
+@pytest.mark.parametrize("request_of", UNKNOWN_PATHS, ids=["AG-UI, an unknown run", "OpenAI, an unknown path"])
+async def test_what_is_not_there_is_told_to_every_client_alike(gateway, request_of):
+    answers = {asked(case, request_of(case.session_id))[:2] for case in cases(gateway, "key as Bearer")}
+    ((status, _),) = answers
+    assert status == 404
+
+
+async def open_shared(case: Case, frame: dict[str, Any], in_body: bool) -> int | str:
+    """Open a shared socket, and let it carry one request. Returns what becomes of it."""
+    more = {"additional_headers": case.headers, "origin": case.origin_header}
+    frame = {**frame, "body": {"ticket": case.ticket} if in_body else {}}
+    query = "" if in_body or not case.ticket else f"?ticket={case.ticket}"
+    try:
+        async with SocketClient(f"{case.gateway.ws_url}{CHAT_SOCKET}{query}", **more) as client:
+            await client.send(frame)
+            while (last := await client.frame())["type"] in ("start", "chunk"):
+                pass
+            return last.get("errorText") or last["type"]
+    except InvalidStatus as refused:
+        return refused.response.status_code
+
+
+@pytest.mark.parametrize("in_body", [True, False], ids=["ticket in the body", "ticket at the handshake"])
+@pytest.mark.parametrize(("frame_of", "end"), [(send_chat, "end"), (resume_chat, "no-active")])
+async def test_shared_sockets(gateway, scripted_agent, frame_of, end, in_body):
+    """With tickets the socket opens without one; each request shows its session's."""
+    admitted, refused = set(), set()
+    for case in cases(gateway):
+        await case.prepare()
+        outcome = await open_shared(case, frame_of(case.session_id), in_body)
+        expected: tuple[int | str, ...] = ("Your access is missing, not valid, or has expired. Sign in again.",)
+        if case.origin == "malformed":
+            expected = (400, 403)
+        elif case.origin not in GOOD_ORIGINS:
+            expected = (403,)
+        elif case.credential in ("right ticket", "right key"):
+            expected = (end,)
+        elif case.credential == "another subject's":
+            expected = (end if end == "no-active" else "This conversation belongs to somebody else.",)
+        assert outcome in expected, f"{case}: {outcome}"
+        if case.credential not in ("used", "another subject's"):
+            (admitted if outcome == end else refused).add(case.session_id)
+    heard = asked_sessions(scripted_agent)
+    assert not refused & heard
+    assert admitted <= heard if end == "end" else not admitted & heard
