@@ -1,0 +1,127 @@
+"""Each access policy, at each path of other front ends, with each credential."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from relay.policies import ticket_signing
+from tests.clients import CommunicatorClient
+from tests.front_end_requests import ADAPTERS, ASKING, CHAT_SOCKET, Request, chat_in_flight, resume_chat
+from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider
+from tests.processes import KEY
+from tests.scripted_agent import Final, Token
+
+UNAUTHORIZED = "Your access is missing, not valid, or has expired. Sign in again."
+STATUSES = {"AI SDK, the turn in flight": 204}
+PATHS = {
+    **ASKING,
+    "AI SDK, the turn in flight": chat_in_flight,
+    "AI SDK, stop": lambda session_id: Request("POST", f"/api/v1/ai-sdk/chat/{session_id}/stop", None, {}),
+    "OpenAI, models": lambda _: Request("GET", "/v1/models", None, {}),
+}
+
+
+class Credentials(NamedTuple):
+    """Headers with a credential of the policy: one that is right, and one that is wrong."""
+
+    policy: str
+    right: dict[str, str]
+    wrong: dict[str, str]
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def logged_in(client: Any, django_user_model: Any) -> str:
+    client.force_login(django_user_model.objects.create_user("ada"))
+    return str(client.cookies["sessionid"].value)
+
+
+LOGINS = pytest.param("session", marks=pytest.mark.django_db(transaction=True))
+
+
+@pytest.fixture(params=["open", "ticket", "jwt", LOGINS])
+def policy(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def cookie(request: pytest.FixtureRequest, policy: str) -> str:
+    """The cookie of a login, where it counts."""
+    return str(request.getfixturevalue("logged_in")) if policy == "session" else "x"
+
+
+@pytest.fixture
+async def credentials(policy: str, configure: Any, cookie: str) -> AsyncIterator[Credentials]:
+    configure(ADAPTERS=ADAPTERS, WS_AUTH=policy)
+    async with IdentityProvider() as provider:
+        if policy == "jwt":
+            configure(JWKS_URL=provider.url, JWT_ISSUER=ISSUER, JWT_AUDIENCE=AUDIENCE)
+        ticket = ticket_signing.issue("s", "ada", 60)
+        yield {
+            "open": Credentials(policy, {}, bearer("x")),
+            "ticket": Credentials(policy, bearer(ticket), bearer(ticket[:-4] + "AAAA")),
+            "jwt": Credentials(policy, bearer(provider.token()), bearer(provider.token()[:-2])),
+            "session": Credentials(policy, {"Cookie": f"sessionid={cookie}"}, {"Cookie": f"sessionid={cookie}x"}),
+        }[policy]
+
+
+@pytest.fixture(params=PATHS)
+def path(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def status(http: Any, path: str, agent: Any) -> Any:
+    agent.script = [Token("a"), Final()]
+
+    async def ask(headers: dict[str, str], key: str | None = None) -> int:
+        request = PATHS[path]("s")
+        answer = await http.request(
+            request.method, request.path, body=request.body, headers={**request.headers, **headers}, key=key
+        )
+        return int(answer.status)
+
+    return ask
+
+
+async def test_who_may(credentials, status, path, agent):
+    for headers in ({}, credentials.wrong, bearer("wrong"), bearer(""), {"Authorization": f"Basic {KEY}"}):
+        assert await status(headers) == 401, headers
+    assert await status({}, "wrong key") == 401
+    assert agent.requests == []
+    is_admitted = credentials.policy not in ("open", *(["ticket"] if path == "OpenAI, models" else []))
+    success = STATUSES.get(path, 200)
+    assert await status(credentials.right) == (success if is_admitted else 401)
+
+
+async def test_the_key_is_for_every_policy(credentials, status, path):
+    success, is_openai = STATUSES.get(path, 200), path in ("openai", "OpenAI, models")
+    assert await status({}, KEY) == success
+    assert await status(credentials.wrong, KEY) == success
+    assert await status(bearer(KEY)) == (success if is_openai else 401)
+    assert await status({"Authorization": f"bearer  {KEY} "}) == (success if is_openai else 401)
+
+
+async def test_shared_socket(credentials, application):
+    """With tickets it opens without one, and each request shows its own; else the handshake is refused."""
+
+    async def outcome(headers: dict[str, str]) -> Any:
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        async with CommunicatorClient(application, CHAT_SOCKET, headers=raw) as client:
+            if not client.is_accepted:
+                return "refused"
+            await client.send(resume_chat("s"))
+            frame = await client.frame()
+            return frame.get("errorText", frame["type"])
+
+    nobody = {"open": "no-active", "ticket": UNAUTHORIZED}.get(credentials.policy, "refused")
+    assert [await outcome(headers) for headers in ({}, credentials.wrong)] == [nobody] * 2
+    assert await outcome(credentials.right) == "no-active"
+    assert await outcome({"X-Internal-Auth": KEY}) == "no-active"
+    assert await outcome({"X-Internal-Auth": "wrong"}) == nobody
