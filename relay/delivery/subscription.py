@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from itertools import groupby
-from typing import Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from relay.conf import conf
 from relay.delivery.pending import pending_fields
@@ -20,6 +23,8 @@ from relay.protocol.cursor import UNKNOWN, Cursor, Resume
 from relay.protocol.frames import Frame, FrameKind, ReplayGap, Snapshot
 
 logger = logging.getLogger(__name__)
+
+SEARCHED_FRAMES: Final = 1_000  # of the log, read at once
 
 _RESUMES = {None: "new", True: "recovered", False: "gap"}
 
@@ -79,7 +84,7 @@ class Subscription(ABC):
                 if has_started and gap.snapshot.reason == "trimmed":
                     metrics.SLOW_VIEWERS.labels("snapshot").inc()
                 self.position = Cursor(gap.snapshot.epoch, gap.snapshot.offset)
-                yield gap.snapshot
+                yield with_history(gap.snapshot)
 
     @abstractmethod
     def encode(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
@@ -144,7 +149,7 @@ class ResumableSubscription(Subscription):
     async def start(self, *, epoch: str = "", offset: str = "") -> dict[str, object]:
         """Start at a client's cursor. Returns the fields of ``welcome``."""
         state = await self._layer.ensure(self._session_id, self._subject)
-        start = state.resume(epoch, offset)
+        start = await resume(self._layer, state, epoch, offset, self._subject)
         self.position = start.after
         self.log_epoch = state.epoch
         metrics.RESUMES.labels(_RESUMES[start.recovered]).inc()
@@ -157,6 +162,35 @@ class ResumableSubscription(Subscription):
         if self._coalesce and len(batch) > 1:
             return (frames.merged_tokens(run) for run in runs(batch))
         return (frame.v1 for frame in batch)
+
+
+async def resume(
+    layer: SessionLayer, state: SessionState, epoch: str, offset: str, subject: str | None = None
+) -> Resume:
+    """Compare a client's cursor with the log, as ``SessionState.resume``; all of a log starts with a whole turn.
+
+    A client that wants everything gets the log from its oldest whole turn on: an answer without its head is no answer.
+    If the log has no whole turn, a snapshot follows.
+
+    Raises:
+        NotOwner: the session belongs to another subject.
+    """
+    start = state.resume(epoch, offset)
+    if epoch or not start.recovered or not start.after.offset:
+        return start
+    after = start.after
+    with contextlib.suppress(ReplayGap):  # trimmed meanwhile
+        while page := await layer.read(state.session_id, after, SEARCHED_FRAMES, subject):
+            for frame in page:
+                if frame.kind is FrameKind.USER_MESSAGE:
+                    return Resume(Cursor(state.epoch, frame.offset - 1), True)
+            after = Cursor(state.epoch, page[-1].offset)
+    return Resume(Cursor(state.epoch, 0), False)
+
+
+def with_history(snapshot: Snapshot) -> Snapshot:
+    """Tell a client that ended turns can be read by page, if they can."""
+    return msgspec.structs.replace(snapshot, has_history=conf.transcripts)
 
 
 def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
@@ -176,6 +210,7 @@ def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
         "active": {"turn_id": state.active_turn_id, "status": status} if state.active_turn_id else None,
         "queued": list(state.queued),
         "pending": pending_fields(state),
+        "history": conf.transcripts,
     }
 
 

@@ -152,7 +152,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """A session's newest turn, for a client whose cursor the log cannot serve.
 
     ``text`` is written as it stands between the quotes of a JSON string. ``turn_id`` and ``text`` are ``None`` when
-    nothing is kept; ``terminal`` is ``None`` while the turn runs.
+    nothing is kept; ``terminal`` is ``None`` while the turn runs, and ``message``, the body of its first frame, once it
+    has ended. ``has_history``: can ended turns be read by page?
     """
 
     epoch: str
@@ -161,15 +162,24 @@ class Snapshot(msgspec.Struct, frozen=True):
     turn_id: str | None = None
     text: str | None = None
     terminal: Frame | None = None
+    message: str | None = None
+    has_history: bool = False
 
     @property
     def v1(self) -> str:
         """The ``snapshot`` frame."""
         finish_reason, error = ending(self.terminal)
         head = {"type": "snapshot", "epoch": self.epoch, "turn_id": self.turn_id}
-        tail = {"offset": self.offset, "reason": self.reason, "finish_reason": finish_reason, "error": error}
+        tail = {
+            "offset": self.offset,
+            "reason": self.reason,
+            "finish_reason": finish_reason,
+            "error": error,
+            "history": self.has_history,
+        }
         content = "null" if self.text is None else f'"{self.text}"'
-        return f'{json_text.encode(head)[:-1]},"content":{content},{json_text.encode(tail)[1:]}'
+        spoken = f'"user_message":{self.message or "null"},"content":{content}'
+        return f"{json_text.encode(head)[:-1]},{spoken},{json_text.encode(tail)[1:]}"
 
 
 class ReplayGap(RelayError):

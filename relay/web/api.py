@@ -18,7 +18,7 @@ from ninja import Body, Query, Status
 from relay.access.rate_limits import take_message
 from relay.conf import conf
 from relay.delivery.sse import session_events
-from relay.delivery.subscription import listed_fields, welcome_fields
+from relay.delivery.subscription import listed_fields, resume, welcome_fields, with_history
 from relay.delivery.timeouts import within_store_timeout
 from relay.exceptions import ClientMessageInvalid, ParameterInvalid, RelayError, ShuttingDown
 from relay.layers.values import SessionState, new_turn
@@ -125,12 +125,12 @@ async def read_frames(
 ) -> HttpResponse:
     """Read the log after a cursor, or the snapshot if frames are gone. Without a cursor: read the turn in flight."""
     state = await _found(session_id)
-    start = state.resume(epoch, offset).after
     layer = (await lifecycle.current()).layer
+    start = (await within_store_timeout(resume(layer, state, epoch, offset))).after
     try:
         found = await within_store_timeout(layer.read(session_id, start, limit))
     except ReplayGap as gap:
-        epoch, members = gap.snapshot.epoch, f'"snapshot":{gap.snapshot.v1}'
+        epoch, members = gap.snapshot.epoch, f'"snapshot":{with_history(gap.snapshot).v1}'
     else:
         epoch, members = start.epoch, f'"frames":[{",".join(frame.v1 for frame in found)}]'
     # The frames are JSON text already; ninja would have them parsed and written again.

@@ -200,6 +200,7 @@ class SessionInfo(Model):
     active: Active | None
     queued: Annotated[list[TurnId], Field(description="In the order in which they will run.")]
     pending: Annotated[list[Pending], Field(description="The oldest first.")]
+    history: Annotated[bool, Field(description="Can ended turns, also those that the log has lost, be read by page?")]
 
 
 class Welcome(SessionInfo):
@@ -221,11 +222,15 @@ class Snapshot(Model):
     type: Literal["snapshot"]
     epoch: Epoch
     turn_id: TurnId | None
+    user_message: Annotated[
+        dict[str, Any] | None, Field(description="The turn's message, while it runs; null once it has ended.")
+    ]
     content: str | None
     offset: Offset
     reason: Literal["trimmed", "epoch_changed"]
     finish_reason: Annotated[str | None, Field(description="null while the turn runs; error after an error.")]
     error: Failure | None
+    history: Annotated[bool, Field(description="Can ended turns be read by page?")]
 
 
 class AcceptedFields(Model):

@@ -201,7 +201,7 @@ async def test_the_welcome_is_the_same(connect, gateway):
         welcome = await viewer.frame()
     assert list(welcome) == [
         "type", "session_id", "epoch", "offset", "after", "recovered", "heartbeat_seconds", "retention_seconds",
-        "max_message_bytes", "active", "queued", "pending",
+        "max_message_bytes", "active", "queued", "pending", "history",
     ]  # fmt: skip
     assert (welcome["session_id"], welcome["offset"], welcome["after"]) == ("s", 0, 0)
 

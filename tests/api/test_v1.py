@@ -33,6 +33,7 @@ async def test_welcome_is_first_and_describes_the_session(v1):
             "active": None,
             "queued": [],
             "pending": [],
+            "history": False,
         }
 
 
@@ -79,7 +80,7 @@ async def test_frames_of_a_turn_carry_turn_and_contiguous_offsets(v1, agent):
 CURSORS = [
     ("", None, None),
     ("epoch=&offset=", None, None),
-    ("offset=0", True, 5),
+    ("offset=0", False, "trimmed"),
     ("epoch={epoch}&offset=20", True, None),
     ("epoch={epoch}&offset=19", True, 20),
     ("epoch={epoch}&offset=4", True, 5),
@@ -111,8 +112,9 @@ async def test_cursor(v1, ended, query, recovered, first):
             snapshot = await browser.frame()
             assert snapshot["turn_id"]
             assert {**snapshot, "turn_id": ""} == {
-                "type": "snapshot", "epoch": ended, "turn_id": "", "content": "".join(f"{n} " for n in range(18)),
-                "offset": 20, "reason": first, "finish_reason": "stop", "error": None,
+                "type": "snapshot", "epoch": ended, "turn_id": "", "user_message": None,
+                "content": "".join(f"{n} " for n in range(18)), "offset": 20, "reason": first,
+                "finish_reason": "stop", "error": None, "history": False,
             }  # fmt: skip
         elif first is not None:
             assert welcome["after"] == first - 1
@@ -129,8 +131,8 @@ async def test_cursor_of_another_session_is_not_honoured(v1, ended):
         assert welcome["epoch"] != ended
         snapshot = await browser.frame()
         assert snapshot == {
-            "type": "snapshot", "epoch": welcome["epoch"], "turn_id": None, "content": None, "offset": 0,
-            "reason": "epoch_changed", "finish_reason": None, "error": None,
+            "type": "snapshot", "epoch": welcome["epoch"], "turn_id": None, "user_message": None, "content": None,
+            "offset": 0, "reason": "epoch_changed", "finish_reason": None, "error": None, "history": False,
         }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from relay.exceptions import UpstreamEof
 from relay.layers.bounds import Bounds
 from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN, Cursor
-from tests.buffer.turns import S, answer, cursor_at, gap_at, say, shown, start, whole_log
+from tests.buffer.turns import S, answer, cursor_at, gap_at, say, shown, start, stop, whole_log
 
 
 async def read(layer, offset, limit=100):
@@ -165,3 +165,14 @@ async def test_the_beginning_of_the_turn_in_flight_is_known_even_when_trimmed(st
     await say(layer, turn, *"abcd")
     state = await layer.ensure(S)
     assert (state.active_after, state.oldest, state.newest) == (2, 5, 7)
+
+
+async def test_the_snapshot_of_a_running_turn_has_its_message_also_where_its_frame_is_trimmed(store):
+    layer = await store.layer(Bounds(max_frames=2))
+    turn = await start(layer, "q")
+    await say(layer, turn, *"abc")
+    snapshot = await gap_at(layer, await cursor_at(layer, 0))
+    assert (snapshot.text, snapshot.message) == ("abc", '{"type":"user_message","content":"q"}')
+    await stop(layer, turn)
+    snapshot = await gap_at(layer, await cursor_at(layer, 0))
+    assert (snapshot.text, snapshot.message) == ("abc", None)

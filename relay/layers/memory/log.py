@@ -25,6 +25,7 @@ class Log:
         self._trimmed = 0
         self._bytes = 0
         self._turn_id: str | None = None
+        self._message: str | None = None  # of that turn, until it ends
         self._trimmed_text = io.StringIO()
         self._terminal: Frame | None = None
 
@@ -43,9 +44,9 @@ class Log:
         kind = frame.kind
         if kind is not _TOKEN:  # most frames are tokens, which need none of this
             if kind is _USER_MESSAGE:
-                self._start_turn(frame.turn_id)
+                self._start_turn(frame.turn_id, frame.body)
             elif frame.is_terminal:
-                self._terminal = frame
+                self._terminal, self._message = frame, None
         self.newest += 1
         frame.offset = self.newest
         self._frames.append(frame)
@@ -77,10 +78,11 @@ class Log:
             return Snapshot(self.epoch, self.newest, reason)
         kept = self._frames[max(self._trimmed, len(self._frames) - (self.newest - self.turn_after)) :]
         text = self._trimmed_text.getvalue() + "".join(frame.token_text for frame in kept if frame is not None)
-        return Snapshot(self.epoch, self.newest, reason, self._turn_id, text, self._terminal)
+        return Snapshot(self.epoch, self.newest, reason, self._turn_id, text, self._terminal, self._message)
 
-    def _start_turn(self, turn_id: str) -> None:
+    def _start_turn(self, turn_id: str, message: str | None = None) -> None:
         self._turn_id = turn_id
+        self._message = message
         self.turn_after = self.newest
         self._trimmed_text = io.StringIO()
         self._terminal = None

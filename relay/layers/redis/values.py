@@ -5,7 +5,7 @@ from __future__ import annotations
 from relay.layers.redis.frames import decode, decode_all
 from relay.layers.redis.wire import Reply
 from relay.layers.values import Question, SessionState
-from relay.protocol.frames import ReplayGap, Snapshot
+from relay.protocol.frames import ReplayGap, Snapshot, user_message
 
 
 class EpochDeleted(ReplayGap):
@@ -48,7 +48,7 @@ def gap(reply: Reply) -> ReplayGap:
 
 def snapshot(reply: Reply) -> Snapshot:
     """Read the reply of ``read.lua`` where it reports a gap."""
-    reason, epoch, newest, turn_id, trimmed_text, ending, kept, _ = reply
+    reason, epoch, newest, turn_id, trimmed_text, ending, kept, message, _ = reply
     reason = reason.decode()
     if not turn_id:
         return Snapshot(epoch.decode(), newest, reason)
@@ -61,4 +61,5 @@ def snapshot(reply: Reply) -> Snapshot:
         turn_id.decode(),
         text,
         decode(terminal, int(offset)) if terminal else None,
+        user_message(turn_id.decode(), message.decode()).body if message else None,
     )

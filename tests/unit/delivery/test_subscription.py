@@ -171,6 +171,7 @@ async def test_welcome_without_a_cursor():
         "active": {"turn_id": turn.turn_id, "status": "running"},
         "queued": [queued.turn_id],
         "pending": [],
+        "history": False,
     }
     async with screen:
         assert [frame["offset"] for frame in await screen.next()] == [USER, A]
@@ -191,10 +192,58 @@ async def test_welcome_to_an_idle_session():
     assert (welcome["offset"], welcome["after"], welcome["active"], welcome["queued"]) == (2, 2, None, [])
 
 
+async def test_all_of_a_trimmed_log_starts_with_its_oldest_whole_turn():
+    """The beheaded turn before it is left out: it comes by page."""
+    layer = opened(max_frames=9)
+    await answer(layer, "one", *"abcdef")  # 1 to 8
+    await answer(layer, "two", *"gh")  # 9 to 12; 4 to 12 are kept
+    await start(layer, "three")
+    welcome, screen = await resumable(layer, offset="0")
+    assert (welcome["recovered"], welcome["after"]) == (True, 8)
+    async with screen:
+        assert [frame["offset"] for frame in await screen.next()] == [9, 10, 11, 12, 13]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_an_answer_that_is_longer_than_the_log_is_never_without_its_head(ends, settings):
+    settings.GATEWAY = {**settings.GATEWAY, "TRANSCRIPTS": "true"}
+    layer = opened(max_frames=3)
+    await answer(layer, "before")
+    turn = await start(layer, "long")
+    await say(layer, turn, *"abcdef")
+    if ends:
+        await stop(layer, turn)
+    welcome, screen = await resumable(layer, offset="0")
+    assert (welcome["recovered"], welcome["after"], welcome["history"]) == (False, None, True)
+    async with screen:
+        [snapshot] = await screen.next()
+        assert (snapshot["turn_id"], snapshot["content"], snapshot["history"]) == (turn.turn_id, "abcdef", True)
+        assert snapshot["user_message"] == (None if ends else {"type": "user_message", "content": "long"})
+
+
+async def test_a_log_that_is_trimmed_while_its_oldest_whole_turn_is_searched_gives_a_snapshot(monkeypatch):
+    layer = opened(max_frames=9)
+    await answer(layer, "one", *"abcdef")
+    await answer(layer, "two", *"gh")
+    monkeypatch.setattr("relay.delivery.subscription.SEARCHED_FRAMES", 1)
+    read = layer.read
+
+    async def trimming(*arguments):
+        page = await read(*arguments)
+        await answer(layer, "more", *"xyz")
+        return page
+
+    monkeypatch.setattr(layer, "read", trimming)
+    welcome, screen = await resumable(layer, offset="0")
+    assert (welcome["recovered"], welcome["after"]) == (False, None)
+    async with screen:
+        assert (await screen.next())[0]["content"] == "xyz"
+
+
 @pytest.mark.parametrize(
     ("epoch", "offset", "recovered", "after", "reason"),
     [
-        ("", "0", True, 3, None),
+        ("", "0", False, None, "trimmed"),
         ("same", "8", True, 8, None),
         ("same", "7", True, 7, None),
         ("same", "3", True, 3, None),

@@ -151,20 +151,21 @@ def test_half_characters_recombine_when_they_are_merged():
 
 def test_the_snapshot_of_nothing():
     assert Snapshot("E", 0, "epoch_changed").v1 == (
-        '{"type":"snapshot","epoch":"E","turn_id":null,"content":null,"offset":0,"reason":"epoch_changed",'
-        '"finish_reason":null,"error":null}'
+        '{"type":"snapshot","epoch":"E","turn_id":null,"user_message":null,"content":null,"offset":0,'
+        '"reason":"epoch_changed","finish_reason":null,"error":null,"history":false}'
     )
 
 
 def test_the_snapshot_of_a_running_turn():
-    assert Snapshot("E", 5, "trimmed", "T", "a\\n", None).v1 == (
-        '{"type":"snapshot","epoch":"E","turn_id":"T","content":"a\\n","offset":5,"reason":"trimmed",'
-        '"finish_reason":null,"error":null}'
+    message = '{"type":"user_message","content":"hi"}'
+    assert Snapshot("E", 5, "trimmed", "T", "a\\n", None, message, has_history=True).v1 == (
+        '{"type":"snapshot","epoch":"E","turn_id":"T","user_message":{"type":"user_message","content":"hi"},'
+        '"content":"a\\n","offset":5,"reason":"trimmed","finish_reason":null,"error":null,"history":true}'
     )
 
 
 def test_the_snapshot_of_a_turn_without_text_yet_is_not_that_of_nothing():
-    assert '"turn_id":"T","content":"",' in Snapshot("E", 5, "trimmed", "T", "", None).v1
+    assert '"turn_id":"T","user_message":null,"content":"",' in Snapshot("E", 5, "trimmed", "T", "", None).v1
 
 
 @pytest.mark.parametrize("reason", ["stop", "cancelled", "length"])

@@ -17,7 +17,9 @@ end
 if reason then
   local kept = call('LRANGE', log, math.max(0, (tonumber(fields[4]) or 0) - oldest + 1), -1)
   local was_deleted = call('ZSCORE', deleted, ARGV[4]) and 1 or 0
-  return {reason, fields[1], newest, fields[3] or '', call('GET', text) or '', fields[5] or '', kept, was_deleted}
+  local turn = fields[3] and turn_named(fields[3])
+  return {reason, fields[1], newest, fields[3] or '', call('GET', text) or '', fields[5] or '', kept,
+    turn and turn.body or '', was_deleted}
 end
 if limit < 1 then
   return {false, {}}
