@@ -65,6 +65,26 @@ export interface WelcomeFrame extends Frame {
   max_message_bytes: number;
   active: { turn_id: string; status: 'running' | 'cancelling' } | null;
   queued: string[];
+  pending: PendingRequest[];
+}
+
+/** What the agent asks a person. `client.answer(call_id, …)` answers it. */
+export interface PendingRequest {
+  call_id: string;
+  /** The turn in which it was asked. */
+  turn_id: string;
+  tool_name: string;
+  /** `null`: too large, or there are none. */
+  arguments: Record<string, unknown> | unknown[] | string | null;
+  /** In UTC, as in RFC 3339; `null` where the request has come since the connection was opened. */
+  expires_at: string | null;
+}
+
+export interface PendingResolvedFrame extends Frame {
+  call_id: string;
+  /** The turn whose message answers it. */
+  turn_id: string;
+  offset: number;
 }
 
 export interface SnapshotFrame extends Omit<Frame, 'turn_id'> {
@@ -142,6 +162,10 @@ export interface GatewayEvents {
   accepted: (frame: AcceptedFrame, turn: Turn | null) => void;
   cancel_ack: (frame: CancelAckFrame, turn: Turn | null) => void;
   notice: (frame: NoticeFrame, turn: Turn | null) => void;
+  /** What waits for a person is another list now; also after each `welcome`. */
+  pending: (pending: readonly PendingRequest[]) => void;
+  /** A turn's message, of any client, answers what the agent has asked. */
+  pending_resolved: (frame: PendingResolvedFrame, turn: Turn) => void;
   /** Any other frame of the log: the agent's own types, and forwarded messages. */
   event: (frame: Frame, turn: Turn) => void;
   disconnect: (frame: DisconnectFrame) => void;
@@ -184,10 +208,17 @@ export class GatewayClient {
   /** The last position seen, to start another client from. */
   readonly cursor: Cursor | null;
   readonly activeTurnId: string | null;
+  /** What the agent asks a person and no message has answered yet, the oldest first. */
+  readonly pending: readonly PendingRequest[];
   /** Returns a function that ends it. A handler that throws does not disturb the connection. */
   on<Kind extends keyof GatewayEvents>(kind: Kind, handler: GatewayEvents[Kind]): () => void;
   /** Send a message; it is kept and sent again over new connections until the server has it, and answered once. */
   send(content: string | undefined, options?: SendOptions): Turn;
+  /**
+   * Answer what the agent asks, with a `hitl_decision`; the first answer of all clients counts, and the turn of another
+   * fails with `already_decided`. `fields`: `arguments` of an `edit`, a `reason`.
+   */
+  answer(callId: string, decision: 'approve' | 'edit' | 'reject', fields?: SendOptions): Turn;
   /** Stop a turn, of this client or another; without an id the one in flight, else the next of this client. */
   cancel(turnId?: string | null): void;
   /** Connect at once if it waits to; a delay that the server asked for is kept. */

@@ -28,6 +28,7 @@ const FINAL_CLOSE_CODES = new Map([
 /** @typedef {import('./gateway-client.js').Cursor} Cursor */
 /** @typedef {import('./gateway-client.js').ErrorFrame} ErrorFrame */
 /** @typedef {import('./gateway-client.js').GatewayEvents} GatewayEvents */
+/** @typedef {import('./gateway-client.js').PendingRequest} PendingRequest */
 /** @typedef {import('./gateway-client.js').SendOptions} SendOptions */
 /** @typedef {import('./gateway-client.js').StateInfo} StateInfo */
 /** @typedef {Record<string, any> & {type: string}} Frame any frame; `any`: its fields depend on its type */
@@ -150,6 +151,65 @@ export class Turn {
   }
 }
 
+/** What the agent asks a person and no message has answered yet, as far as the frames tell. */
+class PendingRequests {
+  /** @type {readonly PendingRequest[]} */
+  list = [];
+  #knownUpTo = 0; // older frames are known to the `welcome` that listed the requests
+  /** @type {Map<string, PendingRequest[]>} what a turn that has not ended answers */
+  #answered = new Map();
+
+  /** @param {Frame} frame */
+  welcome({ pending, offset }) {
+    this.#knownUpTo = offset;
+    this.#answered.clear();
+    this.#set(pending ?? []);
+  }
+
+  /** Take a frame of the log. @param {Frame} frame @returns {boolean} whether the list has changed */
+  take(frame) {
+    if (frame.offset <= this.#knownUpTo) return false;
+    const { list } = this;
+    const callId = frame.call_id ?? frame.tool_call_id;
+    if (frame.type === 'tool_call' && frame.requires_approval) this.#set([...this.#without(callId), asked(frame, callId)]);
+    else if (frame.type === 'tool_result') this.#set(this.#without(callId));
+    else if (frame.type === 'pending_resolved') this.#resolve(frame);
+    else if (frame.type === 'error' || frame.is_final) this.#end(frame);
+    return list !== this.list;
+  }
+
+  /** @param {Frame} frame */
+  #resolve({ call_id: callId, turn_id: turnId = '' }) {
+    const found = this.list.filter((request) => request.call_id === callId);
+    this.#answered.set(turnId, [...(this.#answered.get(turnId) ?? []), ...found]);
+    this.#set(this.#without(callId));
+  }
+
+  /** An answer that found no agent does not count. @param {Frame} frame */
+  #end({ turn_id: turnId = '', code }) {
+    const answered = this.#answered.get(turnId) ?? [];
+    this.#answered.delete(turnId);
+    if (code === 'upstream_unavailable') this.#set([...answered, ...this.list]);
+  }
+
+  /** @param {string} callId */
+  #without(callId) {
+    return this.list.filter((request) => request.call_id !== callId);
+  }
+
+  /** @param {PendingRequest[]} list */
+  #set(list) {
+    if (list.length || this.list.length) this.list = Object.freeze(list);
+  }
+}
+
+/** The request in a `tool_call`: about the call that it names, or itself. @param {Frame} frame @param {string} callId */
+function asked(frame, callId) {
+  const { tool_name: toolName, name = '', arguments: given = null } = frame.tool_call ?? frame;
+  const turnId = /** @type {string} */ (frame.turn_id);
+  return { call_id: callId, turn_id: turnId, tool_name: toolName ?? name, arguments: given, expires_at: null };
+}
+
 /** One session, seen over one connection at a time. Made by {@link connect}. */
 export class GatewayClient {
   #url;
@@ -163,6 +223,7 @@ export class GatewayClient {
   #unaccepted = new Map();
   /** @type {Set<string>} turns to stop, until the server knows */
   #cancels = new Set();
+  #pending = new PendingRequests();
   /** @type {string | null} */
   #activeId = null;
   /** @type {Frame | null} */
@@ -217,6 +278,11 @@ export class GatewayClient {
     return this.#activeId;
   }
 
+  /** What the agent asks a person and no message has answered yet, the oldest first. */
+  get pending() {
+    return this.#pending.list;
+  }
+
   /**
    * Call `handler` for every event of a kind.
    *
@@ -255,6 +321,17 @@ export class GatewayClient {
       if (this.#state.delayMs === null) this.wake();
     }
     return turn;
+  }
+
+  /**
+   * Answer what the agent asks, with a `hitl_decision`; the first answer of all clients counts.
+   *
+   * @param {string} callId
+   * @param {'approve' | 'edit' | 'reject'} decision
+   * @param {SendOptions} fields `arguments` of an `edit`, a `reason`
+   */
+  answer(callId, decision, fields = {}) {
+    return this.send(undefined, { ...fields, type: 'hitl_decision', call_id: callId, decision });
   }
 
   /**
@@ -448,8 +525,10 @@ export class GatewayClient {
     this.#state = { state: 'open' };
     for (const turn of this.#unaccepted.values()) this.#sendTurn(turn);
     for (const turnId of this.#cancels) this.#transmit({ type: 'cancel', turn_id: turnId });
+    this.#pending.welcome(frame);
     this.#emit('state', this.#state);
     this.#emit('welcome', frame);
+    this.#emit('pending', this.#pending.list);
   }
 
   /** @param {Frame} frame */
@@ -482,9 +561,11 @@ export class GatewayClient {
     this.#snapshot = null;
     const turn = this.#turn(frame.turn_id, frame.client_message_id);
     if (turn.status !== 'running') this.#begin(turn);
+    if (this.#pending.take(frame)) this.#emit('pending', this.#pending.list);
     if (frame.type === 'error' || (isToken && frame.is_final)) this.#endTurn(turn, frame);
     else if (isToken) this.#receiveToken(frame, turn);
     else if (frame.type === 'user_message' || frame.type === 'notice') this.#emit(frame.type, frame, turn);
+    else if (frame.type === 'pending_resolved') this.#emit('pending_resolved', frame, turn);
     else this.#emit('event', frame, turn);
   }
 

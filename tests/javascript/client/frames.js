@@ -14,6 +14,7 @@ export const welcome = (fields = {}) => ({
   max_message_bytes: 65_536,
   active: null,
   queued: [],
+  pending: [],
   ...fields,
 });
 
