@@ -32,6 +32,7 @@ RESERVED_TYPE = "relay.E004"
 NO_POLICY = "relay.E005"
 NO_JWKS_URL = "relay.E006"
 NO_AGENT = "relay.E007"
+NO_WEBHOOK_SECRET = "relay.E008"
 UNKNOWN_SETTING = "relay.W001"
 SECRET_NOT_SHARED = "relay.W002"
 NO_TRACING = "relay.W003"
@@ -178,6 +179,15 @@ def check_agent(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
             )
         )
     return found
+
+
+@register("relay")
+def check_webhooks(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse webhooks that no receiver could verify. (``kwargs`` are Django's.)"""
+    if any(True for _ in conf.problems()) or not conf.webhook_url or conf.webhook_secrets:
+        return []
+    hint = "Make one with: python -c 'import base64, os; print(\"whsec_\" + base64.b64encode(os.urandom(32)).decode())'"
+    return [Error(f"{PREFIX}WEBHOOK_URL needs {PREFIX}WEBHOOK_SECRET.", hint=hint, id=NO_WEBHOOK_SECRET)]
 
 
 @register("relay")

@@ -41,12 +41,14 @@ from relay.setting_parsers import (
     seconds,
     text,
     url_path,
+    webhook_secrets,
 )
 
 T = TypeVar("T")
 
 PREFIX = "GATEWAY__"
 MAX_CONVERSATION_BYTES = 8_388_608
+WEBHOOK_EVENTS = ("turn.completed", "turn.failed", "turn.cancelled", "turn.waiting")
 FILE_SUFFIX = "_FILE"  # GATEWAY__SECRET_KEY_FILE names a file that holds the text: Docker's and Kubernetes' secrets
 
 
@@ -185,6 +187,13 @@ class Conf:
     chat_page = Setting("CHAT_PAGE", boolean(), "false")
     admin = Setting("ADMIN", boolean(), "false")
     metrics_open = Setting("METRICS_OPEN", boolean(), "false")
+
+    # Webhooks.
+    webhook_url = Setting("WEBHOOK_URL", document_url(), "")
+    webhook_secrets = Setting("WEBHOOK_SECRET", webhook_secrets(), "")
+    webhook_events = Setting("WEBHOOK_EVENTS", choices(*WEBHOOK_EVENTS), ",".join(WEBHOOK_EVENTS))
+    webhook_when = Setting("WEBHOOK_WHEN", choice("always", "unwatched"), "always")
+    webhook_content = Setting("WEBHOOK_CONTENT", boolean(), "false")
 
     # Access.
     ws_auth = Setting("WS_AUTH", name_or_path("open", "ticket", "session", "jwt"), "open")

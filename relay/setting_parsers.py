@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import ssl
 from collections.abc import Callable
@@ -178,6 +179,22 @@ def credential() -> Parser[str]:
         return raw
 
     return Parser("a key of printable ASCII without blanks", read)
+
+
+def webhook_secrets() -> Parser[tuple[bytes, ...]]:
+    """Read secrets of Standard Webhooks, 24 to 64 bytes each: ``whsec_`` and their base64."""
+
+    def read_one(text: str) -> bytes:
+        scheme, _, encoded = text.strip().partition("_")
+        secret = base64.b64decode(encoded, validate=True)
+        if scheme != "whsec" or not 24 <= len(secret) <= 64:
+            raise ValueError
+        return secret
+
+    return Parser(
+        "whsec_ and the base64 of 24 to 64 random bytes; several separated by commas",
+        lambda raw: tuple(read_one(part) for part in raw.split(",") if part.strip()),
+    )
 
 
 def headers() -> Parser[Headers]:

@@ -117,7 +117,7 @@ for kind in ("hole", "duplicate"):
     DISORDER.labels(kind)
 for cause in ("full", "failed"):
     TRANSCRIPTS_DROPPED.labels(cause)
-for result in ("dropped", "expired", "lost"):
+for result in ("delivered", "failed", "dropped", "expired", "lost"):
     WEBHOOKS.labels(result)
 for reason in ("internal", "buffer_lost"):
     TURNS.labels(reason)

@@ -29,6 +29,8 @@ from relay.turns.on_disconnect import DisconnectPolicy
 from relay.turns.runner import Runner
 from relay.turns.sweeper import Sweeper
 from relay.turns.tracing_choice import make_tracing
+from relay.webhooks.sender import FLUSH_SECONDS as WEBHOOKS_SECONDS
+from relay.webhooks.sender import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,9 @@ class Gateway:
         self.agent = make_agent(conf.agent_protocol)
         self.transcripts = Transcripts()
         self.tracing = make_tracing()
+        self.webhooks = Webhooks(self.layer.outbox, survives_process=self.layer.survives_process)
         self.history = History(self.layer, self.transcripts)
-        self.runner = Runner(self.layer, self.agent, self.transcripts, self.history, self.tracing)
+        self.runner = Runner(self.layer, self.agent, self.transcripts, self.history, self.tracing, self.webhooks)
         self.sweeper = Sweeper(self.layer, self.runner)
         self.on_disconnect = DisconnectPolicy(self.layer)
         self.loop_lag_monitor = LoopLagMonitor()
@@ -57,6 +60,7 @@ class Gateway:
         """Connect the layer and start to sweep."""
         await self.layer.start()
         self.transcripts.start()
+        self.webhooks.start()
         self.control.start()
         self.sweeper.start()
         self.loop_lag_monitor.start()
@@ -81,7 +85,7 @@ class Gateway:
         metrics.DRAINING.set(1)
         await self.sweeper.stop()
         await Drain(self.layer, self.runner, self.connections).run(conf.drain_seconds, deadline)
-        await self.transcripts.flush(FLUSH_SECONDS)
+        await asyncio.gather(self.transcripts.flush(FLUSH_SECONDS), self.webhooks.flush(WEBHOOKS_SECONDS))
 
     async def stop(self) -> None:
         """End the running turns, then close everything."""
@@ -91,7 +95,7 @@ class Gateway:
         await self.on_disconnect.stop()
         await self.control.stop()
         await self.runner.stop()
-        await self.transcripts.stop()
+        await asyncio.gather(self.transcripts.stop(), self.webhooks.stop())
         await self.tracing.stop()
         await self.policy.close()
         await self.layer.close()

@@ -55,6 +55,7 @@ class TurnRecorder:
         duration_seconds: from the claim to the end; 0 before it.
         usage: the tokens that the agent says it has used.
         evidence: the facts that operators need if the turn fails.
+        ended_at: set once, when its end is first told of; ``None`` before that.
         error: why it failed, in words for operators; empty if it did not.
         reason: how it ended: ``answered``, ``cancelled``, or an error's code; empty before it.
         terminal: the frame that ended it; ``None`` before it.
@@ -66,6 +67,7 @@ class TurnRecorder:
         self.tokens = 0
         self.first_token_seconds: float | None = None
         self.duration_seconds = 0.0
+        self.ended_at: datetime | None = None
         self.usage = Usage()
         self.evidence = Evidence()
         self.error = ""
@@ -95,6 +97,11 @@ class TurnRecorder:
         self.tokens = tokens
         self._appended_at = now
 
+    @property
+    def elapsed_seconds(self) -> float:
+        """How long ago the turn was claimed."""
+        return time.monotonic() - self._started_at
+
     def lease_lost(self) -> None:
         """Note that the turn does not end in this worker."""
         metrics.LEASES_LOST.inc()
@@ -104,7 +111,7 @@ class TurnRecorder:
         """Count the turn, and write its log line."""
         self.terminal = terminal
         self.reason = frames.outcome(terminal)
-        self.duration_seconds = time.monotonic() - self._started_at
+        self.duration_seconds = self.elapsed_seconds
         metrics.TURNS.labels(self.reason).inc()
         metrics.TURN_DURATION.observe(self.duration_seconds)
         metrics.TOKENS.inc(self.tokens)

@@ -16,6 +16,7 @@ from relay.agent.answer import Agent, Answer
 from relay.agent.protocols.base import PastTurn
 from relay.conf import conf
 from relay.exceptions import (
+    BufferLost,
     Interrupted,
     LeaseLost,
     RelayError,
@@ -26,7 +27,7 @@ from relay.exceptions import (
     UpstreamEof,
 )
 from relay.layers.base import SessionLayer
-from relay.layers.values import Turn, new_id
+from relay.layers.values import NewNotification, Turn, new_id
 from relay.observability import logging_config, metrics
 from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN
@@ -35,8 +36,10 @@ from relay.protocol.trace_context import trace_id
 from relay.tasks import cancel_and_wait, first_completed
 from relay.transcripts.history import History
 from relay.transcripts.writer import Transcripts
+from relay.turns.ended import notification
 from relay.turns.recorder import TurnRecorder, ended_turn
 from relay.turns.tracing import Tracing
+from relay.webhooks.sender import Webhooks
 
 T = TypeVar("T")
 
@@ -50,12 +53,19 @@ class Runner:
     """Runs turns in this process, with a task for each session that has work."""
 
     def __init__(
-        self, layer: SessionLayer, agent: Agent, transcripts: Transcripts, history: History, tracing: Tracing
+        self,
+        layer: SessionLayer,
+        agent: Agent,
+        transcripts: Transcripts,
+        history: History,
+        tracing: Tracing,
+        webhooks: Webhooks,
     ) -> None:
         self._layer = layer
         self._agent = agent
         self._transcripts = transcripts
         self._history = history
+        self._webhooks = webhooks
         self._tracing = tracing
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: set[str] = set()
@@ -108,7 +118,7 @@ class Runner:
             while (turn := await self._layer.claim(session_id, new_id())) is not None:
                 with bound_contextvars(session_id=session_id, turn_id=turn.turn_id):
                     recorder = TurnRecorder(turn)
-                    self._end(recorder, await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown())))
+                    self._end(recorder, await self._finish_at_once(recorder))
 
     async def _run_turns(self, session_id: str) -> None:
         while True:
@@ -134,24 +144,42 @@ class Runner:
             recorder.lease_lost()
         except asyncio.CancelledError:
             with suppress(StoreUnavailable, LeaseLost):  # then it is, or will be, ended by another worker
-                self._end(recorder, await self._layer.finish(turn, frames.error(turn.turn_id, ShuttingDown())))
+                self._end(recorder, await self._finish_at_once(recorder))
             raise
+
+    async def _finish_at_once(self, recorder: TurnRecorder) -> Frame:
+        """End a turn because this process ends."""
+        terminal = frames.error(recorder.turn.turn_id, ShuttingDown())
+        return await self._layer.finish(recorder.turn, terminal, self._notification(recorder, terminal))
+
+    def _notification(self, recorder: TurnRecorder, terminal: Frame) -> NewNotification | None:
+        if not self._webhooks.is_on:
+            return None
+        try:
+            return notification(recorder, terminal)
+        except Exception:  # the turn must end all the same
+            logger.exception("webhook not written")
+            return None
 
     def _end(self, recorder: TurnRecorder, terminal: Frame) -> None:
         recorder.finish(terminal)
         if self._transcripts.is_on:
             self._transcripts.keep(ended_turn(recorder))
+        if self._webhooks.is_on:
+            self._webhooks.wake()
 
     async def _finish(self, turn: Turn, recorder: TurnRecorder) -> Frame:
         """Run the turn and store its terminal frame, however long the store is out of reach."""
         try:
             terminal = await self._terminal(turn, recorder)
-            return await _retry_until_stored(partial(self._layer.finish, turn, terminal))
+            told = self._notification(recorder, terminal)
+            return await _retry_until_stored(partial(self._layer.finish, turn, terminal, told))
         except LeaseLost:
             if not self._layer.survives_process:
                 raise
         # Refused if another worker has the turn; if none has, the store has lost it.
-        return await _retry_until_stored(partial(self._layer.reset, turn, recorder.answer))
+        told = self._notification(recorder, frames.error(turn.turn_id, BufferLost()))
+        return await _retry_until_stored(partial(self._layer.reset, turn, recorder.answer, told))
 
     async def _terminal(self, turn: Turn, recorder: TurnRecorder) -> Frame:
         """Run the turn and return its terminal frame, in every case but a lost lease."""
@@ -207,7 +235,7 @@ class Runner:
 
         The recorder collects it for transcripts, and in case the store loses it.
         """
-        is_collecting = self._layer.survives_process or self._transcripts.is_on
+        is_collecting = self._layer.survives_process or self._transcripts.is_on or conf.webhook_content
         sink = _LogSink(self._layer, answer, recorder, is_collecting=is_collecting)
         async with aclosing(answer.batches(sink)) as batches:
             async for batch in batches:

@@ -159,7 +159,8 @@ async def test_lost_lease_writes_nothing_more(v1, agent, application):
         assert isinstance(layer, MemorySessionLayer)
         layer._index.get("s").running.lease_expires_at = 0.0
         gateway = await lifecycle.current()
-        other = type(gateway.runner)(layer, gateway.agent, gateway.transcripts, gateway.history, gateway.tracing)
+        parts = (gateway.agent, gateway.transcripts, gateway.history, gateway.tracing, gateway.webhooks)
+        other = type(gateway.runner)(layer, *parts)
         other.wake("s")
         error = await browser.frame_of("error")
         assert error["code"] == "interrupted"

@@ -22,6 +22,7 @@ FLOORS = [
     ["delivery"],
     ["process"],
     ["turns"],
+    ["webhooks"],
     ["access"],
     ["policies"],
     ["agent"],
@@ -30,7 +31,7 @@ FLOORS = [
     ["models", "observability"],
     ["conf"],
     ["setting_parsers"],
-    ["tasks", "protocol", "addresses", "database"],
+    ["tasks", "signals", "protocol", "addresses", "database"],
     ["exceptions"],
 ]
 FLOOR_OF = {package: number for number, packages in enumerate(FLOORS) for package in packages}

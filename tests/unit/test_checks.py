@@ -10,6 +10,7 @@ from relay.checks import (
     NO_JWKS_URL,
     NO_POLICY,
     NO_SESSION_LAYER,
+    NO_WEBHOOK_SECRET,
     RESERVED_TYPE,
     SECRET_NOT_SHARED,
     UNKNOWN_SETTING,
@@ -20,6 +21,7 @@ from relay.checks import (
     check_session_layer,
     check_settings,
     check_sizes,
+    check_webhooks,
     stop_on_errors,
 )
 from relay.policies import POLICIES
@@ -141,6 +143,16 @@ def test_tokens_need_an_address_of_keys(gateway):
     gateway(WS_AUTH="jwt")
     (error,) = check_policy(None)
     assert (error.id, "GATEWAY__JWKS_URL" in error.msg) == (NO_JWKS_URL, True)
+
+
+def test_webhooks_need_a_secret(gateway):
+    gateway(WEBHOOK_URL="https://hooks.example")
+    (error,) = check_webhooks(None)
+    assert (error.id, "GATEWAY__WEBHOOK_SECRET" in error.msg) == (NO_WEBHOOK_SECRET, True)
+    gateway(WEBHOOK_URL="https://hooks.example", WEBHOOK_SECRET=f"whsec_{'MTEx' * 8}")
+    assert check_webhooks(None) == []
+    gateway()
+    assert check_webhooks(None) == []
 
 
 @pytest.mark.parametrize("name", ["ticket", "session"])

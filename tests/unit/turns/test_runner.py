@@ -15,6 +15,7 @@ from relay.transcripts.history import History
 from relay.transcripts.writer import Transcripts
 from relay.turns import runner
 from relay.turns.tracing import Tracing
+from relay.webhooks.sender import Webhooks
 from tests.buffer.turns import S, enqueue
 
 
@@ -88,7 +89,8 @@ async def end_of_the_queued(layer):
 async def test_queued_turns_are_left_to_another_process_if_one_can_run_them(monkeypatch, way, can_another, outcome):
     monkeypatch.setattr(MemorySessionLayer, "survives_process", can_another)
     layer, transcripts = MemorySessionLayer(), Transcripts()
-    running = runner.Runner(layer, FunctionAgent(echo), transcripts, History(layer, transcripts), Tracing())
+    history, webhooks = History(layer, transcripts), Webhooks(layer.outbox, survives_process=can_another)
+    running = runner.Runner(layer, FunctionAgent(echo), transcripts, history, Tracing(), webhooks)
     await enqueue(layer, "hello")
     if way == "drain":
         running.wake(S)
