@@ -29,6 +29,8 @@ export class GatewayChatTransport {
   resumeStreamIsReplay = true;
   /** @type {Map<string, Conversation>} by the chat's id */
   #conversations = new Map();
+  /** @type {Map<string, FollowedChat>} by its id */
+  #followed = new Map();
   #options;
 
   /** @param {TransportOptions} options */
@@ -55,11 +57,17 @@ export class GatewayChatTransport {
    * @returns {() => void} ends it
    */
   follow(chat) {
-    return this.#conversation(chat.id).follow(chat);
+    this.#followed.set(chat.id, chat);
+    this.#conversation(chat.id).follow(chat);
+    return () => {
+      if (this.#followed.get(chat.id) === chat) this.#followed.delete(chat.id);
+      this.#conversations.get(chat.id)?.follow(this.#followed.get(chat.id) ?? null);
+    };
   }
 
   /** Leave all sessions; their turns go on. */
   close() {
+    this.#followed.clear();
     for (const conversation of this.#conversations.values()) conversation.close();
   }
 
@@ -69,6 +77,7 @@ export class GatewayChatTransport {
     if (known) return known;
     const conversation = new Conversation(chatId, this.#options, () => this.#conversations.delete(chatId));
     this.#conversations.set(chatId, conversation);
+    conversation.follow(this.#followed.get(chatId) ?? null);
     return conversation;
   }
 }
@@ -139,15 +148,11 @@ class Conversation {
     return answer && this.#stream(answer, signal);
   }
 
-  /** @param {FollowedChat} chat */
+  /** @param {FollowedChat | null} chat */
   follow(chat) {
     this.#follower = chat;
     this.#settle();
     this.#showUnread();
-    return () => {
-      if (this.#follower === chat) this.#follower = null;
-      this.#settle();
-    };
   }
 
   close() {
@@ -200,18 +205,14 @@ class Conversation {
   async #showUnread() {
     if (this.#isShowing) return;
     this.#isShowing = true;
-    for (let answer; this.#follower && (answer = this.#unread()); ) {
-      const chat = this.#follower;
-      if (['submitted', 'streaming'].includes(chat.status)) {
-        await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
-        continue;
+    try {
+      for (let answer; this.#follower && (answer = this.#unread()); ) {
+        if (!isBusy(this.#follower)) await show(answer, this.#follower);
+        else await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
       }
-      const { question } = answer;
-      if (question && !chat.messages.some(({ id }) => id === question.id)) chat.messages = [...chat.messages, question];
-      await chat.resumeStream(); // which takes it
-      answer.isRead = true; // also where that has failed
+    } finally {
+      this.#isShowing = false;
     }
-    this.#isShowing = false;
   }
 
   /** All chunks of an answer. An abort stops its turn, to cancel the stream does not. @param {Answer} answer @param {AbortSignal} [signal] */
@@ -270,6 +271,22 @@ class Conversation {
       for (const answer of this.#answers) this.#end(answer, new GatewayError({ code, content })); // if the client did not
       clearTimeout(this.#lingering);
     });
+  }
+}
+
+/** @param {FollowedChat} chat */
+function isBusy({ status }) {
+  return status === 'submitted' || status === 'streaming';
+}
+
+/** Let a chat show a question, and resume its answer. @param {Answer} answer @param {FollowedChat} chat */
+async function show(answer, chat) {
+  const { question } = answer;
+  if (question && !chat.messages.some(({ id }) => id === question.id)) chat.messages = [...chat.messages, question];
+  try {
+    await chat.resumeStream(); // which takes the answer
+  } finally {
+    answer.isRead = true; // also where the chat has failed
   }
 }
 
