@@ -34,6 +34,17 @@ async def take_message(limits: Limits, session_id: str, network: str = "") -> No
         await _take(limits, "address_messages", f"messages:address:{network}", Rate(conf.address_rate_limit, 60))
 
 
+async def take_reading(limits: Limits, session_id: str, network: str = "") -> None:
+    """Count a request for a page of a session's history; see ``take_message``. A service is not limited.
+
+    Raises:
+        RateLimited: there were too many.
+        StoreUnavailable: that cannot be told at the moment.
+    """
+    if network and conf.rate_limit:
+        await _take(limits, "session_readings", f"readings:session:{session_id}", Rate(conf.rate_limit, 60))
+
+
 async def take_login(limits: Limits, address: str, name: str) -> None:
     """Count an attempt to log in, whether it succeeds or not.
 

@@ -18,7 +18,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from relay.access.auth import limited_network, read_handshake
-from relay.access.rate_limits import take_message
+from relay.access.rate_limits import take_message, take_reading
 from relay.conf import conf
 from relay.delivery.dialects import dialect_of
 from relay.delivery.inbox import MessageQueue, Received
@@ -41,11 +41,13 @@ from relay.observability import logging_config, metrics
 from relay.policies import Handshake
 from relay.policies.handshake import parse_query
 from relay.protocol import frames, json_text
-from relay.protocol.client_messages import Cancel, StartTurn, parse_client_message
+from relay.protocol.client_messages import Cancel, ReadHistory, parse_client_message
 from relay.protocol.cursor import query_cursor
 from relay.protocol.frames import CloseCode
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
 from relay.tasks import cancel_and_wait
+from relay.transcripts.history import HistoryPage
+from relay.transcripts.kept_turn import Reader
 from relay.turns import recorder
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         self._watching: asyncio.Task[None] | None = None
         self._writer = SocketWriter(send, scope.get("extensions", {}).get(SEND_NOW))
         self._messages = MessageQueue(self._handle)
+        self._readings = MessageQueue(self._handle)  # of the history: a slow database delays no message
         self._traceparent: str | None = None
         self.scope = scope
         self.base_send = send
@@ -136,6 +139,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
     async def _end(self) -> None:
         """Release what the socket holds, however it ends."""
         await self._messages.stop()
+        await self._readings.stop()
         if self._watching is not None:
             await cancel_and_wait(self._watching)
         await self._writer.stop()
@@ -231,7 +235,9 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self._connection is None or not self._connection.is_open:
             return  # the client was refused, or is being disconnected
-        if not self._messages.put(self._parsed(text_data, self._connection)):
+        received = self._parsed(text_data, self._connection)
+        queue = self._readings if isinstance(received, ReadHistory) else self._messages
+        if not queue.put(received):
             await self._connection.leave(RateLimited())
 
     def _parsed(self, text: str | None, connection: SessionConnection) -> Received:
@@ -254,7 +260,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
     async def _handle(self, received: Received) -> None:
         connection = self._connection
         assert connection is not None  # noqa: S101 - messages come over an open connection
-        client_message_id = received.client_message_id if isinstance(received, StartTurn) else None
+        client_message_id = None if isinstance(received, Cancel | RelayError) else received.client_message_id
         try:
             answer = await within_store_timeout(self._store(received, connection))
         except NotOwner as exc:  # the session was deleted, and belongs to another subject now
@@ -267,20 +273,33 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             logger.exception("message failed")
             refusal = RelayError()
         else:
-            if isinstance(answer, Accepted):
-                await self._say(self._dialect.accepted(answer, client_message_id))
-            else:
-                await self._say(self._dialect.cancelled(answer))
+            await self._say(self._answer(answer, client_message_id))
             return
         recorder.message_refused(refusal)
         await self._say(self._dialect.refusal(refusal, client_message_id))
 
-    async def _store(self, received: Received, connection: SessionConnection) -> Accepted | CancelAck:
+    def _answer(self, answer: Accepted | CancelAck | HistoryPage, client_message_id: str | None) -> str | None:
+        match answer:
+            case Accepted():
+                return self._dialect.accepted(answer, client_message_id)
+            case HistoryPage():
+                return self._dialect.history(answer, client_message_id)
+        return self._dialect.cancelled(answer)
+
+    async def _read(self, received: ReadHistory, connection: SessionConnection) -> HistoryPage:
+        gateway, is_service = connection.gateway, not connection.network
+        await take_reading(gateway.layer.limits, self.session_id, connection.network)
+        reader = Reader(connection.subject, is_service=is_service)
+        return await gateway.history.page(self.session_id, reader, received.before, received.limit)
+
+    async def _store(self, received: Received, connection: SessionConnection) -> Accepted | CancelAck | HistoryPage:
         gateway, subject = connection.gateway, connection.subject
         if isinstance(received, RelayError):
             raise received
         if isinstance(received, Cancel):
             return await gateway.layer.cancel(self.session_id, received.turn_id, subject)
+        if isinstance(received, ReadHistory):
+            return await self._read(received, connection)
         if gateway.is_draining:
             raise ShuttingDown
         await take_message(gateway.layer.limits, self.session_id, connection.network)

@@ -18,6 +18,7 @@ from relay.layers.base import SessionLayer
 from relay.layers.values import Accepted, CancelAck
 from relay.protocol import frames, json_text
 from relay.protocol.cursor import Cursor, query_cursor
+from relay.transcripts.history import HistoryPage
 
 SUBPROTOCOL: Final = "gateway.v1"
 COME_BACK_MS: Final = (500, 3_000)  # spread, so that disconnected clients do not all return at once
@@ -56,6 +57,10 @@ class Dialect(ABC):
 
     def cancelled(self, ack: CancelAck) -> str | None:
         """Answer a request to cancel."""
+        return None
+
+    def history(self, page: HistoryPage, client_message_id: str | None) -> str | None:
+        """Answer a request for ended turns."""
         return None
 
     def disconnect_frame(self, reason: RelayError) -> str | None:
@@ -116,6 +121,10 @@ class ResumableDialect(Dialect):
     def cancelled(self, ack: CancelAck) -> str:
         """Write ``cancel_ack``."""
         return json_text.encode({"type": "cancel_ack", "turn_id": ack.turn_id, "status": ack.status})
+
+    def history(self, page: HistoryPage, client_message_id: str | None) -> str:
+        """Write ``history``."""
+        return json_text.encode({"type": "history", "client_message_id": client_message_id, **page.fields()})
 
     def disconnect_frame(self, reason: RelayError) -> str:
         """Write ``disconnect``."""

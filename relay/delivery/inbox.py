@@ -11,13 +11,13 @@ from typing import Final
 from relay.delivery.socket_writer import ClientGone
 from relay.exceptions import RateLimited, RelayError
 from relay.observability import metrics
-from relay.protocol.client_messages import Cancel, StartTurn
+from relay.protocol.client_messages import ClientMessage
 from relay.tasks import cancel_and_wait
 
 MAX_WAITING: Final = 64  # messages of one socket; more are refused
 FINISH_SECONDS: Final = 2.0  # as long as one message may wait for the store
 
-Received = StartTurn | Cancel | RelayError
+Received = ClientMessage | RelayError
 """A client's message, or the reason why one is refused: a refusal keeps its place among the answers."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -16,9 +16,14 @@ from relay.protocol import json_text
 SESSION_ID_PATTERN: Final = r"(?!\.{1,2}/?\Z)[A-Za-z0-9._:~@-]{1,128}"
 CLIENT_MESSAGE_ID_PATTERN: Final = r"^[A-Za-z0-9:_-]{1,128}\Z"
 
+TURN_CURSOR_PATTERN: Final = r"^-?[A-Za-z0-9]{0,64}\Z"
+DEFAULT_HISTORY_TURNS: Final = 50
+MAX_HISTORY_TURNS: Final = 1_000
+
 MAX_NESTING: Final = 100  # others parse it again, with less of Python's stack left than here
 
 _session_id = re.compile(SESSION_ID_PATTERN)
+_turn_cursor = re.compile(TURN_CURSOR_PATTERN)
 
 
 class OnBusy(enum.Enum):
@@ -47,6 +52,17 @@ class Cancel(msgspec.Struct, frozen=True):
     turn_id: str | None = None
 
 
+class ReadHistory(msgspec.Struct, frozen=True):
+    """Send a page of ended turns, the newest first; ``before`` is the ``next`` of the page before it."""
+
+    before: Annotated[str, msgspec.Meta(pattern=TURN_CURSOR_PATTERN)] = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_HISTORY_TURNS)] = DEFAULT_HISTORY_TURNS
+    client_message_id: Annotated[str, msgspec.Meta(pattern=CLIENT_MESSAGE_ID_PATTERN)] | None = None
+
+
+ClientMessage: TypeAlias = StartTurn | Cancel | ReadHistory
+
+
 class _UserMessageFields(msgspec.Struct):
     content: str
 
@@ -62,6 +78,11 @@ def is_session_id(text: str) -> bool:
     return _session_id.fullmatch(text) is not None
 
 
+def is_turn_cursor(text: str) -> bool:
+    """Has the text the form of the cursor of a page of turns?"""
+    return _turn_cursor.fullmatch(text) is not None
+
+
 def parse_client_message(
     text: str,
     *,
@@ -69,7 +90,7 @@ def parse_client_message(
     max_message_bytes: int,
     resumable: bool,
     max_depth: int = MAX_NESTING,
-) -> StartTurn | Cancel:
+) -> ClientMessage:
     """Read one text frame of a client.
 
     Args:
@@ -111,7 +132,7 @@ def parse_turn(fields: dict[str, Any], *, forward_types: frozenset[str], max_dep
 
 def _parse_fields(
     fields: dict[str, Any], forward_types: frozenset[str], resumable: bool, max_depth: int
-) -> StartTurn | Cancel:
+) -> ClientMessage:
     kind = fields.get("type")
     if kind == "cancel":
         return msgspec.convert(fields, Cancel) if resumable else Cancel()
@@ -122,6 +143,8 @@ def _parse_fields(
         message = {name: value for name, value in fields.items() if name not in own}
         if is_deeper_than(max_depth, message):
             raise ValueError("nested too deeply")
+    elif kind == "history" and resumable:
+        return msgspec.convert(fields, ReadHistory)
     else:
         raise ValueError("unknown type")
     options = msgspec.convert(fields, _ResumableFields) if resumable else _ResumableFields()

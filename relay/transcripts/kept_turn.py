@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -12,15 +11,8 @@ import msgspec
 from relay.protocol import json_text
 
 OLD: Final = "-"  # before the id of a turn without a place, in a cursor: it sorts below every place
-TURN_CURSOR_PATTERN: Final = r"^-?[A-Za-z0-9]{0,64}$"
-_TURN_CURSOR: Final = re.compile(TURN_CURSOR_PATTERN)
 _OFFSET_DIGITS: Final = 15
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
-
-
-def is_turn_cursor(text: str) -> bool:
-    """Has the text the form of a turn's cursor?"""
-    return _TURN_CURSOR.fullmatch(text) is not None
 
 
 class Bounds(NamedTuple):

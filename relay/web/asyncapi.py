@@ -15,7 +15,7 @@ from relay.web import frame_schemas
 
 PLAIN_IN: Final = (frame_schemas.PlainUserMessage, frame_schemas.PlainCancel)
 PLAIN_OUT: Final = (frame_schemas.PlainToken, frame_schemas.PlainFinal, frame_schemas.PlainError)
-V1_IN: Final = (frame_schemas.ClientUserMessage, frame_schemas.ClientCancel)
+V1_IN: Final = (frame_schemas.ClientUserMessage, frame_schemas.ClientCancel, frame_schemas.ClientHistory)
 COMMON_EVENTS: Final = (
     frame_schemas.Reasoning,
     frame_schemas.ToolCall,
@@ -39,6 +39,7 @@ V1_OUT: Final = (
     *V1_LOG,
     frame_schemas.Accepted,
     frame_schemas.CancelAck,
+    frame_schemas.HistoryFrame,
     frame_schemas.Refusal,
     frame_schemas.Ping,
     frame_schemas.OperatorNotice,

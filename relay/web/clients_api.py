@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from django.http import Http404, HttpRequest
 from ninja import Query, Router
 
-from relay.access.auth import redeem, shows_internal_key
+from relay.access.auth import limited_network, redeem, shows_internal_key
+from relay.access.rate_limits import take_reading
 from relay.adapters.entrance import admitted, scope_of
 from relay.delivery.pending import pending_fields
 from relay.delivery.session_connection import record_refusal
@@ -15,31 +16,32 @@ from relay.delivery.timeouts import within_store_timeout
 from relay.exceptions import RelayError
 from relay.policies import Handshake
 from relay.process import lifecycle
+from relay.protocol.client_messages import DEFAULT_HISTORY_TURNS
 from relay.transcripts.kept_turn import Reader
-from relay.web import rest_schemas
+from relay.web import frame_schemas, rest_schemas
 from relay.web.rest_schemas import SESSION, SessionPath, client_answers
-
-DEFAULT_TURNS: Final = 50
+from relay.web.schema_fields import TurnCursor
 
 TurnLimit = Annotated[int, Query(ge=1, le=rest_schemas.MAX_LIMIT)]
 
 router = Router(auth=None)  # the access policy decides, after the key
 
 
-@router.get(f"{SESSION}/turns", response=client_answers({200: rest_schemas.TurnPage}, 400, 503))
+@router.get(f"{SESSION}/turns", response=client_answers({200: frame_schemas.TurnPage}, 400, 429, 503))
 async def read_turns(
     request: HttpRequest,
     session_id: SessionPath,
-    before: rest_schemas.TurnCursor = "",
-    limit: TurnLimit = DEFAULT_TURNS,
+    before: TurnCursor = "",
+    limit: TurnLimit = DEFAULT_HISTORY_TURNS,
 ) -> dict[str, object]:
     """Read a session's ended turns, the newest first; `next` is `before` of the next page, and null on the last.
 
     A page holds fewer turns than `limit` where they are long.
     """
     handshake, reader = await admitted_reader(request, session_id)
-    history = (await lifecycle.current()).history
-    page = await within_store_timeout(history.page(session_id, reader, before, limit))
+    gateway = await lifecycle.current()
+    await within_store_timeout(take_reading(gateway.layer.limits, session_id, limited_network(handshake)))
+    page = await within_store_timeout(gateway.history.page(session_id, reader, before, limit))
     await use_up(handshake)
     return page.fields()
 

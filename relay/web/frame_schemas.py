@@ -11,7 +11,20 @@ from pydantic import ConfigDict, Field
 
 from relay.agent.protocols.base import RESERVED_TYPES
 from relay.layers.values import CancelStatus, TurnStatus
-from relay.web.schema_fields import AnyTurnId, ClientMessageId, Code, Epoch, Model, Offset, RetryAfter, TurnId, Words
+from relay.protocol.client_messages import DEFAULT_HISTORY_TURNS, MAX_HISTORY_TURNS
+from relay.web.schema_fields import (
+    AnyTurnId,
+    ClientMessageId,
+    Code,
+    Epoch,
+    Model,
+    Moment,
+    Offset,
+    RetryAfter,
+    TurnCursor,
+    TurnId,
+    Words,
+)
 
 GATEWAYS_TYPES: Final = (
     "assistant_message",
@@ -233,6 +246,36 @@ class Snapshot(Model):
     history: Annotated[bool, Field(description="Can ended turns be read by page?")]
 
 
+class PlacedEvent(Model):
+    """An event of an ended turn that is no text."""
+
+    position: Annotated[int, Field(ge=0, description="Code points of the answer before it.")]
+    event: Annotated[dict[str, object], Field(description="As it was sent; neighbouring `reasoning` is one event.")]
+
+
+class EndedTurn(Model):
+    """An ended turn of a session."""
+
+    turn_id: TurnId
+    subject: Annotated[str | None, Field(description="Its sender, where it is known.")]
+    message: Annotated[str, Field(description="Its content; of a forwarded kind the whole message as JSON.")]
+    answer: Annotated[str, Field(description="As far as it came.")]
+    finish_reason: Annotated[str, Field(description="stop, cancelled, error, or what the agent said.")]
+    error: Failure | None
+    events: list[PlacedEvent]
+    events_left_out: Annotated[int, Field(ge=0, description="Events that GATEWAY__TRANSCRIPT_EVENTS_BYTES excludes.")]
+    started_at: Moment
+    ended_at: Moment
+
+
+class TurnPage(Model):
+    """Some of a session's ended turns, the newest first; ``next`` is ``before`` of the next page, null on the last."""
+
+    turns: list[EndedTurn]
+    next: str | None
+    incomplete: Annotated[bool, Field(description="May turns be missing at the moment? Then ask again.")]
+
+
 class AcceptedFields(Model):
     """A stored message: it will be answered, or end in one error."""
 
@@ -260,6 +303,13 @@ class CancelAck(CancelAckFields):
     """The answer to ``cancel``."""
 
     type: Literal["cancel_ack"]
+
+
+class HistoryFrame(TurnPage):
+    """The answer to ``history``."""
+
+    type: Literal["history"]
+    client_message_id: ClientMessageId
 
 
 class Ping(Model):
@@ -319,6 +369,15 @@ class ClientCancel(CancelFields):
     """Stops a turn: the named one, or else the turn in flight, or else the queue's head."""
 
     type: Literal["cancel"]
+
+
+class ClientHistory(Model):
+    """Asks for a page of ended turns."""
+
+    type: Literal["history"]
+    before: TurnCursor = ""
+    limit: Annotated[int, Field(ge=1, le=MAX_HISTORY_TURNS)] = DEFAULT_HISTORY_TURNS
+    client_message_id: ClientMessageId = None
 
 
 # The plain dialect: messages and frames.

@@ -10,12 +10,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 
 from relay.conf import conf
 from relay.policies.handshake import is_subject
-from relay.protocol.client_messages import is_session_id
-from relay.transcripts.kept_turn import TURN_CURSOR_PATTERN, is_turn_cursor
-from relay.web.frame_schemas import Active, CancelFields, Failure, Message, Pending, Refusal, Snapshot
+from relay.protocol.client_messages import MAX_HISTORY_TURNS, is_session_id
+from relay.web.frame_schemas import Active, CancelFields, Message, Pending, Refusal, Snapshot
 from relay.web.schema_fields import Epoch, Model, Offset, TurnId
 
-MAX_LIMIT: Final = 1_000  # of a page, whatever is on it
+MAX_LIMIT: Final = MAX_HISTORY_TURNS  # of a page, whatever is on it
 MAX_TICKET_SECONDS: Final = 86_400
 
 # Valid values of a field, for the caller. Any other invalid field makes the whole body an invalid message.
@@ -58,14 +57,6 @@ PageCursor = Annotated[
         {"type": "string", "pattern": "^([A-Za-z0-9_-]{4})*$", "description": "`next` of the page before; or empty."}
     ),
 ]
-TurnCursor = Annotated[
-    str,
-    AfterValidator(_checked(is_turn_cursor)),
-    WithJsonSchema(
-        {"type": "string", "pattern": TURN_CURSOR_PATTERN, "description": "`next` of the page before; or empty."}
-    ),
-]
-Moment = Annotated[str | None, Field(description="RFC 3339; null where it is not known yet.")]
 Subject = Annotated[
     str,
     AfterValidator(_checked(is_subject)),
@@ -143,36 +134,6 @@ class SnapshotPage(Model):
 
     epoch: Epoch
     snapshot: Snapshot
-
-
-class PlacedEvent(Model):
-    """An event of an ended turn that is no text."""
-
-    position: Annotated[int, Field(ge=0, description="Code points of the answer before it.")]
-    event: Annotated[dict[str, object], Field(description="As it was sent; neighbouring `reasoning` is one event.")]
-
-
-class EndedTurn(Model):
-    """An ended turn of a session."""
-
-    turn_id: TurnId
-    subject: Annotated[str | None, Field(description="Its sender, where it is known.")]
-    message: Annotated[str, Field(description="Its content; of a forwarded kind the whole message as JSON.")]
-    answer: Annotated[str, Field(description="As far as it came.")]
-    finish_reason: Annotated[str, Field(description="stop, cancelled, error, or what the agent said.")]
-    error: Failure | None
-    events: list[PlacedEvent]
-    events_left_out: Annotated[int, Field(ge=0, description="Events that GATEWAY__TRANSCRIPT_EVENTS_BYTES excludes.")]
-    started_at: Moment
-    ended_at: Moment
-
-
-class TurnPage(Model):
-    """Some of a session's ended turns, the newest first; ``next`` is ``before`` of the next page, null on the last."""
-
-    turns: list[EndedTurn]
-    next: str | None
-    incomplete: Annotated[bool, Field(description="May turns be missing at the moment? Then ask again.")]
 
 
 class TicketRequest(Model):

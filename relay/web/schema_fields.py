@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from relay.protocol.client_messages import CLIENT_MESSAGE_ID_PATTERN
+from relay.protocol.client_messages import CLIENT_MESSAGE_ID_PATTERN, TURN_CURSOR_PATTERN, is_turn_cursor
 
 
 def _text(value: object) -> str:
@@ -31,6 +31,26 @@ ClientMessageId = Annotated[
 AnyTurnId = Annotated[  # unlike pydantic's own text it may hold half a character
     str, PlainValidator(_text), WithJsonSchema({"type": "string", "description": "Names a turn."})
 ]
+
+
+def _turn_cursor(text: str) -> str:
+    if not is_turn_cursor(text):
+        raise ValueError
+    return text
+
+
+TurnCursor = Annotated[
+    str,
+    AfterValidator(_turn_cursor),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": TURN_CURSOR_PATTERN.replace(r"\Z", "$"),
+            "description": "`next` of the page before; or empty.",
+        }
+    ),
+]
+Moment = Annotated[str | None, Field(description="RFC 3339; null where it is not known yet.")]
 
 
 class Model(BaseModel):

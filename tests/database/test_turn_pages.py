@@ -205,3 +205,67 @@ async def test_a_page_ends_where_its_turns_are_long(gateway, v1, http, agent, mo
     await restart()
     assert len((await turns(http))["turns"]) == 1
     assert said(await all_turns(http, 50)) == ["q2", "q1", "q0"]
+
+
+# Over a socket.
+
+
+async def test_a_socket_gets_the_page_that_rest_gives(gateway, v1, http, agent):
+    agent.script = [Token("a"), Event(CALL), Final()]
+    await say(v1, "q0", "q1", "q2")
+    await written()
+    await restart()
+    async with v1() as browser:
+        assert (await browser.frame())["history"] is True
+        await browser.send({"type": "history", "limit": 2, "client_message_id": "h-1"})
+        first = await browser.frame_of("history")
+        await browser.send({"type": "history", "before": first["next"], "client_message_id": "h-2"})
+        second = await browser.frame_of("history")
+    assert (first.pop("type"), first.pop("client_message_id")) == ("history", "h-1")
+    assert first == await turns(http, "limit=2")
+    assert (said(second["turns"]), second["next"], second["client_message_id"]) == (["q0"], None, "h-2")
+
+
+@pytest.mark.parametrize("fields", [{"limit": 0}, {"limit": 1001}, {"limit": "x"}, {"before": "\0"}, {"before": 1}])
+async def test_a_wrong_request_over_a_socket_is_refused(gateway, v1, fields):
+    async with v1() as browser:
+        await browser.frame_of("welcome")
+        await browser.send({"type": "history", "client_message_id": "h-1", **fields})
+        assert (await browser.frame_of("error"))["code"] == "bad_request"
+
+
+async def test_too_many_requests_for_a_history_are_refused_by_name(gateway, v1, http):
+    gateway(RATE_LIMIT="1")
+    async with v1() as browser:
+        await browser.frame_of("welcome")
+        for name in ("h-1", "h-2"):
+            await browser.send({"type": "history", "client_message_id": name})
+        assert (await browser.frame_of("history"))["client_message_id"] == "h-1"
+        error = await browser.frame_of("error")
+        assert (error["code"], error["client_message_id"]) == ("rate_limited", "h-2")
+    assert (await http.get(f"{API}/s/turns")).status == 200, "a service is not limited"
+
+
+async def test_a_database_that_stands_still_delays_no_message(gateway, v1, agent, monkeypatch):
+    agent.script = [Token("a"), Final()]
+    reading = asyncio.Event()
+
+    async def stand_still(self, do):
+        reading.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(writer_.Transcripts, "_read", stand_still)
+    async with v1() as browser:
+        await browser.frame_of("welcome")
+        await browser.send({"type": "history"})
+        await reading.wait()
+        await browser.ask("x")
+
+
+async def test_an_agents_own_event_of_that_name_passes(gateway, v1, agent):
+    agent.script = [Event({"type": "history", "x": 1}), Final()]
+    async with v1() as browser:
+        await browser.say("x")
+        frame = await browser.frame_of("history")
+    assert frame["x"] == 1
+    assert frame["offset"]

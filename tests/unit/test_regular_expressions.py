@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from relay.protocol import origins
-from relay.protocol.client_messages import CLIENT_MESSAGE_ID_PATTERN, SESSION_ID_PATTERN
+from relay.protocol.client_messages import CLIENT_MESSAGE_ID_PATTERN, SESSION_ID_PATTERN, TURN_CURSOR_PATTERN
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHARACTERS = 2_000
@@ -50,6 +50,7 @@ MADE = {
     "origins.origin_pattern": re.compile(origins.origin_pattern("https://*.example.com")),
     "client_messages.SESSION_ID_PATTERN": re.compile(SESSION_ID_PATTERN),
     "client_messages.CLIENT_MESSAGE_ID_PATTERN": re.compile(CLIENT_MESSAGE_ID_PATTERN),
+    "client_messages.TURN_CURSOR_PATTERN": re.compile(TURN_CURSOR_PATTERN),
 }
 
 

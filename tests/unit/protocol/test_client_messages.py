@@ -7,6 +7,7 @@ from relay.protocol import json_text
 from relay.protocol.client_messages import (
     Cancel,
     OnBusy,
+    ReadHistory,
     StartTurn,
     is_session_id,
     parse_client_message,
@@ -169,6 +170,32 @@ def test_cancel_with_a_turn_id_that_is_no_text_is_invalid_in_v1(turn_id):
     with pytest.raises(ClientMessageInvalid):
         parse(text)
     assert parse(text, resumable=False) == Cancel()
+
+
+def test_a_page_of_the_history_is_asked_for_in_v1_only():
+    assert parse('{"type":"history"}') == ReadHistory("", 50, None)
+    text = '{"type":"history","before":"t1","limit":1000,"client_message_id":"h"}'
+    assert parse(text) == ReadHistory("t1", 1_000, "h")
+    with pytest.raises(ClientMessageInvalid):
+        parse(text, resumable=False)
+    assert isinstance(parse(text, forward_types=frozenset(["history"])), StartTurn)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '"limit":0',
+        '"limit":1001',
+        '"limit":"1"',
+        '"limit":null',
+        '"before":"a/b"',
+        '"before":"a\\n"',
+        '"client_message_id":""',
+    ],
+)
+def test_a_wrong_request_for_a_page_is_invalid(fields):
+    with pytest.raises(ClientMessageInvalid):
+        parse(f'{{"type":"history",{fields}}}')
 
 
 # Forwarded kinds.

@@ -22,7 +22,7 @@ from relay.protocol.client_messages import parse_client_message, parse_turn
 from relay.protocol.cursor import Cursor, Resume
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import CloseCode, Snapshot
-from relay.web import asyncapi, frame_schemas, rest_schemas
+from relay.web import asyncapi, frame_schemas
 
 LIMITS = {"max_message_bytes": 1_024, "resumable": True}
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -89,7 +89,7 @@ def test_examples_of_rest_messages_are_understood():
 
 def test_example_of_a_page_of_turns_is_described():
     [text] = examples("turns")
-    rest_schemas.TurnPage.model_validate_json(text, extra="forbid")
+    frame_schemas.TurnPage.model_validate_json(text, extra="forbid")
 
 
 def test_examples_of_the_agents_events_are_an_answer():
