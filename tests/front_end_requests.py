@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 ADAPTERS = "ai-sdk,ag-ui,openai"
 CHAT_SOCKET = "/api/v1/ai-sdk/ws"
+RUN_SOCKET = "/api/v1/ag-ui/ws"
 
 
 class Request(NamedTuple):
@@ -55,3 +56,8 @@ def send_chat(session_id: str, words: str = "Hi", **more: Any) -> dict[str, Any]
 def resume_chat(session_id: str, cursor: str | None = None) -> dict[str, Any]:
     more = {"lastSequence": int(cursor)} if cursor else {}
     return {"type": "resume", "requestId": session_id, "id": session_id, "headers": {}, "body": {}, **more}
+
+
+def replay_path(session_id: str, cursor: str | None = None) -> str:
+    """The address at which AG-UI's client comes back over a socket; it sends no frame."""
+    return f"{RUN_SOCKET}?runId={session_id}&offset={cursor or -1}"

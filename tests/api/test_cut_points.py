@@ -23,12 +23,14 @@ from tests.clients import LIMIT_SECONDS, V1, Client, CommunicatorClient, text_of
 from tests.front_end_requests import (
     ADAPTERS,
     CHAT_SOCKET,
+    RUN_SOCKET,
     Request,
     ag_ui,
     ai_sdk,
     chat_in_flight,
     joined_run,
     openai,
+    replay_path,
     resume_chat,
     send_chat,
 )
@@ -364,10 +366,24 @@ def ai_sdk_socket(come_back: Callable[[str, Cursor], Any], *, has_cursor: bool =
     )
 
 
+def event_of(frame: Any) -> tuple[Cursor, Any] | None:
+    return (frame["id"], frame["chunk"]) if "id" in frame else None
+
+
+RUNS = SocketWay(
+    path=lambda name, cursor: replay_path(name, cursor) if cursor else RUN_SOCKET,
+    ask=lambda name: ag_ui(name).body,
+    come_back=lambda name, cursor: None if cursor else ag_ui(name).body,
+    over_http=ag_ui,
+    event=event_of,
+    is_end=lambda frame: frame.get("chunk", {}).get("type") == "RUN_FINISHED",
+    has_cursor=True,
+)
 SOCKET_WAYS = {
     "AI SDK, the same message": ai_sdk_socket(lambda name, _: send_chat(name)),
     "AI SDK, the turn in flight": ai_sdk_socket(lambda name, _: resume_chat(name)),
     "AI SDK, behind a chunk": ai_sdk_socket(resume_chat, has_cursor=True),
+    "AG-UI, behind an event": RUNS,
 }
 
 
