@@ -13,6 +13,8 @@ from relay.adapters.base import (
     ChatRequest,
     Limits,
     Translator,
+    asked_call_id,
+    forwarded,
     last_message,
     message_id_of,
     session_id_of,
@@ -21,6 +23,8 @@ from relay.adapters.base import (
 )
 from relay.exceptions import ParameterInvalid
 from relay.protocol import json_text
+from relay.protocol.answers import decision_message, resume_answers
+from relay.protocol.client_messages import StartTurn
 from relay.protocol.frames import Frame
 
 # An AG-UI agent's own events, which come out as they went in. Never the start and the end of a run.
@@ -35,6 +39,7 @@ VERBATIM: Final = (
 )
 
 _OWN_MEMBERS: Final = ("threadId", "runId", "messages")
+_ASKED: Final = ("message", "responseSchema", "expiresAt", "metadata")  # of an interrupt, for the person
 
 
 def read_request(body: Any, limits: Limits) -> ChatRequest:
@@ -52,8 +57,19 @@ def read_request(body: Any, limits: Limits) -> ChatRequest:
         raise ParameterInvalid("runId is missing.")
     fields = {name: value for name, value in body.items() if name not in _OWN_MEMBERS}
     fields["run_id"] = run_id
+    if body.get("resume"):
+        return ChatRequest(session_id, _answer(body["resume"], message_id_of(run_id), fields, limits))
     last = last_message(body)
     return ChatRequest(session_id, user_message(last, last.get("content"), message_id_of(run_id), fields, limits))
+
+
+def _answer(resume: Any, message_id: str | None, fields: dict[str, Any], limits: Limits) -> StartTurn:
+    """Return the message of ours that answers interrupts; the agent gets ``resume`` (any JSON), too."""
+    answers = resume_answers(resume)
+    if not answers:
+        raise ParameterInvalid("resume must have entries with an interruptId.")
+    ours = decision_message(answers)
+    return forwarded(ours.pop("type"), message_id, {**fields, **ours}, limits)
 
 
 class EventId(NamedTuple):
@@ -107,6 +123,7 @@ class AgUiTranslator(Translator):
         self._delta_head = ""
         self._reasonings = 0
         self._results = 0
+        self._called: set[str] = set()
         self._interrupts: list[dict[str, Any]] = []
 
     def _start(self) -> list[str]:
@@ -133,7 +150,12 @@ class AgUiTranslator(Translator):
         return [*events, _custom(fields)]
 
     def _tool_call(self, call_id: str, tool_name: str, fields: dict[str, Any]) -> list[str]:
-        arguments = fields.get("arguments")
+        arguments, asked_id = fields.get("arguments"), asked_call_id(fields)
+        if asked_id in self._called:  # the call itself has been written
+            asked = {name: arguments[name] for name in _ASKED if isinstance(arguments, dict) and name in arguments}
+            self._interrupts.append({"id": call_id, "reason": tool_name, **asked, "toolCallId": asked_id})
+            return []
+        self._called.add(call_id)
         delta = arguments if isinstance(arguments, str) else json_text.encode(arguments)
         if fields.get("requires_approval"):
             self._interrupts.append({"id": call_id, "reason": tool_name, "toolCallId": call_id})

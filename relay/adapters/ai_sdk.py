@@ -12,6 +12,7 @@ from relay.adapters.base import (
     ChatRequest,
     Limits,
     Translator,
+    asked_call_id,
     forwarded,
     last_message,
     message_id_of,
@@ -21,12 +22,16 @@ from relay.adapters.base import (
 )
 from relay.exceptions import ParameterInvalid
 from relay.protocol import json_text
+from relay.protocol.answers import APPROVE, REJECT, Answer, call_id_of, decision_message
+from relay.protocol.client_messages import StartTurn
+from relay.protocol.frames import Frame, FrameKind
 
 SUBMIT: Final = "submit-message"
 REGENERATE: Final = "regenerate-message"
 UI_MESSAGE: Final = "ui_message"  # our kind of message for a last message that is the assistant's: a tool's output
 DONE: Final = "[DONE]"
 
+_DECISIONS: Final = {True: APPROVE, False: REJECT}
 # The reasons that the client knows; anything else is "other".
 _FINISH_REASONS: Final = {
     "stop": "stop",
@@ -55,9 +60,51 @@ def read_request(body: Any, limits: Limits) -> ChatRequest:
     if body.get("trigger", SUBMIT) == REGENERATE:
         return ChatRequest(session_id, forwarded(REGENERATE, None, {**fields, "message": message}, limits))
     if message.get("role") == "assistant":
+        answers = _approvals(message)
+        if answers and decision_message(answers)["type"] in limits.forward_types:
+            return ChatRequest(session_id, _answer(message, answers, fields, limits))
         return ChatRequest(session_id, forwarded(UI_MESSAGE, None, {**fields, "message": message}, limits))
     content = message.get("parts", message.get("content"))  # before version 5 there was content
     return ChatRequest(session_id, user_message(message, content, message_id_of(message.get("id")), fields, limits))
+
+
+def _approvals(message: dict[str, Any]) -> list[Answer]:
+    """Return a person's decisions in the last step of an assistant's message (any JSON)."""
+    decided = _decided_parts(message)
+    return [
+        Answer(call_id, _DECISIONS[approved], reason=reason) for call_id, approved, reason in map(_decision, decided)
+    ]
+
+
+def _decided_parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the calls about which a person has decided. Those of earlier steps were sent before."""
+    parts = message.get("parts")
+    decided: list[dict[str, Any]] = []
+    for part in parts if isinstance(parts, list) else []:
+        if not isinstance(part, dict):
+            continue
+        if part.get("type") == "step-start":
+            decided.clear()
+        elif part.get("state") == "approval-responded" and isinstance(part.get("approval"), dict):
+            decided.append(part)
+    return [part for part in decided if _decision(part)[0]]
+
+
+def _decision(part: dict[str, Any]) -> tuple[str, bool, str]:
+    """Return the question's name, whether it was approved, and a person's words."""
+    approval, reason = part["approval"], part["approval"].get("reason")
+    named = {"call_id": approval.get("id")}
+    return call_id_of(named), approval.get("approved") is True, reason if isinstance(reason, str) else ""
+
+
+def _answer(message: dict[str, Any], answers: list[Answer], fields: dict[str, Any], limits: Limits) -> StartTurn:
+    """Return the message of ours that answers. The same answers in the same message are the same message."""
+    ours = decision_message(answers)
+    kind = ours.pop("type")
+    calls = [part["toolCallId"] for part in _decided_parts(message) if isinstance(part.get("toolCallId"), str)]
+    known = {"id": message.get("id"), "calls": calls}
+    message_id = message_id_of(f"{json_text.encode(known)} {json_text.encode(ours)}")
+    return forwarded(kind, message_id, {**fields, **ours, UI_MESSAGE: known}, limits)
 
 
 class AiSdkTranslator(Translator):
@@ -74,9 +121,19 @@ class AiSdkTranslator(Translator):
         self._blocks = 0
         self._delta_head = ""
         self._called: set[str] = set()
+        self._message_id = turn_id
+
+    def events(self, frame: Frame) -> list[str]:
+        """See ``Translator``: a turn that answers goes on with the message in which the agent has asked."""
+        if frame.kind is FrameKind.USER_MESSAGE:
+            known = json_text.decode(frame.body).get(UI_MESSAGE)
+            if isinstance(known, dict) and isinstance(known.get("calls"), list):
+                self._message_id = str(known.get("id") or self.turn_id)
+                self._called.update(call_id for call_id in known["calls"] if isinstance(call_id, str))
+        return super().events(frame)
 
     def _start(self) -> list[str]:
-        return [json_text.encode({"type": "start", "messageId": self.turn_id}), '{"type":"start-step"}']
+        return [json_text.encode({"type": "start", "messageId": self._message_id}), '{"type":"start-step"}']
 
     def _text(self, text: str) -> list[str]:
         chunks = self._opened("text")
@@ -99,6 +156,9 @@ class AiSdkTranslator(Translator):
         return [*chunks, json_text.encode({"type": f"data-{kind}", "data": fields})]
 
     def _tool_call(self, call_id: str, tool_name: str, fields: dict[str, Any]) -> list[str]:
+        asked_id = asked_call_id(fields)
+        if asked_id in self._called and self._has_approvals:  # the call itself has been written
+            return [json_text.encode({"type": "tool-approval-request", "approvalId": call_id, "toolCallId": asked_id})]
         self._called.add(call_id)
         call = {"toolCallId": call_id, "toolName": tool_name, "input": fields.get("arguments"), "dynamic": True}
         chunks = [json_text.encode({"type": "tool-input-available", **call})]

@@ -69,7 +69,7 @@ class Translator(abc.ABC):
         fields: dict[str, Any] = json_text.decode(frame.v1)
         for name in ("turn_id", "offset"):
             del fields[name]
-        if kind is _EVENT:
+        if kind is _EVENT or fields["type"] == "pending_resolved":
             return self._event(fields)
         if kind is _NOTICE:
             return self._notice(fields)
@@ -195,6 +195,12 @@ def tool_call_of(fields: dict[str, Any]) -> tuple[str, str]:
     """Return a tool call's id and the tool's name, in either spelling; empty where it is missing."""
     call_id = fields.get("call_id") or fields.get("tool_call_id") or ""
     return str(call_id), str(fields.get("tool_name") or fields.get("name") or "")
+
+
+def asked_call_id(fields: dict[str, Any]) -> str:
+    """Return the id of the earlier call that a question of the agent is about; empty if it names none."""
+    call = fields.get("tool_call")
+    return tool_call_of(call)[0] if isinstance(call, dict) and fields.get("requires_approval") else ""
 
 
 def session_id_of(foreign_id: Any, name: str) -> str:

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from relay.agent.protocols.vocabulary import asked_call
 from relay.layers.values import Question, SessionState
 from relay.protocol import json_text
 
@@ -18,7 +19,7 @@ def pending_fields(state: SessionState) -> list[dict[str, Any]]:
 def _fields(question: Question) -> dict[str, Any]:
     """Describe a question: by the call that it is about, where the agent names one. ``arguments`` is any JSON."""
     event = json_text.decode(question.body)
-    call = event["tool_call"] if isinstance(event.get("tool_call"), dict) else event
+    call = asked_call(event)
     return {
         "call_id": question.call_id,
         "turn_id": question.turn_id,

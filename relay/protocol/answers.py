@@ -44,6 +44,14 @@ class Answer(NamedTuple):
         """May the call be made? Whatever is no clear approval is none."""
         return self.decision in (APPROVE, EDIT)
 
+    @property
+    def fields(self) -> Fields:
+        """The members of a decision, or of a value, in a message of ours."""
+        if not self.decision:
+            return {"result": self.value}
+        edited = {} if self.arguments is None else {"arguments": self.arguments}
+        return {"decision": self.decision, **edited, **({"reason": self.reason} if self.reason else {})}
+
 
 def call_id_of(fields: Fields) -> str:
     """Return the id of a tool call, of its result or of a question, in either spelling; empty if it has none."""
@@ -68,7 +76,7 @@ def answers_of(message: Fields) -> list[Answer]:
 
 def decision_message(answers: list[Answer]) -> Fields:
     """Write answers that came in a front end's protocol as one message of ours."""
-    entries = [_entry(answer) for answer in answers]
+    entries = [{"call_id": answer.call_id, **answer.fields} for answer in answers]
     if len(entries) > 1:
         return {"type": DECISION, "decisions": entries}
     return {"type": DECISION if answers[0].decision else TOOL_RESULT, **entries[0]}
@@ -77,15 +85,6 @@ def decision_message(answers: list[Answer]) -> Fields:
 def resume_answers(resume: Any) -> list[Answer]:
     """Return the answers in AG-UI's ``resume`` (any JSON)."""
     return answers_of({"resume": resume})
-
-
-def _entry(answer: Answer) -> Fields:
-    if not answer.decision:
-        return {"call_id": answer.call_id, "result": answer.value}
-    entry: Fields = {"call_id": answer.call_id, "decision": answer.decision}
-    if answer.arguments is not None:
-        entry["arguments"] = answer.arguments
-    return {**entry, "reason": answer.reason} if answer.reason else entry
 
 
 def _of_result(fields: Fields) -> Answer | None:

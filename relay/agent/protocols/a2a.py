@@ -24,6 +24,7 @@ from relay.agent.protocols.base import (
 )
 from relay.exceptions import RelayError
 from relay.layers.values import Turn, message_text
+from relay.protocol.answers import answers_of
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -48,16 +49,17 @@ class A2A(AgentProtocol):
     def reader(self, turn: Turn, *, max_turn_bytes: int, redact: Callable[[str], str]) -> TaskEvents:
         """See ``AgentProtocol``."""
         reader = TaskEvents(turn.turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
-        reader.begins_with_past = vocabulary.answer_of(turn.message) is not None
+        reader.begins_with_past = bool(answers_of(turn.message))
         return reader
 
 
 def _said(turn: Turn) -> dict[str, Any]:
-    """Return a message's parts; an answer to a task that waits for it names the task, too."""
-    answer = vocabulary.answer_of(turn.message)
-    if answer is not None:
-        task_id, result = answer
-        return {"taskId": task_id, "parts": [{"text": result} if isinstance(result, str) else {"data": result}]}
+    """Return a message's parts; an answer to a task that waits for it names the task, too. One message has one task."""
+    answers = answers_of(turn.message)
+    if answers:
+        answer = answers[0]
+        said = answer.fields if answer.decision else answer.value
+        return {"taskId": answer.call_id, "parts": [{"text": said} if isinstance(said, str) else {"data": said}]}
     return {"parts": [{"text": message_text(turn.message)}]}
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from relay.agent.protocols import vocabulary
+from relay.agent.protocols.agui_resume import asked_calls, resume_of
 from relay.agent.protocols.base import (
     INTERRUPT,
     TOOL_CALLS,
@@ -65,6 +66,7 @@ class AgUiEvents(AnswerReader):
         self._message_id: str | None = None  # of the message that had the newest text; at first, of the first message
         self._foreign_ids: set[str] = set()  # of messages that are not the assistant's
         self._calls: dict[str, _Call] = {}  # that are not ended, by id
+        self._ended: dict[str, dict[str, Any]] = {}  # that have no result yet: an interrupt may be about one
         self._chunked_id: str | None = None  # of the call that comes in chunks, which no event ends
 
     def _read(self, event: Event, made: list[Frame]) -> None:
@@ -163,6 +165,7 @@ class AgUiEvents(AnswerReader):
     def _take_result(self, fields: dict[str, Any], made: list[Frame]) -> None:
         call_id = fields.get("toolCallId")
         if isinstance(call_id, str):
+            self._ended.pop(call_id, None)
             self._add_event(vocabulary.tool_result(call_id, fields.get("content")), made)
         else:
             self._skip("malformed", made)
@@ -195,6 +198,7 @@ class AgUiEvents(AnswerReader):
     def _end_call(self, call_id: str, made: list[Frame]) -> None:
         call = self._calls.pop(call_id)
         arguments = vocabulary.arguments("".join(call.pieces))
+        self._ended[call_id] = {"call_id": call_id, "tool_name": call.name, "arguments": arguments}
         self._add_event(vocabulary.tool_call(call_id, call.name, arguments), made)
 
     def _end_chunked_call(self, made: list[Frame]) -> None:
@@ -215,7 +219,11 @@ class AgUiEvents(AnswerReader):
         call_id, reason = interrupt.get("id"), interrupt.get("reason")
         asked = {name: value for name, value in interrupt.items() if name not in ("id", "reason")}
         call_id = call_id if isinstance(call_id, str) and call_id else self._turn_id
-        self._add_event(vocabulary.interrupt(call_id, reason if isinstance(reason, str) else None, asked), made)
+        question = vocabulary.interrupt(call_id, reason if isinstance(reason, str) else None, asked)
+        about = interrupt.get("toolCallId")
+        if isinstance(about, str) and about in self._ended:
+            question["tool_call"] = self._ended[about]
+        self._add_event(question, made)
 
 
 class _Call(msgspec.Struct):
@@ -262,8 +270,10 @@ class AgUi(AgentProtocol):
             "context": [],
             "forwardedProps": {} if turn.message.get("type") == "user_message" else turn.message,
         }
-        if isinstance(turn.message.get("resume"), list):  # the answer to an interrupt is no message
-            body["resume"] = turn.message["resume"]
+        resume = resume_of(turn)
+        if resume:  # the answer to an interrupt is no message
+            body["resume"] = resume
+            messages += asked_calls(turn)
         else:
             messages.append({"id": turn.turn_id, "role": "user", "content": message_text(turn.message)})
         return AgentRequest(settings.path or PATH, body)

@@ -23,6 +23,7 @@ from relay.agent.protocols.base import (
     said_before,
 )
 from relay.layers.values import Turn, message_text
+from relay.protocol.answers import Answer, answers_of
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -45,6 +46,31 @@ _SIGNS_OF_LIFE: Final = (
 
 def _message(message_id: str, role: str, text: str) -> dict[str, Any]:
     return {"id": message_id, "role": role, "parts": [{"type": "text", "text": text}]}
+
+
+def _answered_parts(turn: Turn) -> list[dict[str, Any]]:
+    """Return the calls that a message answers as the parts of the message in which they were made."""
+    questions = {question.get("call_id"): question for question in turn.questions}
+    return [
+        _part(answer, questions[answer.call_id]) for answer in answers_of(turn.message) if answer.call_id in questions
+    ]
+
+
+def _part(answer: Answer, question: dict[str, Any]) -> dict[str, Any]:
+    call = vocabulary.asked_call(question)
+    given = call.get("arguments") if answer.arguments is None else answer.arguments
+    part = {
+        "type": "dynamic-tool",
+        "toolName": call.get("tool_name"),
+        "toolCallId": call.get("call_id"),
+        "input": given,
+    }
+    if not answer.decision:
+        return {**part, "state": "output-available", "output": answer.value}
+    reason = {"reason": answer.reason} if answer.reason else {}
+    approval_id = question.get("approval_id", answer.call_id)
+    approval = {"id": approval_id, "approved": answer.is_approved, **reason}
+    return {**part, "state": "approval-responded", "approval": approval}
 
 
 class _TextDelta(msgspec.Struct, gc=False):
@@ -211,9 +237,9 @@ class AiSdk(AgentProtocol):
         said = said_before(history, settings.system_prompt)
         messages = [_message(f"{turn.turn_id}.{number}", role, text) for number, (role, text) in enumerate(said)]
         body = {} if turn.message.get("type") == "user_message" else dict(turn.message)
-        body |= {
-            "id": turn.session_id,
-            "trigger": "submit-message",
-            "messages": [*messages, _message(turn.turn_id, "user", message_text(turn.message))],
-        }
+        parts = _answered_parts(turn)
+        last = _message(turn.turn_id, "user", message_text(turn.message))
+        if parts:  # the assistant's message goes on
+            last = {"id": turn.turn_id, "role": "assistant", "parts": parts}
+        body |= {"id": turn.session_id, "trigger": "submit-message", "messages": [*messages, last]}
         return AgentRequest(settings.path or PATH, body)

@@ -28,6 +28,7 @@ from relay.agent.protocols.base import (
 )
 from relay.agent.protocols.langchain import Gathered, pieces, tool_result
 from relay.layers.values import Turn, message_text
+from relay.protocol.answers import Answer, answers_of
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -42,12 +43,34 @@ def thread_id(session_id: str) -> str:
 
 
 def _asked(turn: Turn) -> dict[str, Any]:
-    """Return the run's input: the message, or the answer to an interrupt."""
-    answer = vocabulary.answer_of(turn.message)
-    if answer is not None:
-        call_id, result = answer
-        return {"command": {"resume": {call_id: result}}}
+    """Return the run's input: the message, or the answers to interrupts."""
+    answers = answers_of(turn.message)
+    if answers:
+        questions = {question.get("call_id"): question for question in turn.questions}
+        resume = {answer.call_id: _resumed(answer, questions.get(answer.call_id, {})) for answer in answers}
+        return {"command": {"resume": resume}}
     return {"input": {"messages": [{"role": "user", "content": message_text(turn.message)}]}}
+
+
+def _resumed(answer: Answer, question: dict[str, Any]) -> Any:
+    """Return an interrupt's value: the response that LangChain's ``HumanInTheLoopMiddleware`` takes, or a plain one.
+
+    A graph asks ``if interrupt(…)``, so a rejection is ``False`` and no object, which would count as true.
+    """
+    if not answer.decision:
+        return answer.value
+    asked = question.get("arguments")
+    actions = asked.get("action_requests") if isinstance(asked, dict) else None
+    if isinstance(actions, list):
+        return {"decisions": [_decision(answer, action) for action in actions if isinstance(action, dict)]}
+    return answer.arguments if answer.arguments is not None else answer.is_approved
+
+
+def _decision(answer: Answer, action: dict[str, Any]) -> dict[str, Any]:
+    decision: dict[str, Any] = {"type": answer.decision}
+    if answer.arguments is not None:
+        decision["edited_action"] = {"name": action.get("name"), "args": answer.arguments}
+    return {**decision, "message": answer.reason} if answer.reason else decision
 
 
 # The shape of most events: a piece of text, and which task of the graph it comes from.

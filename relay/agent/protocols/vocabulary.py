@@ -90,16 +90,10 @@ def arguments(value: Any) -> Fields | str:
     return read if isinstance(read, dict) else text
 
 
-def answer_of(message: Fields) -> tuple[str, Any] | None:
-    """Read a client's ``tool_result``, which answers a call that requires approval.
-
-    Returns:
-        The call's id and the result (any JSON); ``None`` if the message is of another kind.
-    """
-    call_id = message.get("call_id")
-    if message.get("type") != "tool_result" or not isinstance(call_id, str):
-        return None
-    return call_id, next((message[name] for name in ("result", "content", "error") if name in message), None)
+def asked_call(question: Fields) -> Fields:
+    """Return the call that a question (a ``tool_call`` event) is about: the one that it names, or itself."""
+    call = question.get("tool_call")
+    return call if isinstance(call, dict) else question
 
 
 def _named(tool_name: str | None) -> Fields:

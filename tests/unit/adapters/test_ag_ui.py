@@ -74,6 +74,49 @@ def test_a_body_that_is_no_run_is_refused_in_words(request_body, words):
         read_request(request_body, LIMITS)
 
 
+RESUME = [{"interruptId": "i1", "status": "resolved", "payload": {"approved": True}}]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (RESUME, {"type": "hitl_decision", "call_id": "i1", "decision": "approve"}),
+        (
+            [{"interruptId": "i1", "status": "cancelled"}],
+            {"type": "hitl_decision", "call_id": "i1", "decision": "reject"},
+        ),
+        ([{"interruptId": "i1", "payload": "Paris"}], {"type": "tool_result", "call_id": "i1", "result": "Paris"}),
+    ],
+)
+def test_resume_answers_what_was_asked_whoever_said_the_last_message(entries, message):
+    limits = Limits(frozenset(["hitl_decision", "tool_result"]), 1_000)
+    request = body({"id": "m", "role": "assistant", "content": "x"}, resume=entries)
+    found = read_request(request, limits).message
+    assert found.client_message_id == "r"
+    assert found.message == {
+        **message, "run_id": "r", "resume": entries, "state": {}, "tools": [], "context": [], "forwardedProps": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("entries", "words"), [(RESUME, "hitl_decision"), ([{}], "interruptId"), ("x", "interruptId")])
+def test_resume_that_answers_nothing_or_is_not_let_through_is_refused_in_words(entries, words):
+    with pytest.raises(ParameterInvalid, match=words):
+        read_request(body(user("x"), resume=entries), LIMITS)
+
+
+def test_empty_resume_is_a_run_like_any_other():
+    assert read_request(body(user("x"), resume=[]), LIMITS).message.message["content"] == "x"
+
+
+def test_interrupt_about_a_call_names_that_call_and_calls_nothing_again():
+    asked = {"message": "May I?", "toolCallId": "c1", "responseSchema": {"type": "object"}}
+    question = {**CALL, "call_id": "i1", "tool_name": "tool_call", "arguments": asked, "tool_call": CALL}
+    question["requires_approval"] = True
+    *made, end = events(CALL, question, end="interrupt")
+    assert [event["type"] for event in made].count("TOOL_CALL_START") == 1
+    assert end["outcome"] == {"type": "interrupt", "interrupts": [{"id": "i1", "reason": "tool_call", **asked}]}
+
+
 def test_parts_that_are_no_text_go_beside_the_words():
     picture = {"type": "binary", "mimeType": "image/png", "url": "u"}
     found = read_request(body(user([{"type": "text", "text": "See"}, picture])), LIMITS).message.message

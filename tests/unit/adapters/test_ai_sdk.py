@@ -87,6 +87,75 @@ def test_what_is_no_users_message_is_forwarded_where_the_gateway_forwards_it(bod
     assert found.client_message_id is None
 
 
+# Approvals.
+
+ANSWERING = Limits(frozenset(["hitl_decision", "ui_message"]), 1_000)
+APPROVED = {"call_id": "int-1", "decision": "approve"}
+QUESTION = {**CALL, "call_id": "int-1", "tool_name": "tool_call", "requires_approval": True, "tool_call": CALL}
+
+
+def decided(call_id="call-1", approval_id="int-1", *, approved=True, **fields):
+    approval = {"id": approval_id, "approved": approved, **fields}
+    part = {"type": "dynamic-tool", "toolName": "pay", "toolCallId": call_id, "input": {}}
+    return {**part, "state": "approval-responded", "approval": approval}
+
+
+def assistant(*parts):
+    return {"id": "chat", "messages": [{"id": "t1", "role": "assistant", "parts": [{"type": "step-start"}, *parts]}]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([decided()], APPROVED),
+        ([decided(approved=False, reason="no")], {"call_id": "int-1", "decision": "reject", "reason": "no"}),
+        ([decided(approved="yes")], {"call_id": "int-1", "decision": "reject"}),
+        (
+            [decided(), decided("call-2", "int-2", approved=False)],
+            {"decisions": [APPROVED, {"call_id": "int-2", "decision": "reject"}]},
+        ),
+        ([decided("old", "old"), {"type": "step-start"}, decided()], APPROVED),
+        ([decided(), {"state": "output-available"}, 5, decided(approval_id=7)], APPROVED),
+    ],
+)
+def test_approvals_of_the_last_step_are_one_decision(parts, message):
+    found = read_request(assistant(*parts), ANSWERING).message
+    calls = found.message.pop("ui_message")
+    assert found.message == {"type": "hitl_decision", **message}
+    assert calls["id"] == "t1"
+    assert calls["calls"][0] == "call-1"
+
+
+def test_same_approval_again_is_the_same_message_and_another_one_is_another():
+    one, again, other = (
+        read_request(assistant(decided(approved=approved)), ANSWERING).message for approved in (True, True, False)
+    )
+    assert one.client_message_id == again.client_message_id != other.client_message_id
+
+
+def test_approval_is_forwarded_as_it_is_where_decisions_are_not_let_through():
+    limits = Limits(frozenset(["ui_message"]), 1_000)
+    assert read_request(assistant(decided()), limits).message.message["type"] == "ui_message"
+    with pytest.raises(ParameterInvalid, match="ui_message"):
+        read_request(assistant(decided()), LIMITS)
+
+
+def test_question_about_a_call_asks_for_the_approval_of_that_call():
+    *_, asked, _, end = chunks(CALL, QUESTION, end="interrupt", has_approvals=True)
+    assert asked == {"type": "tool-approval-request", "approvalId": "int-1", "toolCallId": "c1"}
+    assert end == {"type": "finish", "finishReason": "tool-calls"}
+    assert [chunk["type"] for chunk in chunks(CALL, QUESTION)][2:4] == ["tool-input-available"] * 2
+
+
+def test_turn_that_answers_goes_on_with_the_message_and_brings_the_calls_result():
+    body = {"type": "hitl_decision", "call_id": "i", "ui_message": {"id": "t1", "calls": ["c1"]}}
+    made = [frames.user_message("T", json.dumps(body)), frames.pending_resolved("T", "i"), frames.event("T", RESULT)]
+    start, _, resolved, output = translated(AiSdkTranslator(TURN_ID), placed(made))
+    assert start == {"type": "start", "messageId": "t1"}
+    assert resolved == {"type": "data-pending_resolved", "data": {"call_id": "i"}}
+    assert (output["type"], output["toolCallId"]) == ("tool-output-available", "c1")
+
+
 # The chunks.
 
 

@@ -57,6 +57,12 @@ def test_a_tool_result_goes_on_with_the_task(result, part):
     assert (asked["taskId"], asked["contextId"], asked["parts"]) == ("t1", "S", [part])
 
 
+def test_a_decision_goes_on_with_the_task_as_data():
+    asked = request({"type": "hitl_decision", "call_id": "t1", "decision": "reject", "reason": "no"})
+    message = asked.body["params"]["message"]
+    assert (message["taskId"], message["parts"]) == ("t1", [{"data": {"decision": "reject", "reason": "no"}}])
+
+
 def test_another_kind_of_message_is_sent_as_its_json():
     (part,) = request({"type": "vote", "call_id": "c"}).body["params"]["message"]["parts"]
     assert json.loads(part["text"]) == {"type": "vote", "call_id": "c"}

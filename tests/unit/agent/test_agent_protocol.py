@@ -144,6 +144,7 @@ def test_the_gateways_own_types_are_those_of_the_protocol():
         "cancel_ack",
         "ping",
         "notice",
+        "pending_resolved",
         "disconnect",
     } == RESERVED_TYPES
 

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,63 @@ def test_the_answer_to_an_interrupt_resumes_and_is_no_message():
     body = AgUi().request(Turn("S", "T", "L", message), [PastTurn("a", "b")], AgentSettings()).body
     assert body["resume"] == entries
     assert [entry["content"] for entry in body["messages"]] == ["a", "b"]
+
+
+QUESTION = {
+    "type": "tool_call", "call_id": "i1", "tool_name": "tool_call", "arguments": {}, "requires_approval": True,
+    "tool_call": {"call_id": "c1", "tool_name": "pay", "arguments": {"euros": 5}},
+}  # fmt: skip
+
+
+def answered(message, *questions):
+    turn = Turn("S", "T", "L", message, questions=list(questions))
+    return AgUi().request(turn, [PastTurn("Pay.", "")], AgentSettings()).body
+
+
+@pytest.mark.parametrize(
+    ("fields", "payload"),
+    [
+        ({"decision": "approve"}, {"approved": True}),
+        ({"decision": "edit", "arguments": {"euros": 4}}, {"approved": True, "editedArgs": {"euros": 4}}),
+        ({"decision": "reject", "reason": "no"}, {"approved": False, "reason": "no"}),
+        ({"decision": "what?"}, {"approved": False}),
+    ],
+)
+def test_a_decision_resumes_the_run_behind_the_call_that_was_asked_about(fields, payload):
+    body = answered({"type": "hitl_decision", "call_id": "i1", **fields}, QUESTION)
+    assert body["resume"] == [{"interruptId": "i1", "status": "resolved", "payload": payload}]
+    user, asked = body["messages"]
+    assert (user["role"], user["content"]) == ("user", "Pay.")
+    assert asked == {
+        "id": "T.asked",
+        "role": "assistant",
+        "toolCalls": [{"id": "c1", "type": "function", "function": {"name": "pay", "arguments": '{"euros":5}'}}],
+    }
+
+
+def test_a_value_answers_what_was_asked_and_is_a_message_where_nothing_was():
+    message = {"type": "tool_result", "call_id": "i1", "result": {"city": "Paris"}}
+    body = answered(message, {**QUESTION, "tool_call": None})
+    assert body["resume"] == [{"interruptId": "i1", "status": "resolved", "payload": {"city": "Paris"}}]
+    assert len(body["messages"]) == 1
+    assert json.loads(answered(message)["messages"][-1]["content"]) == message
+
+
+def test_arguments_that_are_no_object_are_told_as_the_text_that_they_are():
+    call = {"call_id": "c1", "tool_name": "pay", "arguments": "{half"}
+    body = answered({"type": "x", "resume": [{"interruptId": "i1"}]}, {**QUESTION, "tool_call": call})
+    assert body["messages"][-1]["toolCalls"][0]["function"]["arguments"] == "{half"
+
+
+def test_an_interrupt_about_a_call_that_has_its_result_names_no_call():
+    events = [
+        {"type": "TOOL_CALL_START", "toolCallId": "c1", "toolCallName": "a"},
+        {"type": "TOOL_CALL_END", "toolCallId": "c1"},
+        {"type": "TOOL_CALL_RESULT", "toolCallId": "c1", "content": "x"},
+        {"type": "RUN_FINISHED", "outcome": {"type": "interrupt", "interrupts": [{"id": "i", "toolCallId": "c1"}]}},
+    ]
+    frames = vectors.reader(AgUi()).frames([Event(json.dumps(event), "", "") for event in events])
+    assert "tool_call" not in json.loads(frames[-2].body)
 
 
 def test_the_internal_key_is_not_for_the_agent():

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +80,33 @@ def test_a_request_has_system_prompt_and_history_under_ids_of_their_own():
         said_by("user", "And of Spain?"),
         said_by("user", "Hi"),
     ]
+
+
+QUESTION = {"type": "tool_call", "call_id": "c1", "tool_name": "pay", "arguments": {"euros": 5}, "approval_id": "a1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"decision": "approve"}, {"state": "approval-responded", "approval": {"id": "a1", "approved": True}}),
+        (
+            {"decision": "reject", "reason": "no"},
+            {"state": "approval-responded", "approval": {"id": "a1", "approved": False, "reason": "no"}},
+        ),
+        (
+            {"decision": "edit", "arguments": {"euros": 4}},
+            {"state": "approval-responded", "approval": {"id": "a1", "approved": True}, "input": {"euros": 4}},
+        ),
+        ({"result": [1]}, {"state": "output-available", "output": [1]}),
+    ],
+)
+def test_an_answer_goes_on_with_the_assistants_message(fields, part):
+    message = {"type": "hitl_decision", "decisions": [{"call_id": "c1", **fields}]}
+    turn = Turn("S", "T", "L", message, questions=[QUESTION])
+    user, asked = AiSdk().request(turn, [PastTurn("Pay.", "")], AgentSettings()).body["messages"]
+    assert user["role"] == "user"
+    call = {"type": "dynamic-tool", "toolName": "pay", "toolCallId": "c1", "input": {"euros": 5}}
+    assert asked == {"id": "T", "role": "assistant", "parts": [{**call, **part}]}
 
 
 def test_another_kind_of_message_is_sent_as_its_json_and_its_members_beside():

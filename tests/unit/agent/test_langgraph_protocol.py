@@ -75,6 +75,39 @@ def test_a_tool_result_answers_the_interrupt(members, result):
     assert "input" not in body
 
 
+APPROVE, REJECT = {"decision": "approve"}, {"decision": "reject", "reason": "no"}
+EDIT = {"decision": "edit", "arguments": {"euros": 4}}
+ACTIONS = {"action_requests": [{"name": "pay", "args": {"euros": 5}}, {"name": "tell", "args": {}}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked", "value"),
+    [
+        (APPROVE, {"question": "?"}, True),
+        (REJECT, {"question": "?"}, False),
+        (EDIT, {"question": "?"}, {"euros": 4}),
+        (APPROVE, ACTIONS, {"decisions": [{"type": "approve"}] * 2}),
+        (REJECT, ACTIONS, {"decisions": [{"type": "reject", "message": "no"}] * 2}),
+        (
+            EDIT,
+            {"action_requests": [ACTIONS["action_requests"][0]]},
+            {"decisions": [{"type": "edit", "edited_action": {"name": "pay", "args": {"euros": 4}}}]},
+        ),
+    ],
+)
+def test_a_decision_resumes_with_what_the_interrupt_takes(fields, asked, value):
+    message = {"type": "hitl_decision", "call_id": "i1", **fields}
+    question = {"type": "tool_call", "call_id": "i1", "tool_name": "interrupt", "arguments": asked}
+    turn = Turn("S", "T", "L", message, questions=[question])
+    assert PROTOCOL.request(turn, (), AgentSettings()).body["command"] == {"resume": {"i1": value}}
+
+
+def test_several_interrupts_are_answered_in_one_run():
+    entries = [{"call_id": "i1", "decision": "approve"}, {"call_id": "i2", "result": "Paris"}]
+    body = request({"type": "hitl_decision", "decisions": entries}).body
+    assert body["command"] == {"resume": {"i1": True, "i2": "Paris"}}
+
+
 @pytest.mark.parametrize("message", [{"type": "tool_result", "call_id": 5}, {"type": "vote", "call_id": "c"}])
 def test_another_kind_of_message_is_sent_as_its_json(message):
     (sent,) = request(message).body["input"]["messages"]

@@ -61,20 +61,10 @@ def test_arguments_are_an_object_or_the_text(text, expected):
     assert vocabulary.arguments(text) == expected
 
 
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        ({"type": "tool_result", "call_id": "c", "result": {"a": 1}, "content": "x"}, ("c", {"a": 1})),
-        ({"type": "tool_result", "call_id": "c", "result": None, "content": "x"}, ("c", None)),
-        ({"type": "tool_result", "call_id": "c", "content": "Paris"}, ("c", "Paris")),
-        ({"type": "tool_result", "call_id": "c", "error": "denied"}, ("c", "denied")),
-        ({"type": "tool_result", "call_id": "c"}, ("c", None)),
-        ({"type": "tool_result", "call_id": 5, "result": 1}, None),
-        ({"type": "user_message", "call_id": "c", "content": "Hi"}, None),
-    ],
-)
-def test_a_clients_answer_to_a_call(message, expected):
-    assert vocabulary.answer_of(message) == expected
+def test_question_is_about_the_call_that_it_names_or_is_that_call():
+    call = {"call_id": "c", "tool_name": "pay", "arguments": {}}
+    assert vocabulary.asked_call({"call_id": "i", "tool_call": call}) == call
+    assert vocabulary.asked_call({**call, "tool_call": "c"}) == {**call, "tool_call": "c"}
 
 
 @pytest.mark.parametrize(
