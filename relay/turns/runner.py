@@ -36,8 +36,9 @@ from relay.protocol.trace_context import trace_id
 from relay.tasks import cancel_and_wait, first_completed
 from relay.transcripts.history import History
 from relay.transcripts.writer import Transcripts
-from relay.turns.ended import notification
+from relay.turns.ended import describe_end, notification
 from relay.turns.recorder import TurnRecorder, ended_turn
+from relay.turns.signal_sender import SignalSender
 from relay.turns.tracing import Tracing
 from relay.webhooks.sender import Webhooks
 
@@ -66,6 +67,7 @@ class Runner:
         self._transcripts = transcripts
         self._history = history
         self._webhooks = webhooks
+        self._signals = SignalSender()
         self._tracing = tracing
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: set[str] = set()
@@ -100,6 +102,7 @@ class Runner:
         await self._agent.close()
         if not self._layer.survives_process:
             await self._end_queued()
+        await self._signals.stop()
 
     async def _run_session(self, session_id: str) -> None:
         logging_config.bind(session_id=session_id)
@@ -167,6 +170,8 @@ class Runner:
             self._transcripts.keep(ended_turn(recorder))
         if self._webhooks.is_on:
             self._webhooks.wake()
+        if self._signals.has_receivers:
+            self._signals.send(describe_end(recorder, terminal))
 
     async def _finish(self, turn: Turn, recorder: TurnRecorder) -> Frame:
         """Run the turn and store its terminal frame, however long the store is out of reach."""
