@@ -121,6 +121,7 @@ class AiSdkTranslator(Translator):
         self._blocks = 0
         self._delta_head = ""
         self._called: set[str] = set()
+        self._answered: set[str] = set()  # calls of the client's message that goes on
         self._message_id = turn_id
 
     def events(self, frame: Frame) -> list[str]:
@@ -129,7 +130,7 @@ class AiSdkTranslator(Translator):
             known = json_text.decode(frame.body).get(UI_MESSAGE)
             if isinstance(known, dict) and isinstance(known.get("calls"), list):
                 self._message_id = str(known.get("id") or self.turn_id)
-                self._called.update(call_id for call_id in known["calls"] if isinstance(call_id, str))
+                self._answered.update(call_id for call_id in known["calls"] if isinstance(call_id, str))
         return super().events(frame)
 
     def _start(self) -> list[str]:
@@ -151,7 +152,7 @@ class AiSdkTranslator(Translator):
             return chunks
         if kind == "tool_call" and call_id and tool_name:
             return chunks + self._tool_call(call_id, tool_name, fields)
-        if kind == "tool_result" and call_id in self._called:
+        if kind == "tool_result" and call_id in self._called | self._answered:
             return [*chunks, json_text.encode(_tool_output(call_id, fields))]
         return [*chunks, json_text.encode({"type": f"data-{kind}", "data": fields})]
 
@@ -159,6 +160,8 @@ class AiSdkTranslator(Translator):
         asked_id = asked_call_id(fields)
         if asked_id in self._called and self._has_approvals:  # the call itself has been written
             return [json_text.encode({"type": "tool-approval-request", "approvalId": call_id, "toolCallId": asked_id})]
+        if call_id in self._answered and not fields.get("requires_approval"):
+            return []  # the client would show it a second time
         self._called.add(call_id)
         call = {"toolCallId": call_id, "toolName": tool_name, "input": fields.get("arguments"), "dynamic": True}
         chunks = [json_text.encode({"type": "tool-input-available", **call})]

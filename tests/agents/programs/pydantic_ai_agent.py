@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import uvicorn
 from model import TOOL, Arguments, Thought, answer, weather
@@ -23,7 +24,7 @@ async def stream(messages: list[ModelMessage], _: AgentInfo) -> AsyncIterator:
     parts = [part for message in messages for part in message.parts]
     said = [str(part.content) for part in parts if isinstance(part, SystemPromptPart | UserPromptPart)]
     last = parts[-1]
-    if said[-1] == "ask":
+    if said[-1] == "ask" and not isinstance(last, ToolReturnPart):
         yield {0: DeltaToolCall(name="pay", json_args='{"euros": 5}', tool_call_id="call-1")}
         return
     async for piece in answer(said, str(last.content) if isinstance(last, ToolReturnPart) else None):
@@ -54,10 +55,11 @@ def pay(euros: int) -> str:
     return f"{euros} euros are paid"
 
 
-def route(path: str, adapter: type[UIAdapter], model: Model | None = None) -> Route:
+def route(path: str, adapter: type[UIAdapter], model: Model | None = None, **options: Any) -> Route:
     async def endpoint(request: Request) -> Response:
         # By default it leaves a client's system prompt out, for the agent's own.
-        return await adapter.dispatch_request(request, agent=agent, model=model, manage_system_prompt="client")
+        options["manage_system_prompt"] = "client"
+        return await adapter.dispatch_request(request, agent=agent, model=model, **options)
 
     return Route(path, endpoint, methods=["POST"])
 
@@ -67,7 +69,7 @@ app = Starlette(
     routes=[
         route("/agui", AGUIAdapter),
         route("/agui/test", AGUIAdapter, test_model),
-        route("/aisdk", VercelAIAdapter),
+        route("/aisdk", VercelAIAdapter, sdk_version=6),  # from which on it asks for approvals
         route("/aisdk/test", VercelAIAdapter, test_model),
     ]
 )

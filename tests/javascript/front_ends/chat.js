@@ -1,14 +1,15 @@
 // A page's chats without a page: the AI SDK's own state machine, which useChat only shows. It does what standard input
 // says, a JSON object a line, and tells each change in one, with the chat's id.
 //
-// node chat.js PACKAGE OPTIONS   with {id, api, headers}, {id, url, headers} for chats that share a socket, or {id, base}
-// for the gateway's own transport
+// node chat.js PACKAGE OPTIONS   with {id, api, headers, body}, {id, url, headers} for chats that share a socket, or
+// {id, base} for the gateway's own transport
 import { createInterface } from "node:readline";
 
 import { GatewayChatTransport } from "../static/gateway-chat-transport.js";
 
 const [packageName, options] = [process.argv[2], JSON.parse(process.argv[3])];
-const { AbstractChat, DefaultChatTransport, WebSocketChatTransport } = await import(packageName);
+const sdk = await import(packageName);
+const { AbstractChat, DefaultChatTransport, WebSocketChatTransport } = sdk;
 
 const tell = (change) => process.stdout.write(`${JSON.stringify(change)}\n`);
 const textOf = (message) =>
@@ -17,7 +18,8 @@ const textOf = (message) =>
 const toolsOf = (message) =>
   message.parts
     .filter((part) => part.type === "dynamic-tool")
-    .map(({ toolCallId, toolName, state, input, output, errorText }) => ({
+    .map(({ toolCallId, toolName, state, input, output, errorText, approval }) => ({
+      approval,
       toolCallId,
       toolName,
       state,
@@ -30,7 +32,7 @@ const transport = options.base
   ? new GatewayChatTransport({ base: options.base, ticket: () => options.ticket })
   : options.url
     ? new WebSocketChatTransport({ url: options.url, headers: options.headers })
-    : new DefaultChatTransport({ api: options.api, headers: options.headers });
+    : new DefaultChatTransport({ api: options.api, headers: options.headers, body: options.body });
 
 class State {
   #status = "ready";
@@ -81,6 +83,7 @@ class Chat extends AbstractChat {
       id,
       state: new State(tellOfChat),
       transport,
+      sendAutomaticallyWhen: sdk.lastAssistantMessageIsCompleteWithApprovalResponses, // from version 6 on
       onFinish: ({ message, messages, isAbort, isDisconnect, isError, finishReason }) =>
         tellOfChat({
           finish: { text: textOf(message), isAbort, isDisconnect, isError, finishReason },
@@ -95,6 +98,8 @@ const chatOf = (id = options.id) => chats.get(id) ?? chats.set(id, new Chat(id))
 const actions = {
   send: (chat, { text, messageId }) =>
     chat.sendMessage({ id: messageId, role: "user", parts: [{ type: "text", text }] }),
+  approve: (chat, { approvalId, approved, reason }) =>
+    chat.addToolApprovalResponse({ id: approvalId, approved, reason }),
   stop: (chat) => chat.stop(),
   resume: (chat) => chat.resumeStream(),
   follow: async (chat) => transport.follow(chat),

@@ -149,7 +149,8 @@ def test_question_about_a_call_asks_for_the_approval_of_that_call():
 
 def test_turn_that_answers_goes_on_with_the_message_and_brings_the_calls_result():
     body = {"type": "hitl_decision", "call_id": "i", "ui_message": {"id": "t1", "calls": ["c1"]}}
-    made = [frames.user_message("T", json.dumps(body)), frames.pending_resolved("T", "i"), frames.event("T", RESULT)]
+    made = [frames.user_message("T", json.dumps(body)), frames.pending_resolved("T", "i")]
+    made += [frames.event("T", CALL), frames.event("T", RESULT)]
     start, _, resolved, output = translated(AiSdkTranslator(TURN_ID), placed(made))
     assert start == {"type": "start", "messageId": "t1"}
     assert resolved == {"type": "data-pending_resolved", "data": {"call_id": "i"}}
