@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from relay.agent.function import FunctionAgent
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.signals import TurnEnded, turn_ended
+from relay.transcripts.history import History
 from relay.transcripts.writer import Transcripts
 from relay.turns import signal_sender
 from relay.turns.runner import Runner
@@ -50,7 +51,8 @@ async def echo(message, session):
 
 def runner(layer):
     webhooks = Webhooks(layer.outbox, survives_process=False)
-    return Runner(layer, FunctionAgent(echo), Transcripts(), Tracing(), webhooks)
+    transcripts = Transcripts()
+    return Runner(layer, FunctionAgent(echo), transcripts, History(layer, transcripts), Tracing(), webhooks)
 
 
 async def answered(running, layer, *contents):
