@@ -156,23 +156,20 @@ class AgUiTranslator(Translator):
             self._interrupts.append({"id": call_id, "reason": tool_name, **asked, "toolCallId": asked_id})
             return []
         self._called.add(call_id)
-        delta = arguments if isinstance(arguments, str) else json_text.encode(arguments)
         if fields.get("requires_approval"):
             self._interrupts.append({"id": call_id, "reason": tool_name, "toolCallId": call_id})
         start = {"toolCallId": call_id, "toolCallName": tool_name, "parentMessageId": self.turn_id}
         return [
             json_text.encode({"type": "TOOL_CALL_START", **start}),
-            json_text.encode({"type": "TOOL_CALL_ARGS", "toolCallId": call_id, "delta": delta}),
+            json_text.encode({"type": "TOOL_CALL_ARGS", "toolCallId": call_id, "delta": arguments_of(fields)}),
             json_text.encode({"type": "TOOL_CALL_END", "toolCallId": call_id}),
         ]
 
     def _tool_result(self, call_id: str, fields: dict[str, Any]) -> list[str]:
-        result = fields["error"] if fields.get("error") is not None else fields.get("result")
-        content = result if isinstance(result, str) else json_text.encode(result)
         self._results += 1
         message_id = f"{self.turn_id}:result:{self._results}"
         names = {"type": "TOOL_CALL_RESULT", "messageId": message_id, "toolCallId": call_id}
-        return [json_text.encode({**names, "content": content, "role": "tool"})]
+        return [json_text.encode({**names, "content": result_of(fields), "role": "tool"})]
 
     def _notice(self, fields: dict[str, Any]) -> list[str]:
         return [*self._closed(), _custom(fields)]
@@ -198,7 +195,7 @@ class AgUiTranslator(Translator):
         self._open_id = self.turn_id
         if block == "REASONING_MESSAGE":
             self._reasonings += 1
-            self._open_id = f"{self.turn_id}:reasoning:{self._reasonings}"
+            self._open_id = reasoning_id(self.turn_id, self._reasonings)
         head = json_text.encode({"type": f"{block}_CONTENT", "messageId": self._open_id})
         self._delta_head = f'{head[:-1]},"delta":"'
         return [*events, json_text.encode({"type": f"{block}_START", "messageId": self._open_id, "role": role})]
@@ -209,6 +206,23 @@ class AgUiTranslator(Translator):
             return []
         block, self._open = self._open, ""
         return [json_text.encode({"type": f"{block}_END", "messageId": self._open_id})]
+
+
+def reasoning_id(turn_id: str, number: int) -> str:
+    """Name a turn's reasoning, from 1: the text in one piece, or the pieces that no other event parts."""
+    return f"{turn_id}:reasoning:{number}"
+
+
+def arguments_of(fields: dict[str, Any]) -> str:
+    """Return the arguments in a tool's call (any JSON) as a text."""
+    arguments = fields.get("arguments")
+    return arguments if isinstance(arguments, str) else json_text.encode(arguments)
+
+
+def result_of(fields: dict[str, Any]) -> str:
+    """Return the result or error in a tool's result (any JSON) as a text."""
+    result = fields["error"] if fields.get("error") is not None else fields.get("result")
+    return result if isinstance(result, str) else json_text.encode(result)
 
 
 def _custom(fields: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from relay.adapters.ag_ui import EventId, parse_event_id, with_ids
 from relay.adapters.base import message_id_of
@@ -45,6 +45,16 @@ async def find_run(limits: Limits, run_id: str) -> Run:
         raise RunUnknown
     turn_id, _, session_id = known.partition(" ")
     return Run(turn_id, session_id)
+
+
+async def name_run(limits: Limits, run: Run, preferred: Any) -> str | None:
+    """Return an id by which every process finds a run: a preferred one (any JSON), or else its turn's."""
+    for run_id in (preferred, run.turn_id):
+        if isinstance(run_id, str) and run_id:
+            await remember_run(limits, run_id, run)
+            if await find_run(limits, run_id) == run:
+                return run_id
+    return None
 
 
 def _key(run_id: str) -> str:

@@ -1,4 +1,4 @@
-"""AG-UI over HTTP: a ``POST`` starts a run, or goes on with it behind ``Last-Event-ID``; a ``GET`` joins one."""
+"""AG-UI's runs over HTTP: a ``POST`` starts one, or goes on with it behind ``Last-Event-ID``; a ``GET`` joins one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,6 @@ async def run(request: HttpRequest) -> HttpResponseBase:
     return HttpStreamResponse(stream, chunks)
 
 
-@endpoint(ADAPTER, "GET", refuse)
 async def replay(request: HttpRequest) -> HttpResponseBase:
     """Give the run ``runId`` from its start, or behind ``Last-Event-ID`` or else ``offset``, if that is an event's."""
     run_id = request.GET.get("runId", "")

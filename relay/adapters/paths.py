@@ -6,7 +6,7 @@ from typing import Final
 
 from django.urls import path
 
-from relay.adapters import ag_ui_views, ai_sdk_views, openai_views
+from relay.adapters import ag_ui_thread, ag_ui_views, ai_sdk_views, openai_views
 from relay.adapters.entrance import by_method
 from relay.conf import conf
 
@@ -16,7 +16,7 @@ urlpatterns = [
     path("api/v1/ai-sdk/chat", ai_sdk_views.chat),
     path("api/v1/ai-sdk/chat/<path:chat_id>/stream", ai_sdk_views.resume),
     path("api/v1/ai-sdk/chat/<path:chat_id>/stop", ai_sdk_views.stop),
-    path("api/v1/ag-ui", by_method(POST=ag_ui_views.run, GET=ag_ui_views.replay)),
+    path("api/v1/ag-ui", by_method(POST=ag_ui_views.run, GET=ag_ui_thread.read)),
     path("v1/chat/completions", openai_views.chat_completions),
     path("v1/models", openai_views.models),
     path("v1/<path:rest>", openai_views.not_found),

@@ -12,7 +12,7 @@ import pytest
 
 from tests import processes
 from tests.clients import LIMIT_SECONDS
-from tests.front_ends import node
+from tests.front_ends import node, tanstack
 
 KEY = {"X-Internal-Auth": processes.KEY}
 ADAPTERS = {"ADAPTERS": "ai-sdk,ag-ui,openai", "MAX_MESSAGE_BYTES": "4096", "HEARTBEAT_SECONDS": "0.5"}
@@ -67,3 +67,9 @@ def get(url: str) -> str:
 
 def post(url: str) -> Any:
     return httpx.post(url, headers=KEY, timeout=LIMIT_SECONDS, trust_env=False).json()
+
+
+@pytest.fixture(params=[tanstack.HTTP, tanstack.SOCKET], ids=["HTTP", "WebSocket"])
+def transport(request: pytest.FixtureRequest) -> tanstack.Transport:
+    """TanStack AI's way to the gateway."""
+    return request.param

@@ -3,57 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import NamedTuple
 
 import pytest
 
 from tests import processes
-from tests.front_ends.conftest import KEY
 from tests.front_ends.cutting_proxy import CuttingProxy
-from tests.front_ends.node import Program
+from tests.front_ends.tanstack import WHOLE, answers, has_delta
 
 EVENTS = 11  # of `tokens 8`: RUN_STARTED, TEXT_MESSAGE_START, eight deltas, TEXT_MESSAGE_END; then the last one
-WHOLE = "".join(f"{number} " for number in range(8))
-PATH = "/api/v1/ag-ui"
-
-
-class Transport(NamedTuple):
-    """The client's way to the gateway.
-
-    Attributes:
-        mark: how each event starts on the wire.
-    """
-
-    is_socket: bool
-    mark: bytes
-
-    def client(self, port: int, **options: object) -> Program:
-        address = f"127.0.0.1:{port}{PATH}"
-        way = {"socket": f"ws://{address}/ws"} if self.is_socket else {"url": f"http://{address}", "headers": KEY}
-        return Program("tanstack", json.dumps({**way, **options}))
-
-
-HTTP, SOCKET = Transport(False, b"data: {"), Transport(True, b'{"id":')
-
-
-@pytest.fixture(params=[HTTP, SOCKET], ids=["HTTP", "WebSocket"])
-def transport(request):
-    return request.param
-
-
-def answers(program: Program) -> list[str]:
-    return texts(program.last("messages"), "assistant")
-
-
-def texts(messages: list[dict], role: str) -> list[str]:
-    """The texts of the messages of a role."""
-    shown = [message for message in messages if message["role"] == role]
-    return ["".join(part["content"] for part in message["parts"] if part["type"] == "text") for message in shown]
-
-
-def has_delta(delta: str):
-    return lambda change: change.get("chunk", {}).get("delta") == delta
 
 
 async def test_text_is_shown_whole_and_once(gateway, transport, session_id):

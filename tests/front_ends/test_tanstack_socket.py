@@ -8,7 +8,7 @@ from tests import processes
 from tests.faults.proxy import Proxy
 from tests.front_ends.conftest import ADAPTERS
 from tests.front_ends.cutting_proxy import CuttingProxy
-from tests.front_ends.test_tanstack import SOCKET, answers, has_delta
+from tests.front_ends.tanstack import SOCKET, answers, has_delta
 
 
 class CountingProxy(Proxy):

@@ -65,6 +65,7 @@ if (options.join) {
   }
 } else {
   const client = newClient(options.threadId);
+  if (options.load) client.attach(); // as a page does when it is shown
   const actions = {
     send: ({ text, body, whenBusy }) => client.sendMessage(text, body, { whenBusy }),
     stop: async () => client.stop(),
