@@ -58,6 +58,11 @@ def resume_chat(session_id: str, cursor: str | None = None) -> dict[str, Any]:
     return {"type": "resume", "requestId": session_id, "id": session_id, "headers": {}, "body": {}, **more}
 
 
+def send_run(session_id: str, words: str = "Hi", **more: Any) -> dict[str, Any]:
+    """The frame of AG-UI on a shared socket."""
+    return {"state": {}, "tools": [], "context": [], **ag_ui(session_id, words).body, **more}
+
+
 def replay_path(session_id: str, cursor: str | None = None) -> str:
     """The address at which AG-UI's client comes back over a socket; it sends no frame."""
     return f"{RUN_SOCKET}?runId={session_id}&offset={cursor or -1}"

@@ -18,10 +18,12 @@ from tests.front_end_requests import (
     ADAPTERS,
     ASKING,
     CHAT_SOCKET,
+    RUN_SOCKET,
     chat_in_flight,
     joined_run,
     resume_chat,
     send_chat,
+    send_run,
 )
 from tests.scripted_agent import Final, Stall, Token
 
@@ -69,36 +71,41 @@ class OverHttp:
 
 
 class OverSocket:
-    """A client of the AI SDK on a shared socket."""
+    """A client of one adapter on a shared socket."""
 
-    adapter = "ai-sdk"
-
-    def __init__(self, application):
-        self._application = application
-        self.body = send_chat("s")
+    def __init__(self, application, adapter):
+        self._application, self.adapter = application, adapter
+        self._path, make = {"ai-sdk": (CHAT_SOCKET, send_chat), "ag-ui": (RUN_SOCKET, send_run)}[adapter]
+        self.body = make("s")
 
     def name_session(self, foreign_id):
-        self.body["id"] = foreign_id
+        self.body["id" if self.adapter == "ai-sdk" else "threadId"] = foreign_id
 
     async def refusal(self):
-        async with CommunicatorClient(self._application, CHAT_SOCKET) as client:
+        async with CommunicatorClient(self._application, self._path) as client:
             await client.send(self.body)
             frame = await client.frame()
-            assert frame["type"] == "error", frame
-            return None, frame["errorText"]
+            assert frame["type"] in ("error", "RUN_ERROR"), frame
+            return None, frame.get("errorText") or frame["message"]
 
     async def answer(self):
-        texts = []
-        async with CommunicatorClient(self._application, CHAT_SOCKET) as client:
+        frames = []
+        async with CommunicatorClient(self._application, self._path) as client:
             await client.send(self.body)
-            while not texts or json.loads(texts[-1])["type"] in ("start", "chunk"):
-                texts.append(await client.text())
-        return texts
+            while not frames or not ENDS & {frames[-1]["type"], frames[-1].get("chunk", {}).get("type")}:
+                frames.append({"type": "", **await client.frame()})
+        assert frames[-1]["type"] not in ("error", "RUN_ERROR"), frames[-1]
+        return frames
 
 
-@pytest.fixture(params=[*ASKING, "ai-sdk socket"])
+SOCKETS = {"AI SDK, socket": "ai-sdk", "AG-UI, socket": "ag-ui"}
+ENDS = {"end", "error", "RUN_FINISHED", "RUN_ERROR"}
+
+
+@pytest.fixture(params=[*ASKING, *SOCKETS])
 def client(request, http, application):
-    return OverSocket(application) if request.param == "ai-sdk socket" else OverHttp(http, request.param)
+    name = request.param
+    return OverSocket(application, SOCKETS[name]) if name in SOCKETS else OverHttp(http, name)
 
 
 @pytest.fixture(params=ASKING)
@@ -240,9 +247,9 @@ IDS = [
 
 async def test_ids_of_front_ends_are_mapped_each_to_a_session_of_its_own(client, agent):
     agent.script = [Token("a"), Final()]
-    for foreign_id in IDS:
+    for number, foreign_id in enumerate(IDS):
         client.name_session(foreign_id)
-        client.body["runId"] = repr(foreign_id)
+        client.body["runId"] = f"run {number}"
         await client.answer()
     sessions = [request.json["session_id"] for request in agent.requests]
     assert [foreign_id_of(session_id) for session_id in sessions] == IDS

@@ -8,8 +8,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from relay.policies import ticket_signing
-from tests.clients import CommunicatorClient
-from tests.front_end_requests import ADAPTERS, ASKING, CHAT_SOCKET, Request, chat_in_flight, resume_chat
+from tests.clients import LIMIT_SECONDS, CommunicatorClient
+from tests.front_end_requests import (
+    ADAPTERS,
+    ASKING,
+    CHAT_SOCKET,
+    RUN_SOCKET,
+    Request,
+    chat_in_flight,
+    replay_path,
+    resume_chat,
+)
 from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.processes import KEY
 from tests.scripted_agent import Final, Token
@@ -108,20 +117,51 @@ async def test_the_key_is_for_every_policy(credentials, status, path):
     assert await status({"Authorization": f"bearer  {KEY} "}) == (success if is_openai else 401)
 
 
-async def test_shared_socket(credentials, application):
+def words_of(frame: dict[str, Any]) -> str:
+    return str(frame.get("errorText") or frame.get("message") or frame["type"])
+
+
+@pytest.mark.parametrize(
+    ("socket", "frame", "answer"),
+    [
+        (CHAT_SOCKET, resume_chat("s"), "no-active"),
+        (RUN_SOCKET, {"runId": "r"}, "Invalid request: threadId is missing."),
+    ],
+    ids=["AI SDK", "AG-UI"],
+)
+async def test_shared_socket(credentials, application, socket, frame, answer):
     """With tickets it opens without one, and each request shows its own; else the handshake is refused."""
+
+    async def outcome(headers: dict[str, str]) -> str:
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        async with CommunicatorClient(application, socket, headers=raw) as client:
+            if not client.is_accepted:
+                return "refused"
+            await client.send(frame)
+            return words_of(await client.frame())
+
+    needs_ticket = credentials.policy == "ticket" and socket == CHAT_SOCKET
+    nobody = UNAUTHORIZED if needs_ticket else answer if credentials.policy in ("open", "ticket") else "refused"
+    assert [await outcome(headers) for headers in ({}, credentials.wrong)] == [nobody] * 2
+    assert await outcome(credentials.right) == answer
+    assert await outcome({"X-Internal-Auth": KEY}) == answer
+    assert await outcome({"X-Internal-Auth": "wrong"}) == nobody
+
+
+async def test_replay_of_a_run_is_for_those_who_may_see_its_session(credentials, application, http, agent):
+    agent.script = [Token("a"), Final()]
+    run = ASKING["ag-ui"]("s")
+    assert (await http.request(run.method, run.path, body=run.body)).status == 200  # by a service: of no subject
 
     async def outcome(headers: dict[str, str]) -> Any:
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        async with CommunicatorClient(application, CHAT_SOCKET, headers=raw) as client:
+        async with CommunicatorClient(application, replay_path("s"), headers=raw) as client:
             if not client.is_accepted:
                 return "refused"
-            await client.send(resume_chat("s"))
-            frame = await client.frame()
-            return frame.get("errorText", frame["type"])
+            message = await client.communicator.receive_output(LIMIT_SECONDS)
+            return message.get("code", message["type"])
 
-    nobody = {"open": "no-active", "ticket": UNAUTHORIZED}.get(credentials.policy, "refused")
+    nobody = {"open": "websocket.send", "ticket": 4401}.get(credentials.policy, "refused")
     assert [await outcome(headers) for headers in ({}, credentials.wrong)] == [nobody] * 2
-    assert await outcome(credentials.right) == "no-active"
-    assert await outcome({"X-Internal-Auth": KEY}) == "no-active"
-    assert await outcome({"X-Internal-Auth": "wrong"}) == nobody
+    assert await outcome(credentials.right) == "websocket.send"
+    assert await outcome({"X-Internal-Auth": KEY}) == "websocket.send"

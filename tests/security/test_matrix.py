@@ -21,6 +21,7 @@ from tests.clients import V1, SocketClient
 from tests.front_end_requests import (
     ADAPTERS,
     CHAT_SOCKET,
+    RUN_SOCKET,
     Request,
     ag_ui,
     ai_sdk,
@@ -29,6 +30,7 @@ from tests.front_end_requests import (
     openai,
     resume_chat,
     send_chat,
+    send_run,
 )
 from tests.http_clients import API
 
@@ -406,41 +408,67 @@ async def test_what_is_not_there_is_told_to_every_client_alike(gateway, request_
     assert status == 404
 
 
-async def open_shared(case: Case, frame: dict[str, Any], in_body: bool) -> int | str:
+@dataclass(frozen=True)
+class Shared:
+    """A request on a socket that many sessions share."""
+
+    path: str
+    frame_of: Callable[[str], dict[str, Any]]
+    ticket_in: str
+    end: str
+    starts: bool = True
+
+
+def outcome_of(frame: dict[str, Any]) -> str | None:
+    """How a request has ended, if it has: its error's words, or the kind of its last frame."""
+    frame = frame.get("chunk", frame) if "id" in frame else frame  # in AG-UI an event is in an envelope
+    if frame["type"] in ("end", "no-active", "RUN_FINISHED"):
+        return frame["type"]
+    return frame.get("errorText") or frame.get("message")
+
+
+async def open_shared(case: Case, shared: Shared, in_frame: bool) -> int | str:
     """Open a shared socket, and let it carry one request. Returns what becomes of it."""
     more = {"additional_headers": case.headers, "origin": case.origin_header}
-    frame = {**frame, "body": {"ticket": case.ticket} if in_body else {}}
-    query = "" if in_body or not case.ticket else f"?ticket={case.ticket}"
+    frame = {**shared.frame_of(case.session_id), shared.ticket_in: {"ticket": case.ticket} if in_frame else {}}
+    query = "" if in_frame or not case.ticket else f"?ticket={case.ticket}"
     try:
-        async with SocketClient(f"{case.gateway.ws_url}{CHAT_SOCKET}{query}", **more) as client:
+        async with SocketClient(f"{case.gateway.ws_url}{shared.path}{query}", **more) as client:
             await client.send(frame)
-            while (last := await client.frame())["type"] in ("start", "chunk"):
+            while (outcome := outcome_of(await client.frame())) is None:
                 pass
-            return last.get("errorText") or last["type"]
+            return outcome
     except InvalidStatus as refused:
         return refused.response.status_code
 
 
-@pytest.mark.parametrize("in_body", [True, False], ids=["ticket in the body", "ticket at the handshake"])
-@pytest.mark.parametrize(("frame_of", "end"), [(send_chat, "end"), (resume_chat, "no-active")])
-async def test_shared_sockets(gateway, scripted_agent, frame_of, end, in_body):
+SHARED = {
+    "AI SDK, send": Shared(CHAT_SOCKET, send_chat, "body", "end"),
+    "AI SDK, resume": Shared(CHAT_SOCKET, resume_chat, "body", "no-active", starts=False),
+    "AG-UI": Shared(RUN_SOCKET, send_run, "forwardedProps", "RUN_FINISHED"),
+}
+
+
+@pytest.mark.parametrize("in_frame", [True, False], ids=["ticket in the frame", "ticket at the handshake"])
+@pytest.mark.parametrize("shared", SHARED.values(), ids=SHARED)
+async def test_shared_sockets(gateway, scripted_agent, shared, in_frame):
     """With tickets the socket opens without one; each request shows its session's."""
     admitted, refused = set(), set()
     for case in cases(gateway):
         await case.prepare()
-        outcome = await open_shared(case, frame_of(case.session_id), in_body)
+        outcome = await open_shared(case, shared, in_frame)
         expected: tuple[int | str, ...] = ("Your access is missing, not valid, or has expired. Sign in again.",)
         if case.origin == "malformed":
             expected = (400, 403)
         elif case.origin not in GOOD_ORIGINS:
             expected = (403,)
         elif case.credential in ("right ticket", "right key"):
-            expected = (end,)
+            expected = (shared.end,)
         elif case.credential == "another subject's":
-            expected = (end if end == "no-active" else "This conversation belongs to somebody else.",)
+            expected = ("no-active", "This conversation belongs to somebody else.")
         assert outcome in expected, f"{case}: {outcome}"
         if case.credential not in ("used", "another subject's"):
-            (admitted if outcome == end else refused).add(case.session_id)
+            (admitted if outcome == shared.end else refused).add(case.session_id)
     heard = asked_sessions(scripted_agent)
     assert not refused & heard
-    assert admitted <= heard if end == "end" else not admitted & heard
+    assert admitted <= heard if shared.starts else not admitted & heard
