@@ -69,10 +69,10 @@ class Translator(abc.ABC):
         fields: dict[str, Any] = json_text.decode(frame.v1)
         for name in ("turn_id", "offset"):
             del fields[name]
-        if kind is _EVENT or fields["type"] == "pending_resolved":
-            return self._event(fields)
-        if kind is _NOTICE:
+        if kind is _NOTICE and fields["type"] == "notice":
             return self._notice(fields)
+        if kind in (_EVENT, _NOTICE):
+            return self._event(fields)
         is_final = kind is _FINAL
         events = self._final(fields["finish_reason"]) if is_final else self._error(fields["content"], fields["code"])
         self.is_over = True  # not where that has failed

@@ -114,7 +114,7 @@ class Conversation {
       this.#welcome();
     });
     this.#client.on('user_message', (frame, turn) => this.#write(turn, frame));
-    for (const kind of /** @type {const} */ (['token', 'event', 'notice', 'snapshot'])) {
+    for (const kind of /** @type {const} */ (['token', 'event', 'notice', 'pending_resolved', 'snapshot'])) {
       this.#client.on(kind, (/** @type {any} */ frame, /** @type {Turn | null} */ turn) => turn && this.#write(turn, frame));
     }
     for (const kind of /** @type {const} */ (['final', 'error'])) {

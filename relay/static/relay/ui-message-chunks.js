@@ -48,7 +48,8 @@ export class Answer {
 
   /** @param {Frame} frame */
   write(frame) {
-    if (frame.type === 'user_message') this.question = questionOf(frame);
+    if (frame.type === 'user_message') this.question = questionOf(frame, frame.turn_id);
+    else if (frame.type === 'snapshot') this.question ??= frame.user_message && questionOf(frame.user_message, frame.turn_id);
     for (const chunk of this.#translator.chunks(frame)) {
       for (const reader of this.#readers) reader.write(chunk);
       this.#keep(chunk);
@@ -100,10 +101,11 @@ export function messageOf(message, extra) {
   return { ...extra, ...more, ...own, type: 'user_message', clientMessageId: message.id, content };
 }
 
-/** @param {Frame} frame */
-function questionOf({ content, client_message_id, turn_id, parts = [] }) {
+/** The user's message of a turn, for a chat; `null` for other kinds. @param {Frame} message @param {string} turnId */
+function questionOf({ type, content, client_message_id, parts = [] }, turnId) {
+  if (type !== 'user_message') return null;
   const text = content ? [{ type: 'text', text: content }] : [];
-  return { id: client_message_id ?? `${turn_id}:user`, role: 'user', parts: [...text, ...parts] };
+  return { id: client_message_id ?? `${turnId}:user`, role: 'user', parts: [...text, ...parts] };
 }
 
 /** Writes the chunks of one turn. */

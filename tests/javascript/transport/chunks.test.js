@@ -41,6 +41,17 @@ test('an answer gives every reader all its chunks, neighbouring deltas joined fo
   assert.deepEqual(answer.question, { id: 'm1', role: 'user', parts: [{ type: 'text', text: 'Hi' }] });
 });
 
+test('an answer of which the first frames are gone knows its question from the snapshot', () => {
+  const questionOf = (message) => {
+    const answer = new Answer('T', false);
+    answer.write({ type: 'snapshot', turn_id: 'T', content: 'all', user_message: message });
+    return answer.question;
+  };
+  const asked = { type: 'user_message', content: 'Hi', client_message_id: 'm1' };
+  assert.deepEqual(questionOf(asked), { id: 'm1', role: 'user', parts: [{ type: 'text', text: 'Hi' }] });
+  for (const message of [null, undefined, { type: 'ui_message' }]) assert.equal(questionOf(message) ?? null, null);
+});
+
 test('a message is what the gateway reads from a POST', () => {
   const file = { type: 'file', url: 'data:,x' };
   const message = { id: 'm1', role: 'user', parts: [TEXT, file, { type: 'text', text: 'lo' }] };

@@ -33,6 +33,7 @@ TURNS = {
     "another message": turn("a", {"type": "message_start", "message_id": "m2"}, "b", end="stop"),
     "other events": turn("a", {"type": "finish", "finishReason": "stop"}, {"type": "note", "deep": [1, {"er": None}]}),
     "notice": placed([*turn("a"), frames.notice(TURN_ID, "c", "words"), frames.token(TURN_ID, "b")]),
+    "question that is answered": placed([*turn(), frames.pending_resolved(TURN_ID, "c1"), frames.token(TURN_ID, "b")]),
     "forwarded message": placed([frames.user_message(TURN_ID, '{"type":"ui_message","message":{}}'), *turn("a")[1:]]),
     "cancelled": turn("a", end="cancelled"),
     "interrupt": turn(end="interrupt"),
