@@ -58,9 +58,10 @@ def end_leases(valkey):
 def waiting(valkey):
     """How many notifications are in the outbox?"""
     due, notifications = outbox_keys(valkey)
-    with Redis.from_url(valkey.url) as redis:
-        assert redis.zcard(due) == redis.hlen(notifications)
-        return redis.zcard(due)
+    with Redis.from_url(valkey.url) as redis, redis.pipeline() as transaction:
+        number_due, number = transaction.zcard(due).hlen(notifications).execute()
+        assert number_due == number
+        return number
 
 
 async def until_empty(valkey):
