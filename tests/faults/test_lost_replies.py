@@ -11,7 +11,8 @@ from relay.exceptions import TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.redis import scripts
 from relay.layers.redis.layer import RedisSessionLayer
-from relay.layers.values import Accepted, CancelAck, CancelStatus, Rate, new_id
+from relay.layers.values import Accepted, CancelAck, CancelStatus, NewNotification, Rate, new_id
+from relay.protocol import frames
 from relay.protocol.cursor import Cursor
 from tests.buffer.redis_store import server_url
 from tests.buffer.turns import LIMIT_SECONDS, S, enqueue, log, message, say, shown, start, stop, tokens
@@ -32,6 +33,9 @@ COVERED = {
         "detach",
         "enqueue",
         "finish",
+        "outbox_postpone",
+        "outbox_remove",
+        "outbox_take",
         "page",
     ),
     *("pending", "position", "read", "renew", "reset", "state", "take", "use_once", "used_for"),
@@ -112,6 +116,22 @@ async def test_finish(layer, cut):
     with cut():
         assert shown(await stop(layer, turn)) == "final:stop"
     assert await log(layer) == ["user:hi", "final:stop"]
+
+
+async def test_the_outbox_loses_nothing(layer, cut):
+    """What a lost reply had taken is due again after its lease."""
+    turn = await start(layer)
+    with cut():
+        await layer.finish(turn, frames.final(turn.turn_id), NewNotification(text="ended", cancelled_text=""))
+    with cut():
+        assert await layer.outbox.take(10, 0.0, ahead_seconds=3600.0)
+    (entry,) = await layer.outbox.take(10, 0.0, ahead_seconds=3600.0)
+    with cut():
+        await layer.outbox.postpone(entry, 60.0)
+    assert await layer.outbox.take(10, 0.0) == []
+    with cut():
+        await layer.outbox.remove(entry)
+    assert await layer.outbox.take(10, 0.0, ahead_seconds=3600.0) == []
 
 
 async def test_cancel_of_the_queues_head_takes_no_second_turn(layer, cut):
