@@ -102,6 +102,16 @@ def _kinds(words: list[str], options: Options) -> Iterator[Step]:
     yield Final()
 
 
+def _ask(words: list[str], options: Options) -> Iterator[Step]:
+    """``ask <call_id> [gate=<name>]``: ask a person; the end comes at the gate."""
+    yield Event(
+        {"type": "tool_call", "call_id": words[0], "tool_name": "pay", "arguments": {}, "requires_approval": True}
+    )
+    if "gate" in options:
+        yield Wait(_gates[options["gate"]])
+    yield Final("interrupt")
+
+
 def _interim(words: list[str], options: Options) -> Iterator[Step]:
     """``interim <n> delay=<seconds>``: n times 102 Processing, and then the answer."""
     yield from _paced(options, (Raw(b"HTTP/1.1 102 Processing\r\n\r\n") for _ in range(int(words[0]))))
@@ -284,6 +294,7 @@ SCRIPTS: dict[str, Made] = {
     **{name: (lambda words, options, steps=steps: steps) for name, steps in FIXED.items()},
     "tokens": _tokens,
     "kinds": _kinds,
+    "ask": _ask,
     "interim": _interim,
     "burst": _burst,
     "distinct": _distinct,

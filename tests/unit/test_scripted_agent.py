@@ -166,6 +166,7 @@ ARGUMENTS |= {
     "split": "3",
     "big-event": "10",
     "big-answer": "2",
+    "ask": "c1",
     "error": "no",
     "burst": "2",
     "stamps": "2 delay=0",
