@@ -15,7 +15,7 @@ class TurnEnded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An ended turn, as receivers of ``turn_ended`` and of webhooks get it.
 
     Attributes:
-        type: ``turn.waiting`` if the answer ended in a request to a person, or in the call of a front end's tool.
+        type: ``turn.waiting`` if the agent asked a person something.
         subject: the sender of the message; ``None``: none is known.
         finish_reason: ``stop``, ``cancelled``, ``error``, ``interrupt``, ``tool_calls`` or what the agent said.
         error_code: of a failed turn.

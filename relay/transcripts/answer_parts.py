@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from relay.protocol import json_text
-from relay.protocol.frames import Frame, FrameKind
+from relay.protocol.frames import CallFrame, Frame, FrameKind
 from relay.protocol.text import whole_characters
 
 _TOKEN, _EVENT, _NOTICE = FrameKind.TOKEN, FrameKind.EVENT, FrameKind.NOTICE  # see frames.py
@@ -31,12 +31,14 @@ class AnswerParts:
     Attributes:
         texts: of the tokens, as they stand between the quotes of JSON strings.
         left_out: how many events had no room.
+        questions: ids of what the agent asks a person in this turn, and has not settled itself.
         title: the session's title, as the agent's newest event of that kind names it; empty if there is none.
     """
 
     def __init__(self, max_event_bytes: int) -> None:
         self.texts: list[str] = []
         self.left_out = 0
+        self.questions: set[str] = set()
         self.title = ""
         self._room = max_event_bytes
         self._events: list[tuple[int, list[str]]] = []  # texts before it, and its body in pieces
@@ -50,6 +52,8 @@ class AnswerParts:
                     self.texts.append(text)
                     self._reasons_on = False
             elif frame.kind is _EVENT or frame.kind is _NOTICE:
+                if isinstance(frame, CallFrame):
+                    (self.questions.add if frame.is_question else self.questions.discard)(frame.call_id)
                 self._add_event(frame.body)
 
     def _add_event(self, body: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from relay.agent.protocols.base import INTERRUPT, TOOL_CALLS
+from relay.agent.protocols.base import INTERRUPT
 from relay.conf import conf
 from relay.layers.values import NewNotification, message_text
 from relay.protocol import json_text
@@ -17,11 +17,6 @@ from relay.signals import EndType, TurnEnded
 from relay.turns.recorder import TurnRecorder
 
 MAX_CHARACTERS: Final = 8_192  # of each text: receivers want no more than 20 kB, and the outbox holds thousands
-_TYPES: Final[dict[str, EndType]] = {
-    CANCELLED: "turn.cancelled",
-    INTERRUPT: "turn.waiting",
-    TOOL_CALLS: "turn.waiting",
-}
 
 
 def describe_end(recorder: TurnRecorder, terminal: Frame) -> TurnEnded:
@@ -33,7 +28,7 @@ def describe_end(recorder: TurnRecorder, terminal: Frame) -> TurnEnded:
     is_error = terminal.kind is FrameKind.ERROR
     finish_reason = "error" if is_error else fields["finish_reason"]
     return TurnEnded(
-        type="turn.failed" if is_error else _TYPES.get(finish_reason, "turn.completed"),
+        type="turn.failed" if is_error else _type(finish_reason, asks=bool(recorder.parts.questions)),
         session_id=turn.session_id,
         turn_id=turn.turn_id,
         subject=None if turn.subject is None else clean(turn.subject),
@@ -46,6 +41,12 @@ def describe_end(recorder: TurnRecorder, terminal: Frame) -> TurnEnded:
         output_tokens=recorder.usage.output_tokens,
         **(_content(recorder, fields["content"] if is_error else None) if conf.webhook_content else {}),
     )
+
+
+def _type(finish_reason: str, *, asks: bool) -> EndType:
+    if finish_reason == CANCELLED:
+        return "turn.cancelled"
+    return "turn.waiting" if asks or finish_reason == INTERRUPT else "turn.completed"
 
 
 def notification(recorder: TurnRecorder, terminal: Frame) -> NewNotification:

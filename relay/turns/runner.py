@@ -240,7 +240,8 @@ class Runner:
 
         The recorder collects it for transcripts, and in case the store loses it.
         """
-        is_collecting = self._layer.survives_process or self._transcripts.is_on or conf.webhook_content
+        is_told = self._webhooks.is_on or self._signals.has_receivers
+        is_collecting = self._layer.survives_process or self._transcripts.is_on or is_told
         sink = _LogSink(self._layer, answer, recorder, is_collecting=is_collecting)
         async with aclosing(answer.batches(sink)) as batches:
             async for batch in batches:

@@ -32,13 +32,23 @@ def switched_on(settings):
         (frames.final("t", "length"), "turn.completed", "length", None),
         (frames.final("t", "cancelled"), "turn.cancelled", "cancelled", None),
         (frames.final("t", "interrupt"), "turn.waiting", "interrupt", None),
-        (frames.final("t", "tool_calls"), "turn.waiting", "tool_calls", None),
+        (frames.final("t", "tool_calls"), "turn.completed", "tool_calls", None),
         (frames.error("t", UpstreamUnavailable(3)), "turn.failed", "error", "upstream_unavailable"),
     ],
 )
 def test_each_end_has_its_type(terminal, kind, finish_reason, error_code):
     ended = describe_end(recorder(), terminal)
     assert (ended.type, ended.finish_reason, ended.error_code) == (kind, finish_reason, error_code)
+
+
+@pytest.mark.parametrize(("is_settled", "kind"), [(False, "turn.waiting"), (True, "turn.completed")])
+def test_a_question_that_the_agent_leaves_open_waits_for_a_person(is_settled, kind):
+    made = recorder()
+    made.parts.add([frames.event("t", {"type": "tool_call", "call_id": "c", "requires_approval": True})])
+    if is_settled:
+        made.parts.add([frames.event("t", {"type": "tool_result", "call_id": "c"})])
+    assert describe_end(made, frames.final("t")).type == kind
+    assert describe_end(made, frames.final("t", "cancelled")).type == "turn.cancelled"
 
 
 def test_the_webhook_has_names_times_and_numbers_and_no_text():
