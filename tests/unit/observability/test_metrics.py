@@ -34,6 +34,15 @@ def test_what_must_stay_0_is_there_before_it_happens():
     assert 'gateway_log_disorder_total{kind="hole"} ' in text  # its number is every test's of this process
 
 
+def test_every_label_with_few_values_has_them_before_they_happen():
+    """Else a sum over none is none, and the first one is no increase."""
+    late = {"gateway_ready", "gateway_store_call_duration_seconds"}  # of checks, and of calls to a store that there is
+    text = generate_latest().decode()
+    for family in REGISTRY.collect():
+        if family.name.startswith("gateway_") and family.name not in late:
+            assert re.search(rf"^{family.name}(_total|_info|_count)?[{{ ]", text, re.MULTILINE), family.name
+
+
 def test_a_value_at_a_buckets_edge_is_in_it():
     registry = CollectorRegistry()
     histogram = LoopHistogram("h", "…", buckets=BUCKETS, registry=registry)
