@@ -40,6 +40,19 @@ def shows_internal_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return len(shown) == 1 and is_internal_key(shown[0])
 
 
+def may_scrape(request: HttpRequest) -> bool:
+    """May the request read the metrics? Prometheus sends the key as ``Authorization: Bearer`` (RFC 6750 §2.1)."""
+    headers = request.scope["headers"] if isinstance(request, ASGIRequest) else ()
+    return conf.metrics_open or shows_internal_key(headers) or bearer_key(headers) is not None
+
+
+def bearer_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the internal key that is presented as ``Authorization: Bearer``; ``None`` if there is none."""
+    shown = [value.partition(b" ") for name, value in headers if name.lower() == b"authorization"]
+    key = shown[0][2].strip() if len(shown) == 1 and shown[0][0].lower() == b"bearer" else b""
+    return key if is_internal_key(key) else None
+
+
 def is_internal_key(shown: bytes) -> bool:
     """Compare in constant time with every key, so that the time reveals nothing about any of them."""
     matches = [hmac.compare_digest(shown, key.encode()) for key in conf.internal_api_keys]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from relay.access.auth import HEADER, is_internal_key
+from relay.access.auth import HEADER, bearer_key
 from relay.adapters.base import message_id_of, session_id_of
 from relay.adapters.entrance import (
     ANY,
@@ -109,11 +109,11 @@ def _json(status: int, fields: dict[str, Any], headers: dict[str, str] | None = 
 
 def _with_key(scope: Scope) -> Scope:
     """Take an internal key that is presented as ``Authorization: Bearer``, as these clients do."""
-    shown = [value.partition(b" ") for name, value in scope["headers"] if name.lower() == b"authorization"]
-    if len(shown) != 1 or shown[0][0].lower() != b"bearer" or not is_internal_key(shown[0][2].strip()):
+    key = bearer_key(scope["headers"])
+    if key is None:
         return scope
     others = [(name, value) for name, value in scope["headers"] if name.lower() != HEADER]
-    return {**scope, "headers": [*others, (HEADER, shown[0][2].strip())]}
+    return {**scope, "headers": [*others, (HEADER, key)]}
 
 
 def _session_id(request: HttpRequest, body: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.middleware import common
 from django.utils.decorators import async_only_middleware
 
-from relay.access.auth import has_internal_key
+from relay.access.auth import has_internal_key, may_scrape
 from relay.adapters.paths import is_adapter_path
 from relay.conf import conf
 from relay.observability import logging_config
@@ -89,8 +89,7 @@ def is_open(path: str) -> bool:
         return True
     has_chat_page, has_admin = conf.chat_page or settings.DEBUG, conf.admin or settings.DEBUG
     return (
-        (conf.metrics_open and path == METRICS)
-        or (has_chat_page and path == "/")
+        (has_chat_page and path == "/")
         or (settings.DEBUG and path in API_DOCS)
         or (has_admin and (path == "/admin" or path.startswith("/admin/")))
         or ((has_chat_page or has_admin) and path.startswith(settings.STATIC_URL))
@@ -104,4 +103,6 @@ def is_for_policy(request: HttpRequest) -> bool:
 
 
 def _may_pass(request: HttpRequest) -> bool:
+    if request.path_info == METRICS:
+        return may_scrape(request)
     return is_open(request.path_info) or is_for_policy(request) or has_internal_key(request)

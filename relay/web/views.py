@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from relay.access.auth import has_internal_key
+from relay.access.auth import may_scrape
 from relay.conf import conf
 from relay.process import lifecycle
 from relay.process.readiness import Check
@@ -47,7 +47,7 @@ async def ready(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 async def metrics(request: HttpRequest) -> HttpResponse:
     """Give this process' metrics, as Prometheus' text or, by ``Accept``, as OpenMetrics."""
-    if not (conf.metrics_open or has_internal_key(request)):
+    if not may_scrape(request):
         return unauthorized()
     if request.method not in _READING:
         return method_not_allowed()

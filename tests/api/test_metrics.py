@@ -10,6 +10,7 @@ from relay.process import lifecycle
 from tests import scraping
 from tests.clients import LIMIT_SECONDS
 from tests.http_clients import API
+from tests.processes import KEY
 from tests.scripted_agent import Event, Final, Stall, Status, Token
 
 
@@ -27,6 +28,16 @@ async def test_metrics_are_prometheus_text_behind_the_key(http, configure):
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
     assert scraping.Scrape(answer.body.decode())["python_info"] == 1
     assert (await http.post("/metrics")).status == 405
+
+
+@pytest.mark.parametrize(
+    ("credential", "status"),
+    [(f"Bearer {KEY}", 200), (f"bearer  {KEY}", 200), (f"Bearer {KEY}x", 401), (f"Basic {KEY}", 401), ("Bearer ", 401)],
+)
+async def test_prometheus_may_present_the_key_as_bearer_and_only_there(http, credential, status):
+    headers = {"Authorization": credential}
+    assert (await http.request("GET", "/metrics", key=None, headers=headers)).status == status
+    assert (await http.request("GET", "/api/v1/sessions", key=None, headers=headers)).status == 401
 
 
 async def test_metrics_may_be_opened_by_a_setting(http, configure):
