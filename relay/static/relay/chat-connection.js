@@ -9,17 +9,26 @@ import { byId } from './chat-dom.js';
 /** @typedef {import('./gateway-client.js').StateInfo} StateInfo */
 
 const CLOSED_WORDS = new Map([
-  ['unauthorized', 'You are not signed in, or the sign-in has expired. Sign in, then reload this page.'],
-  ['forbidden', 'This conversation belongs to somebody else. Start a new one.'],
-  ['kicked', 'An operator closed this conversation for you.'],
+  ['unauthorized', 'You are signed out or your access has expired. Sign in, then reload this page.'],
+  ['forbidden', 'This conversation belongs to another user. Start a new one.'],
+  ['kicked', 'An operator disconnected you.'],
   ['session_deleted', 'This conversation was deleted. Start a new one.'],
 ]);
 
 /** @param {string} words */
-export function showBanner(words) {
+function showBanner(words) {
   const banner = byId('banner');
   banner.textContent = words;
   banner.hidden = false;
+}
+
+/** The address names no conversation that there can be. */
+export function showInvalidAddress() {
+  showBanner('This link is not valid. Start a new conversation.');
+  const pill = byId('connection');
+  pill.dataset.state = 'closed';
+  pill.textContent = 'Not connected';
+  byId('input').disabled = true;
 }
 
 export class ConnectionView {

@@ -4,17 +4,17 @@
  * @module chat-conversation
  */
 
-import { byId, make } from './chat-dom.js';
+import { listenForCopies } from './chat-code.js';
+import { byId, copyOnClick, make } from './chat-dom.js';
 
-const MAX_TURN_VIEWS = 300; // older ones leave the page; the log may still hold them
-const MAX_ANNOUNCEMENTS = 20;
+const ANNOUNCED_MS = 10_000; // a screen reader has taken it by then; longer, and it would read it in the page again
+const NEAR_PX = 80;
 
 /** @typedef {import('./chat-turn.js').TurnView} TurnView */
 
-/** The list of turns, and those that wait below it. */
 export class Conversation {
-  /** @type {Set<TurnView>} */
-  #views = new Set();
+  /** @type {Map<Element, TurnView>} */
+  #views = new Map();
   /** @type {Set<() => void>} */
   #drawings = new Set();
   #isPinned = true;
@@ -26,8 +26,11 @@ export class Conversation {
     this.scroller = byId('scroller');
     this.announcer = byId('announcer');
     this.scroller.addEventListener('scroll', () => this.#onScroll(), { passive: true });
+    this.scroller.addEventListener('toggle', () => this.#onToggle(), { capture: true });
     byId('latest').addEventListener('click', () => this.scrollToEnd());
     new ResizeObserver(() => this.follow()).observe(this.scroller);
+    listenForCopies(this.scroller);
+    copyOnClick(this.scroller, '.copy-answer', (button) => this.#viewOf(button)?.text ?? '');
   }
 
   get isEmpty() {
@@ -36,25 +39,36 @@ export class Conversation {
 
   /** @param {TurnView} view @param {'turns' | 'waiting'} place */
   add(view, place) {
-    this[place].append(view.element);
-    this.#views.add(view);
-    const [oldest] = this.#views;
-    if (this.#views.size > MAX_TURN_VIEWS) this.remove(oldest);
+    if (view.element.parentElement !== this[place]) this[place].append(view.element);
+    this.#views.set(view.element, view);
     this.follow();
   }
 
   /** @param {TurnView} view */
   remove(view) {
     view.element.remove();
-    this.#views.delete(view);
+    this.#views.delete(view.element);
   }
 
   /** @param {string} words something about the conversation as a whole */
   note(words) {
-    const item = make('li', 'turn');
-    item.append(make('p', 'note rule', words));
-    this.turns.append(item);
+    this.#addItem(make('p', 'note rule', words));
     this.announce(words);
+  }
+
+  /** @param {string} words an operator's, to everyone who reads */
+  notice(words) {
+    const box = make('div', 'notice');
+    box.append(make('strong', '', 'Notice'), make('p', '', words));
+    this.#addItem(box);
+    this.announce(`Notice: ${words}`);
+  }
+
+  /** @param {HTMLElement} content */
+  #addItem(content) {
+    const item = make('li', 'turn');
+    item.append(content);
+    this.turns.append(item);
     this.follow();
   }
 
@@ -73,7 +87,7 @@ export class Conversation {
 
   follow() {
     if (this.#isPinned) this.scroller.scrollTop = this.scroller.scrollHeight;
-    byId('latest').hidden = this.#isPinned || this.#restBelow() < 80;
+    byId('latest').hidden = this.#isPinned || this.#restBelow() < NEAR_PX;
   }
 
   scrollToEnd() {
@@ -84,26 +98,35 @@ export class Conversation {
   /** Say a text to screen readers, after what they are saying now. @param {string} words */
   announce(words) {
     if (!words.trim()) return;
-    this.announcer.append(make('p', '', words));
-    if (this.announcer.children.length > MAX_ANNOUNCEMENTS) this.announcer.firstElementChild.remove();
+    const element = make('p', '', words);
+    this.announcer.append(element);
+    setTimeout(() => element.remove(), ANNOUNCED_MS);
   }
 
-  /** Say what was added to an answer, one paragraph at a time, never a token. @param {TurnView} view @param {boolean} isWhole */
+  /** Say what was added to an answer, in sentences, never a token. @param {TurnView} view @param {boolean} isWhole */
   announceAnswer(view, isWhole) {
-    const end = isWhole ? view.text.length : view.text.lastIndexOf('\n') + 1;
-    if (end <= view.announced) return;
-    this.announce(view.text.slice(view.announced, end));
-    view.announced = end;
+    for (const words of view.newWords(isWhole)) this.announce(words);
+  }
+
+  /** @param {Element} element */
+  #viewOf(element) {
+    return this.#views.get(/** @type {Element} */ (element.closest('.turn')));
   }
 
   #restBelow() {
     return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
   }
 
+  /** A person opened or closed something: what they look at stays where it is. */
+  #onToggle() {
+    if (this.#restBelow() >= NEAR_PX) this.#isPinned = false;
+    this.follow();
+  }
+
   #onScroll() {
     if (this.scroller.scrollTop < this.#lastTop) this.#isPinned = false; // only a person scrolls up
     if (this.#restBelow() < 8) this.#isPinned = true;
     this.#lastTop = this.scroller.scrollTop;
-    byId('latest').hidden = this.#isPinned;
+    byId('latest').hidden = this.#isPinned || this.#restBelow() < NEAR_PX;
   }
 }

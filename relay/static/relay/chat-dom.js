@@ -4,6 +4,8 @@
  * @module chat-dom
  */
 
+const COPIED_MS = 2000;
+
 /** @param {string} id @returns {any} any element type: the template has it */
 export const byId = (id) => document.getElementById(id);
 
@@ -37,4 +39,22 @@ export function retryButton(retryAfterMs, onRetry) {
   button.disabled = true;
   setTimeout(() => (button.disabled = false), retryAfterMs);
   return button;
+}
+
+/**
+ * Let the buttons of a selector copy a text, also those that are made later.
+ *
+ * @param {HTMLElement} container
+ * @param {string} selector
+ * @param {(button: HTMLElement) => string} textOf
+ */
+export function copyOnClick(container, selector, textOf) {
+  container.addEventListener('click', async ({ target }) => {
+    const button = /** @type {HTMLElement | null} */ (target instanceof Element ? target.closest(selector) : null);
+    if (!button) return;
+    const words = button.textContent;
+    await navigator.clipboard.writeText(textOf(button));
+    button.textContent = 'Copied';
+    setTimeout(() => (button.textContent = words), COPIED_MS);
+  });
 }

@@ -1,145 +1,80 @@
 /**
- * An answer's text as elements: paragraphs, headings, lists, code blocks, and in them `code` and **bold**.
- *
- * Nothing is ever parsed as HTML. While an answer streams only its last block changes, so a selection in the others stays.
+ * A text of the agent, drawn while it is written: only its last block is parsed and changed again.
  *
  * @module chat-text
  */
 
-/** @typedef {{kind: 'prose' | 'code', text: string, language: string}} Block */
+import { highlight } from './chat-code.js';
+import { blockElement, parseBlocks } from './chat-markdown.js';
+import { typeset } from './chat-math.js';
+import { morph } from './chat-morph.js';
+import { presentable } from './chat-unfinished.js';
 
-const FENCE = /^ {0,3}(`{3,}|~{3,})(.*)$/;
-const LIST_ITEM = /^ {0,3}(?:[-*•]|\d{1,9}[.)]) +/;
-const INLINE = /(`[^`\n]+`|\*\*[^*\n]+\*\*)/;
+const DEFINITION = /^ {0,3}\[[^\]\n]+\]:/m; // of a link's address: it may change blocks before it
 
-/**
- * Make `container` show `text`.
- *
- * @param {HTMLElement} container
- * @param {string} text
- */
-export function showText(container, text) {
-  const blocks = splitBlocks(text);
-  blocks.forEach((block, index) => {
-    const shown = /** @type {HTMLElement | undefined} */ (container.children[index]);
-    if (shown?.dataset.kind === 'code' && block.kind === 'code') updateCode(shown, block);
-    else if (!shown) container.append(blockElement(block));
-    else if (keys.get(shown) !== keyOf(block)) shown.replaceWith(blockElement(block));
-  });
-  while (container.children.length > blocks.length) container.lastElementChild?.remove();
-}
+export class TextView {
+  text = '';
+  /** So many blocks, of so many characters, change no more. */
+  #settledBlocks = 0;
+  #settledChars = 0;
 
-/** What each element shows, to leave it alone when that did not change. @type {WeakMap<Element, string>} */
-const keys = new WeakMap();
+  constructor() {
+    this.element = document.createElement('div');
+    this.element.className = 'text';
+  }
 
-/** @param {Block} block */
-function keyOf(block) {
-  return `${block.kind}:${block.text}`;
-}
+  /** @param {string} text the whole of it so far @param {boolean} isWhole nothing follows */
+  show(text, isWhole) {
+    const hasDefinitions = isWhole && DEFINITION.test(text);
+    if (hasDefinitions || !text.startsWith(this.text.slice(0, this.#settledChars))) this.#settledBlocks = this.#settledChars = 0;
+    this.text = text;
+    const rest = text.slice(this.#settledChars);
+    const source = isWhole ? rest : presentable(rest);
+    const blocks = parseBlocks(source);
+    this.#draw(blocks);
+    if (hasDefinitions || blocks.length) this.#settle(blocks, source, isWhole);
+  }
 
-/** @param {string} text @returns {Block[]} */
-function splitBlocks(text) {
-  /** @type {Block[]} */
-  const blocks = [];
-  /** @type {string[]} */
-  let lines = [];
-  let fence = '';
-  let language = '';
-  const finish = () => {
-    const body = lines.splice(0).join('\n');
-    if (fence) blocks.push({ kind: 'code', text: body, language });
-    else blocks.push(...proseBlocks(body));
-  };
-  for (const line of text.split('\n')) {
-    const [, mark, info] = FENCE.exec(line) ?? [line, '', ''];
-    const isClosing = fence !== '' && mark.startsWith(fence) && !info.trim();
-    if (isClosing || (!fence && mark)) {
-      finish();
-      fence = isClosing ? '' : mark;
-      language = info.trim().split(/\s/)[0];
-    } else {
-      lines.push(line);
+  /** @param {import('./chat-markdown.js').Block[]} blocks */
+  #draw(blocks) {
+    const { children } = this.element;
+    blocks.forEach((block, index) => {
+      const place = this.#settledBlocks + index;
+      const wanted = blockElement(block, this.#levelBefore(place));
+      if (children[place]) morph(children[place], wanted);
+      else this.element.append(wanted);
+    });
+    while (children.length > this.#settledBlocks + blocks.length) children[children.length - 1].remove();
+  }
+
+  /** The level of the last heading before a block: the page's own is 1. @param {number} place */
+  #levelBefore(place) {
+    for (let index = place - 1; index >= 0; index--) {
+      const { tagName } = this.element.children[index];
+      if (/^H[1-6]$/.test(tagName)) return Number(tagName[1]);
     }
+    return 1;
   }
-  finish();
-  return blocks;
-}
 
-/** @param {string} body @returns {Block[]} one for each paragraph, and each heading */
-function proseBlocks(body) {
-  const paragraphs = body.split(/\n{2,}|\n(?=#{1,6} )|\n(?<=^#{1,6} .*\n)/m);
-  return paragraphs.filter((text) => text.trim()).map((text) => ({ kind: 'prose', text: text.replace(/^\n+|\n+$/g, ''), language: '' }));
-}
-
-/** @param {Block} block */
-function blockElement(block) {
-  const element = block.kind === 'code' ? codeElement(block) : proseElement(block.text);
-  if (block.kind === 'prose') element.dir = 'auto'; // Arabic and Hebrew begin on the right; code never does
-  element.dataset.kind = block.kind;
-  keys.set(element, keyOf(block));
-  return element;
-}
-
-/** @param {string} text @returns {HTMLElement} */
-function proseElement(text) {
-  const lines = text.split('\n');
-  if (lines.every((line) => LIST_ITEM.test(line))) return listElement(lines);
-  const paragraph = document.createElement('p');
-  const heading = /^(#{1,6}) +(.*)$/.exec(text);
-  if (heading) {
-    paragraph.className = 'heading';
-    paragraph.append(...inlineNodes(heading[2]));
-  } else {
-    paragraph.append(...inlineNodes(text));
+  /** @param {import('./chat-markdown.js').Block[]} blocks @param {string} source @param {boolean} isWhole */
+  #settle(blocks, source, isWhole) {
+    const count = isWhole ? blocks.length : blocks.length - 1;
+    for (let index = 0; index < count; index++) finish(/** @type {HTMLElement} */ (this.element.children[this.#settledBlocks + index]));
+    this.#settledBlocks += count;
+    this.#settledChars += isWhole ? source.length : startOfLine(source, blocks[count].line);
   }
-  return paragraph;
 }
 
-/** @param {string[]} lines each with its mark */
-function listElement(lines) {
-  const isNumbered = /^\d/.test(lines[0]);
-  const list = document.createElement(isNumbered ? 'ol' : 'ul');
-  if (isNumbered) list.setAttribute('start', String(parseInt(lines[0], 10)));
-  for (const line of lines) {
-    const item = document.createElement('li');
-    item.append(...inlineNodes(line.replace(LIST_ITEM, '')));
-    list.append(item);
-  }
-  return list;
+/** @param {string} text @param {number} line counted from 0 */
+function startOfLine(text, line) {
+  let start = 0;
+  for (let count = 0; count < line; count++) start = text.indexOf('\n', start) + 1;
+  return start;
 }
 
-/** @param {string} text @returns {Node[]} */
-function inlineNodes(text) {
-  return text.split(INLINE).map((part, index) => {
-    if (index % 2 === 0) return document.createTextNode(part);
-    const isCode = part.startsWith('`');
-    const element = document.createElement(isCode ? 'code' : 'strong');
-    element.textContent = isCode ? part.slice(1, -1) : part.slice(2, -2);
-    return element;
-  });
-}
-
-/** @param {Block} block */
-function codeElement(block) {
-  const figure = document.createElement('figure');
-  const caption = document.createElement('figcaption');
-  const pre = document.createElement('pre');
-  const code = document.createElement('code');
-  caption.textContent = block.language || 'code';
-  pre.tabIndex = 0; // it scrolls sideways: the keyboard must reach it
-  pre.setAttribute('aria-label', `Code, ${block.language || 'no language given'}`);
-  code.append(document.createTextNode(block.text));
-  pre.append(code);
-  figure.append(caption, pre);
-  return figure;
-}
-
-/** @param {HTMLElement} figure @param {Block} block */
-function updateCode(figure, block) {
-  const [caption, pre] = /** @type {any} */ (figure.children);
-  const label = block.language || 'code';
-  if (caption.textContent !== label) caption.textContent = label;
-  const node = /** @type {Text} */ (pre.firstChild.firstChild);
-  if (block.text.startsWith(node.data)) node.appendData(block.text.slice(node.data.length));
-  else node.data = block.text;
+/** Draw what is drawn once a block is complete. @param {HTMLElement} block */
+function finish(block) {
+  const within = (/** @type {string} */ selector) => /** @type {HTMLElement[]} */ ([...(block.matches(selector) ? [block] : []), ...block.querySelectorAll(selector)]);
+  for (const figure of within('figure.code')) void highlight(figure);
+  for (const formula of within('.math')) void typeset(formula);
 }

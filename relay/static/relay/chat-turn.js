@@ -5,38 +5,43 @@
  */
 
 import { make, makeButton } from './chat-dom.js';
-import { showText } from './chat-text.js';
+import { Parts } from './chat-parts.js';
+import { Speech } from './chat-speech.js';
 
-const COPIED_MS = 2000;
+const LONG_CHARS = 1500;
+const LONG_LINES = 20;
 
-/** @typedef {{type: string, token?: unknown, call_id?: unknown, tool_name?: unknown}} AgentEvent */
+/** @typedef {import('./chat-tool.js').Decision} Decision */
 
-/** A message, the answer to it, and how it ended. */
 export class TurnView {
-  text = '';
-  announced = 0;
-  /** @type {Map<unknown, unknown>} by call id */
-  #toolNames = new Map();
+  #speech = new Speech();
+  #spokenPieces = 0;
+  /** What is shown of it was there before the page was: it is not said. */
+  isSilent = false;
 
-  /** @param {string | null} message `null`: not kept by the server any more */
-  constructor(message) {
+  /** @param {string | null} message `null`: none is known @param {(callId: string, decision: Decision) => void} onDecide */
+  constructor(message, onDecide) {
     this.message = message;
     this.element = make('li', 'turn');
     this.answer = make('div', 'answer');
     this.status = make('p', 'status');
     this.notes = make('div', 'notes');
-    this.events = make('div', 'events');
     this.answer.setAttribute('role', 'group');
     this.answer.setAttribute('aria-label', 'Answer');
+    this.parts = new Parts(this.answer, onDecide);
     if (message !== null) this.element.append(messageElement(message));
-    this.element.append(this.status, this.events, this.answer, this.notes);
+    this.element.append(this.status, this.answer, this.notes);
   }
 
-  /** @param {string} words @param {() => void} [onSkip] */
-  wait(words, onSkip) {
+  get text() {
+    return this.parts.text;
+  }
+
+  /** @param {string} words @param {() => void} [onRemove] */
+  wait(words, onRemove) {
     this.element.dataset.phase = 'waiting';
     this.status.textContent = words;
-    if (onSkip) this.status.append(makeButton('Skip', onSkip));
+    if (onRemove) this.status.append(makeButton('Remove', onRemove));
   }
 
   begin() {
@@ -48,17 +53,18 @@ export class TurnView {
 
   /** @param {string} text the whole answer so far */
   show(text) {
-    this.text = text;
-    showText(this.answer, text);
+    this.parts.showText(text, false);
   }
 
   /** @param {string} [words] how it ended, where that needs a word */
   end(words = '') {
+    this.parts.showText(this.text, true);
+    this.parts.end();
     this.element.dataset.phase = 'ended';
     this.status.textContent = '';
     this.answer.removeAttribute('aria-busy');
     if (words) this.note(words);
-    if (this.text && navigator.clipboard) this.notes.append(this.#copyButton());
+    if (this.text && navigator.clipboard) this.notes.append(copyButton());
   }
 
   /** @param {string} words what happened, and what to do @param {HTMLElement} [button] to do it */
@@ -75,45 +81,26 @@ export class TurnView {
     this.notes.append(make('p', 'note', words));
   }
 
-  /** @param {AgentEvent} frame an event of the agent's own */
-  addEvent(frame) {
-    if (frame.type === 'message_start') return; // the text goes on
-    if (frame.type === 'reasoning' && typeof frame.token === 'string') this.#addReasoning(frame.token);
-    else this.#addFoldedEvent(this.#summaryOf(frame), make('pre', '', JSON.stringify(frame, null, 2)));
+  /** What was added to the answer, in words, each sentence once. @param {boolean} isWhole */
+  newWords(isWhole) {
+    const { pieces } = this.parts;
+    /** @type {string[]} */
+    const said = [];
+    for (; this.#spokenPieces < pieces.length; this.#spokenPieces++) {
+      const isComplete = isWhole || this.#spokenPieces < pieces.length - 1;
+      said.push(...this.#speech.next(pieces[this.#spokenPieces].element, isComplete));
+      if (!isComplete) return said;
+      this.#speech = new Speech();
+    }
+    return said;
   }
 
-  /** @param {string} token is joined to those right before it */
-  #addReasoning(token) {
-    const last = this.events.lastElementChild;
-    const isOpen = last?.lastElementChild?.classList.contains('reasoning');
-    const text = isOpen ? last?.lastElementChild : this.#addFoldedEvent('reasoning', make('p', 'reasoning'));
-    text?.append(token);
-  }
-
-  /** @param {string} summary @param {HTMLElement} content */
-  #addFoldedEvent(summary, content) {
-    const details = make('details', 'event');
-    details.append(make('summary', '', summary), content);
-    this.events.append(details);
-    return content;
-  }
-
-  /** @param {AgentEvent} frame */
-  #summaryOf(frame) {
-    const kind = frame.type.replaceAll('_', ' ');
-    if (frame.type === 'tool_call' && frame.tool_name) this.#toolNames.set(frame.call_id, frame.tool_name);
-    const name = frame.tool_name ?? this.#toolNames.get(frame.call_id);
-    return name ? `${kind}: ${name}` : kind;
-  }
-
-  #copyButton() {
-    const button = makeButton('Copy', async () => {
-      await navigator.clipboard.writeText(this.text);
-      button.textContent = 'Copied';
-      setTimeout(() => (button.textContent = 'Copy'), COPIED_MS);
-    });
-    button.classList.add('copy');
-    return button;
+  /** Take what is shown as known to a listener. */
+  skipWords() {
+    const { pieces } = this.parts;
+    this.#spokenPieces = Math.max(0, pieces.length - 1);
+    const last = pieces[this.#spokenPieces];
+    if (last) this.#speech.skip(last.element);
   }
 }
 
@@ -123,5 +110,25 @@ function messageElement(text) {
   element.dir = 'auto';
   element.setAttribute('role', 'group');
   element.setAttribute('aria-label', 'Message');
-  return element;
+  return text.length > LONG_CHARS || text.split('\n').length > LONG_LINES ? folded(element) : element;
+}
+
+/** A long message, of which only the start is shown until it is asked for. @param {HTMLElement} message */
+function folded(message) {
+  const holder = make('div', 'long');
+  const button = makeButton('Show all', () => {
+    const isOpen = message.classList.toggle('folded');
+    button.textContent = isOpen ? 'Show all' : 'Show less';
+    button.setAttribute('aria-expanded', String(!isOpen));
+  });
+  button.setAttribute('aria-expanded', 'false');
+  message.classList.add('folded');
+  holder.append(message, button);
+  return holder;
+}
+
+function copyButton() {
+  const button = makeButton('Copy', () => {});
+  button.classList.add('copy', 'copy-answer');
+  return button;
 }
