@@ -71,7 +71,7 @@ export class ToolCard {
     this.element.append(this.#actions);
   }
 
-  /** It waits no more. @param {Decision | null} decision `null`: nobody knows which, or it expired */
+  /** It waits no more. @param {Decision | null} decision `null`: it expired, or which is not known */
   resolve(decision) {
     if (this.state === 'waiting') this.#settle(decision ?? 'open');
   }
