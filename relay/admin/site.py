@@ -12,14 +12,15 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.contrib import admin
-from django.core.exceptions import SuspiciousOperation
-from django.db import DataError, OperationalError
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import DatabaseError, DataError, OperationalError, ProgrammingError
 from django.db.models.constants import LOOKUP_SEP
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import SimpleTemplateResponse
 
 from relay.database.connection import limited_queries
+from relay.database.failures import LACKS_MIGRATIONS, reason
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +36,16 @@ class NotOffered(SuspiciousOperation):
 
 
 class GuardedAdminSite(admin.AdminSite):
-    """Django's own, with every view guarded: those of the gateway, of users and of groups."""
+    """Django's own, with every view guarded: those of the gateway, of users and of groups, and the login."""
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:  # type: ignore[override]  # any view's type
         """See Django's."""
         return _guarded(super().admin_view(view, cacheable))
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """See Django's."""
+        response: HttpResponse = _guarded(super().login)(request, extra_context)
+        return response
 
 
 def _guarded(view: View) -> View:
@@ -60,15 +66,29 @@ def _guarded(view: View) -> View:
             return _refusal(
                 request, HTTPStatus.BAD_REQUEST, "This link asks for something that the admin does not offer."
             )
-        except OperationalError as exc:
-            logger.warning("admin page failed: the database does not answer: %s", type(exc.__cause__).__name__)
-            words = (
-                f"The database did not answer within {QUERY_SECONDS:g} seconds, or could not be reached. "
-                "Choose a day or a kind of end first, or look for a whole name."
-            )
-            return _refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, words)
+        except PermissionDenied:
+            words = "You lack the permission for this page. An administrator can give it to you under Users."
+            return _refusal(request, HTTPStatus.FORBIDDEN, words)
+        except Http404:
+            return _refusal(request, HTTPStatus.NOT_FOUND, "There is no such page.")
+        except (OperationalError, ProgrammingError) as exc:
+            return _refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, _words_of_failure(exc))
 
     return respond
+
+
+def _words_of_failure(failure: DatabaseError) -> str:
+    """Say what a failing database means for an operator; raise a failure that is a mistake in a query."""
+    cause = reason(failure)
+    if isinstance(failure, ProgrammingError) and cause != LACKS_MIGRATIONS:
+        raise failure
+    logger.warning("admin page failed: %s", cause)
+    if cause == LACKS_MIGRATIONS:
+        return "The database lacks tables. Run on the server: python manage.py migrate"
+    return (
+        f"The database did not answer within {QUERY_SECONDS:g} seconds, or could not be reached. "
+        "Choose a day or a result first, or look for a whole name."
+    )
 
 
 def _refuse_patterns(request: HttpRequest) -> None:

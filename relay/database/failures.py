@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+LACKS_MIGRATIONS: Final = "it lacks migrations"
 _LOGIN: Final = "it does not accept the user or the password"
 _NOT_LISTENING: Final = "no server listens at its address"
 _NO_HOST: Final = "the name of its host is not known here"
@@ -20,7 +21,8 @@ _TEXTS: Final = {
     "database is locked": "another process has locked it",
     "disk is full": "there is no room left for it",
     "no space left": "there is no room left for it",
-    "no such table": "it lacks migrations",
+    "no such table": LACKS_MIGRATIONS,
+    'relation "': LACKS_MIGRATIONS,
     "connection refused": _NOT_LISTENING,
     "no such file or directory": _NOT_LISTENING,  # a Unix socket
     "failed to resolve host": _NO_HOST,

@@ -331,6 +331,27 @@ def test_a_page_whose_query_runs_long_says_so(reader, kind, monkeypatch, caplog)
     assert "secret" not in caplog.text
 
 
+def test_a_page_without_permission_says_so(person):
+    assert "You lack the permission" in page_of(person().get(LIST), 403)
+
+
+def test_a_page_that_does_not_exist_says_so(reader):
+    assert "There is no such page." in page_of(reader.get("/admin/nowhere/"), 404)
+
+
+@pytest.mark.parametrize("is_migrated", [False], indirect=True)
+def test_a_login_without_tables_says_what_to_run(database, settings, client, monkeypatch):
+    settings.ROOT_URLCONF = "tests.admin_urls"
+    settings.GATEWAY = {**settings.GATEWAY, "ADMIN": "true"}
+
+    async def take_login(address, name):
+        """Count nothing: no gateway runs."""
+
+    monkeypatch.setattr("relay.admin.login._take_login", take_login)
+    response = client.post("/admin/login/", {"username": "ann", "password": "x"})
+    assert "manage.py migrate" in page_of(response, 503)
+
+
 def test_the_list_does_not_fetch_answers(reader):
     turn("a", answer="a long answer")
     with CaptureQueriesContext(connection) as queries:
