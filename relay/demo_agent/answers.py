@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,15 +15,17 @@ MAX_COUNT: Final = 10_000
 SLOW_FACTOR: Final = 15  # times the usual pause
 
 _COUNT: Final = re.compile(r"count to (\d{1,9})")
+_TALE_WANTED: Final = re.compile(r"tell me (?:a|another)(?: short| little)? story\b.*")
 _WORD: Final = re.compile(r"\s*\S+\s*|\s+")
 
 HELP: Final = """\
 I am the demo agent: no model, only canned words. Say anything and I repeat it, or try one of these:
 
 - "count to 50" counts, number by number: reload the page meanwhile, or press Stop
-- "long" tells a long story
+- "tell me a short story" thinks for a moment, and tells one
+- "tools" thinks, looks at a clock, and hands over to a colleague: reasoning, a tool call, an event of another type
+- "long" tells a long story about this gateway
 - "slow" answers with long pauses
-- "tools" sends events of other types between the words
 - "error" ends the answer with an error
 - "help" shows this list
 """
@@ -36,6 +38,14 @@ last, and gets every word after it. When two tabs look at the same conversation,
 same numbers. When you press Stop, the agent hears of it at once and keeps the rest of the story to itself.
 """
 _STORY_CHAPTERS: Final = 8
+
+
+_TALE: Final = """\
+The lighthouse on the last rock had a keeper who counted ships. Every evening she wrote their number into a book, and \
+every morning she read it aloud to the gulls. One night, in fog, she heard a ship that her light could not reach, so \
+she rang the old bell, once a minute, until dawn. In the morning there was no ship to be seen, and nothing on the \
+rocks. She wrote a one into the book, and read it to the gulls.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,11 @@ def token(text: str) -> AgentEvent:
     return {"type": "assistant_message", "token": text, "is_final": False}
 
 
+def reasoning(text: str) -> AgentEvent:
+    """One piece of the thoughts before an answer."""
+    return {"type": "reasoning", "token": text}
+
+
 def final(finish_reason: str = "stop") -> AgentEvent:
     """The end of the answer."""
     return {"type": "assistant_message", "token": "", "is_final": True, "finish_reason": finish_reason}
@@ -80,33 +95,36 @@ class CannedAnswers:
         """Answer a message; ``HELP`` lists the commands."""
         command = message.content.strip().strip("\"'.!").lower()
         yield token("")  # as real agents start
-        if command == "tools":
-            async for event in self._tools():
-                yield event
-        else:
-            pause_seconds = self._word_delay_seconds * (SLOW_FACTOR if command == "slow" else 1)
-            for word in words(_reply(message, command)):
-                await asyncio.sleep(pause_seconds)
-                yield token(word)
+        pause_seconds = self._word_delay_seconds * (SLOW_FACTOR if command == "slow" else 1)
+        for event in _events(message, command):
+            await asyncio.sleep(pause_seconds)
+            yield event
         yield error("The demo agent failed because it was asked to.") if command == "error" else final()
 
-    async def _tools(self) -> AsyncGenerator[AgentEvent, None]:
-        steps: list[str | AgentEvent] = [
-            "Let me look at the clock. ",
-            {"type": "tool_call", "tool_call_id": "demo-1", "name": "clock", "arguments": {"zone": "UTC"}},
-            {"type": "tool_result", "tool_call_id": "demo-1", "name": "clock", "result": "half past demo"},
-            "It is half past demo. Now a colleague takes over. ",
-            {"type": "agent_switched", "agent": "colleague"},
-            "Hello, this is the colleague: those were three events of other types.",
-        ]
-        for step in steps:
-            if isinstance(step, str):
-                for word in words(step):
-                    await asyncio.sleep(self._word_delay_seconds)
-                    yield token(word)
-            else:
-                await asyncio.sleep(self._word_delay_seconds)
-                yield step
+
+def _events(message: AgentMessage, command: str) -> Iterator[AgentEvent]:
+    """Give the events of an answer but for its end, one for each word."""
+    if command == "tools":
+        yield from _tools()
+        return
+    if _TALE_WANTED.fullmatch(command):
+        yield from _thoughts("A story is wanted. I know exactly one, about a lighthouse.")
+    yield from map(token, words(_reply(message, command)))
+
+
+def _tools() -> Iterator[AgentEvent]:
+    call = {"call_id": "demo-1", "tool_name": "clock"}
+    yield from _thoughts("The time is wanted, and I have no clock of my own: I call one.")
+    yield from map(token, words("Let me look at the clock. "))
+    yield {"type": "tool_call", **call, "arguments": {"zone": "UTC"}}
+    yield {"type": "tool_result", **call, "result": "half past demo"}
+    yield from map(token, words("It is half past demo. Now a colleague takes over. "))
+    yield {"type": "agent_switched", "agent": "colleague"}
+    yield from map(token, words("Hello, this is the colleague."))
+
+
+def _thoughts(text: str) -> Iterator[AgentEvent]:
+    return map(reasoning, words(text))
 
 
 def words(text: str) -> list[str]:
@@ -120,6 +138,8 @@ def _reply(message: AgentMessage, command: str) -> str:
     if count := _COUNT.fullmatch(command):
         last = min(int(count[1]), MAX_COUNT)
         return " ".join(str(number) for number in range(1, last + 1))
+    if _TALE_WANTED.fullmatch(command):
+        return _TALE
     match command:
         case "help":
             return HELP

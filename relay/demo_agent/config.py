@@ -9,6 +9,7 @@ from typing import Final
 from relay.conf import Conf, read_texts
 
 REPLACED_NAMES: Final = ("DEMO_AGENT__OPENAI_BASE_URL", "DEMO_AGENT__OPENAI_MODEL", "DEMO_AGENT__OPENAI_API_KEY")
+DELAY: Final = "DEMO_AGENT__DELAY"
 DEFAULT_WORD_DELAY_SECONDS: Final = 0.08  # a little faster than people read
 
 

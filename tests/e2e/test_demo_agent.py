@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from itertools import groupby
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ from tests.processes import ROOT
 
 LIMIT_SECONDS = 60
 
+SUGGESTIONS = re.findall(r'data-say="([^"]+)"', (ROOT / "relay/templates/relay/chat.html").read_text())
 PATH = "/agent/message/stream"
 AUTH = {"X-Internal-Auth": "change-me-internal-key"}
 
@@ -101,8 +103,21 @@ async def test_error_ends_in_an_error_event_and_nothing_else():
 async def test_tools_sends_other_types_between_the_words():
     events = await answer(say("tools"))
     others = [event["type"] for event in events if event["type"] != "assistant_message"]
-    assert others == ["tool_call", "tool_result", "agent_switched"]
+    assert [kind for kind, _ in groupby(others)] == ["reasoning", "tool_call", "tool_result", "agent_switched"]
+    call, result = (event for event in events if event["type"].startswith("tool_"))
+    assert (call["tool_name"], call["call_id"]) == (result["tool_name"], result["call_id"])
     assert events[-1]["is_final"]
+
+
+@pytest.mark.parametrize("suggestion", SUGGESTIONS)
+async def test_suggestion_of_the_chat_page_gets_what_it_asks_for(suggestion):
+    assert "You said" not in text_of(await answer(say(suggestion)))
+
+
+async def test_story_comes_after_some_reasoning():
+    events = await answer(say("Tell me a short story about a lighthouse."))
+    assert events[1]["type"] == "reasoning"
+    assert text_of(events).startswith("The lighthouse")
 
 
 async def test_forwarded_kind_without_content_is_answered():
@@ -269,6 +284,12 @@ def test_command_refuses_a_wrong_delay(delay):
         call_command("demo_agent", "--delay", delay)
 
 
+def test_variable_sets_the_delay(monkeypatch):
+    monkeypatch.setenv("DEMO_AGENT__DELAY", "soon")
+    with pytest.raises(CommandError, match="delay"):
+        call_command("demo_agent")
+
+
 class AgentProcess:
     """``manage.py demo_agent`` as an operator starts it."""
 
@@ -309,7 +330,7 @@ class AgentProcess:
 
 
 def test_process_answers_refuses_and_stops_when_the_client_leaves():
-    with AgentProcess("--delay", "0.01", GATEWAY__INTERNAL_API_KEY="first,second") as agent:
+    with AgentProcess(DEMO_AGENT__DELAY="0.01", GATEWAY__INTERNAL_API_KEY="first,second") as agent:
         with httpx.Client(base_url=agent.url, headers={"X-Internal-Auth": "second"}, trust_env=False) as client:
             assert client.get("/health").json()["status"] == "ok"
             response = client.post(PATH, json=say("my secret plan"))

@@ -12,7 +12,7 @@ from daphne.server import Server  # installs the asyncio reactor
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from relay.demo_agent.app import DemoAgentApplication
-from relay.demo_agent.config import DEFAULT_WORD_DELAY_SECONDS, DemoAgentConfig
+from relay.demo_agent.config import DEFAULT_WORD_DELAY_SECONDS, DELAY, DemoAgentConfig
 
 HELP = """\
 Run the demo agent: an agent-runtime for trying and testing the gateway, not for production. It answers
@@ -39,8 +39,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--delay",
             type=_seconds,
-            default=DEFAULT_WORD_DELAY_SECONDS,
-            help="seconds before each word of a canned answer (default: %(default)s)",
+            default=os.environ.get(DELAY) or DEFAULT_WORD_DELAY_SECONDS,  # a text is read by ``type``
+            help=f"seconds before each word of an answer (default: {DELAY}, or else {DEFAULT_WORD_DELAY_SECONDS})",
         )
 
     def handle(self, *args: Any, host: str, port: int, delay: float, **options: Any) -> None:  # Any: as in Django
