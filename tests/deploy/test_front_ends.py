@@ -8,17 +8,29 @@ import json
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from relay.policies import ticket_signing
 from tests import processes
 from tests.clients import LIMIT_SECONDS, SocketClient
 from tests.deploy.conftest import Start
 from tests.deploy.nginx import Nginx
-from tests.front_end_requests import ADAPTERS, ASKING, CHAT_SOCKET, WHOLE, Request, openai, send_chat
+from tests.front_end_requests import (
+    ADAPTERS,
+    ASKING,
+    CHAT_SOCKET,
+    RUN_SOCKET,
+    WHOLE,
+    Request,
+    openai,
+    send_chat,
+    send_run,
+)
 
 MEBIBYTE = 2**20
 KEY = {"X-Internal-Auth": processes.KEY}
@@ -144,38 +156,54 @@ async def test_answer_that_breaks_off_breaks_off_for_the_client_of_nginx_too(
                 assert await client.wait() in BROKEN
 
 
-# A socket that chats share.
+# Sockets that many sessions share.
 
 
-async def until_chunk(client: SocketClient, kind: str) -> None:
+def chat(session_id: str, words: str) -> dict[str, Any]:
+    return send_chat(session_id, words, body={"ticket": ticket(session_id)})
+
+
+def run(session_id: str, words: str) -> dict[str, Any]:
+    return send_run(session_id, words, forwardedProps={"ticket": ticket(session_id)})
+
+
+SOCKETS = pytest.mark.parametrize(
+    ("path", "frame_of", "text", "end"),
+    [(CHAT_SOCKET, chat, "text-delta", "finish"), (RUN_SOCKET, run, "TEXT_MESSAGE_CONTENT", "RUN_FINISHED")],
+    ids=["AI SDK", "AG-UI"],
+)
+
+
+async def until_event(client: SocketClient, kind: str) -> None:
     while (await client.frame()).get("chunk", {}).get("type") != kind:
         pass
 
 
-def chats(nginx: Nginx) -> SocketClient:
-    return SocketClient(nginx.wss_url + CHAT_SOCKET, ssl=nginx.tls)
-
-
-async def test_shared_socket_passes_with_long_conversations(nginx):
-    session_id = uuid4().hex
-    frame = send_chat(session_id, "hello, world", body={"ticket": ticket(session_id)})
-    frame["messages"].insert(0, {"role": "assistant", "parts": [{"type": "text", "text": "x" * 7 * MEBIBYTE}]})
-    async with chats(nginx) as client:
+@SOCKETS
+async def test_shared_socket_passes_with_long_conversations(nginx, path, frame_of, text, end):
+    frame = frame_of(uuid4().hex, "hello, world")
+    frame["messages"].insert(0, {"role": "assistant", "content": "x" * 7 * MEBIBYTE})
+    async with SocketClient(nginx.wss_url + path, ssl=nginx.tls) as client:
         await client.send(frame)
-        await until_chunk(client, "finish")
-        assert (await client.frame())["type"] == "end"
+        await until_event(client, text)
+        await until_event(client, end)
 
 
-@pytest.mark.parametrize(("end", "code"), [("kill", 1006), ("drain", 1012)])
-async def test_shared_socket_of_a_process_that_ends_is_closed_without_an_end(scripted_agent, start_nginx, end, code):
-    session_id = uuid4().hex
+@SOCKETS
+@pytest.mark.parametrize("end_of_process", ["kill", "drain"])
+async def test_shared_socket_of_a_process_that_ends_is_closed_without_an_end(
+    scripted_agent, start_nginx, path, frame_of, text, end, end_of_process
+):
     with processes.gateway("serve", scripted_agent.http_url, **SETTINGS) as gateway:
-        async with chats(start_nginx(gateway.port)) as client:
-            await client.send(send_chat(session_id, "script:stall", body={"ticket": ticket(session_id)}))
-            await until_chunk(client, "text-delta")
-            if end == "kill":
+        nginx = start_nginx(gateway.port)
+        async with SocketClient(nginx.wss_url + path, ssl=nginx.tls) as client:
+            await client.send(frame_of(uuid4().hex, "script:stall"))
+            await until_event(client, text)
+            if end_of_process == "kill":
                 gateway.kill()
             else:
                 gateway.signal(signal.SIGTERM)
-                await until_chunk(client, "error")
-            assert await client.close_code() == code
+            with pytest.raises(ConnectionClosed) as closed:
+                await until_event(client, end)
+            code = closed.value.rcvd.code if closed.value.rcvd else None
+            assert code == {"kill": None, "drain": 1012}[end_of_process]

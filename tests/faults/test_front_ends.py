@@ -15,7 +15,17 @@ from relay.layers.values import new_id
 from tests import processes
 from tests.clients import LIMIT_SECONDS, SocketClient, text_of
 from tests.faults.conftest import running_cluster
-from tests.front_end_requests import ADAPTERS, CHAT_SOCKET, Request, ag_ui, ai_sdk, chat_in_flight, openai, resume_chat
+from tests.front_end_requests import (
+    ADAPTERS,
+    CHAT_SOCKET,
+    Request,
+    ag_ui,
+    ai_sdk,
+    chat_in_flight,
+    openai,
+    replay_path,
+    resume_chat,
+)
 from tests.http_clients import API
 
 HERE, THERE = 0, 1
@@ -146,6 +156,13 @@ async def chats(gateway, session_id):
         yield client
 
 
+async def replayed(socket):
+    """The next event of a run."""
+    while (frame := await socket.frame()) == {"type": "ping"}:
+        pass
+    return frame["id"], frame["chunk"]
+
+
 @pytest.mark.parametrize("is_over", [False, True], ids=["in flight", "ended"])
 async def test_run_cut_behind_any_event_goes_on_at_the_other_worker(cluster, is_over):
     session_id = new_id()
@@ -158,15 +175,21 @@ async def test_run_cut_behind_any_event_goes_on_at_the_other_worker(cluster, is_
         if is_over:
             await asyncio.to_thread(cluster.open_gate, session_id)
             await uncut.rest()
-        readers = []
+        readers, sockets = [], []
         for number, cursor in enumerate(cuts):
             reading = answer((here, there)[number % 2], ag_ui(session_id, words, cursor))
             readers.append(await stack.enter_async_context(reading))
+            replay = (here, there)[number % 2].ws_url + replay_path(session_id, cursor)
+            sockets.append(await stack.enter_async_context(SocketClient(replay)))
         await asyncio.to_thread(cluster.open_gate, session_id)
         await uncut.rest()
         for number, reader in enumerate(readers, start=1):
             await reader.rest()
             assert (uncut.events[:number] + reader.events, uncut.kinds[-1]) == (uncut.events, "RUN_FINISHED")
+        whole = list(zip(uncut.ids, map(json.loads, uncut.events), strict=True))
+        for number, socket in enumerate(sockets, start=1):
+            assert [await replayed(socket) for _ in whole[number:]] == whole[number:]
+            assert await socket.close_code() == 1000
     assert cluster.asked(session_id) == 1
 
 
