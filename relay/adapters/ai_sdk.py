@@ -112,11 +112,14 @@ class AiSdkTranslator(Translator):
 
     Args:
         has_approvals: does the client know ``tool-approval-request``? Version 5 throws a turn with one away.
+        continues: does a turn that answers go on with the message in which the agent has asked? Only the client that
+            sends the answer has that message open; another throws a turn away that has the result of its call.
     """
 
-    def __init__(self, turn_id: str, *, has_approvals: bool = False) -> None:
+    def __init__(self, turn_id: str, *, has_approvals: bool = False, continues: bool = False) -> None:
         super().__init__(turn_id)
         self._has_approvals = has_approvals
+        self._continues = continues
         self._open: Literal["", "text", "reasoning"] = ""
         self._blocks = 0
         self._delta_head = ""
@@ -125,8 +128,8 @@ class AiSdkTranslator(Translator):
         self._message_id = turn_id
 
     def events(self, frame: Frame) -> list[str]:
-        """See ``Translator``: a turn that answers goes on with the message in which the agent has asked."""
-        if frame.kind is FrameKind.USER_MESSAGE:
+        """See ``Translator``."""
+        if self._continues and frame.kind is FrameKind.USER_MESSAGE:
             known = json_text.decode(frame.body).get(UI_MESSAGE)
             if isinstance(known, dict) and isinstance(known.get("calls"), list):
                 self._message_id = str(known.get("id") or self.turn_id)

@@ -41,7 +41,8 @@ class AiSdkChat(Chat):
         stream = await self._stream_of(session_id, fields)
         async with aclosing(await stream.open()) as chunks:
             accepted = await stream.start_turn(message, self._handshake.header(TRACEPARENT))
-            await self._follow(stream, chunks, _translator(accepted.turn_id), first=self._start_text())
+            translator = AiSdkTranslator(accepted.turn_id, has_approvals=True, continues=True)
+            await self._follow(stream, chunks, translator, first=self._start_text())
 
     async def _resume(self, fields: dict[str, Any]) -> None:
         session_id = session_id_of(fields.get("id"), "id")
@@ -52,7 +53,8 @@ class AiSdkChat(Chat):
             return
         async with aclosing(await stream.open()) as chunks:
             stream.attach(state)
-            await self._follow(stream, chunks, _translator(turn_id), first=self._start_text())
+            translator = AiSdkTranslator(turn_id, has_approvals=True)
+            await self._follow(stream, chunks, translator, first=self._start_text())
 
     async def _refuse(self, _: dict[str, Any]) -> None:
         raise ParameterInvalid(f"type must be {SEND}, {RESUME} or abort.")
@@ -63,10 +65,6 @@ class AiSdkChat(Chat):
 
     def _start_text(self) -> str:
         return encode("start", self.frame.request_id)
-
-
-def _translator(turn_id: str) -> AiSdkTranslator:
-    return AiSdkTranslator(turn_id, has_approvals=True)
 
 
 class ChatStream(SocketStream):

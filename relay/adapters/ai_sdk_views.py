@@ -53,7 +53,8 @@ async def chat(request: HttpRequest) -> HttpResponseBase:
     except BaseException:
         await chunks.aclose()
         raise
-    return _answer(stream, chunks, turn_id, has_approvals=body.get("approvals") is True)
+    has_approvals = body.get("approvals") is True
+    return _answer(stream, chunks, AiSdkTranslator(turn_id, has_approvals=has_approvals, continues=True))
 
 
 @endpoint(ADAPTER, "GET", refuse)
@@ -67,7 +68,8 @@ async def resume(request: HttpRequest, chat_id: str) -> HttpResponseBase:
     stream = TurnStream(session_id, handshake, identity, end=[DONE])
     chunks = await stream.open()
     stream.attach(state)
-    return _answer(stream, chunks, turn_id, has_approvals=request.GET.get("approvals") == "true")
+    has_approvals = request.GET.get("approvals") == "true"
+    return _answer(stream, chunks, AiSdkTranslator(turn_id, has_approvals=has_approvals))
 
 
 @endpoint(ADAPTER, "POST", refuse)
@@ -80,11 +82,9 @@ async def stop(request: HttpRequest, chat_id: str) -> HttpResponse:
     return HttpResponse(json_text.encode(msgspec.structs.asdict(ack)), content_type="application/json")
 
 
-def _answer(
-    stream: TurnStream, chunks: AsyncGenerator[bytes, None], turn_id: str, *, has_approvals: bool
-) -> HttpStreamResponse:
-    stream.follow(AiSdkTranslator(turn_id, has_approvals=has_approvals))
+def _answer(stream: TurnStream, chunks: AsyncGenerator[bytes, None], translator: AiSdkTranslator) -> HttpStreamResponse:
+    stream.follow(translator)
     response = HttpStreamResponse(stream, chunks)
     response[PROTOCOL] = "v1"
-    response[STREAM_ID] = turn_id
+    response[STREAM_ID] = translator.turn_id
     return response

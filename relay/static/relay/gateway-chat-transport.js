@@ -128,7 +128,7 @@ class Conversation {
 
   /** @param {any} message the chat's last one @param {object} extra @param {AbortSignal} [signal] */
   send(message, extra, signal) {
-    const { content, ...options } = messageOf(message, extra);
+    const { content, ...options } = messageOf(message, extra, this.#hasApprovals);
     const turn = this.#client.send(content, options);
     if (turn.error) throw turn.error;
     return this.#stream(this.#answerOf(turn), signal);
@@ -164,10 +164,15 @@ class Conversation {
   /** @param {Turn} turn */
   #answerOf(turn) {
     const isOf = (/** @type {Answer} */ { turn: of, turnId }) => of === turn || (turnId !== null && turnId === turn.id);
-    const answer = [...this.#answers].find(isOf) ?? new Answer(turn.id, this.#hasApprovals);
+    const answer = [...this.#answers].find(isOf) ?? this.#newAnswer(turn.id, turn.clientMessageId !== null);
     answer.turn = turn;
     this.#answers.add(answer);
     return answer;
+  }
+
+  /** @param {string | null} turnId @param {boolean} [isOwn] was it sent from here? */
+  #newAnswer(turnId, isOwn = false) {
+    return new Answer(turnId, { hasApprovals: this.#hasApprovals, continues: isOwn });
   }
 
   /** @param {Turn} turn @param {Frame} frame */
@@ -196,7 +201,7 @@ class Conversation {
   #current() {
     if (this.#currentId === null) return null;
     const isCurrent = (/** @type {Answer} */ { turn, turnId }) => (turn?.id ?? turnId) === this.#currentId;
-    const answer = [...this.#answers].find(isCurrent) ?? new Answer(this.#currentId, this.#hasApprovals);
+    const answer = [...this.#answers].find(isCurrent) ?? this.#newAnswer(this.#currentId);
     this.#answers.add(answer);
     return answer;
   }

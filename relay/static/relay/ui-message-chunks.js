@@ -9,6 +9,7 @@
 /** @typedef {import('./gateway-chat-transport.js').Chunk} Chunk */
 /** @typedef {import('./gateway-client.js').Turn} Turn */
 /** @typedef {Record<string, any> & {type: string}} Frame any frame; `any`: its fields depend on its type */
+/** @typedef {{hasApprovals?: boolean, continues?: boolean}} ChunkOptions see {@link ChunkTranslator} */
 /** @typedef {{write: (chunk: Chunk) => void, end: (error: Error | null) => void}} Reader */
 
 /** The reasons that the AI SDK knows; anything else is "other". */
@@ -40,10 +41,10 @@ export class Answer {
   isRead = false;
   isOver = false;
 
-  /** @param {string | null} turnId `null`: not known yet @param {boolean} hasApprovals */
-  constructor(turnId, hasApprovals) {
+  /** @param {string | null} turnId `null`: not known yet @param {ChunkOptions} options */
+  constructor(turnId, options) {
     this.turnId = turnId;
-    this.#translator = new ChunkTranslator({ hasApprovals });
+    this.#translator = new ChunkTranslator(options);
   }
 
   /** @param {Frame} frame */
@@ -88,17 +89,38 @@ export class Answer {
   }
 }
 
-/** The message for a chat's last one, as the gateway reads it from a POST. @param {any} message @param {object} extra */
-export function messageOf(message, extra) {
+/**
+ * The message for a chat's last one, as the gateway reads it from a POST.
+ *
+ * @param {any} message
+ * @param {object} extra
+ * @param {boolean} [hasApprovals] is an approval a decision of its own?
+ */
+export function messageOf(message, extra, hasApprovals = false) {
   const { trigger } = /** @type {{trigger?: string}} */ (extra);
   const own = { clientMessageId: undefined, onBusy: undefined };
   if (trigger === 'regenerate-message') return { ...extra, ...own, type: trigger, message, content: undefined };
-  if (message?.role === 'assistant') return { ...extra, ...own, type: 'ui_message', message, content: undefined };
+  if (message?.role === 'assistant') {
+    const decision = hasApprovals ? decisionOf(message) : null;
+    return { ...extra, ...own, content: undefined, ...(decision ?? { type: 'ui_message', message }) };
+  }
   const isText = (/** @type {any} */ part) => part.type === 'text';
   const parts = message.parts.filter((/** @type {any} */ part) => !isText(part));
   const content = message.parts.filter(isText).map((/** @type {any} */ { text }) => text).join('');
   const more = parts.length ? { parts } : {};
   return { ...extra, ...more, ...own, type: 'user_message', clientMessageId: message.id, content };
+}
+
+/** A person's decisions in the last step of an assistant's message; `null` without one. @param {any} message */
+function decisionOf({ id, parts }) {
+  const step = parts.slice(parts.findLastIndex((/** @type {any} */ { type }) => type === 'step-start') + 1);
+  const decided = step.filter((/** @type {any} */ { state, approval }) => state === 'approval-responded' && approval?.id);
+  if (!decided.length) return null;
+  const decisions = decided.map((/** @type {any} */ { approval: { id: callId, approved, reason } }) => ({
+    call_id: callId, decision: approved === true ? 'approve' : 'reject', ...(reason ? { reason } : {}),
+  }));
+  const known = { id, calls: decided.map((/** @type {any} */ { toolCallId }) => toolCallId) };
+  return { type: 'hitl_decision', ui_message: known, ...(decisions.length > 1 ? { decisions } : decisions[0]) };
 }
 
 /** The user's message of a turn, for a chat; `null` for other kinds. @param {Frame} message @param {string} turnId */
@@ -111,6 +133,7 @@ function questionOf({ type, content, client_message_id, parts = [] }, turnId) {
 /** Writes the chunks of one turn. */
 export class ChunkTranslator {
   #hasApprovals;
+  #continues;
   #turnId = '';
   #hasStarted = false;
   /** @type {'' | 'text' | 'reasoning'} the open block */
@@ -119,9 +142,13 @@ export class ChunkTranslator {
   #textLength = 0;
   #called = new Set();
 
-  /** @param {{hasApprovals?: boolean}} options does the page know `tool-approval-request`? `ai` 5 throws a turn away */
-  constructor({ hasApprovals = false } = {}) {
+  /**
+   * @param {ChunkOptions} options `hasApprovals`: does the page know `tool-approval-request`? `ai` 5 throws a turn away.
+   *   `continues`: does a turn that answers go on with the message in which the agent has asked?
+   */
+  constructor({ hasApprovals = false, continues = false } = {}) {
     this.#hasApprovals = hasApprovals;
+    this.#continues = continues;
   }
 
   /** The chunks for the turn's next frame, in the form of `gateway.v1`. @param {Frame} frame @returns {Chunk[]} */
@@ -136,10 +163,12 @@ export class ChunkTranslator {
   }
 
   /** @param {Frame} frame @returns {Chunk[]} */
-  #start({ turn_id }) {
+  #start({ turn_id, ui_message: known }) {
     this.#hasStarted = true;
     this.#turnId = turn_id;
-    return [{ type: 'start', messageId: turn_id }, { type: 'start-step' }];
+    const continues = this.#continues && Array.isArray(known?.calls);
+    if (continues) this.#called = new Set(known.calls);
+    return [{ type: 'start', messageId: (continues && known.id) || turn_id }, { type: 'start-step' }];
   }
 
   /** What is missing of the text; on a new connection all of it. @param {Frame} frame @returns {Chunk[]} */
@@ -171,13 +200,14 @@ export class ChunkTranslator {
 
   /** @param {string} toolCallId @param {string} toolName @param {Record<string, any>} fields @returns {Chunk[]} */
   #toolCall(toolCallId, toolName, fields) {
+    const asked = fields.requires_approval && this.#hasApprovals;
+    const { call_id, tool_call_id } = fields.tool_call ?? {};
+    const of = call_id || tool_call_id; // the call that was written, and that a question with a name of its own is about
+    if (asked && this.#called.has(of)) return [approvalRequest(toolCallId, of)];
     this.#called.add(toolCallId);
     const input = fields.arguments ?? null;
     const call = /** @type {const} */ ({ type: 'tool-input-available', toolCallId, toolName, input, dynamic: true });
-    if (!fields.requires_approval || !this.#hasApprovals) return [call];
-    /** @type {any} */
-    const asked = { type: 'tool-approval-request', approvalId: toolCallId, toolCallId };
-    return [call, asked];
+    return asked ? [call, approvalRequest(toolCallId, toolCallId)] : [call];
   }
 
   /** @param {Frame} frame @returns {Chunk[]} */
@@ -208,6 +238,11 @@ export class ChunkTranslator {
     this.#blocks++;
     return [end];
   }
+}
+
+/** @param {string} approvalId @param {string} toolCallId @returns {any} not among the chunks that all versions know */
+function approvalRequest(approvalId, toolCallId) {
+  return { type: 'tool-approval-request', approvalId, toolCallId };
 }
 
 /** @param {string} toolCallId @param {Record<string, any>} fields @returns {Chunk} */

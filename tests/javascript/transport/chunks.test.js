@@ -7,9 +7,9 @@ import { Answer, ChunkTranslator, messageOf } from '../static/ui-message-chunks.
 const examples = JSON.parse(readFileSync(new URL('chunks.json', import.meta.url), 'utf8'));
 const TEXT = { type: 'text', text: 'Hel' };
 
-for (const { name, approvals, frames, chunks } of examples) {
+for (const { name, options, frames, chunks } of examples) {
   test(`frames of ${name} become the chunks that the gateway writes`, () => {
-    const translator = new ChunkTranslator({ hasApprovals: approvals });
+    const translator = new ChunkTranslator(options);
     const made = frames.flatMap((frame) => translator.chunks(frame));
     assert.deepEqual(JSON.parse(JSON.stringify(made)), chunks);
   });
@@ -24,7 +24,7 @@ test('a snapshot in mid-answer gives the text that is missing', () => {
 });
 
 test('an answer gives every reader all its chunks, neighbouring deltas joined for a late one', () => {
-  const answer = new Answer('T', false);
+  const answer = new Answer('T', {});
   const read = () => {
     const reader = { chunks: [], ends: [], write: (chunk) => reader.chunks.push(chunk), end: (error) => reader.ends.push(error) };
     answer.attach(reader);
@@ -43,7 +43,7 @@ test('an answer gives every reader all its chunks, neighbouring deltas joined fo
 
 test('an answer of which the first frames are gone knows its question from the snapshot', () => {
   const questionOf = (message) => {
-    const answer = new Answer('T', false);
+    const answer = new Answer('T', {});
     answer.write({ type: 'snapshot', turn_id: 'T', content: 'all', user_message: message });
     return answer.question;
   };
@@ -70,3 +70,26 @@ for (const [message, trigger, type] of [
     assert.deepEqual(JSON.parse(JSON.stringify(messageOf(message, { trigger }))), { type, trigger, message });
   });
 }
+
+const decided = (toolCallId, approval) => ({ type: 'dynamic-tool', toolCallId, state: 'approval-responded', approval });
+
+for (const [name, parts, message] of [
+  ['an approval', [decided('c1', { id: 'i1', approved: true })], { call_id: 'i1', decision: 'approve' }],
+  ['a refusal', [decided('c1', { id: 'i1', approved: false, reason: 'no' })], { call_id: 'i1', decision: 'reject', reason: 'no' }],
+  ['one of the last step', [decided('old', { id: 'old' }), { type: 'step-start' }, decided('c1', { id: 'i1', approved: true })],
+    { call_id: 'i1', decision: 'approve' }],
+]) {
+  test(`${name} is a decision, if the page has approvals`, () => {
+    const asked = { id: 't1', role: 'assistant', parts };
+    const sent = JSON.parse(JSON.stringify(messageOf(asked, {}, true)));
+    assert.deepEqual(sent, { type: 'hitl_decision', ui_message: { id: 't1', calls: ['c1'] }, ...message });
+    assert.equal(messageOf(asked, {}).type, 'ui_message');
+  });
+}
+
+test('two decisions are one message', () => {
+  const parts = [decided('c1', { id: 'i1', approved: true }), decided('c2', { id: 'i2', approved: false })];
+  const { decisions, ui_message } = messageOf({ id: 't1', role: 'assistant', parts }, {}, true);
+  assert.deepEqual(decisions.map(({ decision }) => decision), ['approve', 'reject']);
+  assert.deepEqual(ui_message.calls, ['c1', 'c2']);
+});

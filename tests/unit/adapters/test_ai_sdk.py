@@ -151,10 +151,18 @@ def test_turn_that_answers_goes_on_with_the_message_and_brings_the_calls_result(
     body = {"type": "hitl_decision", "call_id": "i", "ui_message": {"id": "t1", "calls": ["c1"]}}
     made = [frames.user_message("T", json.dumps(body)), frames.pending_resolved("T", "i")]
     made += [frames.event("T", CALL), frames.event("T", RESULT)]
-    start, _, resolved, output = translated(AiSdkTranslator(TURN_ID), placed(made))
+    start, _, resolved, output = translated(AiSdkTranslator(TURN_ID, continues=True), placed(made))
     assert start == {"type": "start", "messageId": "t1"}
     assert resolved == {"type": "data-pending_resolved", "data": {"call_id": "i"}}
     assert (output["type"], output["toolCallId"]) == ("tool-output-available", "c1")
+
+
+def test_turn_that_answers_is_a_message_of_its_own_for_a_client_that_resumes():
+    """Which has lost the message in which the agent has asked, and throws away a turn with the result of its call."""
+    body = {"type": "hitl_decision", "call_id": "i", "ui_message": {"id": "t1", "calls": ["c1"]}}
+    made = [frames.user_message("T", json.dumps(body)), frames.event("T", RESULT)]
+    start, _, output = translated(AiSdkTranslator(TURN_ID), placed(made))
+    assert (start["messageId"], output["type"]) == (TURN_ID, "data-tool_result")
 
 
 # The chunks.

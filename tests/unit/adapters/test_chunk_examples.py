@@ -13,6 +13,8 @@ from tests.unit.adapters.turns import CALL, RESULT, TURN_ID, placed, snapshot, t
 
 FILE = ROOT / "tests" / "javascript" / "transport" / "chunks.json"
 ASKING = {**CALL, "requires_approval": True}
+ABOUT = {**ASKING, "call_id": "i", "tool_call": CALL}
+DECISION = '{"type":"hitl_decision","call_id":"i","ui_message":{"id":"t1","calls":["c1"]}}'
 
 TURNS = {
     "text": turn("He", "", "llo", end="stop"),
@@ -30,6 +32,8 @@ TURNS = {
     "result without a call": turn(RESULT),
     "call without a name": turn({"type": "tool_call", "call_id": "c1"}),
     "tool that waits for a person": turn(ASKING),
+    "question about a call": turn(CALL, ABOUT, end="interrupt"),
+    "answer": placed([frames.user_message(TURN_ID, DECISION), *turn(RESULT, "a", end="stop")[1:]]),
     "another message": turn("a", {"type": "message_start", "message_id": "m2"}, "b", end="stop"),
     "other events": turn("a", {"type": "finish", "finishReason": "stop"}, {"type": "note", "deep": [1, {"er": None}]}),
     "notice": placed([*turn("a"), frames.notice(TURN_ID, "c", "words"), frames.token(TURN_ID, "b")]),
@@ -45,8 +49,8 @@ TURNS = {
 SNAPSHOTS = {"snapshot": snapshot("all of it"), "empty snapshot": snapshot("")}
 
 
-def example(name, made, chunks, *, approvals=False):
-    return {"name": name, "approvals": approvals, "frames": made, "chunks": chunks}
+def example(name, made, chunks, **options):
+    return {"name": name, "options": options, "frames": made, "chunks": chunks}
 
 
 def examples():
@@ -54,9 +58,13 @@ def examples():
     for name, made in TURNS.items():
         sent = [json.loads(frame.v1) for frame in made]
         found.append(example(name, sent, translated(AiSdkTranslator(TURN_ID), made)))
-    sent = [json.loads(frame.v1) for frame in TURNS["tool that waits for a person"]]
-    asked = translated(AiSdkTranslator(TURN_ID, has_approvals=True), TURNS["tool that waits for a person"])
-    found.append(example("tool that asks a person", sent, asked, approvals=True))
+    for name in ("tool that waits for a person", "question about a call"):
+        sent = [json.loads(frame.v1) for frame in TURNS[name]]
+        asked = translated(AiSdkTranslator(TURN_ID, has_approvals=True), TURNS[name])
+        found.append(example(f"{name}, with approvals", sent, asked, hasApprovals=True))
+    sent = [json.loads(frame.v1) for frame in TURNS["answer"]]
+    goes_on = translated(AiSdkTranslator(TURN_ID, continues=True), TURNS["answer"])
+    found.append(example("answer that goes on", sent, goes_on, continues=True))
     for name, given in SNAPSHOTS.items():
         sent = {"type": "snapshot", "turn_id": TURN_ID, "content": given.text}
         found.append(example(name, [sent], [json.loads(chunk) for chunk in AiSdkTranslator(TURN_ID).snapshot(given)]))
