@@ -100,3 +100,19 @@ async def test_page_shows_a_ticket(site: Any, gateway: processes.Process) -> Non
     ticket = examples("js")[2].replace("connect({", "const client = connect({")
     page = await site(script(ticket + "client.on('welcome', () => { window.isWelcome = true; });", gateway, "ticket"))
     await page.wait_for_function("window.isWelcome")
+
+
+async def test_page_shows_earlier_turns(site: Any, gateway: processes.Process) -> None:
+    read = examples("js")[3]
+    say = "connect({ sessionId: 'demo' }).send('from another day').done.then(() => { window.isSaid = true; });"
+    page = await site(script(say, gateway, "earlier"))
+    await page.wait_for_function("window.isSaid")
+    page_of_a_reader = """
+        const added = window.added = [];
+        const addAbove = (turn) => added.push([turn.message, turn.answer]);
+    """
+    others = read.replace("cursor: { offset: 0 }", "cursor: null")
+    page = await site(script(page_of_a_reader + others + "window.showEarlier = showEarlier;", gateway, "earlier"))
+    await page.wait_for_function("window.isDone")
+    await page.evaluate("showEarlier()")
+    assert await page.evaluate("window.added") == [["from another day", "from another day"]]

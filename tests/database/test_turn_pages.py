@@ -10,9 +10,11 @@ from channels.layers import channel_layers
 from django.db import connection
 
 from relay.models import Turn
+from relay.policies import ticket_signing
 from relay.process import lifecycle
 from relay.transcripts import writer as writer_
 from tests.api.conftest import agent, application, configure, http, v1
+from tests.clients import V1, CommunicatorClient
 from tests.database.test_transcripts import LIMIT_SECONDS, execute
 from tests.http_clients import API
 from tests.scripted_agent import Event, Final, Status, Token
@@ -269,3 +271,72 @@ async def test_an_agents_own_event_of_that_name_passes(gateway, v1, agent):
         frame = await browser.frame_of("history")
     assert frame["x"] == 1
     assert frame["offset"]
+
+
+# Who reads what.
+
+
+def ticket(subject, session_id="s"):
+    return ticket_signing.issue(session_id, subject, 60)
+
+
+@pytest.fixture
+async def conversation(gateway, application, http, agent):
+    """A session of ada's with a message of hers and one of a service."""
+    gateway(WS_AUTH="ticket")
+    agent.script = [Token("a"), Final()]
+    async with CommunicatorClient(application, f"/ws/s/?ticket={ticket('ada')}", [V1]) as browser:
+        await browser.ask("ada's")
+        assert (await http.post(f"{API}/s/messages", {"content": "a service's"})).status == 202
+        await browser.answer()
+    await written()
+
+
+async def read_as(application, http, subject):
+    """The messages that a subject reads over REST and over a socket, each with a ticket of its own."""
+    answer = await http.get(f"{API}/s/turns", key=None, headers={"Authorization": f"Bearer {ticket(subject)}"})
+    async with CommunicatorClient(application, f"/ws/s/?ticket={ticket(subject)}", [V1]) as browser:
+        if (await browser.frame())["type"] == "disconnect":
+            assert answer.status == 403
+            return None
+        await browser.send({"type": "history"})
+        page = await browser.frame_of("history")
+    assert said(page["turns"]) == said(answer.json()["turns"])
+    return said(page["turns"])
+
+
+async def test_a_live_sessions_history_is_its_owners(conversation, application, http):
+    assert await read_as(application, http, "ada") == ["a service's", "ada's"]
+    assert await read_as(application, http, "eve") is None
+    assert said((await turns(http))["turns"]) == ["a service's", "ada's"]
+
+
+async def test_after_a_restart_another_subject_that_opens_the_session_reads_no_ones_turns(
+    conversation, application, http
+):
+    await restart()
+    assert "ada's" not in await read_as(application, http, "eve")
+    await restart()
+    assert await read_as(application, http, "ada") == ["a service's", "ada's"]
+    assert said((await turns(http))["turns"]) == ["a service's", "ada's"]
+
+
+async def test_a_ticket_reads_one_page(conversation, http):
+    headers = {"Authorization": f"Bearer {ticket('ada')}"}
+    assert (await http.get(f"{API}/s/turns", key=None, headers=headers)).status == 200
+    for path in ("turns", "events"):
+        assert (await http.get(f"{API}/s/{path}", key=None, headers=headers)).status == 401
+
+
+async def test_without_a_credential_nothing_is_read(conversation, http):
+    for headers in ({}, {"Authorization": f"Bearer {ticket('ada', 'other')}"}):
+        assert (await http.get(f"{API}/s/turns", key=None, headers=headers)).status == 401
+
+
+async def test_the_open_policy_admits_sockets_to_the_history_but_no_http(gateway, v1, http, agent):
+    agent.script = [Token("a"), Final()]
+    await say(v1, "x")
+    assert (await http.get(f"{API}/s/turns", key=None)).status == 401
+    async with v1() as browser:
+        await browser.send({"type": "history"})
+        assert said((await browser.frame_of("history"))["turns"]) == ["x"]

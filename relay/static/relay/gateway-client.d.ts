@@ -66,6 +66,8 @@ export interface WelcomeFrame extends Frame {
   active: { turn_id: string; status: 'running' | 'cancelling' } | null;
   queued: string[];
   pending: PendingRequest[];
+  /** Can ended turns be read by page, also those that the log has lost? */
+  history?: boolean;
 }
 
 /** What the agent asks a person. `client.answer(call_id, …)` answers it. */
@@ -90,11 +92,42 @@ export interface PendingResolvedFrame extends Frame {
 export interface SnapshotFrame extends Omit<Frame, 'turn_id'> {
   epoch: string;
   turn_id: string | null;
+  /** The message that is being answered; `null` once the turn has ended. */
+  user_message?: (Record<string, unknown> & { type: string; content?: unknown; client_message_id?: string }) | null;
   content: string | null;
   offset: number;
   reason: 'trimmed' | 'epoch_changed';
   finish_reason: string | null;
   error: { code: string; content: string } | null;
+  history?: boolean;
+}
+
+/** An ended turn, as the server keeps it. */
+export interface EndedTurn {
+  turn_id: string;
+  subject: string | null;
+  /** Its content; of a forwarded kind the whole message as JSON. */
+  message: string;
+  answer: string;
+  /** `stop`, `cancelled`, `error`, or what the agent said. */
+  finish_reason: string;
+  error: { code: string; content: string } | null;
+  /** The agent's other events, each with the number of code points of `answer` before it. */
+  events: { position: number; event: Record<string, unknown> & { type: string } }[];
+  /** How many events were too large to be kept. */
+  events_left_out: number;
+  /** `null` in the moment before the turn is in the database. */
+  started_at: string | null;
+  ended_at: string | null;
+}
+
+export interface HistoryPage {
+  /** The newest first. */
+  turns: EndedTurn[];
+  /** `before` of the next page; `null`: this is the last one. */
+  next: string | null;
+  /** Turns may be missing, because the database did not answer: ask again. */
+  incomplete: boolean;
 }
 
 export interface UserMessageFrame extends Frame {
@@ -221,6 +254,8 @@ export class GatewayClient {
   answer(callId: string, decision: 'approve' | 'edit' | 'reject', fields?: SendOptions): Turn;
   /** Stop a turn, of this client or another; without an id the one in flight, else the next of this client. */
   cancel(turnId?: string | null): void;
+  /** Read a page of ended turns, the newest first; fails with {@link GatewayError} when refused, or closed. */
+  history(options?: { before?: string | null; limit?: number }): Promise<HistoryPage>;
   /** Connect at once if it waits to; a delay that the server asked for is kept. */
   wake(): void;
   /** Leave for good. Turns that have not ended fail with `closed`; the server goes on with them. */

@@ -28,6 +28,7 @@ const FINAL_CLOSE_CODES = new Map([
 /** @typedef {import('./gateway-client.js').Cursor} Cursor */
 /** @typedef {import('./gateway-client.js').ErrorFrame} ErrorFrame */
 /** @typedef {import('./gateway-client.js').GatewayEvents} GatewayEvents */
+/** @typedef {import('./gateway-client.js').HistoryPage} HistoryPage */
 /** @typedef {import('./gateway-client.js').PendingRequest} PendingRequest */
 /** @typedef {import('./gateway-client.js').SendOptions} SendOptions */
 /** @typedef {import('./gateway-client.js').StateInfo} StateInfo */
@@ -221,6 +222,8 @@ export class GatewayClient {
   #turns = new Map();
   /** @type {Map<string, Turn>} own turns by `client_message_id`, until the server has them */
   #unaccepted = new Map();
+  /** @type {Map<string, {message: Frame, page: Deferred<HistoryPage>, isAsked: boolean}>} until they are answered */
+  #readings = new Map();
   /** @type {Set<string>} turns to stop, until the server knows */
   #cancels = new Set();
   #pending = new PendingRequests();
@@ -349,6 +352,24 @@ export class GatewayClient {
     this.#transmit({ type: 'cancel', turn_id: turnId });
   }
 
+  /**
+   * Read a page of ended turns, the newest first; `before` is the `next` of the page before it. Asked again over new
+   * connections until it is answered.
+   *
+   * @param {{before?: string | null, limit?: number}} options
+   * @returns {Promise<HistoryPage>}
+   */
+  history({ before = null, limit = 50 } = {}) {
+    const id = newId();
+    const message = { type: 'history', before: before ?? '', limit, client_message_id: id };
+    const reading = { message, page: /** @type {Deferred<HistoryPage>} */ (deferred()), isAsked: false };
+    this.#readings.set(id, reading);
+    if (this.#state.state === 'closed') this.#failReadings('closed', 'The connection is closed.');
+    else if (this.#state.delayMs === null) this.wake();
+    else this.#askHistory();
+    return reading.page.promise;
+  }
+
   /** Connect at once if it waits to; a delay that the server asked for is kept. */
   wake() {
     if (this.#state.state === 'waiting' && Date.now() >= this.#notBefore) this.#open();
@@ -450,6 +471,7 @@ export class GatewayClient {
     this.#setState({ ...why, state: 'closed' });
     for (const turn of this.#unaccepted.values()) this.#refuse(turn, why.code, why.content);
     for (const turn of this.#turns.values()) this.#fail(turn, why.code, why.content);
+    this.#failReadings(why.code, why.content);
     this.#cancels.clear();
   }
 
@@ -506,6 +528,7 @@ export class GatewayClient {
     else if (frame.type === 'ping') this.#receivePing(frame);
     else if (frame.type === 'disconnect') this.#receiveDisconnect(frame);
     else if (Number.isInteger(frame.offset)) this.#receiveLogFrame(frame);
+    else if (frame.type === 'history') this.#receiveHistory(frame);
     else if (frame.type === 'error') this.#receiveRefusal(frame);
     else if (frame.type === 'notice') this.#emit('notice', frame, null);
   }
@@ -526,6 +549,8 @@ export class GatewayClient {
     for (const turn of this.#unaccepted.values()) this.#sendTurn(turn);
     for (const turnId of this.#cancels) this.#transmit({ type: 'cancel', turn_id: turnId });
     this.#pending.welcome(frame);
+    for (const reading of this.#readings.values()) reading.isAsked = false;
+    this.#askHistory();
     this.#emit('state', this.#state);
     this.#emit('welcome', frame);
     this.#emit('pending', this.#pending.list);
@@ -614,7 +639,18 @@ export class GatewayClient {
   }
 
   /** @param {Frame} frame */
+  #receiveHistory({ client_message_id, turns, next, incomplete }) {
+    this.#readings.get(client_message_id)?.page.resolve({ turns, next, incomplete });
+    this.#readings.delete(client_message_id);
+  }
+
+  /** @param {Frame} frame */
   #receiveRefusal(frame) {
+    const reading = this.#readings.get(frame.client_message_id);
+    if (reading) {
+      this.#readings.delete(frame.client_message_id);
+      return reading.page.reject(new GatewayError(frame));
+    }
     const turn = this.#unaccepted.get(frame.client_message_id);
     if (turn) this.#refuse(turn, frame.code, frame.content, frame);
     else this.#emit('refused', frame, null);
@@ -701,6 +737,23 @@ export class GatewayClient {
     }
     turn._isSent = true;
     this.#socket.send(text);
+  }
+
+  #askHistory() {
+    if (this.#welcome && this.#welcome.history === undefined) {
+      return this.#failReadings('bad_request', 'This gateway offers no history.');
+    }
+    if (this.#state.state !== 'open') return;
+    for (const reading of this.#readings.values()) {
+      if (!reading.isAsked) this.#transmit(reading.message);
+      reading.isAsked = true;
+    }
+  }
+
+  /** @param {string} [code] @param {string} [content] */
+  #failReadings(code, content) {
+    for (const { page } of this.#readings.values()) page.reject(new GatewayError({ code, content }));
+    this.#readings.clear();
   }
 
   /** @param {Frame} frame */
