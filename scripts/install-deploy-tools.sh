@@ -1,18 +1,20 @@
 #!/bin/sh
-# The tests of deploy/ drive a real nginx and ask systemd's linter: those that are installed already, or Debian's.
+# The tests of deploy/ drive a real nginx and a real Prometheus and ask systemd's linter: those that are installed
+# already, or Debian's.
 set -eu
 
 is_installed() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
 missing=""
 is_installed nginx || missing="$missing nginx-light"
+is_installed promtool || missing="$missing prometheus"
 is_installed openssl || missing="$missing openssl"
 is_installed systemd-analyze || missing="$missing systemd"
 if [ -z "$missing" ]; then exit 0; fi
 
 echo "Installing for the tests of deploy/:$missing"
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
-    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # so that nginx is not started on port 80
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # so that no server is started
     # shellcheck disable=SC2086 # several words
     apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null && exit 0
 fi
