@@ -134,4 +134,5 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-LOGGING = logging_settings(_conf.log_level, is_terminal=sys.stderr.isatty())
+_IS_FOR_PEOPLE = {"auto": sys.stderr.isatty(), "console": True, "json": False}
+LOGGING = logging_settings(_conf.log_level, is_for_people=_IS_FOR_PEOPLE[_conf.log_format])

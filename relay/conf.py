@@ -178,6 +178,7 @@ class Conf:
     max_json_depth = Setting("MAX_JSON_DEPTH", count(1, "levels", most=MAX_NESTING), str(MAX_NESTING))
 
     # Behaviour.
+    log_format = Setting("LOG_FORMAT", choice("auto", "json", "console"), "auto")
     on_disconnect = Setting("ON_DISCONNECT", choice("continue", "cancel"), "continue")
     adapters = Setting("ADAPTERS", choices("ai-sdk", "ag-ui", "openai"), "")
     forward_types = Setting("FORWARD_TYPES", names(), "")

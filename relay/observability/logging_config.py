@@ -1,4 +1,4 @@
-"""The format of log lines (text on a terminal, else JSON), and the names that every line of a context carries.
+"""The format of log lines (text for people, or JSON), and the names that every line of a context carries.
 
 Code logs with the standard library, and passes further members of a line in ``extra``. No line holds a prompt, an
 answer, a key or a ticket: only names, numbers and fixed texts.
@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ _COMMON: Final[list[Processor]] = [
 ]
 
 
-def logging_settings(level: str, *, is_terminal: bool) -> dict[str, Any]:
+def logging_settings(level: str, *, is_for_people: bool) -> dict[str, Any]:
     """Return Django's ``LOGGING`` (a ``dictConfig``, hence ``Any``); ``level`` is for the gateway's own loggers.
 
     Third-party loggers stay at WARNING: below it they log addresses and frames.
@@ -55,7 +56,7 @@ def logging_settings(level: str, *, is_terminal: bool) -> dict[str, Any]:
             "one_line": {"()": "django.utils.log.CallbackFilter", "callback": _in_one_line},
         },
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": "relay.observability.logging_config.formatter", "is_terminal": is_terminal}},
+        "formatters": {"line": {"()": "relay.observability.logging_config.formatter", "is_for_people": is_for_people}},
         "handlers": {
             "stderr": {
                 "class": "relay.observability.log_handler.PatientHandler",
@@ -87,9 +88,9 @@ def _in_one_line(record: logging.LogRecord) -> bool:
     return True
 
 
-def formatter(*, is_terminal: bool) -> logging.Formatter:
+def formatter(*, is_for_people: bool) -> logging.Formatter:
     """Return the formatter of log lines."""
-    look = _for_people() if is_terminal else _for_programs()
+    look = _for_people() if is_for_people else _for_programs()
     return structlog.stdlib.ProcessorFormatter(processors=[*_COMMON, *look])
 
 
@@ -119,7 +120,8 @@ def request_id(shown: str | None) -> str:
 def _for_people() -> list[Processor]:
     # Not rich's tracebacks, which show the values of variables: prompts among them.
     plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(exception_formatter=plain, pad_event_to=40)]
+    has_colours = sys.stderr is not None and sys.stderr.isatty()
+    return [structlog.dev.ConsoleRenderer(colors=has_colours, exception_formatter=plain, pad_event_to=40)]
 
 
 def _for_programs() -> list[Processor]:

@@ -135,3 +135,15 @@ async def test_answers_go_on_while_nobody_reads_the_log(scripted_agent):
     events = [json.loads(line)["event"] for line in written.splitlines()]
     assert events.count("turn ended: answered") == 300
     assert events[-1] == "stopped"
+
+
+@pytest.mark.parametrize(("log_format", "is_json"), [("auto", True), ("json", True), ("console", False)])
+def test_lines_look_as_operators_want_and_have_no_colours_in_a_file(log_format, is_json):
+    code = "import logging, django; django.setup(); logging.getLogger('relay.test').warning('a line')"
+    settings = {"DJANGO_SETTINGS_MODULE": "gateway_project.settings", "GATEWAY__LOG_FORMAT": log_format}
+    command, env = [sys.executable, "-c", code], processes.environment(**settings)
+    written = subprocess.run(command, cwd=processes.ROOT, env=env, capture_output=True, text=True, check=True).stderr
+    (line,) = written.splitlines()
+    assert "a line" in line
+    assert line.startswith("{") is is_json
+    assert "\x1b" not in line

@@ -16,10 +16,10 @@ def written():
     """A logger, and what it has written, for programs or for people."""
     handlers = []
 
-    def make(*, is_terminal=False):
+    def make(*, is_for_people=False):
         stream = io.StringIO()
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(logging_config.formatter(is_terminal=is_terminal))
+        handler.setFormatter(logging_config.formatter(is_for_people=is_for_people))
         logger = logging.getLogger(f"test.{len(handlers)}")
         logger.addHandler(handler)
         logger.propagate = False
@@ -70,9 +70,9 @@ def test_objects_are_left_out(written):
     assert "request" not in line
 
 
-@pytest.mark.parametrize("is_terminal", [False, True])
-def test_a_trace_is_there_without_the_values_of_variables(written, is_terminal):
-    logger, text = written(is_terminal=is_terminal)
+@pytest.mark.parametrize("is_for_people", [False, True])
+def test_a_trace_is_there_without_the_values_of_variables(written, is_for_people):
+    logger, text = written(is_for_people=is_for_people)
     prompt = "".join(["a prompt ", "of somebody"])  # noqa: F841 - in the frame of the error
     try:
         raise ZeroDivisionError
@@ -83,7 +83,7 @@ def test_a_trace_is_there_without_the_values_of_variables(written, is_terminal):
 
 
 def test_a_line_for_people_has_no_braces(written):
-    logger, text = written(is_terminal=True)
+    logger, text = written(is_for_people=True)
     logger.info("turn ended", extra={"tokens": 7})
     assert "turn ended" in text()
     assert "{" not in text()
@@ -104,7 +104,7 @@ def test_another_one_is_replaced(shown):
 @pytest.mark.parametrize(("status", "is_said"), [(503, False), (500, True)])
 def test_a_refusal_on_purpose_is_no_error_of_a_request(status, is_said):
     """Who asks /ready each second of an outage does not fill the log."""
-    settings = logging_config.logging_settings("DEBUG", is_terminal=False)
+    settings = logging_config.logging_settings("DEBUG", is_for_people=False)
     assert settings["loggers"]["django.request"]["filters"] == ["news"]
     record = logging.makeLogRecord({"status_code": status})
     assert settings["filters"]["news"]["callback"](record) is is_said
@@ -115,7 +115,7 @@ def test_a_refusal_on_purpose_is_no_error_of_a_request(status, is_said):
 )
 def test_a_refused_request_is_one_line(status, level, has_trace):
     """What a client sends causes no traceback, and calls nobody."""
-    settings = logging_config.logging_settings("DEBUG", is_terminal=False)
+    settings = logging_config.logging_settings("DEBUG", is_for_people=False)
     assert settings["handlers"]["stderr"]["filters"] == ["one_line"]
     fields = {"levelno": logging.ERROR, "levelname": "ERROR", "exc_info": (ValueError, ValueError(), None)}
     record = logging.makeLogRecord(fields if status is None else {**fields, "status_code": status})
@@ -124,6 +124,6 @@ def test_a_refused_request_is_one_line(status, level, has_trace):
 
 
 def test_levels_are_those_of_the_setting_for_the_gateway_alone():
-    settings = logging_config.logging_settings("DEBUG", is_terminal=sys.stderr.isatty())
+    settings = logging_config.logging_settings("DEBUG", is_for_people=sys.stderr.isatty())
     assert settings["loggers"]["relay"]["level"] == "DEBUG"
     assert settings["root"]["level"] == "WARNING"
