@@ -22,8 +22,9 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: $(VENV)/installed  ## Start the demo agent and the gateway, and say which page to open
-	@$(BIN)/python manage.py migrate --verbosity 0
+run:  ## Start the demo agent and the gateway, and say which page to open (PORT, AGENT_PORT)
+	@$(PYTHON) -m scripts.run_ports
+	@$(MAKE) --silent --no-print-directory $(VENV)/installed
 	@$(BIN)/python -m scripts.run
 
 cluster: $(VENV)/installed-dev  ## Start two gateways, Valkey, a balancer and the demo agent
@@ -96,12 +97,12 @@ pins: $(VENV)/installed-dev  ## Compile requirements*.txt from pyproject.toml
 clean:  ## Remove .venv and what tests leave
 	rm -rf $(VENV) $(MUTANTS_VENV) $(AGENTS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NPM)
 
-$(VENV)/installed: requirements.txt | $(VENV)/made
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -m scripts.install $(VENV) requirements.txt
 	@touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt | $(VENV)/made
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/installed-dev: requirements-dev.txt
+	@$(PYTHON) -m scripts.install $(VENV) requirements-dev.txt
 	@touch $@ $(VENV)/installed
 
 $(MUTANTS_VENV)/installed: requirements-dev.txt requirements-mutants.txt
@@ -116,13 +117,6 @@ $(AGENTS_VENV)/installed: requirements-agents.txt
 	@$(PYTHON) -m venv --clear $(AGENTS_VENV)
 	@$(AGENTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(AGENTS_VENV)/bin/uv pip install --quiet --python $(AGENTS_VENV)/bin/python -r requirements-agents.txt
-	@touch $@
-
-$(VENV)/made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "This needs Python 3.11 or newer; say which with: make PYTHON=python3.12 …"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
-		{ rm -rf $(VENV); echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@touch $@
 
 $(NPM)/installed: tests/javascript/package.json tests/javascript/package-lock.json

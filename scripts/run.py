@@ -1,4 +1,4 @@
-"""Start the demo agent and the gateway on this machine, say which page to open, and stop both on Ctrl-C.
+"""Start the demo agent and the gateway on this machine, say what can be opened, and stop both on Ctrl-C.
 
 Where the environment or ``.env`` names an agent, the gateway asks that one, and no demo agent is started.
 """
@@ -7,49 +7,49 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from relay.conf import Conf, read_texts
 from relay.env_file import EnvFileInvalid, load_env_file
+from scripts.progress import Progress, run
+from scripts.run_ports import HOST, PortsUnfit, names_agent, usable_ports
 
 ROOT = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
 START_SECONDS = 60.0
-AGENT = ("GATEWAY__AGENT_URL", "GATEWAY__AGENT_URL_FILE", "GATEWAY__AGENT_PROTOCOL", "GATEWAY__AGENT_PROTOCOL_FILE")
-DEFAULT_PROTOCOL = "agent"
+DEFAULTS = {"GATEWAY__DEBUG": "true", "GATEWAY__LOG_LEVEL": "INFO"}
+READY = """
+  Open {url} and say something: {agent} answers.
+
+{links}
+  Ctrl-C stops everything.
+"""
+AGENT_LINKS = {
+    "Your own agent": "docs/agent.md; put GATEWAY__AGENT_URL=http://… into .env, and make run again",
+    "A real model": "in .env: GATEWAY__AGENT_PROTOCOL=openai, GATEWAY__AGENT_URL=http://localhost:11434 (Ollama),"
+    " GATEWAY__AGENT_MODEL=llama3.2",
+}
 
 
 def main() -> int:
-    port, agent_port = port_of("PORT", 8000), port_of("AGENT_PORT", 8001)
-    env = environment()
-    brings_agent = not names_agent(env)
-    for needed, name in [(port, "PORT"), *([(agent_port, "AGENT_PORT")] if brings_agent else [])]:
-        if is_taken(needed):
-            print(f"Port {needed} is in use. Choose another: make run {name}={needed + 1000}")
-            return 1
-    processes: list[subprocess.Popen[bytes]] = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    """Run until Ctrl-C, or until one of the processes ends; give an exit code."""
+    progress = Progress(write=lambda words: print(words, flush=True))
     try:
-        if brings_agent:
-            env["GATEWAY__AGENT_URL"] = f"http://{HOST}:{agent_port}"
-            agent = [sys.executable, "manage.py", "demo_agent", "--host", HOST, "--port", str(agent_port)]
-            processes.append(subprocess.Popen(agent, env=env))
-        serve = [sys.executable, "manage.py", "serve", "--host", HOST, "--port", str(port), "--no-access-log"]
-        processes.append(subprocess.Popen(serve, env=env))
-        if wait_until_healthy(port, processes):
-            answers = "The demo agent answers." if brings_agent else "The agent of your settings answers."
-            print(f"\n  Open http://{HOST}:{port}/ and say something. {answers} Ctrl-C stops everything.\n", flush=True)
-        while all(process.poll() is None for process in processes):
-            time.sleep(0.2)
-        ended = "The demo agent" if brings_agent and processes[0].poll() is not None else "The gateway"
-        print(f"\n  {ended} has ended, so everything stops. Its output is above.\n", flush=True)
+        env = environment()
+        brings_agent = not names_agent(env)
+        ports = usable_ports("make run", "PORT", *(["AGENT_PORT"] if brings_agent else []))
+    except (EnvFileInvalid, PortsUnfit) as exc:
+        print(exc)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        return _run(progress, env, ports, processes)
     except KeyboardInterrupt:
         return 0
     finally:
@@ -59,42 +59,76 @@ def main() -> int:
             process.wait()
 
 
+def _run(
+    progress: Progress, env: dict[str, str], ports: Mapping[str, int], processes: list[subprocess.Popen[bytes]]
+) -> int:
+    progress.say("Preparing the database.")
+    if run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], progress, env=env):
+        progress.say("The database could not be prepared; the reason is above.")
+        return 1
+    if "AGENT_PORT" in ports:
+        progress.say("Starting the demo agent and the gateway.")
+        env["GATEWAY__AGENT_URL"] = f"http://{HOST}:{ports['AGENT_PORT']}"
+        agent = [sys.executable, "manage.py", "demo_agent", "--host", HOST, "--port", str(ports["AGENT_PORT"])]
+        processes.append(subprocess.Popen(agent, env=env))
+    else:
+        progress.say("Starting the gateway.")
+    serve = [sys.executable, "manage.py", "serve", "--host", HOST, "--port", str(ports["PORT"]), "--no-access-log"]
+    processes.append(subprocess.Popen(serve, env=env))
+    if wait_until_healthy(ports["PORT"], processes, progress.tick):
+        progress.say(words_when_ready(env, ports["PORT"], has_demo_agent="AGENT_PORT" in ports))
+    while all(process.poll() is None for process in processes):
+        time.sleep(0.2)
+    ended = "The demo agent" if len(processes) > 1 and processes[0].poll() is not None else "The gateway"
+    progress.say(f"\n  {ended} has ended, so everything stops. Its output is above.\n")
+    return 1
+
+
 def environment() -> dict[str, str]:
-    """Return the environment of the processes: this process' own, with the settings of .env added."""
+    """Return the environment of the processes: this process' own, with the settings of .env, and defaults to try it.
+
+    Raises:
+        EnvFileInvalid: ``.env`` cannot be read.
+    """
     env = dict(os.environ)
-    try:
-        load_env_file(ROOT / ".env", env)
-    except EnvFileInvalid as exc:
-        sys.exit(str(exc))
-    return {"GATEWAY__DEBUG": "true", **env}
+    load_env_file(ROOT / ".env", env)
+    return {**DEFAULTS, **env}
 
 
-def names_agent(settings: Mapping[str, str]) -> bool:
-    """Do the settings name an agent: its address, or what it speaks, such as a Python function?"""
-    return any(settings.get(name, "").strip() not in ("", DEFAULT_PROTOCOL) for name in AGENT)
+def words_when_ready(env: Mapping[str, str], port: int, *, has_demo_agent: bool) -> str:
+    """Say what can be opened now, and what to do next."""
+    conf = Conf(lambda: read_texts(env)).without_problems()
+    url = f"http://{HOST}:{port}/"
+    links = {}
+    if conf.debug or conf.admin:
+        links["Admin"] = f"{url}admin/ (a user for it: {_python()} manage.py createsuperuser)"
+    if conf.debug:
+        links["API"] = f"{url}api/v1/docs (the sockets: docs/protocol.md)"
+    links |= AGENT_LINKS
+    page = url if conf.debug or conf.chat_page else "no page, since GATEWAY__CHAT_PAGE is false, but a socket,"
+    return READY.format(
+        url=page,
+        agent='the demo agent (say "help")' if has_demo_agent else "the agent of your settings",
+        links="".join(f"    {name:<16}{words}\n" for name, words in links.items()),
+    )
 
 
-def port_of(name: str, default: int) -> int:
-    """Read the number of a port from a variable."""
-    text = os.environ.get(name) or str(default)
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65_536:
-        sys.exit(f"{name} must be the number of a port, 1 to 65535.")
-    return int(text)
+def _python() -> str:
+    path = Path(sys.executable)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((HOST, port)) == 0
-
-
-def wait_until_healthy(port: int, processes: list[subprocess.Popen[bytes]]) -> bool:
+def wait_until_healthy(
+    port: int, processes: list[subprocess.Popen[bytes]], tick: Callable[[], None] = lambda: None
+) -> bool:
+    """Wait until the gateway answers; give whether it does."""
     give_up_at = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up_at and all(process.poll() is None for process in processes):
         try:
             with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=1):
                 return True
         except (urllib.error.URLError, OSError):
+            tick()
             time.sleep(0.1)
     return False
 

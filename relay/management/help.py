@@ -1,8 +1,11 @@
-"""How the commands show their help."""
+"""Parts of the commands' command lines: help with examples, and the number of a port."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from typing import Final
+
+MAX_PORT: Final = 65_535
 
 
 def with_examples(parser: ArgumentParser, examples: str) -> ArgumentParser:
@@ -10,3 +13,10 @@ def with_examples(parser: ArgumentParser, examples: str) -> ArgumentParser:
     parser.epilog = examples
     parser.formatter_class = RawDescriptionHelpFormatter
     return parser
+
+
+def port_number(text: str) -> int:
+    """Read the number of a port; 0 takes a free one."""
+    if not text.isascii() or not text.isdigit() or int(text) > MAX_PORT:
+        raise ArgumentTypeError(f"a port is a number from 0 (any free one) to {MAX_PORT}")
+    return int(text)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from scripts.run import names_agent
+from scripts.run_ports import names_agent
 from tests import processes
 from tests.clients import SocketClient
 

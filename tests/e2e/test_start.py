@@ -91,6 +91,15 @@ def test_a_command_without_checks_finds_no_other_database(checkout):
     assert not (checkout / "db.sqlite3").exists()
 
 
+@pytest.mark.parametrize("command", ["serve", "demo_agent"])
+@pytest.mark.parametrize("port", ["80000", "abc", "-1"])
+def test_a_wrong_port_is_named(command, port):
+    ended = processes.run(["manage.py", command, f"--port={port}"])
+    assert ended.returncode == 2
+    assert "a port is a number from 0 (any free one) to 65535" in ended.stdout
+    assert "Traceback" not in ended.stdout
+
+
 @pytest.mark.parametrize("server", ["serve", "uvicorn"])
 def test_pages_of_native_shells_are_served(server):
     shells = ["capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://-", "app://."]

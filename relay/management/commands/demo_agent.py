@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from relay.demo_agent.app import DemoAgentApplication
 from relay.demo_agent.config import DEFAULT_WORD_DELAY_SECONDS, DELAY, DemoAgentConfig
+from relay.management.help import port_number
 
 HELP = """\
 Run the demo agent: an agent-runtime for trying and testing the gateway, not for production. It answers
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         parser.add_argument(
             "--port",
-            type=int,
+            type=port_number,
             default=8001,
             help="port to listen on; 0 takes a free one (default: %(default)s)",
         )

@@ -7,11 +7,12 @@ import os
 import sys
 import threading
 import time
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from relay.management.help import port_number, with_examples
 from relay.server.limits import BACKLOG, THREADS_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -41,15 +42,13 @@ class Command(BaseCommand):
     help = HELP
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Keep the lines of the help as they are. (``kwargs`` are Django's.)"""
-        parser = super().create_parser(prog_name, subcommand, epilog=EXAMPLES, **kwargs)
-        parser.formatter_class = RawDescriptionHelpFormatter
-        return parser
+        """Show examples under the help. (``kwargs`` are Django's.)"""
+        return with_examples(super().create_parser(prog_name, subcommand, **kwargs), EXAMPLES)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the address, and whether to log requests."""
         parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
-        parser.add_argument("--port", type=int, help="port to listen on (default: 8000)")
+        parser.add_argument("--port", type=port_number, help="port to listen on (default: 8000)")
         parser.add_argument(
             "--unix-socket", metavar="PATH", help="listen on a Unix socket; a file that is left there is replaced"
         )
