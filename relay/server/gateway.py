@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
+from django.conf import settings
+
 from relay.conf import conf
 from relay.process import gc_tuning, lifecycle
 from relay.server import limits
@@ -33,6 +35,8 @@ class GatewayServer(HardenedServer):
     def on_listening(self, addresses: list[str]) -> None:
         """Log the addresses; ``relay.process.lifecycle`` has logged the limits."""
         logger.info("listening on %s", ", ".join(addresses))
+        if not (conf.chat_page or settings.DEBUG):
+            logger.info("chat page off: GATEWAY__CHAT_PAGE=true opens it at /")
         if not self.trusted_proxies and not all(address.startswith("http://") for address in addresses):
             logger.warning(
                 "clients on a Unix socket have no address, so the limits for each address count them as one: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -52,7 +53,11 @@ def internal_auth(get_response: Respond) -> Respond:
     """Answer 401 to every request without the right key, but for the probes and the pages that are switched on."""
 
     async def respond(request: HttpRequest) -> HttpResponseBase:
-        return await get_response(request) if _may_pass(request) else unauthorized()
+        if _may_pass(request):
+            return await get_response(request)
+        if request.path_info == "/":
+            _tell_of_the_page()
+        return unauthorized()
 
     return respond
 
@@ -100,6 +105,11 @@ def is_for_policy(request: HttpRequest) -> bool:
     """Is it a session's log, history or open questions, or another front end's protocol? Their views ask the policy."""
     is_read = request.method == "GET" and READS.fullmatch(request.path_info) is not None
     return is_read or is_adapter_path(request.path_info)
+
+
+@functools.cache  # once is enough
+def _tell_of_the_page() -> None:
+    logger.info("chat page requested, but off: GATEWAY__CHAT_PAGE=true opens it at /")
 
 
 def _may_pass(request: HttpRequest) -> bool:

@@ -100,6 +100,22 @@ def test_a_wrong_port_is_named(command, port):
     assert "Traceback" not in ended.stdout
 
 
+def test_how_to_open_the_page_is_said_in_the_log_alone(scripted_agent):
+    """What a client gets at ``/`` stays the same."""
+    with processes.gateway("serve", scripted_agent.http_url) as gateway:
+        answers = [httpx.get(gateway.http_url, headers={"Accept": "text/html"}) for _ in range(2)]
+        said = gateway.output()
+    assert {(answer.status_code, answer.text) for answer in answers} == {(401, '{"detail": "unauthorized"}')}
+    assert said.count("chat page off: GATEWAY__CHAT_PAGE=true opens it at /") == 1
+    assert said.count("chat page requested, but off: GATEWAY__CHAT_PAGE=true opens it at /") == 1
+
+
+def test_an_open_page_is_not_said_to_be_off(scripted_agent):
+    with processes.gateway("serve", scripted_agent.http_url, CHAT_PAGE="true") as gateway:
+        assert httpx.get(gateway.http_url).status_code == 200
+        assert "chat page" not in gateway.output()
+
+
 @pytest.mark.parametrize("server", ["serve", "uvicorn"])
 def test_pages_of_native_shells_are_served(server):
     shells = ["capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://-", "app://."]
