@@ -6,7 +6,7 @@ Sources: https://docs.ag-ui.com/concepts/events, and what the npm packages ``@ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Final, Literal, NamedTuple
 
 from relay.adapters.base import (
@@ -150,14 +150,12 @@ class AgUiTranslator(Translator):
         return [*events, _custom(fields)]
 
     def _tool_call(self, call_id: str, tool_name: str, fields: dict[str, Any]) -> list[str]:
-        arguments, asked_id = fields.get("arguments"), asked_call_id(fields)
-        if asked_id in self._called:  # the call itself has been written
-            asked = {name: arguments[name] for name in _ASKED if isinstance(arguments, dict) and name in arguments}
-            self._interrupts.append({"id": call_id, "reason": tool_name, **asked, "toolCallId": asked_id})
+        if asked_call_id(fields) in self._called:  # the call itself has been written
+            self._interrupts.append(interrupt_of(fields, self._called))
             return []
         self._called.add(call_id)
         if fields.get("requires_approval"):
-            self._interrupts.append({"id": call_id, "reason": tool_name, "toolCallId": call_id})
+            self._interrupts.append(interrupt_of(fields))
         start = {"toolCallId": call_id, "toolCallName": tool_name, "parentMessageId": self.turn_id}
         return [
             json_text.encode({"type": "TOOL_CALL_START", **start}),
@@ -211,6 +209,19 @@ class AgUiTranslator(Translator):
 def reasoning_id(turn_id: str, number: int) -> str:
     """Name a turn's reasoning, from 1: the text in one piece, or the pieces that no other event parts."""
     return f"{turn_id}:reasoning:{number}"
+
+
+def interrupt_of(fields: dict[str, Any], calls: Container[str] = ()) -> dict[str, Any]:
+    """Return the interrupt for a question of the agent (any JSON).
+
+    Args:
+        calls: ids of the calls that the client knows; the question may be about one of them.
+    """
+    (call_id, tool_name), asked_id, arguments = tool_call_of(fields), asked_call_id(fields), fields.get("arguments")
+    if asked_id not in calls:
+        return {"id": call_id, "reason": tool_name, "toolCallId": call_id}
+    asked = {name: arguments[name] for name in _ASKED if isinstance(arguments, dict) and name in arguments}
+    return {"id": call_id, "reason": tool_name, **asked, "toolCallId": asked_id}
 
 
 def arguments_of(fields: dict[str, Any]) -> str:

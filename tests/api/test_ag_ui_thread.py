@@ -131,6 +131,35 @@ async def test_turn_that_ends_while_its_thread_is_read_is_given_once(http, agent
     assert (shown(page), page["activeRun"]) == ([("user", "now"), ("assistant", "a")], {"runId": "r1"})
 
 
+QUESTION = {"type": "tool_call", "call_id": "q", "tool_name": "approve", "requires_approval": True}
+CALL = {"type": "tool_call", "call_id": "c", "tool_name": "pay", "arguments": {}}
+ABOUT_CALL = {**QUESTION, "arguments": {"message": "Pay?"}, "tool_call": CALL}
+
+
+@pytest.mark.parametrize("events", [[QUESTION], [CALL, ABOUT_CALL]], ids=["alone", "about a call"])
+async def test_open_questions_are_the_interrupts_with_which_the_run_has_ended(http, agent, configure, events):
+    configure(FORWARD_TYPES="hitl_decision")
+    agent.script = [Token("a"), *map(Event, events), Final("interrupt")]
+    _, live = await read(http, "POST", PATH, body=asked())
+    page = await thread(http)
+    interrupts = page["interrupts"]
+    assert (page["activeRun"], interrupts["runId"]) == (None, page["messages"][-1]["id"])
+    for interrupt in interrupts["pending"]:
+        assert interrupt.pop("expiresAt").endswith("Z")
+    assert interrupts["pending"] == live.events[-1]["outcome"]["interrupts"]
+    assert (await thread(http, "&before=zzz"))["interrupts"] is None
+    agent.script = [Token("b"), Final()]
+    resume = [{"interruptId": "q", "status": "resolved", "payload": {"approved": True}}]
+    await read(http, "POST", PATH, body=asked(run_id="r2", resume=resume))
+    assert (await thread(http))["interrupts"] is None
+
+
+async def test_questions_that_no_client_can_answer_here_do_not_keep_it_from_sending(http, agent):
+    agent.script = [Token("a"), Event(QUESTION), Final("interrupt")]
+    await read(http, "POST", PATH, body=asked())
+    assert (await thread(http))["interrupts"] is None
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
-from tests.front_ends.conftest import KEY
+from tests import processes
+from tests.front_ends.conftest import ADAPTERS, KEY, get
 from tests.front_ends.cutting_proxy import CuttingProxy
 from tests.front_ends.node import Program
 from tests.front_ends.tanstack import PATH, SOCKET, WHOLE, answers, has_delta, texts
@@ -22,6 +24,23 @@ def page(transport):
         return transport.client(port, **{**loaded, **options})
 
     return open_page
+
+
+@pytest.fixture(scope="module")
+def asking_gateway(scripted_agent):
+    with processes.gateway("serve", scripted_agent.http_url, **ADAPTERS, FORWARD_TYPES="hitl_decision") as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def times_decided(scripted_agent):
+    """How often the agent was told a decision in a session."""
+
+    def count(session_id: str) -> int:
+        known = [request["json"] for request in json.loads(get(f"{scripted_agent.http_url}/requests"))["requests"]]
+        return sum(asked["type"] == "hitl_decision" and asked["session_id"] == session_id for asked in known)
+
+    return count
 
 
 async def ask(program: Program, words: str) -> None:
@@ -117,3 +136,20 @@ async def test_run_that_a_page_has_joined_and_that_is_cut_is_never_shown_as_comp
                 assert second.last("status") == "error"
             else:
                 assert (second.last("status"), answers(second)) == ("ready", [WHOLE])
+
+
+async def test_question_is_asked_by_the_page_that_is_loaded_again_and_answered_there(
+    asking_gateway, page, session_id, times_decided
+):
+    async with page(asking_gateway.port, session_id) as program:
+        await ask(program, "script:asks")
+        assert program.last("interrupts") == ["q"]
+    async with page(asking_gateway.port, session_id) as program:
+        await program.until(lambda change: change.get("interrupts") == ["q"])
+        resume = [{"interruptId": "q", "status": "resolved", "payload": {"approved": True}}]
+        await program.do("resume", resume=resume)
+        await program.until_done("resume")
+        assert (program.last("status"), program.last("interrupts")) == ("ready", [])
+        await ask(program, "next")
+        assert answers(program)[-1] == "next"
+    assert await asyncio.to_thread(times_decided, session_id) == 1

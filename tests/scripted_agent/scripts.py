@@ -216,6 +216,11 @@ FIXED: dict[str, list[Step]] = {
         Token("b"),
         Final(),
     ],
+    "asks": [
+        Token("a "),
+        Event({"type": "tool_call", "call_id": "q", "tool_name": "pay", "requires_approval": True}),
+        Final("interrupt"),
+    ],
     "typed": [
         Token("a "),
         Event({"type": "tool_call", "name": "clock", "turn_id": "its own", "offset": 99}),

@@ -39,6 +39,7 @@ const newClient = (threadId) =>
     onChunk: (chunk) => tell({ threadId, chunk }),
     onError: (error) => tell({ error: error.message }),
     onMessagesChange: (messages) => tell({ seen: messages }),
+    onResumeStateChange: (_, interrupts) => tell({ interrupts: interrupts.map(({ id }) => id) }),
     onLoadingChange: (isLoading) => tell({ isLoading }),
   });
 
@@ -69,6 +70,7 @@ if (options.join) {
   const actions = {
     send: ({ text, body, whenBusy }) => client.sendMessage(text, body, { whenBusy }),
     stop: async () => client.stop(),
+    resume: ({ resume }) => client.resumeInterruptsUnsafe(resume),
     older: () => client.loadOlderMessages(),
     tell: async () => {},
   };
