@@ -120,6 +120,10 @@ class AgUiTranslator(Translator):
         self._error_names = self._run if is_shared else {}
         self._open: Literal["", "TEXT_MESSAGE", "REASONING_MESSAGE"] = ""
         self._open_id = turn_id
+        self._message_id = turn_id  # of the newest text
+        self._messages = 1
+        self._has_text = False  # since the last call of a tool
+        self._is_text_parted = False  # by reasoning
         self._delta_head = ""
         self._reasonings = 0
         self._results = 0
@@ -156,7 +160,8 @@ class AgUiTranslator(Translator):
         self._called.add(call_id)
         if fields.get("requires_approval"):
             self._interrupts.append(interrupt_of(fields))
-        start = {"toolCallId": call_id, "toolCallName": tool_name, "parentMessageId": self.turn_id}
+        self._has_text = self._is_text_parted = False
+        start = {"toolCallId": call_id, "toolCallName": tool_name, "parentMessageId": self._message_id}
         return [
             json_text.encode({"type": "TOOL_CALL_START", **start}),
             json_text.encode({"type": "TOOL_CALL_ARGS", "toolCallId": call_id, "delta": arguments_of(fields)}),
@@ -190,13 +195,23 @@ class AgUiTranslator(Translator):
             return []
         events = self._closed()
         self._open = block
-        self._open_id = self.turn_id
-        if block == "REASONING_MESSAGE":
-            self._reasonings += 1
-            self._open_id = reasoning_id(self.turn_id, self._reasonings)
+        self._open_id = self._next_text_id() if block == "TEXT_MESSAGE" else self._next_reasoning_id()
         head = json_text.encode({"type": f"{block}_CONTENT", "messageId": self._open_id})
         self._delta_head = f'{head[:-1]},"delta":"'
         return [*events, json_text.encode({"type": f"{block}_START", "messageId": self._open_id, "role": role})]
+
+    def _next_text_id(self) -> str:
+        """Name the text: the turn's, or another message behind reasoning, where TanStack AI would repeat the text."""
+        if self._is_text_parted:
+            self._messages += 1
+            self._message_id = f"{self.turn_id}:{self._messages}"
+        self._has_text, self._is_text_parted = True, False
+        return self._message_id
+
+    def _next_reasoning_id(self) -> str:
+        self._is_text_parted = self._has_text
+        self._reasonings += 1
+        return reasoning_id(self.turn_id, self._reasonings)
 
     def _closed(self) -> list[str]:
         """Close the open message."""

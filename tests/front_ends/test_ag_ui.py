@@ -26,6 +26,12 @@ async def test_text_comes_whole_and_once(gateway, session_id):
         assert program.last("event")["outcome"] == {"type": "success"}
 
 
+async def test_reasoning_within_a_text_repeats_nothing(gateway, session_id):
+    async with run(gateway, session_id, "script:tools") as program:
+        changes = await program.end()
+        assert (changes[-1]["end"], "".join(answer(program))) == ("finished", "a b")
+
+
 async def test_same_run_again_is_asked_once(gateway, session_id, times_asked):
     words = f"words of {session_id}"
     for _ in range(2):

@@ -20,6 +20,14 @@ async def test_text_is_shown_whole_and_once(gateway, transport, session_id):
         assert program.last("chunk")["outcome"] == {"type": "success"}
 
 
+async def test_reasoning_within_a_text_repeats_nothing(gateway, transport, session_id):
+    async with transport.client(gateway.port, threadId=session_id, words="script:tools") as program:
+        await program.end()
+        assert (program.last("status"), answers(program)) == ("ready", ["a ", "b"])
+        kinds = [[part["type"] for part in message["parts"]] for message in program.last("messages")[1:]]
+        assert kinds == [["text", "thinking"], ["text", "tool-call", "tool-result"]]
+
+
 @pytest.mark.parametrize("before", range(2, EVENTS + 2))
 async def test_answer_that_is_cut_before_any_event_is_shown_whole_and_once(
     gateway, transport, session_id, before, times_asked

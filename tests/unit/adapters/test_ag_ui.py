@@ -161,6 +161,28 @@ def test_an_ag_ui_agents_own_events_come_out_as_they_went_in_but_never_the_end_o
     ]
 
 
+REASONING = {"type": "reasoning", "token": "hm"}
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        (["a", {"type": "other"}, "b"], ["T", "T"]),
+        ([REASONING, "a", CALL, REASONING, "b"], ["T", "T"]),
+        (["a", REASONING, "b", {"type": "other"}, "c", REASONING, "d"], ["T", "T:2", "T:2", "T:3"]),
+    ],
+    ids=["text goes on", "a tool's call parts texts", "reasoning within text"],
+)
+def test_text_behind_reasoning_is_another_message_where_a_client_would_repeat_what_was_before(said, names):
+    starts = [event for event in events(*said) if event["type"] == "TEXT_MESSAGE_START"]
+    assert [event["messageId"] for event in starts] == names
+
+
+def test_tools_call_belongs_to_the_text_before_it():
+    calls = [event for event in events("a", REASONING, "b", CALL) if event["type"] == "TOOL_CALL_START"]
+    assert [event["parentMessageId"] for event in calls] == ["T:2"]
+
+
 def test_reasoning_has_a_message_of_its_own():
     assert [event["type"] for event in events({"type": "reasoning", "token": "hm"}, "a")[1:-1]] == [
         "REASONING_MESSAGE_START",
