@@ -115,10 +115,14 @@ class Conversation {
     });
     this.#client.on('user_message', (frame, turn) => this.#write(turn, frame));
     for (const kind of /** @type {const} */ (['token', 'event', 'notice', 'pending_resolved', 'snapshot'])) {
-      this.#client.on(kind, (/** @type {any} */ frame, /** @type {Turn | null} */ turn) => turn && this.#write(turn, frame));
+      this.#client.on(kind, (/** @type {any} */ frame, /** @type {Turn | null} */ turn) => {
+        if (turn) this.#write(turn, frame);
+      });
     }
     for (const kind of /** @type {const} */ (['final', 'error'])) {
-      this.#client.on(kind, (/** @type {any} */ frame, /** @type {Turn} */ turn) => this.#end(this.#write(turn, frame)));
+      this.#client.on(kind, (/** @type {any} */ frame, /** @type {Turn} */ turn) => {
+        this.#end(this.#write(turn, frame));
+      });
     }
     this.#client.on('refused', (_, turn) => {
       const answer = [...this.#answers].find((known) => known.turn === turn);
@@ -220,7 +224,12 @@ class Conversation {
     }
   }
 
-  /** All chunks of an answer. An abort stops its turn, to cancel the stream does not. @param {Answer} answer @param {AbortSignal} [signal] */
+  /**
+   * All chunks of an answer. An abort stops its turn, to cancel the stream does not.
+   *
+   * @param {Answer} answer
+   * @param {AbortSignal} [signal]
+   */
   #stream(answer, signal) {
     /** @type {ReadableStreamDefaultController<Chunk>} */
     let controller;
@@ -273,7 +282,8 @@ class Conversation {
     this.#onClose();
     this.#welcome();
     queueMicrotask(() => {
-      for (const answer of this.#answers) this.#end(answer, new GatewayError({ code, content })); // if the client did not
+      const error = new GatewayError({ code, content });
+      for (const answer of this.#answers) this.#end(answer, error); // of which the client knows nothing yet
       clearTimeout(this.#lingering);
     });
   }

@@ -49,8 +49,8 @@ export class Answer {
 
   /** @param {Frame} frame */
   write(frame) {
-    if (frame.type === 'user_message') this.question = questionOf(frame, frame.turn_id);
-    else if (frame.type === 'snapshot') this.question ??= frame.user_message && questionOf(frame.user_message, frame.turn_id);
+    const message = frame.type === 'snapshot' ? frame.user_message : frame;
+    if (message?.type === 'user_message') this.question = questionOf(message, frame.turn_id);
     for (const chunk of this.#translator.chunks(frame)) {
       for (const reader of this.#readers) reader.write(chunk);
       this.#keep(chunk);
@@ -114,7 +114,8 @@ export function messageOf(message, extra, hasApprovals = false) {
 /** A person's decisions in the last step of an assistant's message; `null` without one. @param {any} message */
 function decisionOf({ id, parts }) {
   const step = parts.slice(parts.findLastIndex((/** @type {any} */ { type }) => type === 'step-start') + 1);
-  const decided = step.filter((/** @type {any} */ { state, approval }) => state === 'approval-responded' && approval?.id);
+  const isDecided = (/** @type {any} */ { state, approval }) => state === 'approval-responded' && approval?.id;
+  const decided = step.filter(isDecided);
   if (!decided.length) return null;
   const decisions = decided.map((/** @type {any} */ { approval: { id: callId, approved, reason } }) => ({
     call_id: callId, decision: approved === true ? 'approve' : 'reject', ...(reason ? { reason } : {}),
@@ -123,9 +124,8 @@ function decisionOf({ id, parts }) {
   return { type: 'hitl_decision', ui_message: known, ...(decisions.length > 1 ? { decisions } : decisions[0]) };
 }
 
-/** The user's message of a turn, for a chat; `null` for other kinds. @param {Frame} message @param {string} turnId */
-function questionOf({ type, content, client_message_id, parts = [] }, turnId) {
-  if (type !== 'user_message') return null;
+/** The user's message of a turn, for a chat. @param {Frame} message @param {string} turnId */
+function questionOf({ content, client_message_id, parts = [] }, turnId) {
   const text = content ? [{ type: 'text', text: content }] : [];
   return { id: client_message_id ?? `${turnId}:user`, role: 'user', parts: [...text, ...parts] };
 }
@@ -141,10 +141,11 @@ export class ChunkTranslator {
   #blocks = 0;
   #textLength = 0;
   #called = new Set();
+  #answered = new Set(); // calls of the page's message that goes on
 
   /**
-   * @param {ChunkOptions} options `hasApprovals`: does the page know `tool-approval-request`? `ai` 5 throws a turn away.
-   *   `continues`: does a turn that answers go on with the message in which the agent has asked?
+   * @param {ChunkOptions} options `hasApprovals`: does the page know `tool-approval-request`? `ai` 5 throws a turn with
+   *   one away. `continues`: does a turn that answers go on with the message in which the agent has asked?
    */
   constructor({ hasApprovals = false, continues = false } = {}) {
     this.#hasApprovals = hasApprovals;
@@ -167,7 +168,7 @@ export class ChunkTranslator {
     this.#hasStarted = true;
     this.#turnId = turn_id;
     const continues = this.#continues && Array.isArray(known?.calls);
-    if (continues) this.#called = new Set(known.calls);
+    if (continues) this.#answered = new Set(known.calls);
     return [{ type: 'start', messageId: (continues && known.id) || turn_id }, { type: 'start-step' }];
   }
 
@@ -194,7 +195,8 @@ export class ChunkTranslator {
     const toolName = String(fields.tool_name || fields.name || '');
     if (type === 'message_start') return closed;
     if (type === 'tool_call' && callId && toolName) return [...closed, ...this.#toolCall(callId, toolName, fields)];
-    if (type === 'tool_result' && this.#called.has(callId)) return [...closed, toolOutput(callId, fields)];
+    const isKnown = this.#called.has(callId) || this.#answered.has(callId);
+    if (type === 'tool_result' && isKnown) return [...closed, toolOutput(callId, fields)];
     return [...closed, { type: `data-${type}`, data: fields }];
   }
 
@@ -202,8 +204,9 @@ export class ChunkTranslator {
   #toolCall(toolCallId, toolName, fields) {
     const asked = fields.requires_approval && this.#hasApprovals;
     const { call_id, tool_call_id } = fields.tool_call ?? {};
-    const of = call_id || tool_call_id; // the call that was written, and that a question with a name of its own is about
+    const of = call_id || tool_call_id; // the call that a question with a name of its own is about
     if (asked && this.#called.has(of)) return [approvalRequest(toolCallId, of)];
+    if (this.#answered.has(toolCallId) && !fields.requires_approval) return []; // the page would show it twice
     this.#called.add(toolCallId);
     const input = fields.arguments ?? null;
     const call = /** @type {const} */ ({ type: 'tool-input-available', toolCallId, toolName, input, dynamic: true });

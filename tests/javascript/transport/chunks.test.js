@@ -19,14 +19,16 @@ test('a snapshot in mid-answer gives the text that is missing', () => {
   const translator = new ChunkTranslator();
   const write = (...frames) => frames.flatMap((frame) => translator.chunks({ turn_id: 'T', ...frame }));
   write({ type: 'user_message' }, { type: 'assistant_message', token: 'He' }, { type: 'reasoning', token: 'hm' });
-  assert.deepEqual(write({ type: 'snapshot', content: 'Hello' }).at(-1), { type: 'text-delta', id: 'T:2', delta: 'llo' });
+  const missing = { type: 'text-delta', id: 'T:2', delta: 'llo' };
+  assert.deepEqual(write({ type: 'snapshot', content: 'Hello' }).at(-1), missing);
   assert.deepEqual(write({ type: 'snapshot', content: 'Hello' }), []);
 });
 
 test('an answer gives every reader all its chunks, neighbouring deltas joined for a late one', () => {
   const answer = new Answer('T', {});
   const read = () => {
-    const reader = { chunks: [], ends: [], write: (chunk) => reader.chunks.push(chunk), end: (error) => reader.ends.push(error) };
+    const [chunks, ends] = [[], []];
+    const reader = { chunks, ends, write: (chunk) => chunks.push(chunk), end: (error) => ends.push(error) };
     answer.attach(reader);
     return reader;
   };
