@@ -15,7 +15,12 @@ from tests.clients import LIMIT_SECONDS
 from tests.front_ends import node, tanstack
 
 KEY = {"X-Internal-Auth": processes.KEY}
-ADAPTERS = {"ADAPTERS": "ai-sdk,ag-ui,openai", "MAX_MESSAGE_BYTES": "4096", "HEARTBEAT_SECONDS": "0.5"}
+ADAPTERS = {
+    "ADAPTERS": "ai-sdk,ag-ui,openai",
+    "FORWARD_TYPES": "hitl_decision",
+    "MAX_MESSAGE_BYTES": "4096",
+    "HEARTBEAT_SECONDS": "0.5",
+}
 
 Asked = Callable[[str], int]
 Post = Callable[[str], Any]

@@ -8,10 +8,12 @@ import json
 import pytest
 
 from tests import processes
+from tests.front_ends.conftest import get
 from tests.front_ends.cutting_proxy import CuttingProxy
 from tests.front_ends.node import Program
 from tests.front_ends.test_ai_sdk import TOOL_ENDS, WHOLE
 
+DECISION = {"type": "hitl_decision", "call_id": "c1", "decision": "approve"}
 FEWEST_FRAMES = 5  # of an answer, with its welcome, accepted and user_message; tokens may come merged
 
 
@@ -125,6 +127,26 @@ async def test_turns_of_another_page_are_followed_one_after_the_other(gateway, c
         await page.do("questions")
         await page.until_done("questions")
         assert page.last("questions") == ["mine", "first words", "script:tool-result", "last words"]
+
+
+@pytest.mark.parametrize("package", ["ai", "ai-6"])
+async def test_decision_reaches_the_agent_and_the_answer_another_page_too(gateway, session_id, scripted_agent, package):
+    async with page_of(gateway.port, session_id, package) as page, page_of(gateway.port, session_id, package) as other:
+        await other.do("follow")
+        await page.do("send", text="script:ask c1", messageId="m1")
+        for one in (page, other):
+            await one.until(
+                lambda change: [tool["state"] for tool in change.get("tools", [])] == ["approval-requested"]
+            )
+            await one.until(lambda change: "finish" in change)
+        await page.do("approve", approvalId="c1", approved=True)
+        for one in (page, other):
+            await one.until(lambda change: "finish" in change)
+            assert not any("error" in change for change in one.changes)
+        known = json.loads(await asyncio.to_thread(get, f"{scripted_agent.http_url}/requests"))["requests"]
+        (asked,) = [one["json"] for one in known if one["json"].get("type") == DECISION["type"]][-1:]
+        assert asked["session_id"] == session_id
+        assert asked.items() >= DECISION.items()
 
 
 @pytest.mark.parametrize("before", range(1, FEWEST_FRAMES + 1))

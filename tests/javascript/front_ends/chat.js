@@ -2,7 +2,7 @@
 // says, a JSON object a line, and tells each change in one, with the chat's id.
 //
 // node chat.js PACKAGE OPTIONS   with {id, api, headers, body}, {id, url, headers} for chats that share a socket, or
-// {id, base} for the gateway's own transport
+// {id, base} for the gateway's own transport (with approvals, so not for version 5 where a tool waits for one)
 import { createInterface } from "node:readline";
 
 import { GatewayChatTransport } from "../static/gateway-chat-transport.js";
@@ -29,7 +29,7 @@ const toolsOf = (message) =>
     }));
 
 const transport = options.base
-  ? new GatewayChatTransport({ base: options.base, ticket: () => options.ticket })
+  ? new GatewayChatTransport({ base: options.base, ticket: () => options.ticket, approvals: true })
   : options.url
     ? new WebSocketChatTransport({ url: options.url, headers: options.headers })
     : new DefaultChatTransport({ api: options.api, headers: options.headers, body: options.body });
