@@ -45,6 +45,17 @@ async def take_reading(limits: Limits, session_id: str, network: str = "") -> No
         await _take(limits, "session_readings", f"readings:session:{session_id}", Rate(conf.rate_limit, 60))
 
 
+async def take_new_session(limits: Limits, subject: str, network: str) -> None:
+    """Count a session that a subject makes before its first message; see ``take_message``.
+
+    Raises:
+        RateLimited: there were too many.
+        StoreUnavailable: that cannot be told at the moment.
+    """
+    if network and conf.rate_limit:
+        await _take(limits, "new_sessions", f"sessions:subject:{subject}", Rate(conf.rate_limit, 60))
+
+
 async def take_login(limits: Limits, address: str, name: str) -> None:
     """Count an attempt to log in, whether it succeeds or not.
 

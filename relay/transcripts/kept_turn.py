@@ -81,12 +81,13 @@ class KeptTurn(msgspec.Struct, frozen=True, kw_only=True):
             "error": {"code": self.reason, "content": self.failure} if self.finish_reason == "error" else None,
             "events": json_text.decode(self.events),
             "events_left_out": self.events_left_out,
-            "started_at": _written(self.started_at),
-            "ended_at": _written(self.ended_at),
+            "started_at": moment_text(self.started_at),
+            "ended_at": moment_text(self.ended_at),
         }
 
 
-def _written(moment: datetime | None) -> str | None:
+def moment_text(moment: datetime | None) -> str | None:
+    """Write a moment as clients get it (RFC 3339)."""
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -8,17 +8,19 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Length
 
 from relay.exceptions import RelayError
 from relay.layers.values import message_text
-from relay.models import MAX_FINISH_REASON_CHARACTERS, MAX_SUBJECT_CHARACTERS, Turn
+from relay.models import MAX_FINISH_REASON_CHARACTERS, Conversation, Turn
 from relay.protocol import json_text
 from relay.protocol.frames import ANSWERED, CANCELLED
 from relay.protocol.text import clean
+from relay.transcripts import conversation_rows
 from relay.transcripts.answer_parts import PlacedEvent, events_text
+from relay.transcripts.conversation_rows import Note, subject_of
 from relay.transcripts.kept_turn import OLD, Bounds, KeptTurn, Part, Reader
 
 WORKER: Final = f"{socket.gethostname()}:{os.getpid()}"
@@ -102,10 +104,15 @@ def page(session_id: str, reader: Reader, before: str, bounds: Bounds) -> Part:
 def _readable(session_id: str, reader: Reader) -> QuerySet[Turn]:
     """Choose the turns of a session that a reader may see.
 
-    Sessions end, and another subject may open one of the same name: turns of other subjects are not read.
+    Sessions end, and another subject may open one of the same name: turns of other subjects are not read, nor those of
+    services in another subject's conversation.
     """
     found = Turn.objects.filter(session_id=session_id)
-    return found if reader.is_service else found.filter(subject__in={"", _subject(reader.subject)})
+    if reader.is_service:
+        return found
+    subject = subject_of(reader.subject)
+    is_own = conversation_rows.owner_of(session_id) in (None, "", subject)
+    return found.filter(subject__in={subject, ""} if is_own else {subject} - {""})
 
 
 def _before_old(found: QuerySet[Turn], turn_id: str) -> QuerySet[Turn]:
@@ -148,22 +155,25 @@ def newest(session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
 
 
 def write(turns: list[EndedTurn]) -> None:
-    """Write turns in one transaction; a turn that is stored already stays as it is.
+    """Write turns and their conversations in one transaction; a turn that is stored already stays as it is.
 
     Raises:
         DatabaseError: nothing was written.
     """
-    Turn.objects.bulk_create([Turn(**_row(turn)) for turn in turns], ignore_conflicts=True)
+    with transaction.atomic():
+        Turn.objects.bulk_create([Turn(**_row(turn)) for turn in turns], ignore_conflicts=True)
+        conversation_rows.note([_note(turn) for turn in turns])
 
 
 def erase(session_id: str, before: datetime) -> int:
-    """Erase a session's ended turns. Returns how many there were.
+    """Erase a session's ended turns and its conversation. Returns how many rows there were.
 
     Raises:
         DatabaseError: nothing was erased.
     """
     try:
-        return Turn.objects.filter(session_id=session_id, ended_at__lte=before).delete()[0]
+        turns = Turn.objects.filter(session_id=session_id, ended_at__lte=before).delete()[0]
+        return turns + Conversation.objects.filter(session_id=session_id, updated__lte=before).delete()[0]
     except DatabaseError:
         connection.close()
         if has_table():
@@ -185,7 +195,7 @@ def _row(turn: EndedTurn) -> dict[str, Any]:
     del fields["owner"], fields["title"]
     return {
         **fields,
-        "subject": _subject(turn.subject),
+        "subject": subject_of(turn.subject),
         "message": clean(message_text(turn.message)),
         "answer": clean(json_text.decode(f'"{turn.answer}"')),
         "error": clean(turn.error),
@@ -196,5 +206,12 @@ def _row(turn: EndedTurn) -> dict[str, Any]:
     }
 
 
-def _subject(subject: str | None) -> str:
-    return clean(subject or "")[:MAX_SUBJECT_CHARACTERS]
+def _note(turn: EndedTurn) -> Note:
+    is_spoken = turn.message.get("type") == "user_message"
+    return Note(
+        session_id=turn.session_id,
+        owner=turn.owner,
+        words=message_text(turn.message) if is_spoken else "",
+        title=turn.title,
+        at=turn.ended_at,
+    )

@@ -103,9 +103,21 @@ class Transcripts:
             StoreUnavailable: the database did not answer; the caller may try again.
         """
         try:
-            return await self._ask(partial(rows.erase, session_id, datetime.now(UTC)))
+            return await self._ask(partial(rows.erase, session_id, datetime.now(UTC)), 0)
         except DatabaseError as exc:
             logger.error("session %s: transcripts not erased: %s", session_id, type(exc).__name__)
+            raise StoreUnavailable from exc
+
+    async def ask(self, do: Callable[[], T], otherwise: T) -> T:
+        """Read or change conversations, after the turns that are queued; gives ``otherwise`` without transcripts.
+
+        Raises:
+            StoreUnavailable: the database refused; the caller may try again.
+        """
+        try:
+            return await self._ask(do, otherwise)
+        except DatabaseError as exc:
+            logger.error("conversations not read or changed: %s", type(exc).__name__)
             raise StoreUnavailable from exc
 
     async def newest(self, session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
@@ -142,7 +154,7 @@ class Transcripts:
         """Wait until all queued turns are written or given up, up to a limit."""
         try:
             async with asyncio.timeout(seconds):
-                await self._ask(lambda: 0)
+                await self._ask(lambda: None, None)
         except TimeoutError:
             logger.error("transcripts not written in time: %d", self._turns)
 
@@ -152,10 +164,10 @@ class Transcripts:
         self._put(None)
         self._thread = None
 
-    async def _ask(self, do: Callable[[], int]) -> int:
+    async def _ask(self, do: Callable[[], T], otherwise: T) -> T:
         """Queue a job for the thread, and await it; it is done even if the caller is cancelled."""
         if not self.is_on:
-            return 0
+            return otherwise
         return await asyncio.shield(asyncio.wrap_future(self._submit(do)))
 
     def _submit(self, do: Callable[[], T]) -> Future[T]:

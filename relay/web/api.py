@@ -5,12 +5,11 @@ Bodies are read by the parser that reads sockets' frames, so a message means the
 
 from __future__ import annotations
 
-import base64
 import math
 from typing import Annotated, Any, Final
 
 import msgspec
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver
 from ninja import Body, Query, Status
@@ -18,10 +17,10 @@ from ninja import Body, Query, Status
 from relay.access.rate_limits import take_message
 from relay.conf import conf
 from relay.delivery.sse import session_events
-from relay.delivery.subscription import listed_fields, resume, welcome_fields, with_history
+from relay.delivery.subscription import resume, with_history
 from relay.delivery.timeouts import within_store_timeout
-from relay.exceptions import ClientMessageInvalid, ParameterInvalid, RelayError, ShuttingDown
-from relay.layers.values import SessionState, new_turn
+from relay.exceptions import ClientMessageInvalid, RelayError, ShuttingDown
+from relay.layers.values import new_turn
 from relay.policies import ticket_signing
 from relay.process import lifecycle
 from relay.protocol.client_messages import StartTurn, parse_turn
@@ -34,6 +33,8 @@ from relay.web.json_io import refusal
 from relay.web.ninja_api import json_only_urls, make_api
 from relay.web.operator_api import router as operators
 from relay.web.rest_schemas import SESSION, SessionPath, answers
+from relay.web.sessions_api import found_session
+from relay.web.sessions_api import router as sessions
 
 DEFAULT_LIMIT: Final = 256
 
@@ -41,6 +42,7 @@ Limit = Annotated[int, Query(ge=1, le=rest_schemas.MAX_LIMIT)]
 
 api = make_api()
 api.add_router("", operators)
+api.add_router("", sessions)
 api.add_router("", clients)
 
 
@@ -88,34 +90,6 @@ async def cancel_turn(
     return msgspec.structs.asdict(ack)
 
 
-# Sessions.
-
-
-@api.get("/sessions", response=answers({200: rest_schemas.SessionPage}, 400, 503, in_session=False))
-async def list_sessions(
-    request: HttpRequest, cursor: rest_schemas.PageCursor = "", limit: Limit = DEFAULT_LIMIT
-) -> dict[str, object]:
-    """List the live sessions, one page a call: `next` is the cursor of the next page, and null on the last page."""
-    gateway = await lifecycle.current()
-    found, after = await within_store_timeout(gateway.layer.active(_read_page_cursor(cursor), limit))
-    return {"sessions": [listed_fields(state) for state in found], "next": _page_cursor(after) if after else None}
-
-
-@api.get(SESSION, response=answers({200: frame_schemas.SessionInfo}, 503))
-async def describe_session(request: HttpRequest, session_id: SessionPath) -> dict[str, object]:
-    """Describe a session, as `welcome` does to a client without a cursor."""
-    return _info(await _found(session_id))
-
-
-@api.delete(SESSION, response=answers({204: None}, 503))
-async def delete_session(request: HttpRequest, session_id: SessionPath) -> HttpResponse:
-    """Erase a session, its log and its transcripts. Its turns end, and its viewers are told."""
-    gateway = await lifecycle.current()
-    if not await within_store_timeout(gateway.control.delete(session_id)):
-        raise Http404
-    return HttpResponse(status=204)
-
-
 # The log.
 
 
@@ -124,7 +98,7 @@ async def read_frames(
     request: HttpRequest, session_id: SessionPath, epoch: str = "", offset: str = "", limit: Limit = DEFAULT_LIMIT
 ) -> HttpResponse:
     """Read the log after a cursor, or the snapshot if frames are gone. Without a cursor: read the turn in flight."""
-    state = await _found(session_id)
+    state = await found_session(session_id)
     layer = (await lifecycle.current()).layer
     start = (await within_store_timeout(resume(layer, state, epoch, offset))).after
     try:
@@ -176,30 +150,3 @@ def _read_message(request: HttpRequest, body: dict[str, Any]) -> StartTurn:
             raise ClientMessageInvalid
         fields["client_message_id"] = key
     return parse_turn(fields, forward_types=frozenset(conf.forward_types), max_depth=conf.max_json_depth)
-
-
-def _read_page_cursor(text: str) -> str:
-    try:
-        return base64.b64decode(text, altchars=b"-_", validate=True).decode()
-    except ValueError as exc:  # binascii.Error and UnicodeError are such
-        raise ParameterInvalid("cursor is not one that a page gave.") from exc
-
-
-def _page_cursor(after: str) -> str:
-    return base64.urlsafe_b64encode(after.encode()).decode()
-
-
-async def _found(session_id: str) -> SessionState:
-    state = await within_store_timeout((await lifecycle.current()).layer.get(session_id))
-    if state is None or state.is_empty:
-        raise Http404
-    return state
-
-
-# Answers.
-
-
-def _info(state: SessionState) -> dict[str, object]:
-    fields = welcome_fields(state, state.resume())
-    del fields["type"]
-    return fields

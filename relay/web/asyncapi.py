@@ -21,6 +21,7 @@ COMMON_EVENTS: Final = (
     frame_schemas.ToolCall,
     frame_schemas.ToolResult,
     frame_schemas.Usage,
+    frame_schemas.SessionTitle,
     frame_schemas.MessageStart,
 )
 V1_LOG: Final = (

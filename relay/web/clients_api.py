@@ -1,38 +1,39 @@
-"""REST for front ends, which the access policy admits as it does to a session's log, and for services."""
+"""REST for front ends, which the access policy admits as it does to a session's log: histories and own sessions."""
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Annotated
 
 from django.http import Http404, HttpRequest
 from ninja import Query, Router
 
-from relay.access.auth import limited_network, redeem, shows_internal_key
+from relay.access.auth import limited_network
 from relay.access.rate_limits import take_reading
-from relay.adapters.entrance import admitted, scope_of
 from relay.delivery.pending import pending_fields
-from relay.delivery.session_connection import record_refusal
+from relay.delivery.subscription import listed_fields
 from relay.delivery.timeouts import within_store_timeout
-from relay.exceptions import RelayError
-from relay.policies import Handshake
 from relay.process import lifecycle
+from relay.process.lifecycle import Gateway
 from relay.protocol.client_messages import DEFAULT_HISTORY_TURNS
-from relay.transcripts.kept_turn import Reader
+from relay.transcripts import conversation_rows
+from relay.transcripts.conversation_rows import KeptConversation
 from relay.web import frame_schemas, rest_schemas
+from relay.web.callers import NO_SESSION, admitted_reader, use_up
+from relay.web.page_cursor import position_cursor, read_position
 from relay.web.rest_schemas import SESSION, SessionPath, client_answers
 from relay.web.schema_fields import TurnCursor
+from relay.web.sessions_api import kept_fields
 
-TurnLimit = Annotated[int, Query(ge=1, le=rest_schemas.MAX_LIMIT)]
+Limit = Annotated[int, Query(ge=1, le=rest_schemas.MAX_LIMIT)]
 
 router = Router(auth=None)  # the access policy decides, after the key
 
 
 @router.get(f"{SESSION}/turns", response=client_answers({200: frame_schemas.TurnPage}, 400, 429, 503))
 async def read_turns(
-    request: HttpRequest,
-    session_id: SessionPath,
-    before: TurnCursor = "",
-    limit: TurnLimit = DEFAULT_HISTORY_TURNS,
+    request: HttpRequest, session_id: SessionPath, before: TurnCursor = "", limit: Limit = DEFAULT_HISTORY_TURNS
 ) -> dict[str, object]:
     """Read a session's ended turns, the newest first; `next` is `before` of the next page, and null on the last.
 
@@ -58,24 +59,28 @@ async def list_pending(request: HttpRequest, session_id: SessionPath) -> dict[st
     return {"pending": pending_fields(state)}
 
 
-async def admitted_reader(request: HttpRequest, session_id: str) -> tuple[Handshake, Reader]:
-    """Admit a client as to the session's log.
+@router.get(
+    "/me/sessions", response=client_answers({200: rest_schemas.ConversationPage}, 400, 429, 503, in_session=False)
+)
+async def list_own_sessions(
+    request: HttpRequest,
+    cursor: rest_schemas.PageCursor = "",
+    q: rest_schemas.Words = "",
+    limit: Limit = DEFAULT_HISTORY_TURNS,
+) -> dict[str, object]:
+    """List the caller's own sessions, the last used first: `q` searches titles, `next` is the next page's `cursor`."""
+    handshake, reader = await admitted_reader(request, NO_SESSION)
+    gateway = await lifecycle.current()
+    await within_store_timeout(take_reading(gateway.layer.limits, f"@{reader.subject}", limited_network(handshake)))
+    read = partial(conversation_rows.page, reader.subject, q, read_position(cursor), limit + 1)
+    found: list[KeptConversation] = await within_store_timeout(gateway.transcripts.ask(read, []))
+    page = found[:limit]
+    after = position_cursor(page[-1].updated, page[-1].pk) if len(found) > limit else None
+    sessions = await within_store_timeout(asyncio.gather(*(_listed(gateway, each) for each in page)))
+    return {"sessions": sessions, "next": after}
 
-    Raises:
-        Unauthorized, Forbidden, StoreUnavailable: the policy, or the page's Origin, refuses the client.
-    """
-    try:
-        handshake, identity = await admitted(scope_of(request), session_id)
-    except RelayError as exc:
-        record_refusal(exc)
-        raise
-    return handshake, Reader(identity.subject, is_service=shows_internal_key(handshake.headers))
 
-
-async def use_up(handshake: Handshake) -> None:
-    """Use up the client's credential, if it is good once: nothing refuses the client after this.
-
-    Raises:
-        Unauthorized, StoreUnavailable: it was used meanwhile, or that cannot be told.
-    """
-    await within_store_timeout(redeem(handshake, (await lifecycle.current()).policy, ""))
+async def _listed(gateway: Gateway, conversation: KeptConversation) -> dict[str, object]:
+    state = await gateway.layer.get(conversation.session_id)
+    active = listed_fields(state)["active"] if state is not None else None
+    return {**kept_fields(conversation), "active": active, "pending": len(state.questions) if state is not None else 0}

@@ -147,6 +147,13 @@ class Usage(LogFrame):
     reasoning_tokens: Annotated[Tokens, Field(description="A part of output_tokens.")] = None
 
 
+class SessionTitle(LogFrame):
+    """The title of the conversation, as the agent names it."""
+
+    type: Literal["session_title"]
+    title: str
+
+
 class MessageStart(LogFrame):
     """The tokens that follow belong to another message of the same answer."""
 

@@ -30,7 +30,13 @@ ANY_HOST: Final = PROBES | {METRICS}  # Prometheus goes to addresses, which chan
 CSP: Final = "Content-Security-Policy"
 API_DOCS: Final = frozenset({"/api/v1/docs", "/api/v1/openapi.json"})  # a browser cannot send the key
 
-READS: Final = re.compile(r"/api/v1/sessions/[^/]+/(events|pending|turns)")
+FOR_CLIENTS: Final = (
+    ("GET", re.compile(r"/api/v1/sessions/[^/]+/(events|pending|turns)")),
+    ("GET", re.compile(r"/api/v1/me/sessions")),
+    ("POST", re.compile(r"/api/v1/sessions")),
+    ("PATCH", re.compile(r"/api/v1/sessions/[^/]+")),
+    ("DELETE", re.compile(r"/api/v1/sessions/[^/]+")),
+)
 
 Respond = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -102,9 +108,10 @@ def is_open(path: str) -> bool:
 
 
 def is_for_policy(request: HttpRequest) -> bool:
-    """Is it a session's log, history or open questions, or another front end's protocol? Their views ask the policy."""
-    is_read = request.method == "GET" and READS.fullmatch(request.path_info) is not None
-    return is_read or is_adapter_path(request.path_info)
+    """Is it for front ends: one of our own operations, or another protocol? Their views ask the policy."""
+    path = request.path_info
+    is_own = any(request.method == method and pattern.fullmatch(path) for method, pattern in FOR_CLIENTS)
+    return is_own or is_adapter_path(path)
 
 
 @functools.cache  # once is enough

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from ninja import Body, Path
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from ninja import Body, Path, Query
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, field_validator
 
 from relay.conf import conf
+from relay.models import MAX_TITLE_CHARACTERS
 from relay.policies.handshake import is_subject
-from relay.protocol.client_messages import MAX_HISTORY_TURNS, is_session_id
+from relay.protocol import json_text
+from relay.protocol.client_messages import MAX_HISTORY_TURNS, MAX_NESTING, is_deeper_than, is_session_id
+from relay.protocol.text import clean
 from relay.web.frame_schemas import Active, CancelFields, Message, Pending, Refusal, Snapshot
-from relay.web.schema_fields import Epoch, Model, Offset, TurnId
+from relay.web.schema_fields import Epoch, Model, Moment, Offset, TurnId
 
 MAX_LIMIT: Final = MAX_HISTORY_TURNS  # of a page, whatever is on it
 MAX_TICKET_SECONDS: Final = 86_400
+MAX_METADATA_CHARACTERS: Final = 16_384
 
 # Valid values of a field, for the caller. Any other invalid field makes the whole body an invalid message.
 EXPECTED: Final = {
@@ -23,6 +27,9 @@ EXPECTED: Final = {
     "subject": "1 to 255 printable ASCII characters",
     "expires_in": f"a whole number of seconds, 1 to {MAX_TICKET_SECONDS}",
     "limit": f"a whole number, 1 to {MAX_LIMIT}",
+    "title": f"a text of at most {MAX_TITLE_CHARACTERS} characters",
+    "metadata": f"a JSON object of at most {MAX_METADATA_CHARACTERS} characters",
+    "q": f"a text of at most {MAX_TITLE_CHARACTERS} characters",
     "before": "`next` of a page",
 }
 
@@ -97,6 +104,61 @@ class PendingPage(Model):
     pending: list[Pending]
 
 
+def _storable(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Check the size of an object (any JSON), and replace the characters that no database takes."""
+    if is_deeper_than(MAX_NESTING, metadata) or len(json_text.encode(metadata)) > MAX_METADATA_CHARACTERS:
+        raise ValueError
+    stored: dict[str, Any] = _cleaned(metadata)
+    return stored
+
+
+def _cleaned(value: Any) -> Any:  # Any: any JSON
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return {clean(name): _cleaned(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+class ConversationChanges(Model):
+    """Sets the title or the metadata of a session, or both."""
+
+    title: Annotated[str | None, Field(max_length=MAX_TITLE_CHARACTERS, description="Words for a person.")] = None
+    metadata: Annotated[
+        dict[str, Any] | None,
+        Field(description=f"For front ends; at most {MAX_METADATA_CHARACTERS} characters of JSON."),
+    ] = None
+
+    @field_validator("metadata")
+    @classmethod
+    def _check_metadata(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if metadata is None else _storable(metadata)
+
+
+class KeptSession(Model):
+    """A session as its owner finds it again."""
+
+    session_id: str
+    title: Annotated[str, Field(description="As its owner or its agent names it, or the first words; may be empty.")]
+    created: Moment
+    updated: Annotated[Moment, Field(description="When its last turn ended.")]
+    metadata: dict[str, Any]
+
+
+class OwnSession(KeptSession):
+    """A session of the caller's, in a list."""
+
+    active: Active | None
+    pending: Annotated[int, Field(ge=0, description="Questions of the agent that wait for a person.")]
+
+
+class ConversationPage(Model):
+    """Some of the caller's sessions; ``next`` is the cursor of the next page, null on the last."""
+
+    sessions: list[OwnSession]
+    next: str | None
+
+
 class ClearedQueue(Model):
     """The outcome of clearing a queue."""
 
@@ -165,6 +227,8 @@ class Detail(Model):
 
 CANCEL: Final = CancelFields()
 DRAIN_HERE: Final = DrainRequest()
+NO_CHANGES: Final = ConversationChanges()
+Words = Annotated[str, Query(max_length=MAX_TITLE_CHARACTERS)]
 
 
 class _DescribedBy:

@@ -358,7 +358,7 @@ async def test_without_the_key_everything_is_closed(http, method, path):
 
 @pytest.mark.parametrize("path", ["", "/s", "/s/messages", "/s/cancel", "/s/frames", "/s/events"])
 async def test_wrong_method_is_refused_in_json(http, path):
-    answer = await http.request("PATCH", f"{API}{path}")
+    answer = await http.request("PUT", f"{API}{path}")
     assert (answer.status, answer.json()) == (405, {"detail": "method not allowed"})
     assert answer.headers["allow"]
 
@@ -375,8 +375,9 @@ async def test_openapi_describes_every_path(http):
     described = answer.json()
     assert described["openapi"].startswith("3.")
     assert {path: sorted(methods) for path, methods in described["paths"].items()} == {
-        "/api/v1/sessions": ["get"],
-        "/api/v1/sessions/{session_id}": ["delete", "get"],
+        "/api/v1/sessions": ["get", "post"],
+        "/api/v1/me/sessions": ["get"],
+        "/api/v1/sessions/{session_id}": ["delete", "get", "patch"],
         "/api/v1/sessions/{session_id}/messages": ["post"],
         "/api/v1/sessions/{session_id}/turns": ["get"],
         "/api/v1/sessions/{session_id}/cancel": ["post"],
@@ -392,7 +393,8 @@ async def test_openapi_describes_every_path(http):
     operations = [operation for methods in described["paths"].values() for operation in methods.values()]
     assert {operation["operationId"] for operation in operations} == {
         "sendMessage", "cancelTurn", "listSessions", "describeSession", "deleteSession", "readFrames", "watchEvents",
-        "listPending", "issueTicket", "readTurns", "clearQueue", "disconnectViewers", "sendNotice", "drain",
+        "listPending", "issueTicket", "readTurns", "listOwnSessions", "createSession", "changeSession",
+        "clearQueue", "disconnectViewers", "sendNotice", "drain",
     }  # fmt: skip
     assert all("401" in operation["responses"] for operation in operations)
     in_session = [methods for path, methods in described["paths"].items() if "{session_id}" in path]

@@ -23,8 +23,8 @@ def kept(application, monkeypatch):
     return turns
 
 
-async def _nothing(self, do):
-    return 0
+async def _nothing(self, do, otherwise):
+    return otherwise
 
 
 async def test_answered_turn_is_handed_over_with_its_text_and_times(v1, agent, kept):

@@ -33,7 +33,7 @@ CHECKS = [
 ]
 EXAMPLES = 5
 DRAINS = 1  # each ends the gateway
-FOR_CLIENTS = {"readTurns"}
+FOR_CLIENTS = {"readTurns", "listOwnSessions", "createSession", "changeSession", "deleteSession"}
 
 
 @pytest.fixture(scope="module")

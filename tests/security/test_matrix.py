@@ -216,7 +216,8 @@ ENTRANCES = [
     Entrance("GET", f"{API}/{{s}}", 404),
     Entrance("GET", f"{API}/{{s}}/frames", 404),
     Entrance("POST", f"{API}/{{s}}/turns", 405),
-    Entrance("DELETE", f"{API}/{{s}}", 404),
+    Entrance("PUT", f"{API}/{{s}}", 405),
+    Entrance("PUT", "/api/v1/me/sessions", 405),
     Entrance("GET", API, 200),
     Entrance("GET", "/api/v1/openapi.json", 200),
     Entrance("POST", "/api/v1/tickets", 201, body=BODY),
@@ -302,24 +303,48 @@ async def test_event_streams(gateway):
         assert outcome == expected, f"{case}: {outcome}"
 
 
-async def test_histories(gateway):
-    """A history opens to those to whom the log opens; a ticket that it took opens nothing more."""
+@pytest.mark.parametrize(
+    "entrance",
+    [
+        Entrance("GET", f"{API}/{{s}}/turns", 200, 200),
+        Entrance("PATCH", f"{API}/{{s}}", 404, 404, b'{"title":"x"}'),
+        Entrance("DELETE", f"{API}/{{s}}", 404, 404),
+    ],
+    ids=lambda entrance: f"{entrance.method} {entrance.path}",
+)
+async def test_of_a_session(gateway, entrance):
+    """What front ends may do with a session opens as its log does; a ticket that was taken opens nothing more."""
     for case in cases(gateway):
         await case.prepare()
-        with ask(case, Entrance("GET", f"{API}/{{s}}/turns", 200)) as response:
+        with ask(case, entrance) as response:
             status, text = response.status, response.read().decode()
         if case.credential == "right key":
-            expected = 200
+            expected = entrance.with_key
         elif case.origin not in GOOD_ORIGINS:
             expected = 403
         else:
-            expected = {"right ticket": 200, "another subject's": 403}.get(case.credential, 401)
+            expected = {"right ticket": entrance.without, "another subject's": 403}.get(case.credential, 401)
         assert status == expected, f"{case}: {status}"
         assert "canary" not in text, str(case)
-        if case.credential == "right ticket" and status == 200:
+        if case.credential == "right ticket" and case.origin in GOOD_ORIGINS:
             for path in ("turns", "events"):
                 with ask(case, Entrance("GET", f"{API}/{{s}}/{path}", 401)) as response:
                     assert response.status == 401, f"{case}: used twice"
+
+
+@pytest.mark.parametrize(
+    "entrance",
+    [Entrance("GET", "/api/v1/me/sessions", 200), Entrance("POST", API, 201, body=b"{}")],
+    ids=lambda entrance: f"{entrance.method} {entrance.path}",
+)
+async def test_of_no_session(gateway, entrance):
+    """A ticket is for one session: it lists none and makes none."""
+    for case in cases(gateway):
+        with ask(case, entrance) as response:
+            expected = entrance.with_key
+            if case.credential != "right key":
+                expected = 401 if case.origin in GOOD_ORIGINS else 403
+            assert response.status == expected, f"{case}: {response.status}"
 
 
 # Other front ends.
