@@ -19,6 +19,7 @@ from django.dispatch import receiver
 from relay.protocol.client_messages import MAX_NESTING
 from relay.setting_parsers import (
     Parser,
+    agent_paths,
     authorities,
     boolean,
     certificate_path,
@@ -142,6 +143,7 @@ class Conf:
     agent_history_turns = Setting("AGENT_HISTORY", count(0, "turns", most=1_000), "20")
     agent_history_characters = Setting("AGENT_HISTORY_CHARACTERS", count(0, "characters"), "100000")
     agent_system_prompt = Setting("AGENT_SYSTEM_PROMPT", text(), "")
+    agent_pass = Setting("AGENT_PASS", agent_paths(), "")
     agent_ca = Setting("AGENT_CA", authorities(), "")
     agent_client_cert = Setting("AGENT_CLIENT_CERT", certificate_path(), "")
 

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 from relay.addresses.http import check_http_address, how_to_escape
 from relay.addresses.store import split_store_addresses
 from relay.database.connection import check_database_address
+from relay.protocol.agent_paths import AgentPath, parse_agent_path
 from relay.protocol.origins import parse_origin
 
 T = TypeVar("T")
@@ -168,6 +169,16 @@ def url_path() -> Parser[str]:
         return raw
 
     return Parser("a path that begins with /, of printable ASCII without # and blanks", read)
+
+
+def agent_paths() -> Parser[tuple[AgentPath, ...]]:
+    def read(raw: str) -> tuple[AgentPath, ...]:
+        return tuple(parse_agent_path(part.strip()) for part in raw.split(",") if part.strip())
+
+    return Parser(
+        "paths such as /agents, /files/* or GET POST /feedback, separated by commas, none of them the gateway's own",
+        read,
+    )
 
 
 def credential() -> Parser[str]:

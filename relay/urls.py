@@ -4,7 +4,7 @@ from django.urls import include, path, register_converter
 
 from relay.adapters.paths import urlpatterns as adapters
 from relay.protocol.client_messages import is_session_id
-from relay.web import views
+from relay.web import agent_pass, views
 from relay.web.api import api_urls
 
 
@@ -23,6 +23,7 @@ class SessionIdConverter:
 
 
 register_converter(SessionIdConverter, "session_id")
+register_converter(agent_pass.AgentPathConverter, "agent_path")
 
 urlpatterns = [
     path("health", views.health, name="health"),
@@ -31,4 +32,5 @@ urlpatterns = [
     path("", include(adapters)),
     path("api/v1/", api_urls()),
     path("", views.chat_page, name="chat"),
+    path("<agent_path:path>", agent_pass.pass_on),
 ]

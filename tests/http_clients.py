@@ -137,7 +137,7 @@ class HttpClient:
             if message["type"] == "http.response.body" and not is_reading:
                 await asyncio.Event().wait()
 
-        scope = _scope(method, path, {**({"X-Internal-Auth": key} if key else {}), **(headers or {})})
+        scope = scope_of(method, path, {**({"X-Internal-Auth": key} if key else {}), **(headers or {})})
         scope["client"] = client
         serving = asyncio.create_task(self._application(scope, received.get, send))
         try:
@@ -164,12 +164,13 @@ async def _chunks(sent: asyncio.Queue[dict[str, Any]], serving: asyncio.Task[Non
             return
 
 
-def _scope(method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
+def scope_of(method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
     raw_path, _, query = path.partition("?")
     return {
         "type": "http",
         "method": method,
         "path": unquote_to_bytes(raw_path).decode(),
+        "raw_path": raw_path.encode(),
         "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode()) for name, value in {"Host": "test", **headers}.items()],
         "http_version": "1.1",

@@ -10,8 +10,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import ClassVar, NoReturn
 
 from relay.agent.failures import Evidence
+from relay.agent.passing import PathRequest
 from relay.agent.protocols.base import AnswerReader, PastTurn
 from relay.agent.protocols.vocabulary import Usage
+from relay.agent.transport import Exchange
 from relay.conf import conf
 from relay.exceptions import UpstreamTimeout
 from relay.layers.live import FrameSink
@@ -42,6 +44,17 @@ class Agent(abc.ABC):
     @abc.abstractmethod
     def ask(self, turn: Turn, history: History = no_history) -> Answer:
         """Return the answer to come. The agent is asked when its ``batches`` are iterated."""
+
+    async def open_path(self, request: PathRequest) -> Exchange | None:
+        """Send a client's request for one of the agent's own paths. The caller closes the exchange.
+
+        Returns:
+            The answer, of which the head has arrived; ``None``: this agent has no paths.
+
+        Raises:
+            httpx.HTTPError: there is no answer.
+        """
+        return None
 
     @abc.abstractmethod
     async def close(self) -> None:

@@ -15,6 +15,7 @@ import httpx
 
 from relay.agent.answer import Agent, Answer, History, no_history
 from relay.agent.failures import MAX_WORDS_CHARACTERS, unreachable_cause, words_of
+from relay.agent.passing import PathRequest, request_to_agent
 from relay.agent.portions import DENSE_PORTION_BYTES
 from relay.agent.protocols.base import AgentProtocol, AgentRequest
 from relay.agent.requests import agent_settings, redact_answer, stop_request, turn_request
@@ -52,6 +53,10 @@ class AgentClient(Agent):
     def ask(self, turn: Turn, history: History = no_history) -> HttpAnswer:
         """See ``Agent``."""
         return HttpAnswer(self._transport, self._protocol, turn, history, self._stop)
+
+    async def open_path(self, request: PathRequest) -> Exchange:
+        """See ``Agent``."""
+        return await self._transport.send(request_to_agent(request, is_own=self._protocol.is_own))
 
     async def close(self) -> None:
         """See ``Agent``."""

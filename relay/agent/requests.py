@@ -52,16 +52,28 @@ def _http_request(protocol: AgentProtocol, turn: Turn, request: AgentRequest, na
         headers["Content-Type"] = "application/json"
     headers.update(names)
     headers.update(dict(request.headers))
-    if protocol.is_own:
-        headers[INTERNAL_KEY] = conf.internal_api_keys[0]
-    if conf.agent_api_key:
-        headers["Authorization"] = f"Bearer {conf.agent_api_key}"
-    if turn.subject is not None:
-        headers["X-Subject"] = turn.subject
+    headers.update(_credentials(turn.subject, is_own=protocol.is_own))
     if turn.traceparent is not None:
         headers[TRACEPARENT] = turn.traceparent
     content = b"" if request.body is None else json_text.encode(request.body).encode()
     return httpx.Request(request.method, conf.agent_url + request.path, headers=headers, content=content)
+
+
+def own_headers(subject: str | None, *, is_own: bool) -> dict[str, str]:
+    """Return the headers of the settings, the credentials among them, for a request that is no turn's."""
+    return {**dict(conf.agent_headers), **_credentials(subject, is_own=is_own)}
+
+
+def _credentials(subject: str | None, *, is_own: bool) -> dict[str, str]:
+    """Return the gateway's keys, of which the internal one is for agents of its own protocol, and the sender."""
+    headers = {}
+    if is_own:
+        headers[INTERNAL_KEY] = conf.internal_api_keys[0]
+    if conf.agent_api_key:
+        headers["Authorization"] = f"Bearer {conf.agent_api_key}"
+    if subject is not None:
+        headers["X-Subject"] = subject
+    return headers
 
 
 def _secrets() -> Iterator[str]:

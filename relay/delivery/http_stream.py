@@ -214,7 +214,7 @@ class HttpStreamResponse(StreamingHttpResponse):
         super().__init__(self._chunks, content_type=stream.content_type, headers=headers)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        _release_thread()
+        release_thread()
         async with aclosing(self._chunks):
             async for chunk in self._chunks:
                 yield chunk
@@ -222,7 +222,7 @@ class HttpStreamResponse(StreamingHttpResponse):
             raise StreamBroken
 
 
-def _release_thread() -> None:
+def release_thread() -> None:
     """End the thread that this request's synchronous middleware ran in: Django keeps it as long as the response."""
     context = SyncToAsync.thread_sensitive_context.get(None)
     executor = SyncToAsync.context_to_thread_executor.pop(context, None) if context is not None else None

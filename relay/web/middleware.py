@@ -19,6 +19,7 @@ from relay.adapters.paths import is_adapter_path
 from relay.conf import conf
 from relay.observability import logging_config
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
+from relay.web.agent_pass import methods_of
 from relay.web.views import bad_request, unauthorized
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def content_security_policy(get_response: Respond) -> Respond:
 
     async def respond(request: HttpRequest) -> HttpResponseBase:
         response = await get_response(request)
-        response[CSP] = policy
+        response.headers.setdefault(CSP, policy)
         return response
 
     return respond
@@ -108,10 +109,10 @@ def is_open(path: str) -> bool:
 
 
 def is_for_policy(request: HttpRequest) -> bool:
-    """Is it for front ends: one of our own operations, or another protocol? Their views ask the policy."""
+    """Is it for front ends: an operation of ours, another protocol, a path of the agent? Their views ask the policy."""
     path = request.path_info
     is_own = any(request.method == method and pattern.fullmatch(path) for method, pattern in FOR_CLIENTS)
-    return is_own or is_adapter_path(path)
+    return is_own or is_adapter_path(path) or bool(methods_of(path))
 
 
 @functools.cache  # once is enough

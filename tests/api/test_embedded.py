@@ -20,7 +20,9 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 def paths(patterns: list[URLPattern | URLResolver], before: str = "/") -> Iterator[str]:
     for pattern in patterns:
-        path = before + re.sub("<(session_id:session_id|path:chat_id|path:rest)>", "s", str(pattern.pattern))
+        path = before + re.sub(
+            "<(session_id:session_id|path:chat_id|path:rest|agent_path:path)>", "s", str(pattern.pattern)
+        )
         if isinstance(pattern, URLResolver):
             yield from paths(pattern.url_patterns, path)
         else:
@@ -46,7 +48,7 @@ def test_every_path_is_in_the_table():
 
 @pytest.mark.parametrize("path", ALL)
 async def test_without_the_key_nobody_gets_what_is_not_open_to_all(embedded, configure, path):
-    configure(CHAT_PAGE="true")
+    configure(CHAT_PAGE="true", AGENT_PASS="/s")
     for method in METHODS:
         for key in (None, "wrong"):
             status = (await embedded.request(method, path, key=key)).status

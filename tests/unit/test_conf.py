@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from relay.conf import Conf, SettingInvalid, read_texts
 from relay.database.connection import database
+from relay.protocol.agent_paths import READ, AgentPath
 from relay.setting_parsers import GATEWAY_HEADERS
 
 
@@ -39,6 +40,8 @@ def test_the_five_that_deployments_have_keep_their_defaults():
         ("AGENT_URL", "agent_url", "http://[::1]:8001", "http://[::1]:8001"),
         ("AGENT_PROTOCOL", "agent_protocol", "OpenAI", "openai"),
         ("AGENT_PROTOCOL", "agent_protocol", "my_package.answer", "my_package.answer"),
+        ("AGENT_PASS", "agent_pass", "", ()),
+        ("AGENT_PASS", "agent_pass", "/agents", (AgentPath(READ, "/agents"),)),
         ("AGENT_PATH", "agent_path", "/chat?api-version=1", "/chat?api-version=1"),
         ("AGENT_API_KEY", "agent_api_key", " sk-1 ", "sk-1"),
         ("AGENT_HEADERS", "agent_headers", "X-Team: a:b ", (("X-Team", "a:b"),)),
@@ -172,6 +175,7 @@ def wrong_texts():
             "http://1.2.3.999",
         ],
         "AGENT_PROTOCOL": ["none", "a b.c", ".x", "a..b"],
+        "AGENT_PASS": ["agents", "/agents,/health", "/a%2fb", "get /a"],
         "AGENT_PATH": ["chat", "http://a/b", "/a b", "/a#b", "/a\nb", "/é"],
         "AGENT_API_KEY": ["a b", "a\nb", "é"],
         "AGENT_HEADERS": [
