@@ -186,6 +186,7 @@ class Conf:
     forward_types = Setting("FORWARD_TYPES", names(), "")
     max_concurrent_turns = Setting("MAX_CONCURRENT_TURNS", count(1, "turns"), "1000")
     transcripts = Setting("TRANSCRIPTS", boolean(), "true")
+    transcript_days = Setting("TRANSCRIPT_DAYS", count(0, "days", most=36_500), "0")
     transcript_events_bytes = Setting("TRANSCRIPT_EVENTS_BYTES", count(0, "bytes"), "262144")
     chat_page = Setting("CHAT_PAGE", boolean(), "false")
     admin = Setting("ADMIN", boolean(), "false")

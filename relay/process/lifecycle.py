@@ -24,6 +24,7 @@ from relay.process.control import Control
 from relay.process.drain import Connection, Drain
 from relay.process.readiness import Readiness
 from relay.transcripts.history import History
+from relay.transcripts.pruner import Pruner
 from relay.transcripts.writer import FLUSH_SECONDS, Transcripts
 from relay.turns.on_disconnect import DisconnectPolicy
 from relay.turns.runner import Runner
@@ -47,6 +48,7 @@ class Gateway:
         self.webhooks = Webhooks(self.layer.outbox, survives_process=self.layer.survives_process)
         self.history = History(self.layer, self.transcripts)
         self.runner = Runner(self.layer, self.agent, self.transcripts, self.history, self.tracing, self.webhooks)
+        self.pruner = Pruner(self.transcripts, self.layer.limits)
         self.sweeper = Sweeper(self.layer, self.runner)
         self.on_disconnect = DisconnectPolicy(self.layer)
         self.loop_lag_monitor = LoopLagMonitor()
@@ -63,6 +65,7 @@ class Gateway:
         self.webhooks.start()
         self.control.start()
         self.sweeper.start()
+        self.pruner.start()
         self.loop_lag_monitor.start()
         metrics.BUILD.info({"version": conf.version, "layer": type(self.layer).__name__})
         metrics.DRAINING.set(0)
@@ -91,6 +94,7 @@ class Gateway:
         """End the running turns, then close everything."""
         await self.readiness.stop()
         await self.loop_lag_monitor.stop()
+        await self.pruner.stop()
         await self.sweeper.stop()
         await self.on_disconnect.stop()
         await self.control.stop()

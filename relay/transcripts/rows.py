@@ -181,6 +181,25 @@ def erase(session_id: str, before: datetime) -> int:
         return 0  # no transcript was ever kept
 
 
+def prune(before: datetime, most: int) -> int:
+    """Erase turns that ended before a moment, and then conversations that were last used before it.
+
+    Returns:
+        How many rows; at most ``most``, and 0 if none is left.
+
+    Raises:
+        DatabaseError: nothing was erased.
+    """
+    old = (Turn.objects.filter(ended_at__lt=before), Conversation.objects.filter(updated__lt=before))
+    return next((count for found in old if (count := erase_some(found, most))), 0)
+
+
+def erase_some(found: QuerySet[Any], most: int) -> int:  # Any: of either table
+    """Erase at most so many rows of those found. Returns how many."""
+    names = list(found.order_by().values_list("pk", flat=True)[:most])
+    return found.model.objects.filter(pk__in=names).delete()[0] if names else 0
+
+
 def has_table() -> bool:
     """Is the database migrated? One that does not answer counts as migrated."""
     try:

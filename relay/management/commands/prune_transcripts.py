@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand
+from django.db.models import Q, QuerySet
 
 from relay.management.help import with_examples
 from relay.management.transcripts import age, refusal_said
-from relay.models import Turn
+from relay.models import Conversation, Turn
+from relay.transcripts.rows import erase_some
 
-HELP = """Erase the transcripts of turns that ended longer ago than --older-than, or all of one session.
+HELP = """Erase turns that ended, and conversations last used, longer ago than --older-than, or all of one session.
 
-Meant for a nightly timer. It erases some at a time, so it disturbs neither the gateway nor the admin, and it may be
-stopped and started again. exit codes: 0 done, 1 the database refused, 2 wrong usage.
+Meant for a nightly timer; GATEWAY__TRANSCRIPT_DAYS does the same without one. It erases some at a time, so it disturbs
+neither the gateway nor the admin, and it may be stopped and started again.
+exit codes: 0 done, 1 the database refused, 2 wrong usage.
 """
 EXAMPLES = """examples:
   manage.py prune_transcripts --older-than 30d            what is older than thirty days
@@ -43,17 +46,25 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Count or erase. (Arguments are Django's.)"""
-        old = Turn.objects.order_by()
-        if options["session"] is not None:
-            old = old.filter(session_id=options["session"])
-        else:
-            old = old.filter(ended_at__lt=datetime.now(UTC) - options["older_than"])
+        turns, conversations = _chosen(options)
         with refusal_said():
-            count = old.count() if options["dry_run"] else self._erase(old)
+            count = turns.count() if options["dry_run"] else _erase(turns)
+            if not options["dry_run"]:
+                _erase(conversations)
         self.stdout.write(f"{count} transcripts {'would be erased' if options['dry_run'] else 'erased'}.")
 
-    def _erase(self, old: Any) -> int:  # Any: a query, which django-stubs types by its annotations
-        count = 0
-        while names := list(old.values_list("pk", flat=True)[:BATCH]):
-            count += Turn.objects.filter(pk__in=names).delete()[0]
-        return count
+
+def _chosen(options: dict[str, Any]) -> tuple[QuerySet[Turn], QuerySet[Conversation]]:
+    """Choose the rows to erase. (Options are Django's.)"""
+    if options["session"] is not None:
+        chosen = Q(session_id=options["session"])
+        return Turn.objects.filter(chosen), Conversation.objects.filter(chosen)
+    before = datetime.now(UTC) - options["older_than"]
+    return Turn.objects.filter(ended_at__lt=before), Conversation.objects.filter(updated__lt=before)
+
+
+def _erase(found: Any) -> int:  # Any: a query, which django-stubs types by its annotations
+    count = 0
+    while erased := erase_some(found, BATCH):
+        count += erased
+    return count
