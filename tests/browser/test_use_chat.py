@@ -165,13 +165,17 @@ async def test_reload_in_mid_answer_and_a_second_tab_show_it_whole(tab, name, mo
         await one.is_done()
 
 
-async def test_own_transport_shows_what_other_tabs_say(tab, session_id):
+async def test_own_transport_shows_what_other_tabs_say(tab, session_id, scripted_agent):
     one, two = await tab("react-gateway"), await tab("react-gateway")
-    await one.say("from one")
+    words = f"script:tokens 8 gate={session_id}"
+    await one.say(words)
     for page in (one, two):
-        await page.shows("from one")
+        await page.shows(HALF)
+    await open_gate(scripted_agent, session_id)
+    for page in (one, two):
+        await page.shows(WHOLE)
         await page.is_done()
     await two.say("from two")
     for page in (one, two):
-        await page.shows("from one", "from two")
-        await expect(page.questions).to_have_text(["from one", "from two"])
+        await page.shows(WHOLE, "from two")
+        await expect(page.questions).to_have_text([words, "from two"])

@@ -133,6 +133,8 @@ async def test_turns_of_another_page_are_followed_one_after_the_other(gateway, c
 async def test_decision_reaches_the_agent_and_the_answer_another_page_too(gateway, session_id, scripted_agent, package):
     async with page_of(gateway.port, session_id, package) as page, page_of(gateway.port, session_id, package) as other:
         await other.do("follow")
+        await other.do("send", text="here", messageId="o1")  # so it is connected
+        await other.until(lambda change: "finish" in change)
         await page.do("send", text="script:ask c1", messageId="m1")
         for one in (page, other):
             await one.until(
