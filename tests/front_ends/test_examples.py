@@ -13,7 +13,7 @@ from tests.examples import examples_of
 from tests.front_ends.node import FOLDER
 
 EXAMPLES = examples_of("front-ends.md")
-RUN_HERE = {"js ag-ui", "js tanstack", "js openai", "python openai"}
+RUN_HERE = {"js ag-ui", "js tanstack", "js tanstack-websocket", "js openai", "python openai"}
 RUN_IN_CHROMIUM = {"jsx page", "jsx react-http", "jsx react-websocket", "jsx react-gateway"}
 SETTINGS = {"sh open-webui"}
 QUESTION = "What is the capital of France?"
@@ -30,9 +30,11 @@ def test_program_prints_the_answer(gateway, tmp_path, name):
         pytest.skip("no .venv-agents: `make .venv-agents/installed` makes it")
     (tmp_path / "node_modules").symlink_to(FOLDER / "node_modules")
     program = tmp_path / {"js": "program.mjs", "python": "program.py"}[language]
-    program.write_text(EXAMPLES[name].replace("https://chat.example", gateway.http_url))
+    source = EXAMPLES[name].replace("https://chat.example", gateway.http_url)
+    program.write_text(source.replace("wss://chat.example", gateway.ws_url))
+    command = {"js": ["node", "--no-warnings", "--experimental-websocket"], "python": [PYTHON]}[language]
     told = subprocess.run(
-        [{"js": "node", "python": str(PYTHON)}[language], program],
+        [*command, program],
         env=processes.environment(GATEWAY_KEY=processes.KEY),
         capture_output=True,
         text=True,
