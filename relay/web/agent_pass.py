@@ -17,14 +17,16 @@ from django.http.request import UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from relay.access.auth import limited_network
+from relay.access.auth import limited_network, redeem
 from relay.adapters.entrance import admitted, scope_of
 from relay.agent.passing import PathRequest, Unpassable, body_of, check_answer, passed_headers
 from relay.agent.transport import Exchange
 from relay.conf import conf
 from relay.delivery.http_stream import StreamBroken, release_thread
+from relay.delivery.session_connection import record_refusal
+from relay.delivery.timeouts import within_store_timeout
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge, RelayError, Unauthorized
-from relay.policies import Identity
+from relay.policies import Handshake, Identity
 from relay.process import lifecycle
 from relay.process.lifecycle import Gateway
 from relay.protocol.agent_paths import is_valid_path, query_without_credential
@@ -69,19 +71,27 @@ async def pass_on(request: HttpRequest, path: str) -> HttpResponseBase:
     methods = methods_of(path)
     if request.method not in methods:
         return views.method_not_allowed(", ".join(sorted(methods)))
-    gateway = await lifecycle.current()
+    session_id = request.GET.get(SESSION, "")
     try:
-        session_id = request.GET.get(SESSION, "")
-        named = session_id if is_session_id(session_id) else ""
-        handshake, identity = await admitted(scope_of(request), named)
-        network = limited_network(handshake)
+        handshake, identity = await admitted(scope_of(request), session_id if is_session_id(session_id) else "")
+    except RelayError as exc:
+        record_refusal(exc)
+        return views.unauthorized() if isinstance(exc, Unauthorized) else refusal(exc)
+    return await _counted(request, path, handshake, identity)
+
+
+async def _counted(request: HttpRequest, path: str, handshake: Handshake, identity: Identity) -> HttpResponseBase:
+    """Answer a request that counts as one of its client's connections, until its body has ended."""
+    gateway, network = await lifecycle.current(), limited_network(handshake)
+    try:
         gateway.connection_limiter.acquire(network)
-    except Unauthorized:
-        return views.unauthorized()
     except RelayError as exc:
         return refusal(exc)
     try:
+        await within_store_timeout(redeem(handshake, gateway.policy, ""))
         response = await _answer(request, path, gateway, identity)
+    except RelayError as exc:
+        response = views.unauthorized() if isinstance(exc, Unauthorized) else refusal(exc)
     except BaseException:
         gateway.connection_limiter.release(network)
         raise
@@ -103,8 +113,6 @@ async def _answer(request: HttpRequest, path: str, gateway: Gateway, identity: I
         )
         async with asyncio.timeout(conf.request_timeout_seconds):
             exchange = await gateway.agent.open_path(asked)
-    except RelayError as exc:
-        return refusal(exc)
     except (httpx.HTTPError, TimeoutError) as exc:
         return _bad_gateway(type(exc).__name__)
     if exchange is None:

@@ -52,6 +52,7 @@ def gateway(request: pytest.FixtureRequest, scripted_agent: processes.Process) -
         "ALLOWED_ORIGINS": ALLOWED,
         "CHAT_PAGE": "true",
         "ADMIN": "true",
+        "AGENT_PASS": "/open/*",
         "ADAPTERS": ADAPTERS,
     }
     with processes.gateway(request.param, scripted_agent.http_url, **settings) as gateway:
@@ -345,6 +346,31 @@ async def test_of_no_session(gateway, entrance):
             if case.credential != "right key":
                 expected = 401 if case.origin in GOOD_ORIGINS else 403
             assert response.status == expected, f"{case}: {response.status}"
+
+
+@pytest.mark.parametrize("path", [f"{API}/{{s}}/pending", "/open/x?session_id={s}"], ids=["pending", "agent's path"])
+async def test_questions_and_paths_of_the_agent(gateway, path):
+    """They are for those to whom the log opens; a ticket is good for one request."""
+    is_pending = path.endswith("pending")
+    found = 404 if is_pending else 200  # nothing was said in most of these sessions
+    for case in cases(gateway):
+        await case.prepare()
+        statuses = []
+        for _ in range(2):
+            with ask(case, Entrance("GET", path, 200)) as response:
+                statuses.append(response.status)
+                assert "canary" not in response.read().decode(), str(case)
+        if case.credential == "right key":
+            expected = [found, found]
+        elif case.origin not in GOOD_ORIGINS:
+            expected = [403, 403]
+        elif case.credential == "right ticket":
+            expected = [found, found if is_pending else 401]  # where nothing is found a ticket is not used up
+        elif case.credential == "another subject's":
+            expected = [403, 403] if is_pending else [200, 401]
+        else:
+            expected = [401, 401]
+        assert statuses == expected, f"{case}: {statuses}"
 
 
 # Other front ends.
