@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from relay.adapters.ag_ui import arguments_of, reasoning_id, result_of
-from relay.adapters.base import tool_call_of
+from relay.adapters.base import asked_call_id, tool_call_of
 from relay.protocol import json_text
 
 
@@ -78,7 +78,7 @@ class _Parts:
             self._reasonings += 1
             step_id = reasoning_id(self._turn_id, self._reasonings)
             self._parts.append({"type": "thinking", "content": fields["token"], "stepId": step_id})
-        elif kind == "tool_call" and call_id and tool_name:
+        elif kind == "tool_call" and call_id and tool_name and asked_call_id(fields) not in self._calls:
             self._add_call(call_id, tool_name, fields)
         elif kind == "tool_result" and call_id:
             self._add_result(call_id, result_of(fields))

@@ -203,16 +203,12 @@ async def test_thread_of_another_subject_is_refused(http, configure, agent):
     assert len((await thread(http))["messages"]) == 1  # a service
 
 
-async def test_reading_counts_as_a_connection(http, configure, agent):
-    configure(WS_AUTH=f"{ai_sdk.__name__}.NamedPolicy", ADDRESS_MAX_SOCKETS="1")
-    agent.script = [Token("a"), Stall()]
+async def test_rate_counts_readings(http, configure):
+    configure(WS_AUTH=f"{ai_sdk.__name__}.NamedPolicy", RATE_LIMIT="1")
     bearer = {"Authorization": "Bearer ann"}
     assert (await thread(http, key=None, headers=bearer))["messages"] == []
-    async with opened(http, "POST", PATH, body=asked(), key=None, headers=bearer) as reader:
-        await reader.event()
-        answer = await http.get(f"{PATH}?threadId=s", key=None, headers=bearer)
-        assert (answer.status, answer.json()["code"]) == (429, "rate_limited")
-    assert await ai_sdk.held() == (0, {})
+    answer = await http.get(f"{PATH}?threadId=s", key=None, headers=bearer)
+    assert (answer.status, answer.json()["code"]) == (429, "rate_limited")
 
 
 async def test_page_of_another_origin_is_refused(http, configure):

@@ -60,6 +60,12 @@ def test_result_that_is_no_json_and_has_no_call_is_shown_as_it_is():
     assert parts("", (0, CALL | {"arguments": "no {"}), (0, error))[0]["input"] == "no {"
 
 
+def test_question_about_a_call_that_is_shown_is_no_call_of_its_own():
+    question = {**CALL, "call_id": "q", "requires_approval": True, "tool_call": CALL}
+    assert parts("", (0, CALL), (0, question)) == [{**SHOWN_CALL, "state": "input-complete"}]
+    assert [part["id"] for part in parts("", (0, question))] == ["q"]
+
+
 def test_events_that_lack_what_a_part_needs_are_none():
     lacking = [
         {"type": "reasoning"},
