@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from relay.exceptions import TurnCancelled
+from relay.exceptions import AlreadyDecided, TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.redis import scripts
 from relay.layers.redis.layer import RedisSessionLayer
@@ -15,6 +15,7 @@ from relay.layers.values import Accepted, CancelAck, CancelStatus, NewNotificati
 from relay.protocol import frames
 from relay.protocol.cursor import Cursor
 from tests.buffer.redis_store import server_url
+from tests.buffer.test_questions import decision, question
 from tests.buffer.turns import LIMIT_SECONDS, S, enqueue, log, message, say, shown, start, stop, tokens
 from tests.faults.cutting_proxy import CuttingProxy
 
@@ -24,6 +25,7 @@ COVERED = {
     *(
         "announce",
         "append",
+        "append_calls",
         "attach",
         "cancel",
         "cancel_many",
@@ -109,6 +111,25 @@ async def test_begun_append(layer, cut):
             await layer.wait_appended(turn)
         assert stored == list(range(1, number + 1))
     assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c"]
+
+
+async def test_question_is_asked_and_answered_once(layer, cut):
+    turn = await start(layer)
+    with cut():
+        await layer.append(turn, [question(turn)])
+    assert [asked.call_id for asked in (await layer.ensure(S)).questions] == ["c1"]
+    assert await log(layer) == ["user:hi", "event:tool_call"]
+    await stop(layer, turn)
+    with cut():
+        accepted = await layer.enqueue(S, decision("c1"))
+    assert not accepted.duplicate
+    assert (await layer.ensure(S)).questions == ()
+    with cut():
+        answering = await layer.claim(S, new_id())
+    assert [event["call_id"] for event in answering.questions] == ["c1"]
+    assert (await log(layer))[-2:] == ["user:", "event:pending_resolved"]
+    with cut(), pytest.raises(AlreadyDecided):
+        await layer.enqueue(S, decision("c1"))
 
 
 async def test_finish(layer, cut):
