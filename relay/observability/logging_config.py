@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 from structlog.types import EventDict, Processor
 
+from relay.observability import places
 from relay.protocol.trace_context import trace_id, traceparent
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -33,11 +34,19 @@ def _plain_only(logger: Any, method: str, line: EventDict) -> EventDict:
     }
 
 
+def _say_where(logger: Any, method: str, line: EventDict) -> EventDict:
+    """Add to a warning the place of the part that its logger is about, unless the line names it itself."""
+    if method not in ("debug", "info") and (where := places.of_logger(line.get("logger", ""))) is not None:
+        line.setdefault(*where)
+    return line
+
+
 _COMMON: Final[list[Processor]] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ExtraAdder(),
+    _say_where,
     structlog.processors.TimeStamper(fmt="iso"),
     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
     _plain_only,
@@ -53,6 +62,7 @@ def logging_settings(level: str, *, is_for_people: bool) -> dict[str, Any]:
         "version": 1,
         "filters": {
             "news": {"()": "django.utils.log.CallbackFilter", "callback": _is_news},
+            "repetition": {"()": "relay.observability.repetition.RepetitionFilter"},
             "one_line": {"()": "django.utils.log.CallbackFilter", "callback": _in_one_line},
         },
         "disable_existing_loggers": False,
@@ -61,7 +71,7 @@ def logging_settings(level: str, *, is_for_people: bool) -> dict[str, Any]:
             "stderr": {
                 "class": "relay.observability.log_handler.PatientHandler",
                 "formatter": "line",
-                "filters": ["one_line"],
+                "filters": ["one_line", "repetition"],
             }
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},

@@ -29,6 +29,9 @@ LOOP_LAG: Final = Histogram(
 LOG_LINES_DROPPED: Final = Counter(
     "gateway_log_lines_dropped_total", "Lines of the log that were lost because standard error did not take them"
 )
+LOG_LINES_REPEATED: Final = Counter(
+    "gateway_log_lines_repeated_total", "Warnings that were not written because the same came too often"
+)
 
 # Clients.
 

@@ -21,7 +21,7 @@ from relay.agent.transport import UpstreamTransport
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
-from relay.observability import metrics
+from relay.observability import metrics, places
 from relay.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
@@ -94,8 +94,15 @@ class Readiness:
                     logging.INFO if check.ok else logging.WARNING,
                     "ready again: %s" if check.ok else "not ready: %s",
                     name,
-                    extra={"detail": check.detail},
+                    extra={"detail": check.detail, **_where(name)},
                 )
+
+
+def _where(check: str) -> dict[str, str]:
+    """Name what a check is about."""
+    if check == "agent":
+        return {"agent": places.agent()}
+    return {"store": places.stores()} if check in ("store", "announcements") else {}
 
 
 async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:

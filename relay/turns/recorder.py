@@ -18,7 +18,7 @@ from relay.agent.protocols.vocabulary import Usage
 from relay.conf import conf
 from relay.exceptions import RelayError
 from relay.layers.values import Accepted, Turn
-from relay.observability import metrics
+from relay.observability import metrics, places
 from relay.protocol import frames, json_text
 from relay.protocol.frames import Frame
 from relay.transcripts.answer_parts import AnswerParts
@@ -142,7 +142,12 @@ class TurnRecorder:
         evidence, message = self.evidence, self.turn.message
         said = (str(message.get("content", "")), json.dumps(message), self.answer)
         error = ECHO if is_echo(self.error, *said) else self.error
-        return {"error": error, "upstream_status": evidence.status, "upstream_content_type": evidence.content_type}
+        return {
+            "agent": places.agent(),
+            "error": error,
+            "upstream_status": evidence.status,
+            "upstream_content_type": evidence.content_type,
+        }
 
 
 def ended_turn(recorder: TurnRecorder) -> EndedTurn:

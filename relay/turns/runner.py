@@ -28,7 +28,7 @@ from relay.exceptions import (
 )
 from relay.layers.base import SessionLayer
 from relay.layers.values import NewNotification, Turn, new_id
-from relay.observability import logging_config, metrics
+from relay.observability import logging_config, metrics, places
 from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN
 from relay.protocol.frames import Frame, ReplayGap
@@ -306,7 +306,8 @@ async def _retry_until_stored(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
             result = await call()
         except StoreUnavailable as exc:
             if attempts == 1:
-                logger.warning("turn start or end waits for the store: %s", exc.reason or "it does not answer")
+                reason = exc.reason or "it does not answer"
+                logger.warning("turn start or end waits for the store: %s", reason, extra={"store": places.stores()})
             await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
         else:
             if attempts > 1:

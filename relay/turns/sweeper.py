@@ -10,6 +10,7 @@ from typing import Final
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
+from relay.observability import places
 from relay.observability.outage_log import OutageLog
 from relay.tasks import BackgroundTask
 from relay.turns.runner import Runner
@@ -41,7 +42,7 @@ class Sweeper:
             self._runner.wake(session_id)
 
     async def _sweep_for_ever(self) -> None:
-        outages = OutageLog(logger)
+        outages = OutageLog(logger, store=places.stores())
         while True:
             await asyncio.sleep(conf.lease_seconds * random.uniform(0.25, 0.75))  # noqa: S311 - no secret
             try:

@@ -137,13 +137,33 @@ async def test_answers_go_on_while_nobody_reads_the_log(scripted_agent):
     assert events[-1] == "stopped"
 
 
+def logged(statement, **settings):
+    """The lines that a process writes which does no more than to log."""
+    code = f"import logging, django; django.setup(); logger = logging.getLogger('relay.test'); {statement}"
+    env = processes.environment(DJANGO_SETTINGS_MODULE="gateway_project.settings", **settings)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, cwd=processes.ROOT, env=env, capture_output=True, text=True, check=True
+    ).stderr.splitlines()
+
+
 @pytest.mark.parametrize(("log_format", "is_json"), [("auto", True), ("json", True), ("console", False)])
 def test_lines_look_as_operators_want_and_have_no_colours_in_a_file(log_format, is_json):
-    code = "import logging, django; django.setup(); logging.getLogger('relay.test').warning('a line')"
-    settings = {"DJANGO_SETTINGS_MODULE": "gateway_project.settings", "GATEWAY__LOG_FORMAT": log_format}
-    command, env = [sys.executable, "-c", code], processes.environment(**settings)
-    written = subprocess.run(command, cwd=processes.ROOT, env=env, capture_output=True, text=True, check=True).stderr
-    (line,) = written.splitlines()
+    (line,) = logged("logger.warning('a line')", GATEWAY__LOG_FORMAT=log_format)
     assert "a line" in line
     assert line.startswith("{") is is_json
     assert "\x1b" not in line
+
+
+def test_a_warning_that_comes_again_and_again_is_written_ten_times():
+    assert len(logged("[logger.warning('number %d', number) for number in range(100)]")) == 10
+    assert len(logged("[logger.info('number %d', number) for number in range(100)]")) == 100
+
+
+async def test_a_failed_turn_names_the_agent(service, scripted_agent):
+    async with SocketClient(f"{service.ws_url}/ws/failed/", [V1]) as browser:
+        for _ in range(12):  # more than is written of other warnings
+            await browser.say("script:status 500")
+            await browser.turn()
+    failed = await lines(service, "failed", "turn ended", 12)
+    assert {line["agent"] for line in failed} == {f"127.0.0.1:{scripted_agent.port}"}

@@ -183,11 +183,12 @@ class RedisSessionLayer(SessionLayer):
             *(self._pending(store, limit) for store in stores), return_exceptions=len(stores) > 1
         )
         names: list[str] = []
-        for page in pages:
+        for store, page in zip(stores, pages, strict=True):
             if isinstance(page, BaseException):
                 if not isinstance(page, StoreUnavailable):
                     raise page
-                self._outages.failed("waiting sessions of a store not listed: %s", page.reason or "it does not answer")
+                reason = page.reason or "it does not answer"
+                self._outages.failed("waiting sessions of a store not listed: %s", reason, store=store.place)
             else:
                 names += [name.decode() for name in page]
         return names[:limit]

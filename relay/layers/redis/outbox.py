@@ -46,7 +46,8 @@ class RedisOutbox(Outbox):
             async with asyncio.timeout(TAKE_SECONDS):
                 parts = await store.call("outbox_take", store.keys.outbox, self._stores.now(), *limits)
         except (StoreUnavailable, TimeoutError) as exc:
-            self._outages.failed("webhooks wait for the store: %s", getattr(exc, "reason", "") or "it does not answer")
+            reason = getattr(exc, "reason", "") or "it does not answer"
+            self._outages.failed("webhooks wait for the store: %s", reason, store=store.place)
             return []
         texts = [part.decode() for part in parts]
         return [

@@ -6,7 +6,6 @@ import bisect
 import hashlib
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 POINTS_EACH: Final = 128  # evens out the shares to a few per cent
 
@@ -22,12 +21,6 @@ class Ring:
     def index(self, key: str) -> int:
         """Give the place in ``names`` of the store for a key."""
         return self._indexes[bisect.bisect(self._places, _place(key)) % len(self._places)]
-
-
-def store_name(url: str) -> str:
-    """Name a store by where it is: the same whatever its password, with TLS or without."""
-    parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[2] + parts.path
 
 
 def _place(text: str) -> int:

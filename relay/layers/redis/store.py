@@ -8,6 +8,7 @@ import random
 import time
 from typing import Final
 
+from relay.addresses.place import place
 from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.redis.announcements import deliver
@@ -48,7 +49,8 @@ class Store:
         self._probe_arrived = asyncio.Event()
         self._foreign = ForeignMessages()
         limits = {"timeout_seconds": bounds.lease_seconds / 2, "patience_seconds": bounds.lease_seconds}
-        outages = OutageLog(logger)
+        self.place = place(url)
+        outages = OutageLog(logger, store=self.place)
         self._writes = GroupCommit(url, scripts, outages, **limits)
         self._reads = GroupCommit(url, scripts, outages, **limits)
         self._subscriber = Subscriber(

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
+from relay.addresses.place import place
 from relay.layers.bounds import Bounds
 from relay.layers.redis.keys import namespace
-from relay.layers.redis.ring import Ring, store_name
+from relay.layers.redis.ring import Ring
 from relay.layers.redis.scripts import Scripts
 from relay.layers.redis.store import Store
 from relay.tasks import running_loop
@@ -27,7 +28,7 @@ class Stores:
         self._bounds = bounds
         self._clock = clock
         self._scripts = Scripts(bounds)
-        self._ring = Ring([store_name(url) for url in urls])
+        self._ring = Ring([place(url) for url in urls])
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Store]] = WeakKeyDictionary()
 
     def all(self) -> list[Store]:

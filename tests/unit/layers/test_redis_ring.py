@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from relay.layers.redis.ring import Ring, store_name
+from relay.addresses.place import place
+from relay.layers.redis.ring import Ring
 
 NAMES = ["redis://a:1/0", "redis://b:1/0", "redis://c:1/0"]
 PLACES = [2, 1, 1, 1, 1, 0, 0, 2, 1, 0, 0, 0]  # of the first keys
@@ -49,4 +50,4 @@ def test_a_store_that_is_added_takes_only_its_share():
 )
 def test_a_password_moves_no_session(url, name):
     """Half of the processes may have the new one already."""
-    assert store_name(url) == name
+    assert place(url) == name

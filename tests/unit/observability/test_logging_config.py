@@ -116,7 +116,7 @@ def test_a_refusal_on_purpose_is_no_error_of_a_request(status, is_said):
 def test_a_refused_request_is_one_line(status, level, has_trace):
     """What a client sends causes no traceback, and calls nobody."""
     settings = logging_config.logging_settings("DEBUG", is_for_people=False)
-    assert settings["handlers"]["stderr"]["filters"] == ["one_line"]
+    assert settings["handlers"]["stderr"]["filters"] == ["one_line", "repetition"]
     fields = {"levelno": logging.ERROR, "levelname": "ERROR", "exc_info": (ValueError, ValueError(), None)}
     record = logging.makeLogRecord(fields if status is None else {**fields, "status_code": status})
     assert settings["filters"]["one_line"]["callback"](record) is True

@@ -1,0 +1,49 @@
+"""Names the parts outside the process that a log line is about: the agent, the stores, the database, the provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+from relay.addresses.place import place
+from relay.conf import SettingInvalid, conf
+
+
+def agent() -> str:
+    """Return the agent's host and path, or the dotted path of the function that is the agent."""
+    return conf.agent_protocol if "." in conf.agent_protocol else place(conf.agent_url)
+
+
+def stores() -> str:
+    """Return the places of all stores."""
+    return ", ".join(place(url) for url in conf.redis_urls) or "memory"
+
+
+def database() -> str:
+    """Return the database's host and name, or its file."""
+    scheme, _, file = conf.database_url.partition(":///")
+    return file if scheme == "sqlite" else place(conf.database_url)
+
+
+def _provider() -> str:
+    return place(conf.jwks_url)
+
+
+_OF_LOGGERS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
+    "relay.agent.": ("agent", agent),
+    "relay.layers.redis.": ("store", stores),
+    "relay.policies.key_set": ("provider", _provider),
+    "relay.transcripts.": ("database", database),
+}
+
+
+def of_logger(name: str) -> tuple[str, str] | None:
+    """Return the member that each warning of a logger has, and its value; ``None`` if it has none."""
+    for prefix, (member, find) in _OF_LOGGERS.items():
+        if name.startswith(prefix):
+            with suppress(SettingInvalid, ImproperlyConfigured):  # the line may be about just that
+                return member, find()
+    return None
