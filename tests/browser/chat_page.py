@@ -82,20 +82,39 @@ class ChatPage:
 def welcome(**fields: Any) -> str:
     frame = {"type": "welcome", "session_id": "s", "epoch": "E", "offset": 0, "after": 0, "recovered": True}
     rest = {"heartbeat_seconds": 20, "retention_seconds": 60, "max_message_bytes": 65_536, "active": None, "queued": []}
-    return json.dumps({**frame, **rest, **fields})
+    return json.dumps({**frame, **rest, "pending": [], "history": True, **fields})
 
 
-async def open_before(tab: Callable[..., Any], url: str, *frames: str) -> ChatPage:
-    """Open the page before a server that says these frames to the first connection, and welcomes the next ones."""
+def answer_history(line: WebSocketRoute, text: str | bytes, turns: list[dict[str, Any]]) -> bool:
+    """Answer a client that asks for ended turns, the newest first; is it that?"""
+    frame = json.loads(text)
+    if frame["type"] != "history":
+        return False
+    start = int(frame["before"] or 0)
+    page = turns[start : start + frame["limit"]]
+    following = str(start + len(page)) if start + len(page) < len(turns) else None
+    answer = {"client_message_id": frame["client_message_id"], "turns": page, "next": following, "incomplete": False}
+    line.send(json.dumps({"type": "history", **answer}))
+    return True
+
+
+async def open_before(
+    tab: Callable[..., Any], url: str, *frames: str, ended: list[dict[str, Any]] | None = None
+) -> ChatPage:
+    """Open the page before a server that says these frames to the first connection, and welcomes the next ones.
+
+    Args:
+        ended: the turns of its history, the newest first.
+    """
     connections: list[WebSocketRoute] = []
 
     def say(line: WebSocketRoute) -> None:
         connections.append(line)
-        line.on_message(lambda frame: None)
+        line.on_message(lambda frame: answer_history(line, frame, ended or []))
         for frame in frames if len(connections) == 1 else [welcome()]:
             line.send(frame)
 
-    first = await tab(url)
+    first: ChatPage = await tab(url)
     await first.page.route_web_socket(re.compile("/ws/"), say)
     await first.page.reload()
     return first

@@ -373,7 +373,7 @@ async def test_leaving_for_good_is_explained(
     chat = await open_before(tab, site.http_url, welcome(), json.dumps(frame))
     await expect(chat.page.get_by_role("alert")).to_contain_text(words)
     await expect(chat.pill).to_have_text("Disconnected")
-    await chat.field.fill("hello?")
+    await expect(chat.field).to_be_disabled()
     await expect(chat.page.get_by_role("button", name="Send")).to_be_disabled()
 
 
@@ -424,21 +424,15 @@ async def test_sleeping_page_wakes_when_a_message_is_written(tab: Callable[..., 
     await expect(chat.waiting.locator(".message")).to_have_text("good morning")
 
 
-async def test_beginning_that_is_gone_is_told(tab: Callable[..., Any], site: processes.Process) -> None:
-    message = {"type": "user_message", "content": "late", "turn_id": "t", "offset": 8}
-    chat = await open_before(tab, site.http_url, welcome(offset=8, after=7), json.dumps(message))
-    await expect(chat.page.get_by_text("Some earlier messages are no longer available.")).to_be_visible()
-    await expect(chat.messages).to_have_text(["late"])
-
-
 async def test_snapshot_after_a_gap_replaces_the_answer(tab: Callable[..., Any], site: processes.Process) -> None:
     snapshot = {"type": "snapshot", "epoch": "E", "turn_id": "t", "content": "the text so far", "offset": 90}
-    rest = {"reason": "trimmed", "finish_reason": None, "error": None}
+    rest = {"reason": "trimmed", "finish_reason": None, "error": None, "history": True}
+    rest["user_message"] = {"type": "user_message", "content": "the question"}
     token = {"type": "assistant_message", "token": ", and on", "is_final": False, "turn_id": "t", "offset": 91}
     first = welcome(offset=90, after=None, recovered=False, active={"turn_id": "t", "status": "running"})
     chat = await open_before(tab, site.http_url, first, json.dumps({**snapshot, **rest}), json.dumps(token))
     await expect(chat.answers).to_have_text("the text so far, and on")
-    await expect(chat.page.locator(".note.rule")).to_contain_text("no longer available")
+    await expect(chat.messages).to_have_text("the question")
     await expect(chat.stop).to_be_visible()
 
 

@@ -44,6 +44,34 @@ export class Conversation {
     this.follow();
   }
 
+  /** Put ended turns above all, and keep what is looked at where it is. @param {TurnView[]} views the oldest first */
+  prepend(views) {
+    const before = this.scroller.scrollHeight;
+    this.turns.prepend(...this.#elementsOf(views));
+    if (!this.#isPinned) this.scroller.scrollTop += this.scroller.scrollHeight - before;
+    this.#lastTop = this.scroller.scrollTop;
+    this.follow();
+  }
+
+  /** Put ended turns above the one in flight. @param {TurnView[]} views the oldest first */
+  insert(views) {
+    const inFlight = this.turns.querySelector('[data-phase="running"]');
+    for (const element of this.#elementsOf(views)) this.turns.insertBefore(element, inFlight);
+    this.follow();
+  }
+
+  /** @param {TurnView[]} views */
+  #elementsOf(views) {
+    for (const view of views) this.#views.set(view.element, view);
+    return views.map(({ element }) => element);
+  }
+
+  /** Own messages, the oldest first. */
+  get said() {
+    const views = [...this.turns.children, ...this.waiting.children].map((element) => this.#views.get(element));
+    return views.map((view) => view?.message).filter((message) => typeof message === 'string');
+  }
+
   /** @param {TurnView} view */
   remove(view) {
     view.element.remove();
@@ -56,19 +84,19 @@ export class Conversation {
     this.announce(words);
   }
 
-  /** @param {string} words an operator's, to everyone who reads */
-  notice(words) {
+  /** @param {string} words an operator's, to everyone who reads @param {Element | null} after the turn below which it came */
+  notice(words, after = null) {
     const box = make('div', 'notice');
     box.append(make('strong', '', 'Notice'), make('p', '', words));
-    this.#addItem(box);
-    this.announce(`Notice: ${words}`);
+    this.#addItem(box, after);
   }
 
-  /** @param {HTMLElement} content */
-  #addItem(content) {
+  /** @param {HTMLElement} content @param {Element | null} [after] */
+  #addItem(content, after = null) {
     const item = make('li', 'turn');
     item.append(content);
-    this.turns.append(item);
+    if (after) after.after(item);
+    else this.turns.append(item);
     this.follow();
   }
 

@@ -6,7 +6,7 @@
  * @module chat-outbox
  */
 
-/** @typedef {{id: string, content: string, turnId?: string}} Item */
+/** @typedef {{id: string, content: string, turnId?: string, replaces?: string}} Item */
 
 /** @param {string} sessionId */
 export function outboxOf(sessionId) {
@@ -34,8 +34,10 @@ export function outboxOf(sessionId) {
   return {
     unaccepted: () => load().filter((item) => !item.turnId),
     accepted: () => /** @type {Required<Item>[]} */ (load().filter((item) => item.turnId)),
-    /** @param {string} id @param {string} content */
-    add: (id, content) => save([...load().filter((item) => item.id !== id), { id, content }]),
+    /** @param {string} id @param {string} content @param {string} [replaces] */
+    add: (id, content, replaces) => save([...load().filter((item) => item.id !== id), { id, content, replaces }]),
+    /** @param {string} id */
+    replaces: (id) => load().find((item) => item.id === id)?.replaces,
     /** @param {string} id @param {string} turnId */
     accept: (id, turnId) => save(load().map((item) => (item.id === id ? { ...item, turnId } : item))),
     /** @param {string} id the message's or the turn's */

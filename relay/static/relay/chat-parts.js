@@ -76,6 +76,10 @@ export class Parts {
     return this.#cards.get(callId);
   }
 
+  cards() {
+    return /** @type {Map<string, ToolCard>} */ (this.#cards);
+  }
+
   end() {
     this.#endReasoning();
     for (const card of this.#cards.values()) card.end();
@@ -102,8 +106,9 @@ export class Parts {
 
   /** @param {AgentEvent} event */
   #addCall(event) {
-    const card = this.#addCard(event.call_id ?? {}, event.tool_name ?? event.name);
-    card.addArguments(event.arguments ?? event.args);
+    const call = event.tool_call ?? event; // a question may be about another call
+    const card = this.#addCard(event.call_id ?? {}, call.tool_name ?? call.name);
+    card.addArguments(call.arguments ?? call.args);
     if (event.requires_approval === true) card.wait((decision) => this.#onDecide(event.call_id, decision));
   }
 

@@ -62,6 +62,7 @@ export class ToolCard {
 
   /** It waits for a person. @param {(decision: Decision) => void} onDecide */
   wait(onDecide) {
+    if (this.state === 'waiting') return;
     this.#settle('waiting');
     this.#details.open = true;
     this.#actions = make('p', 'tool-actions');

@@ -12,29 +12,43 @@ const LONG_CHARS = 1500;
 const LONG_LINES = 20;
 
 /** @typedef {import('./chat-tool.js').Decision} Decision */
+/** @typedef {{decide: (callId: string, decision: Decision) => void, edit: (view: TurnView) => void, repeat: (view: TurnView) => void}} Actions */
 
 export class TurnView {
-  #speech = new Speech();
-  #spokenPieces = 0;
+  /** @type {string | null} */
+  id = null;
   /** What is shown of it was there before the page was: it is not said. */
   isSilent = false;
+  #actions;
+  #speech = new Speech();
+  #spokenPieces = 0;
+  #when = /** @type {HTMLTimeElement} */ (make('time', 'when'));
 
-  /** @param {string | null} message `null`: none is known @param {(callId: string, decision: Decision) => void} onDecide */
-  constructor(message, onDecide) {
+  /** @param {string | null} message `null`: none is known @param {Actions} actions */
+  constructor(message, actions) {
     this.message = message;
+    this.#actions = actions;
     this.element = make('li', 'turn');
     this.answer = make('div', 'answer');
     this.status = make('p', 'status');
     this.notes = make('div', 'notes');
     this.answer.setAttribute('role', 'group');
     this.answer.setAttribute('aria-label', 'Answer');
-    this.parts = new Parts(this.answer, onDecide);
-    if (message !== null) this.element.append(messageElement(message));
+    this.parts = new Parts(this.answer, actions.decide);
+    if (message !== null) this.element.append(this.#when, messageElement(message));
     this.element.append(this.status, this.answer, this.notes);
   }
 
   get text() {
     return this.parts.text;
+  }
+
+  /** @param {Date} moment its start */
+  showTime(moment) {
+    const isToday = moment.toDateString() === new Date().toDateString();
+    this.#when.dateTime = moment.toISOString();
+    this.#when.title = moment.toLocaleString();
+    this.#when.textContent = isToday ? moment.toLocaleTimeString([], { timeStyle: 'short' }) : moment.toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
   }
 
   /** @param {string} words @param {() => void} [onRemove] */
@@ -58,27 +72,48 @@ export class TurnView {
 
   /** @param {string} [words] how it ended, where that needs a word */
   end(words = '') {
+    this.#close();
+    if (words) this.note(words);
+    if (this.text && navigator.clipboard) this.notes.append(smallButton('Copy', 'copy-answer', () => {}));
+    if (this.message === null || !this.id) return;
+    this.notes.append(smallButton('Regenerate', 'last-only', () => this.#actions.repeat(this)));
+    this.status.append(smallButton('Edit', 'edit', () => this.#actions.edit(this)));
+  }
+
+  /** @param {string} words what happened, and what to do @param {HTMLElement} [button] to do it */
+  fail(words, button) {
+    this.#close();
+    const box = make('div', 'error');
+    box.append(make('p', '', words));
+    if (button) box.append(button);
+    this.notes.prepend(box);
+    if (this.message !== null && this.id) this.status.append(smallButton('Edit', 'edit', () => this.#actions.edit(this)));
+  }
+
+  #close() {
     this.parts.showText(this.text, true);
     this.parts.end();
     this.element.dataset.phase = 'ended';
     this.status.textContent = '';
     this.answer.removeAttribute('aria-busy');
-    if (words) this.note(words);
-    if (this.text && navigator.clipboard) this.notes.append(copyButton());
-  }
-
-  /** @param {string} words what happened, and what to do @param {HTMLElement} [button] to do it */
-  fail(words, button) {
-    this.end();
-    const box = make('div', 'error');
-    box.append(make('p', '', words));
-    if (button) box.append(button);
-    this.notes.prepend(box);
   }
 
   /** @param {string} words */
   note(words) {
     this.notes.append(make('p', 'note', words));
+  }
+
+  /** Another turn replaces it: it is folded away, and can be looked at. */
+  replace() {
+    if (this.element.classList.contains('replaced')) return;
+    this.element.classList.add('replaced');
+    const button = smallButton('Show the replaced message', 'unfold', () => {
+      const isShown = this.element.classList.toggle('unfolded');
+      button.textContent = isShown ? 'Hide the replaced message' : 'Show the replaced message';
+      button.setAttribute('aria-expanded', String(isShown));
+    });
+    button.setAttribute('aria-expanded', 'false');
+    this.element.prepend(button);
   }
 
   /** What was added to the answer, in words, each sentence once. @param {boolean} isWhole */
@@ -127,8 +162,9 @@ function folded(message) {
   return holder;
 }
 
-function copyButton() {
-  const button = makeButton('Copy', () => {});
-  button.classList.add('copy', 'copy-answer');
+/** @param {string} words @param {string} className @param {() => void} onClick */
+function smallButton(words, className, onClick) {
+  const button = makeButton(words, onClick);
+  button.classList.add('copy', className);
   return button;
 }

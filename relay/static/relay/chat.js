@@ -7,9 +7,14 @@
 import { Composer } from './chat-composer.js';
 import { ConnectionView, showInvalidAddress } from './chat-connection.js';
 import { Conversation } from './chat-conversation.js';
+import { Decisions } from './chat-decisions.js';
 import { byId } from './chat-dom.js';
+import { History } from './chat-history.js';
+import { noticesOf } from './chat-notices.js';
 import { outboxOf } from './chat-outbox.js';
+import { Outgoing } from './chat-outgoing.js';
 import { Turns } from './chat-turns.js';
+import { Views } from './chat-views.js';
 import { connect, newId } from './gateway-client.js';
 
 /** The session named by the address; a new one is written into it, so that a reload stays in the conversation. */
@@ -27,34 +32,84 @@ function sessionOfAddress() {
 class ChatPage {
   /** @param {string} sessionId */
   constructor(sessionId) {
-    this.client = connect({ base: document.body.dataset.base, sessionId, cursor: { offset: 0 } });
+    this.client = connect({ base: document.body.dataset.base, sessionId });
     this.conversation = new Conversation();
     this.outbox = outboxOf(sessionId);
-    this.connection = new ConnectionView((words) => this.conversation.announce(words), () => this.client.wake());
-    this.composer = new Composer({ say: (content) => this.turns.send(content), stop: () => this.#stop(), focus: () => this.client.wake() });
-    this.client.on('state', (info) => this.#showState(info));
-    this.turns = new Turns({
-      client: this.client,
-      conversation: this.conversation,
-      outbox: this.outbox,
-      edit: (content) => this.composer.edit(content),
-      focus: () => this.composer.focus(),
-      changed: () => this.#update(),
+    this.notices = noticesOf(sessionId);
+    this.views = new Views({
+      decide: (callId, decision) => this.decisions.decide(callId, decision),
+      edit: (view) => this.edit(view.message ?? '', view.id ?? undefined),
+      repeat: (view) => this.turns.repeat(view),
     });
+    this.connection = new ConnectionView((words) => this.conversation.announce(words), () => this.client.wake());
+    this.composer = new Composer(sessionId, {
+      say: (content, replaces) => this.#say(content, replaces),
+      stop: () => this.#stop(),
+      focus: () => this.client.wake(),
+      said: () => this.conversation.said,
+    });
+    this.client.on('state', (info) => this.#showState(info));
+    this.outgoing = new Outgoing(this);
+    this.decisions = new Decisions(this);
+    this.turns = new Turns(this);
+    this.history = new History({
+      load: (query) => this.client.history(query),
+      isKnown: (turnId) => this.views.get(turnId) !== undefined,
+      prepend: (turns) => this.#addEnded(turns, 'prepend'),
+      insert: (turns) => this.#addEnded(turns, 'insert'),
+    });
+    this.client.on('welcome', (frame) => this.#onWelcome(frame));
+    this.client.on('snapshot', (frame) => this.#onSnapshot(frame));
+    this.client.on('notice', ({ content }, turn) => !turn && this.#onNotice(content));
     this.#showState(this.client.state);
-    for (const button of document.querySelectorAll('[data-say]')) button.addEventListener('click', () => this.#say(button));
-    for (const { id, content } of this.outbox.unaccepted()) this.turns.send(content, id);
+    for (const button of document.querySelectorAll('[data-say]')) button.addEventListener('click', () => this.#say(/** @type {HTMLElement} */ (button).dataset.say ?? ''));
+    for (const { id, content, replaces } of this.outbox.unaccepted()) this.outgoing.send(content, { clientMessageId: id, replaces });
   }
 
   /** @param {import('./gateway-client.js').StateInfo} info */
   #showState(info) {
     this.connection.show(info);
-    this.#update();
+    this.changed();
   }
 
-  /** @param {Element} suggestion */
-  #say(suggestion) {
-    this.turns.send(/** @type {HTMLElement} */ (suggestion).dataset.say ?? '');
+  /** @param {import('./gateway-client.js').WelcomeFrame} frame */
+  async #onWelcome(frame) {
+    this.outgoing.welcome(frame.queued);
+    this.changed();
+    if (this.history.isStarted) return;
+    await this.history.loadEarlier();
+    for (const { content, after } of this.notices.all()) this.conversation.notice(content, this.views.get(after ?? '')?.element);
+    this.conversation.scrollToEnd();
+  }
+
+  /** Frames are gone: what ended meanwhile is in the history, or nowhere. @param {import('./gateway-client.js').SnapshotFrame} frame */
+  async #onSnapshot(frame) {
+    if (!this.history.isStarted) return; // the newest page is under way, and has them
+    const isKept = await this.history.fill();
+    if (isKept && frame.history) return;
+    if (frame.reason === 'trimmed') this.conversation.note('Some earlier messages are no longer available.');
+    else if (!this.conversation.isEmpty) {
+      this.conversation.note('The server restarted and no longer has the messages above. You can keep chatting; they disappear when you close this page.');
+    }
+  }
+
+  /** @param {import('./gateway-client.js').EndedTurn[]} turns @param {'prepend' | 'insert'} how */
+  #addEnded(turns, how) {
+    this.conversation[how](turns.map((turn) => this.turns.ended(turn)));
+    this.decisions.settle();
+    this.changed();
+  }
+
+  /** @param {string} content */
+  #onNotice(content) {
+    this.notices.add({ content, after: this.views.all().at(-1)?.id ?? null });
+    this.conversation.notice(content);
+    this.conversation.announce(`Notice: ${content}`);
+  }
+
+  /** @param {string} content @param {string} [replaces] */
+  #say(content, replaces) {
+    this.outgoing.send(content, { replaces });
     this.composer.focus();
   }
 
@@ -63,9 +118,19 @@ class ChatPage {
     this.conversation.announce('Stopped.');
   }
 
-  #update() {
+  /** @param {string} content @param {string} [replaces] the turn that the message will replace */
+  edit(content, replaces) {
+    this.composer.edit(content, replaces);
+  }
+
+  focus() {
+    this.composer.focus();
+  }
+
+  /** Show what can be done now. */
+  changed() {
     this.composer.update(this.client.state.state === 'closed', this.client.activeTurnId !== null);
-    byId('empty').hidden = !this.connection.hasConnected || !this.conversation.isEmpty || !this.turns.isNew;
+    byId('empty').hidden = !this.conversation.isEmpty || !this.history?.isStarted;
   }
 }
 

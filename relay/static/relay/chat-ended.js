@@ -1,0 +1,44 @@
+/**
+ * An ended turn of the history, as a view: its text and events interleaved as they came.
+ *
+ * @module chat-ended
+ */
+
+/** @typedef {import('./gateway-client.js').EndedTurn} EndedTurn */
+/** @typedef {import('./chat-turn.js').TurnView} TurnView */
+
+const ENDED_WORDS = new Map([
+  ['stop', ''],
+  ['tool_calls', ''],
+  ['interrupt', ''],
+  ['cancelled', 'Stopped.'],
+  ['length', 'The answer reached its length limit.'],
+]);
+
+/** How a turn ended, where that needs a word. @param {string} finishReason */
+export function endedWords(finishReason) {
+  return ENDED_WORDS.get(finishReason) ?? `Ended: ${finishReason}.`;
+}
+
+/** @param {TurnView} view an empty one @param {EndedTurn} turn @param {(event: EndedTurn['events'][0]['event']) => void} addEvent */
+export function showAnswer(view, { answer, events }, addEvent) {
+  const codePoints = events.length ? [...answer] : [];
+  for (const { position, event } of events) {
+    view.show(codePoints.slice(0, position).join(''));
+    addEvent(event);
+  }
+  view.show(answer);
+}
+
+
+/** What a kept message was: the words of a `user_message`, or the JSON of another kind. @param {string} text @returns {{type: string, [field: string]: any}} */
+export function keptMessage(text) {
+  if (!text.startsWith('{')) return { type: 'user_message', content: text };
+  try {
+    const message = JSON.parse(text);
+    if (typeof message.type === 'string' && message.type !== 'user_message') return message;
+  } catch {
+    // words that look like JSON
+  }
+  return { type: 'user_message', content: text };
+}
