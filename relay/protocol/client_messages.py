@@ -67,6 +67,10 @@ class _UserMessageFields(msgspec.Struct):
     content: str
 
 
+class _ReplacingFields(_UserMessageFields, omit_defaults=True):
+    replaces: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+
+
 class _ResumableFields(msgspec.Struct):
     client_message_id: Annotated[str, msgspec.Meta(pattern=CLIENT_MESSAGE_ID_PATTERN)] | None = None
     on_busy: OnBusy = OnBusy.ENQUEUE
@@ -137,7 +141,8 @@ def _parse_fields(
     if kind == "cancel":
         return msgspec.convert(fields, Cancel) if resumable else Cancel()
     if kind == "user_message":
-        message = {"type": kind, "content": msgspec.convert(fields, _UserMessageFields).content}
+        own_fields = _ReplacingFields if resumable else _UserMessageFields
+        message = {"type": kind, **msgspec.to_builtins(msgspec.convert(fields, own_fields))}
     elif isinstance(kind, str) and kind in forward_types:
         own = ("client_message_id", "on_busy", "traceparent")
         message = {name: value for name, value in fields.items() if name not in own}

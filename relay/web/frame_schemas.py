@@ -35,6 +35,10 @@ GATEWAYS_TYPES: Final = (
 
 CallId = Annotated[str, Field(description="Names a tool call; its result has the same.")]
 Tokens = Annotated[int | None, Field(ge=0)]
+Replaces = Annotated[
+    str | None,
+    Field(min_length=1, max_length=128, description="The turn in place of which this one is to be shown."),
+]
 
 
 class LogFrame(Model):
@@ -53,6 +57,7 @@ class UserMessage(LogFrame):
     type: Literal["user_message"]
     content: str
     client_message_id: ClientMessageId = None
+    replaces: Replaces = None
 
 
 class Token(LogFrame):
@@ -364,6 +369,7 @@ class ClientUserMessage(Message):
     """Starts a turn."""
 
     type: Literal["user_message"]
+    replaces: Replaces = None
 
 
 class CancelFields(Model):

@@ -35,6 +35,19 @@ def nested(depth):
     return "[" * depth + "]" * depth
 
 
+def test_user_message_says_which_turn_it_replaces_to_resumable_clients_only():
+    text = '{"type":"user_message","content":"a","replaces":"t1"}'
+    assert parse(text).message == {"type": "user_message", "content": "a", "replaces": "t1"}
+    assert parse(text, resumable=False) == said("a")
+    assert parse('{"type":"user_message","content":"a","replaces":null}') == said("a")
+
+
+@pytest.mark.parametrize("replaces", ['""', "5", "{}", f'"{"t" * 129}"'])
+def test_turn_that_is_replaced_has_a_valid_name(replaces):
+    with pytest.raises(ClientMessageInvalid):
+        parse(f'{{"type":"user_message","content":"a","replaces":{replaces}}}')
+
+
 @pytest.mark.parametrize("resumable", [True, False], ids=["v1", "plain"])
 @pytest.mark.parametrize(
     "text",
