@@ -24,6 +24,8 @@ CONNECT_SECONDS: Final = 20.0
 SILENT_HEARTBEATS: Final = 2.5  # so many heartbeats without a frame: the connection is dead
 COME_BACK_CODES: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429, 4503, 4508})
 
+HISTORY: Final = "history"
+
 Frame = dict[str, Any]  # any JSON object: its fields depend on its type
 
 
@@ -47,7 +49,7 @@ class ChatClient:
         self._url = f"{self.address}/ws/{session_id}/"
         self._headers = {INTERNAL_KEY: key} if key is not None else {}
         self._credential = {"ticket": ticket} if ticket is not None else {}
-        self._cursor: dict[str, object] = {"offset": 0}
+        self._cursor: dict[str, object] = {}  # none yet: the turn in flight, then what follows
         self._unaccepted: dict[str, Frame] = {}
         self._connection: ClientConnection | None = None
         self._silence_seconds = CONNECT_SECONDS
@@ -70,6 +72,10 @@ class ChatClient:
     async def stop(self, turn_id: str | None = None) -> None:
         """Ask the gateway to stop a turn; by default the one in flight."""
         await self._send({"type": "cancel", "turn_id": turn_id})
+
+    async def ask_history(self, turns: int) -> None:
+        """Ask for the last turns that have ended; a frame ``history`` answers, or an error of the name ``HISTORY``."""
+        await self._send({"type": "history", "before": "", "limit": turns, "client_message_id": HISTORY})
 
     async def frames(self) -> AsyncGenerator[Frame, None]:
         """Give the frames, for ever; a frame of type ``lost`` is where the connection was lost.
@@ -146,7 +152,7 @@ class ChatClient:
             await self._send(message)
 
     def _advance(self, offset: int) -> bool:
-        seen = self._cursor["offset"]
+        seen = self._cursor.get("offset")
         if isinstance(seen, int) and offset <= seen:
             return False
         self._cursor["offset"] = offset

@@ -9,12 +9,12 @@ import signal
 import sys
 from typing import Any, Final
 
-from relay.management.chat_client import ChatClient, Frame
-from relay.management.chat_screen import Screen, words_of_tool
+from relay.management.chat_client import HISTORY, ChatClient, Frame
+from relay.management.chat_screen import ENDINGS, Screen
 from relay.management.terminal import printable
 from relay.tasks import cancel_and_wait
 
-ENDINGS: Final = {"stop": "", "cancelled": " [stopped]", "length": " [the answer reached its length limit]"}
+PAST_TURNS: Final = 20  # shown at the start
 
 
 class Conversation:
@@ -29,6 +29,7 @@ class Conversation:
         self._client = client
         self._session_id = session_id
         self._screen = Screen()
+        self._held: list[Frame] | None = None  # until the history is shown
         self._own: set[str] = set()  # messages that were typed here
         self._active: str | None = None
         self._is_connected = False
@@ -124,8 +125,30 @@ class Conversation:
     async def _show_frames(self) -> None:
         async with contextlib.aclosing(self._client.frames()) as frames:
             async for frame in frames:
-                self._show(frame)
+                self._take(frame)
                 await self._quit_if_over()
+
+    def _take(self, frame: Frame) -> None:
+        """Show a frame, but for those that have to wait for the history. A script gets its own answers alone."""
+        if self._held is None:
+            if self._screen.is_terminal or frame.get("turn_id") in {None, *self._open, self._asked(frame)}:
+                self._show(frame)
+        elif frame["type"] in ("history", "lost") or frame.get("client_message_id") == HISTORY:
+            self._show_history(frame)
+        else:
+            self._held.append(frame)
+
+    def _show_history(self, frame: Frame) -> None:
+        """Show the turns that had ended before, then what came meanwhile. There are none if it could not be had."""
+        held, self._held = self._held or [], None
+        here = {other.get("turn_id") for other in held}
+        for turn in reversed(frame.get("turns", [])):
+            if turn["turn_id"] not in here:
+                self._screen.past(turn)
+        self._screen.prompt()
+        self._start_reading()
+        for other in [*held, *([frame] if frame["type"] == "lost" else [])]:
+            self._show(other)
 
     def _show(self, frame: Frame) -> None:
         match frame:
@@ -148,22 +171,21 @@ class Conversation:
             case {"type": "notice"}:
                 self._screen.status(f"\n[{printable(frame['content'])}]\n")
             case _:
-                self._show_event(frame)
+                self._screen.event(frame)
 
-    def _show_event(self, event: Frame) -> None:
-        """Show an event of the agent's, if there are words for it."""
-        match event:
-            case {"type": "reasoning", "token": str(token)}:
-                self._screen.reasoning(token)
-            case {"type": "tool_call" | "tool_result"}:
-                self._screen.note(words_of_tool(event))
+    def _asked(self, frame: Frame) -> str | None:
+        """Name the turn that starts with a message that was typed here."""
+        return frame["turn_id"] if frame.get("client_message_id") in self._own else None
 
     def _on_welcome(self) -> None:
         if not self._is_connected:
             self._is_connected = True
             self._screen.status(f"Connected. Session {self._session_id}. Ctrl-C stops an answer, Ctrl-D quits.\n")
-            self._screen.prompt()
-            self._start_reading()
+            if self._screen.is_terminal:
+                self._held = []
+                self._do(self._client.ask_history(PAST_TURNS))
+            else:
+                self._start_reading()
         elif self._is_lost:
             self._screen.status("[connected again]\n")
             if self._active is None:

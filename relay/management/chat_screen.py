@@ -11,14 +11,15 @@ from relay.management.terminal import printable
 
 PROMPT: Final = "> "
 MAX_TOOL_CHARACTERS: Final = 300
+ENDINGS: Final = {"stop": "", "cancelled": " [stopped]", "length": " [the answer reached its length limit]"}
 
 
 class Screen:
     """Writes tokens as they come. In a pipe everything that is no part of an answer goes to standard error."""
 
     def __init__(self) -> None:
-        self._is_terminal = sys.stdout.isatty()
-        self._has_prompts = self._is_terminal and sys.stdin.isatty()
+        self.is_terminal = sys.stdout.isatty()
+        self._has_prompts = self.is_terminal and sys.stdin.isatty()
         self._is_prompting = False  # nothing has been typed since the prompt
         self._is_line_empty = True
         self._is_reasoning = False  # the bracket around the agent's reasoning is open
@@ -28,7 +29,7 @@ class Screen:
         """Show a message, unless it was typed here and is still on the line above."""
         self._half = ""
         self._is_line_empty = True  # the message that was typed ended one
-        if self._is_terminal and (self._is_prompting or not is_typed):
+        if self.is_terminal and (self._is_prompting or not is_typed):
             self._write(f"\r{PROMPT}{printable(content)}\n")
 
     def typed(self) -> None:
@@ -41,16 +42,36 @@ class Screen:
 
     def end(self, words: str = "") -> None:
         """End an answer; ``words`` in brackets say how, if not well."""
-        if self._is_terminal:
+        if self.is_terminal:
             self._write(f"{words}\n")
         else:
             self._write("\n")
             self._aside(words)
         self.prompt()
 
+    def past(self, turn: dict[str, Any]) -> None:
+        """Show a turn that has ended before, as the history has it."""
+        message, answer, shown = turn["message"], turn["answer"], 0
+        self.question(message if isinstance(message, str) else json.dumps(message), is_typed=False)
+        for placed in turn["events"]:
+            self.token(answer[shown : placed["position"]])
+            shown = placed["position"]
+            self.event(placed["event"])
+        self.token(answer[shown:])
+        error = turn["error"]
+        self._write(f"\n[{printable(error['content'])}]\n" if error else f"{ENDINGS.get(turn['finish_reason'], '')}\n")
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Show an event of the agent's, if there are words for it."""
+        match event:
+            case {"type": "reasoning", "token": str(token)}:
+                self.reasoning(token)
+            case {"type": "tool_call" | "tool_result"}:
+                self.note(_words_of_tool(event))
+
     def reasoning(self, token: str) -> None:
         """Show a token of reasoning; all that follow each other share one pair of brackets."""
-        if not self._is_terminal:
+        if not self.is_terminal:
             return
         opening = "" if self._is_reasoning else "[" if self._is_line_empty else "\n["
         self._is_reasoning = True
@@ -58,7 +79,7 @@ class Screen:
 
     def note(self, words: str) -> None:
         """Show words in brackets, on a line of their own."""
-        if not self._is_terminal:
+        if not self.is_terminal:
             self._aside(f"[{words}]")
             return
         opening = "[" if self._is_line_empty or self._is_reasoning else "\n["
@@ -66,7 +87,7 @@ class Screen:
 
     def status(self, words: str) -> None:
         """Show a line about the connection or the session."""
-        if self._is_terminal:
+        if self.is_terminal:
             self._write(words)
         else:
             self._aside(words)
@@ -101,7 +122,7 @@ class Screen:
         sys.stdout.flush()
 
 
-def words_of_tool(frame: dict[str, Any]) -> str:
+def _words_of_tool(frame: dict[str, Any]) -> str:
     """Say which tool an agent calls, with what, or what came of it; each agent has its own idea of the members."""
     name = frame.get("tool_name") or frame.get("name")
     if frame["type"] == "tool_call":

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import processes
+from tests.databases import new_database
 from tests.http_clients import API
 from tests.terminals import LIMIT_SECONDS, Terminal
 
@@ -105,6 +106,26 @@ def test_session_is_gone_on_with(service):
             terminal.type(f"{content}\n")
             terminal.wait_for(f"{content}\r\n")
             terminal.wait_for(f"{content}\r\n> ")
+
+
+def test_session_that_the_log_has_lost_is_shown_from_the_transcripts(scripted_agent, tmp_path, django_db_blocker):
+    """With reasoning and tools where they were; in a pipe nothing of it."""
+    with django_db_blocker.unblock():
+        database = new_database("sqlite", tmp_path)
+    settings = {"TRANSCRIPTS": "true", "DATABASE_URL": database}
+    with processes.gateway("serve", scripted_agent.http_url, **settings) as gateway:
+        script(gateway, "--session", "chat-9", said=b"script:tools\nscript:break")
+        gateway.stop()
+        gateway.start()
+        with Terminal("chat", "--url", gateway.ws_url, "--session", "chat-9") as terminal:
+            terminal.wait_for(
+                "> script:tools\r\na \r\n[Let me see.]\r\nb\r\n[calls clock {}]\r\n[result: no clock]\r\n"
+            )
+            terminal.wait_for("> script:break\r\na \r\n[The agent's answer broke off")
+            terminal.wait_for("\r\n> ")
+            terminal.type("now\n")
+            terminal.wait_for("now\r\nnow\r\n> ")
+        assert script(gateway, "--session", "chat-9", said=b"again").stdout == b"again\n"
 
 
 def test_error_is_shown_in_words_and_the_next_message_works(service):
