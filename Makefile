@@ -1,6 +1,6 @@
 # `make run` to try it, `make test` to test it. Python's packages go into .venv (and, for tests with real agents, into
-# .venv-agents), npm's into tests/javascript; nothing else is installed by these but what tests need beside Python
-# (Chromium, nginx), and that only if it is missing.
+# .venv-agents), npm's into tests/javascript. `make test` needs Chromium, PostgreSQL, nginx, Caddy, HAProxy, openssl and
+# systemd, too: as root on Debian and Ubuntu it installs by apt what is missing of them, else it says so.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -63,7 +63,7 @@ mutants: $(MUTANTS_VENV)/installed  ## Break MUTANTS places of relay/PACKAGE, an
 image-test:  ## Take the Dockerfile's steps without Docker, and use what comes out
 	$(PYTHON) scripts/try_image.py
 
-check: $(VENV)/installed-dev $(NPM)/installed  ## Look at format, lint, types and migrations without running anything
+check: $(VENV)/installed-dev $(NPM)/installed  ## Check format, lint, types and migrations without running anything
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -77,7 +77,7 @@ bench: $(VENV)/installed-dev  ## Measure the gateway beside its peers, and write
 	$(BIN)/python -m benchmarks run
 	$(BIN)/python -m benchmarks report
 
-format: $(VENV)/installed-dev  ## Format the code and mend what lint can mend
+format: $(VENV)/installed-dev  ## Format the code and fix what lint can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

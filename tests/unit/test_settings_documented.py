@@ -29,6 +29,19 @@ def test_the_table_of_settings_shows_every_setting_with_its_default():
     assert shown == DEFAULTS
 
 
+def test_the_pages_of_settings_have_the_same_sections():
+    example = re.split(r"^# --- ([^(\n]+?)(?: \(.*\))? ---$", (ROOT / ".env.example").read_text(), flags=re.MULTILINE)
+    page = re.split(r"^## (.+)$", (ROOT / "docs" / "settings.md").read_text(), flags=re.MULTILINE)
+    of_example = {title: re.findall(r"^#([A-Z_]+)=", text, re.MULTILINE) for title, text in pairs(example[1:])}
+    of_page = {title: re.findall(r"^\| `([A-Z_]+)`", text, re.MULTILINE) for title, text in pairs(page[1:])}
+    assert of_page == of_example
+    assert list(of_page) == list(of_example)
+
+
+def pairs(texts: list[str]) -> list[tuple[str, str]]:
+    return list(zip(texts[::2], texts[1::2], strict=True))
+
+
 def test_pins_are_those_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = {line.split(";")[0].strip() for line in project["project"]["dependencies"]}
