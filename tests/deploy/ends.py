@@ -10,4 +10,5 @@ END_SECONDS = (  # after the drain, if everything takes as long as it may
     + limits.CLOSE_SECONDS
     + limits.HURRIED_CLOSE_SECONDS
     + limits.STOP_SECONDS
+    + limits.THREADS_SECONDS
 )

@@ -25,6 +25,25 @@ def without_prefix(environment: dict[str, str]) -> dict[str, str]:
     return {name.removeprefix(PREFIX): value for name, value in environment.items()}
 
 
+STOPS = {  # where it is said how long a stop takes
+    ".env.example": "",
+    "docs/deployment.md": "",
+    "docs/operations.md": "",
+    "docker-compose.yml": r"stop_grace_period: (\d+)s",
+    "deploy/kubernetes/gateway.yaml": "",
+    "deploy/systemd/gateway@.service": r"TimeoutStopSec=(\d+)",
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_every_page_says_the_same_of_a_stop(name):
+    text = (ROOT / name).read_text()
+    assert f"at most {END_SECONDS:g} s " in text.replace("\n", " ")
+    if STOPS[name]:
+        (seconds,) = re.findall(STOPS[name], text)
+        assert seconds == "40"
+
+
 # Kubernetes.
 
 
