@@ -6,6 +6,7 @@ Each client here reads as the libraries of front ends do, and would take an end 
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,10 +16,12 @@ import pytest
 
 from tests import processes
 from tests.clients import LIMIT_SECONDS
-from tests.front_end_requests import ADAPTERS, ASKING, WHOLE
+from tests.front_end_requests import ADAPTERS, ASKING, CHAT_SOCKET, RUN_SOCKET, WHOLE, send_chat, send_run
+from tests.server.raw import TEXT, RawSocket, resident_bytes
 
 BROKEN = (httpx.RemoteProtocolError, httpx.ReadError)
 KEY = {"X-Internal-Auth": processes.KEY}
+MAX_GROWTH_BYTES = 16 * 2**20  # what the kernel does not take of the answers is twice as much
 ERROR_WORDS = b"The server is restarting."
 
 
@@ -30,7 +33,7 @@ def gateway(server: str, scripted_agent: processes.Process) -> Iterator[processe
 
 
 class Answer:
-    """A client of one adapter; its session has the adapter's name."""
+    """A client of one adapter."""
 
     def __init__(self, adapter: str, response: httpx.Response) -> None:
         self.adapter = adapter
@@ -55,14 +58,13 @@ class Answer:
 
 
 @asynccontextmanager
-async def answers(gateway: processes.Process, words: str) -> AsyncIterator[list[Answer]]:
-    """Let a client of each adapter ask."""
+async def answers(gateway: processes.Process, words: str, prefix: str = "") -> AsyncIterator[list[Answer]]:
+    """Let a client of each adapter ask, in a session of the adapter's name."""
     async with AsyncExitStack() as stack:
-        http = httpx.AsyncClient(base_url=gateway.http_url, headers=KEY, timeout=LIMIT_SECONDS, trust_env=False)
-        await stack.enter_async_context(http)
+        http = await stack.enter_async_context(client(gateway))
         opened = []
         for adapter, asking in ASKING.items():
-            request = asking(adapter, words)
+            request = asking(prefix + adapter, words)
             streaming = http.stream(request.method, request.path, json=request.body, headers=request.headers)
             response = await stack.enter_async_context(streaming)
             assert response.status_code == 200
@@ -125,26 +127,72 @@ async def test_client_that_reads_nothing_is_cut_and_not_told_of_an_end(gateway):
             await answer.breaks()
 
 
-@pytest.mark.needs("broken responses")
-async def test_client_that_is_too_slow_is_not_given_a_hole(server, scripted_agent):
-    """The log holds a small part of the answer, and the kernel a small part of the rest."""
+@pytest.mark.needs("broken responses", "flow control")
+async def test_clients_that_are_too_slow_are_given_no_hole_and_cost_little(server, scripted_agent):
+    """The logs hold a small part of the answers, and the kernel a small part of the rest."""
     settings = {"ADAPTERS": ADAPTERS, "BUFFER_SIZE": "100"}
     with processes.gateway(server, scripted_agent.http_url, **settings) as gateway:
-        async with answers(gateway, "script:big-answer 8000") as opened:
-            await idle(gateway)
+        kept = await growth_of_unseen_answers(gateway, "script:big-answer 8000", 5)
+        before = resident_bytes(gateway.pid)
+        async with (
+            answers(gateway, "script:big-answer 8000", "slow-") as opened,
+            deaf(gateway, CHAT_SOCKET, send_chat("slow-chat", "script:big-answer 8000")) as chat,
+            deaf(gateway, RUN_SOCKET, send_run("slow-run", "script:big-answer 8000")) as run,
+        ):
+            await idle(gateway, *(f"slow-{name}" for name in (*ASKING, "chat", "run")))
+            growth = resident_bytes(gateway.pid) - before - kept
+            print(f"{server}: grown by {growth / 1024:.0f} KiB")
+            assert growth < MAX_GROWTH_BYTES
             for answer in opened:
                 await answer.breaks()
+            assert b'"type":"finish"' not in await heard(chat, b'"type":"error"')
+            assert b'"RUN_FINISHED"' not in await heard(run, b'"RUN_ERROR"')
 
 
-async def delete(gateway: processes.Process) -> None:
-    for session_id in ASKING:
-        await asyncio.to_thread(httpx.delete, f"{gateway.http_url}/api/v1/sessions/{session_id}", headers=KEY)
+@asynccontextmanager
+async def deaf(gateway: processes.Process, path: str, frame: object) -> AsyncIterator[RawSocket]:
+    """A client of a shared socket that asks, and then reads nothing."""
+    async with RawSocket(gateway.port, path, buffer_bytes=4_096) as client:
+        await client.send(TEXT, json.dumps(frame).encode())
+        yield client
 
 
-async def idle(gateway: processes.Process) -> None:
+async def heard(client: RawSocket, last: bytes) -> bytes:
+    """Read up to the frame with these bytes."""
+    read = b""
+    while last not in read[-1_000:]:
+        read += (await client.frame()).payload
+    return read
+
+
+async def growth_of_unseen_answers(gateway: processes.Process, words: str, count: int) -> int:
+    """What the process keeps of so many answers without a client: their texts."""
+    before, names = resident_bytes(gateway.pid), [f"unseen-{number}" for number in range(count)]
+    async with client(gateway) as http:
+        for name in names:
+            assert (await http.post(f"/api/v1/sessions/{name}/messages", json={"content": words})).status_code == 202
+    await idle(gateway, *names)
+    return resident_bytes(gateway.pid) - before
+
+
+async def delete(gateway: processes.Process, *session_ids: str) -> None:
+    for session_id in session_ids or ASKING:
+        url = f"{gateway.http_url}/api/v1/sessions/{session_id}"
+        await asyncio.to_thread(httpx.delete, url, headers=KEY, timeout=LIMIT_SECONDS)
+
+
+async def idle(gateway: processes.Process, *session_ids: str) -> None:
     """Wait until the agent's answers are in the logs."""
-    async with httpx.AsyncClient(base_url=gateway.http_url, headers=KEY, trust_env=False) as http:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            for session_id in ASKING:
-                while (await http.get(f"/api/v1/sessions/{session_id}")).json()["active"]:
-                    await asyncio.sleep(0.02)
+    async with client(gateway) as http, asyncio.timeout(LIMIT_SECONDS):
+        for session_id in session_ids or ASKING:
+            while not await has_ended(http, session_id):
+                await asyncio.sleep(0.02)
+
+
+async def has_ended(http: httpx.AsyncClient, session_id: str) -> bool:
+    page = (await http.get(f"/api/v1/sessions/{session_id}")).json()
+    return page.get("offset", 0) > 1 and page["active"] is None and not page["queued"]
+
+
+def client(gateway: processes.Process) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=gateway.http_url, headers=KEY, timeout=LIMIT_SECONDS, trust_env=False)
