@@ -39,13 +39,21 @@ async def test_session_that_is_watched_is_listed_from_its_first_message_on(v1, h
         assert (await http.get(f"{API}/s")).json()["epoch"] == welcome["epoch"]
 
 
-@pytest.mark.parametrize("ask", [f"{API}/s/events", f"{API}/s", f"{API}/s/frames?offset=0"])
+@pytest.mark.parametrize("ask", [f"{API}/s/events", f"{API}/s", f"{API}/s/frames?offset=0", f"{API}/s/turns"])
 async def test_reading_begins_no_session(http, ask):
     async with http.open("GET", ask) as (answer, chunks):
         if answer.status == 200:
             await anext(chunks)
         assert await listed(http) == []
     assert await listed(http) == []
+    assert await lifecycle.session_layer().get("s") is None
+
+
+async def test_a_history_that_is_read_over_a_socket_begins_no_session(v1, http):
+    async with v1() as browser:
+        await browser.send({"type": "history"})
+        assert (await browser.frame_of("history"))["turns"] == []
+        assert await listed(http) == []
     assert await lifecycle.session_layer().get("s") is None
 
 

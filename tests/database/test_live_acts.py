@@ -92,3 +92,18 @@ def test_what_may_have_been_done_is_written_down_as_such(operator, store, monkey
 
     run(scenario)
     assert written_down() == [("ann", UNCERTAIN)]
+
+
+def test_looking_at_a_mistyped_name_starts_no_session(operator, store):
+    async def scenario():
+        address = "/admin/relay/livesession/session/nope"
+        layer = (await lifecycle.current()).layer
+        assert (await operator.get(f"{address}/")).status_code == 200
+        watching = await operator.get(f"{address}/events")
+        chunks = aiter(watching.streaming_content)
+        assert b"welcome" in await anext(chunks)
+        assert (await operator.get(f"{address}/data")).json() == {"session": None}
+        assert (await operator.get("/admin/relay/livesession/data")).json()["sessions"] == []
+        assert (await layer.get("nope")).is_empty, "it ends with its viewer"
+
+    run(scenario)

@@ -159,6 +159,17 @@ async def test_tail_shows_frames_as_they_come_and_ends_with_the_session(cluster)
         assert "was deleted" in errors
 
 
+async def test_tail_of_a_session_that_is_not_there_starts_none(cluster):
+    tailing = cluster.start("tail", "ghost")
+    try:
+        welcome = json.loads(await asyncio.to_thread(tailing.stdout.readline))
+        assert (welcome["type"], welcome["offset"]) == ("welcome", 0)
+        assert "ghost" not in await cluster.run("sessions", "--json")
+    finally:
+        tailing.send_signal(signal.SIGINT)
+        tailing.communicate(timeout=LIMIT_SECONDS)
+
+
 async def test_cancel_stops_the_answer_on_another_gateway(cluster):
     async with cluster.open("cancel") as browser:
         await browser.say("script:stall")

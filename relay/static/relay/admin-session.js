@@ -14,6 +14,9 @@ const speeds = new Speeds();
 const turns = new Map();
 
 watch(page.dataset.session ?? '', (/** @type {{session: import('./admin-common.js').Session | null}} */ { session }) => {
+  for (const button of document.querySelectorAll('#relay-acts button:not(.relay-danger)')) {
+    /** @type {HTMLButtonElement} */ (button).disabled = session === null; // transcripts alone can be deleted
+  }
   if (session === null) {
     line.textContent = 'This session is not live.';
     return;
