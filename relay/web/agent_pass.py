@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from functools import partial
 from time import monotonic, time
 from typing import Final
 
@@ -96,7 +95,7 @@ async def _counted(request: HttpRequest, path: str, handshake: Handshake, identi
         gateway.connection_limiter.release(network)
         raise
     if isinstance(response, _Passed):
-        response.on_end = partial(gateway.connection_limiter.release, network)
+        response.count(gateway, network)
     else:
         gateway.connection_limiter.release(network)
     return response
@@ -143,14 +142,27 @@ def _passed(exchange: Exchange, identity: Identity, *, is_head: bool) -> HttpRes
 
 
 class _Passed(StreamingHttpResponse):
-    """The agent's answer. ``on_end`` is called once the body has ended, or the client has left."""
+    """The agent's answer: a ``Connection`` of no session, so that a drain does not wait for an endless body."""
+
+    session_id = ""
 
     def __init__(self, exchange: Exchange, until: float) -> None:
         self._exchange = exchange
         self._chunks = body_of(exchange, until=until)
-        self.on_end: Callable[[], None] = _nothing
         self._loop = asyncio.get_running_loop()
+        self._is_cut = False
+        self._release: Callable[[], None] | None = None
         super().__init__(self._chunks, status=exchange.status_code)
+
+    def count(self, gateway: Gateway, network: str) -> None:
+        """Count it among the connections until its body has ended, or its client has left."""
+
+        def release() -> None:
+            gateway.connections.discard(self)
+            gateway.connection_limiter.release(network)
+
+        gateway.connections.add(self)
+        self._release = release
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         release_thread()
@@ -159,10 +171,13 @@ class _Passed(StreamingHttpResponse):
                 async for chunk in self._chunks:
                     yield chunk
         except Unpassable as exc:
-            logger.warning("agent path cut off: %s", exc)
+            if not self._is_cut:
+                logger.warning("agent path cut off: %s", exc)
             raise StreamBroken from exc
         finally:
             self._end()
+        if self._is_cut:
+            raise StreamBroken
 
     def close(self) -> None:
         """See Django's ``HttpResponseBase``: called in every case, and in another thread."""
@@ -171,12 +186,23 @@ class _Passed(StreamingHttpResponse):
 
     def _end(self) -> None:
         self._exchange.close()
-        on_end, self.on_end = self.on_end, _nothing
-        on_end()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
 
+    # ``Connection``.
 
-def _nothing() -> None:
-    """Release nothing a second time."""
+    def has_seen(self, offset: int) -> bool:
+        """See ``Connection``: there is no log."""
+        return True
+
+    async def disconnect(self, reason: RelayError | None = None) -> None:
+        """See ``Connection``."""
+        self._is_cut = True
+        self._exchange.close()
+
+    async def notify(self, text: str) -> None:
+        """See ``Connection``: the body is the agent's alone."""
 
 
 def _target(path: str, query: str) -> str:

@@ -15,6 +15,7 @@ from relay.process import lifecycle
 from tests.clients import LIMIT_SECONDS
 from tests.http_clients import HttpClient, scope_of
 from tests.processes import KEY
+from tests.server.conftest import until
 
 JSON = b'[{"name":"billing"}]'
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n" + JSON
@@ -328,6 +329,16 @@ async def test_body_that_is_not_whole_breaks_off(
     head, *body = await sent_to_the_client(application)
     assert head["status"] == 200
     assert all(message["more_body"] for message in body)
+
+
+async def test_endless_body_is_cut_when_the_gateway_stops(application: Any, raw_agent: RawAgent):
+    raw_agent.answer, raw_agent.hold = STREAM + b"data: 1\n\n", asyncio.Event()
+    reading = asyncio.create_task(sent_to_the_client(application))
+    gateway = await lifecycle.current()
+    await until(lambda: bool(gateway.connections))
+    await lifecycle.drain()
+    assert (await reading)[-1]["more_body"] is True
+    assert not gateway.connections
 
 
 async def test_body_that_is_whole_has_its_end(application: Any, raw_agent: RawAgent):
