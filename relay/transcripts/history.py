@@ -17,7 +17,7 @@ from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame, FrameKind, ReplayGap
 from relay.protocol.text import clean
 from relay.transcripts.answer_parts import AnswerParts, events_text
-from relay.transcripts.kept_turn import Bounds, KeptTurn, Part, Reader, offset_of, place_of
+from relay.transcripts.kept_turn import OLD, Bounds, KeptTurn, Part, Reader, offset_of, place_of
 from relay.transcripts.writer import Transcripts
 
 logger = logging.getLogger(__name__)
@@ -35,26 +35,24 @@ class LogTurns:
 
     Attributes:
         turns: the newest first. A turn that has not ended, or whose first frame is trimmed, is none of them.
-        headless: the place of the newest ended turn whose first frame was not taken; empty if there is none.
+        below: the offset before the oldest turn whose first frame was taken, or the last frame of an older one that has
+            ended; ``None`` before that.
     """
 
     def __init__(self, epoch: str = "", max_event_bytes: int = 0) -> None:
         self.turns: list[KeptTurn] = []
+        self.below: int | None = None
         self._epoch = epoch
         self._max_event_bytes = max_event_bytes
         self._terminal: Frame | None = None
         self._frames: list[Frame] = []
 
-    @property
-    def headless(self) -> str:
-        """See ``LogTurns``."""
-        return "" if self._terminal is None else place_of(self._epoch, self._terminal.offset)
-
     def add(self, frame: Frame) -> None:
         """Take the frame before those that were taken so far."""
         if frame.is_terminal:
-            self._terminal, self._frames = frame, []
+            self._terminal, self._frames, self.below = frame, [], frame.offset
         elif frame.kind is FrameKind.USER_MESSAGE:
+            self.below = frame.offset - 1
             self._end_turn(frame)
         elif self._terminal is not None:
             self._frames.append(frame)
@@ -117,7 +115,7 @@ class HistoryPage(msgspec.Struct, frozen=True):
     Attributes:
         turns: the newest first.
         next: the cursor of the turns before them; ``None`` if there are none.
-        is_complete: may turns be missing, because the database did not answer, or has not got them yet?
+        is_complete: is no turn missing because the database did not answer, or has not got it yet?
     """
 
     turns: list[KeptTurn]
@@ -182,21 +180,28 @@ class History:
             StoreUnavailable: the log cannot be read.
         """
         bounds = Bounds(limit, MAX_PAGE_CHARACTERS)
-        log, headless = await self._log_part(session_id, reader, before, bounds)
+        log, goes_on_at = await self._log_part(session_id, reader, before, bounds)
         found = await self._transcripts.page(session_id, reader, before, bounds)
         table = found or Part([], False)
         turns, has_more = merge(log, table, bounds)
-        is_missing = headless and table.is_all and all(row.place != headless for row in table.turns)
-        is_complete = found is not None and not (is_missing and self._transcripts.is_on)
+        is_deep = not (turns and has_more) or turns[-1].place <= goes_on_at
+        is_complete = found is not None and not (is_deep and await self._is_behind(session_id, goes_on_at, table))
         return HistoryPage(turns, turns[-1].cursor if turns and has_more else None, is_complete)
 
+    async def _is_behind(self, session_id: str, goes_on_at: str, table: Part) -> bool:
+        """Do the transcripts lack the turn with which they should go on, because it is not written yet?"""
+        if not (goes_on_at and self._transcripts.is_on) or any(row.place == goes_on_at for row in table.turns):
+            return False
+        return not await self._transcripts.has(session_id, goes_on_at)
+
     async def _log_part(self, session_id: str, reader: Reader, before: str, bounds: Bounds) -> tuple[Part, str]:
-        """Read the log's turns before a cursor, and the place of the ended turn that the log has only in part."""
+        """Read the log's turns before a cursor, and the place of the turn with which the transcripts go on."""
         state = await self._layer.get(session_id, reader.subject)
         if state is None or (before and before < place_of(state.epoch, state.oldest)):
-            return Part([], True), ""
+            return Part([], True), before if not before.startswith(OLD) else ""
         epoch, found = state.epoch, LogTurns(state.epoch, conf.transcript_events_bytes)
         last = state.active_after if not before.startswith(epoch) else min(offset_of(before) - 1, state.active_after)
+        found.below = None if before else last
         try:
             while last >= state.oldest and not bounds.are_reached(found.turns):
                 after = max(last - PAGE_FRAMES, state.oldest - 1)
@@ -206,7 +211,7 @@ class History:
         except ReplayGap:
             last = 0  # the rest was trimmed meanwhile
         is_all = last < state.oldest
-        return Part(found.turns, is_all), found.headless if is_all else ""
+        return Part(found.turns, is_all), place_of(epoch, found.below) if is_all and found.below else ""
 
     async def _from_log(self, turn: Turn, bounds: Bounds) -> list[KeptTurn]:
         """Read the log backwards, as far as is needed; the oldest turn first."""

@@ -101,6 +101,15 @@ def page(session_id: str, reader: Reader, before: str, bounds: Bounds) -> Part:
     return Part([_kept(rows[pk]) for pk in chosen if pk in rows], is_all)
 
 
+def has(session_id: str, place: str) -> bool:
+    """Is the turn at a place written?
+
+    Raises:
+        DatabaseError: that cannot be told.
+    """
+    return Turn.objects.filter(session_id=session_id, place=place).exists()
+
+
 def _readable(session_id: str, reader: Reader) -> QuerySet[Turn]:
     """Choose the turns of a session that a reader may see.
 

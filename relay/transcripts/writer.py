@@ -134,6 +134,10 @@ class Transcripts:
             await self._read(partial(rows.page, session_id, reader, before, bounds)) if self.is_on else Part([], True)
         )
 
+    async def has(self, session_id: str, place: str) -> bool:
+        """Is the turn at a place written? A database that fails, or is slow, has not got it."""
+        return bool(await self._read(partial(rows.has, session_id, place)))
+
     async def _read(self, do: Callable[[], T]) -> T | None:
         """Read from the database for a limited time; ``None`` if it fails, is slow, or is not used.
 

@@ -175,11 +175,11 @@ def test_a_failed_turn_says_what_its_client_was_told():
     assert turn.fields()["error"] == {"code": "upstream_eof", "content": str(UpstreamEof())}
 
 
-def test_an_ended_turn_without_its_head_is_named():
+def test_the_offset_at_which_the_transcripts_go_on_is_known():
     log = numbered(frames.token("t1", "a"), frames.final("t1"), asked(turn_id="t2"), frames.final("t2"))
-    assert read(*log, epoch="e").headless == place_of("e", 2)
-    assert read(*log[2:], epoch="e").headless == ""
-    assert read(frames.token("t1", "a"), epoch="e").headless == "", "it has not ended"
+    assert read(*log).below == 2, "the end of a turn without its head"
+    assert read(*log[2:]).below == 2, "the end of the turn before"
+    assert read(log[0]).below is None, "it has not ended"
 
 
 def test_places_compare_as_texts_and_give_their_offset():
