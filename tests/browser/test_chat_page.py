@@ -140,7 +140,7 @@ async def test_blank_message_is_not_sent(chat: ChatPage) -> None:
 
 async def test_everything_is_reached_with_the_tab_key(chat: ChatPage) -> None:
     await chat.page.get_by_role("link", name="Skip to the message field").focus()
-    for name in ["New conversation", "Conversation", "Help", "Count to 50", "Tell me", "Your message"]:
+    for name in ["Conversations", "New conversation", "Conversation", "Help", "Count to 50", "Tell me", "Your message"]:
         await chat.page.keyboard.press("Tab")
         await expect(chat.page.locator(":focus")).to_have_accessible_name(re.compile(name))
     await chat.page.get_by_role("link", name="Skip to the message field").press("Enter")
@@ -410,7 +410,7 @@ async def test_bar_of_a_waiting_page_is_one_line_or_two_and_fits(
     }""")
     assert seen["fits"]
     assert seen["height"] <= 100
-    assert len(seen["heights"]) == 3
+    assert len(seen["heights"]) == 4
     assert all(0 < height <= 40 for height in seen["heights"]), "its words are broken"
     await expect(bar.get_by_role("heading", name="Conversation")).to_be_attached()
 

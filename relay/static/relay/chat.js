@@ -10,9 +10,11 @@ import { Conversation } from './chat-conversation.js';
 import { Decisions } from './chat-decisions.js';
 import { byId } from './chat-dom.js';
 import { History } from './chat-history.js';
+import { ConversationList } from './chat-list.js';
 import { noticesOf } from './chat-notices.js';
 import { outboxOf } from './chat-outbox.js';
 import { Outgoing } from './chat-outgoing.js';
+import { browserStore, titleOf } from './chat-store.js';
 import { Turns } from './chat-turns.js';
 import { Views } from './chat-views.js';
 import { connect, newId } from './gateway-client.js';
@@ -36,6 +38,7 @@ class ChatPage {
     this.conversation = new Conversation();
     this.outbox = outboxOf(sessionId);
     this.notices = noticesOf(sessionId);
+    this.list = new ConversationList(sessionId, browserStore());
     this.views = new Views({
       decide: (callId, decision) => this.decisions.decide(callId, decision),
       edit: (view) => this.edit(view.message ?? '', view.id ?? undefined),
@@ -60,6 +63,7 @@ class ChatPage {
     });
     this.client.on('welcome', (frame) => this.#onWelcome(frame));
     this.client.on('snapshot', (frame) => this.#onSnapshot(frame));
+    this.client.on('user_message', ({ content }) => this.list.note(titleOf(content)));
     this.client.on('notice', ({ content }, turn) => !turn && this.#onNotice(content));
     this.#showState(this.client.state);
     for (const button of document.querySelectorAll('[data-say]')) button.addEventListener('click', () => this.#say(/** @type {HTMLElement} */ (button).dataset.say ?? ''));
@@ -96,6 +100,8 @@ class ChatPage {
   /** @param {import('./gateway-client.js').EndedTurn[]} turns @param {'prepend' | 'insert'} how */
   #addEnded(turns, how) {
     this.conversation[how](turns.map((turn) => this.turns.ended(turn)));
+    const [first] = this.conversation.said;
+    if (turns.length && first) this.list.note(titleOf(first));
     this.decisions.settle();
     this.changed();
   }
