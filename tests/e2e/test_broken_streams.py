@@ -132,12 +132,12 @@ async def test_clients_that_are_too_slow_are_given_no_hole_and_cost_little(serve
     """The logs hold a small part of the answers, and the kernel a small part of the rest."""
     settings = {"ADAPTERS": ADAPTERS, "BUFFER_SIZE": "100"}
     with processes.gateway(server, scripted_agent.http_url, **settings) as gateway:
-        kept = await growth_of_unseen_answers(gateway, "script:big-answer 8000", 5)
+        kept = await growth_of_unseen_answers(gateway, "script:big-answer 7000", 5)
         before = resident_bytes(gateway.pid)
         async with (
-            answers(gateway, "script:big-answer 8000", "slow-") as opened,
-            deaf(gateway, CHAT_SOCKET, send_chat("slow-chat", "script:big-answer 8000")) as chat,
-            deaf(gateway, RUN_SOCKET, send_run("slow-run", "script:big-answer 8000")) as run,
+            answers(gateway, "script:big-answer 7000", "slow-") as opened,
+            deaf(gateway, CHAT_SOCKET, send_chat("slow-chat", "script:big-answer 7000")) as chat,
+            deaf(gateway, RUN_SOCKET, send_run("slow-run", "script:big-answer 7000")) as run,
         ):
             await idle(gateway, *(f"slow-{name}" for name in (*ASKING, "chat", "run")))
             growth = resident_bytes(gateway.pid) - before - kept
