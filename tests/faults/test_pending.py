@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from redis.asyncio import Redis
 
 from relay.layers.values import new_id
 from tests import processes
+from tests.buffer.test_questions import decision, question
+from tests.buffer.turns import S, run_queue, start, stop
 from tests.clients import SocketClient
 from tests.faults.conftest import Cluster, running_cluster
 
@@ -83,3 +86,17 @@ async def test_answer_that_waits_in_the_queue_of_a_dead_worker_is_given_by_anoth
         await two.frame_of("pending_resolved")
         assert await two.answer() == "approved"
     assert await asyncio.to_thread(asking_cluster.asked, s) == 3
+
+
+async def test_store_keeps_a_session_as_long_as_its_question(valkey, open_layer):
+    layer = await open_layer(valkey.url, question_seconds=1_000, ttl_seconds=10)
+    turn = await start(layer)
+    await layer.append(turn, [question(turn)])
+    await stop(layer, turn)
+    keys = layer._stores.of(S).keys.of_session(S)
+    async with Redis.from_url(valkey.url) as redis:
+        for key in (keys.session, keys.log, keys.turns):
+            assert await redis.pttl(key) > 900_000
+        await layer.enqueue(S, decision("c1"))
+        await run_queue(layer)
+        assert 0 < await redis.pttl(keys.session) <= 11_000
