@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from relay.agent import tls
+from relay.agent.failures import unreachable_cause
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import Outbox
@@ -149,7 +151,7 @@ class Webhooks:
         except TimeoutError:
             return "it does not answer in time"
         except httpx.HTTPError as exc:
-            return f"it cannot be reached ({type(exc).__name__})"
+            return f"it cannot be reached: {_cause(exc)}"
 
 
 def _pause_seconds(age_seconds: float) -> float:
@@ -159,6 +161,17 @@ def _pause_seconds(age_seconds: float) -> float:
     """
     longest = min(max(age_seconds, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
     return random.uniform(0, longest)  # noqa: S311 - no secret
+
+
+def _cause(exc: BaseException) -> str:
+    """Name the cause of an exchange that did not come about: in DNS, in TLS or in the connection."""
+    links = [exc]
+    while (further := links[-1].__cause__ or links[-1].__context__) is not None:
+        links.append(further.exceptions[0] if isinstance(further, BaseExceptionGroup) else further)
+    for link in links:
+        if isinstance(link, ssl.SSLError):
+            return str(tls.failure(link))
+    return unreachable_cause(links[-1])
 
 
 def _host() -> str:

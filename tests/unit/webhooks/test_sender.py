@@ -13,6 +13,7 @@ from relay.observability import metrics
 from relay.webhooks import sender
 from relay.webhooks.sender import Webhooks
 from tests.buffer.clock import Clock
+from tests.certificates import certificate
 from tests.webhook_receiver import LIMIT_SECONDS, SECRET, Receiver
 
 BODY = '{"type":"turn.completed","timestamp":"2026-01-01T00:00:00Z","data":{}}'
@@ -123,12 +124,31 @@ async def test_a_receiver_that_is_down_gets_it_when_it_is_back(settings, outbox,
         before = counted("failed")
         put(outbox, "turn")
         await until(lambda: counted("failed") >= before + 3)
-        assert lines(caplog) == ["webhook not delivered, tried again later: it cannot be reached (ConnectError)"]
+        assert lines(caplog) == [
+            "webhook not delivered, tried again later: it cannot be reached: the connection is refused"
+        ]
         back = Receiver()
         settings.GATEWAY = {**settings.GATEWAY, "WEBHOOK_URL": back.url}
         with back.running():
             await until(lambda: not outbox._entries)
         assert back.ids == ["turn"]
+
+
+async def test_the_cause_in_tls_or_dns_is_told(settings, outbox, caplog, tmp_path):
+    def hang_up(reader, writer):
+        writer.close()
+
+    tls = certificate(tmp_path / "receiver.pem")
+    async with await asyncio.start_server(hang_up, "127.0.0.1", ssl=tls) as server:
+        port = server.sockets[0].getsockname()[1]
+        for url, cause in [
+            (f"https://localhost:{port}", "its certificate is signed by itself, which is not trusted here"),
+            ("https://nowhere.invalid", "its name is not known to DNS"),
+        ]:
+            async with running(settings, url, outbox):
+                put(outbox, "turn")
+                wanted = f"webhook not delivered, tried again later: it cannot be reached: {cause}"
+                await until(lambda wanted=wanted: wanted in lines(caplog))
 
 
 async def test_a_receiver_that_breaks_off_gets_it_again(webhooks, receiver, outbox):
