@@ -130,6 +130,7 @@ CASES = {
     "GatewayTranscriptsLost": rising("gateway_transcripts_dropped_total", ',cause="full"'),
     "GatewayWebhooksFail": [
         (True, 40, webhooks(1, 0)),
+        (True, 118, {'gateway_webhooks_total{result="failed"}': "0x30 1x29 2x29 3x30"}),  # one, with long pauses
         (False, 40, webhooks(1, 1)),
         (False, 40, webhooks(0, 0)),
     ],
