@@ -35,8 +35,8 @@ def _plain_only(logger: Any, method: str, line: EventDict) -> EventDict:
 
 
 def _say_where(logger: Any, method: str, line: EventDict) -> EventDict:
-    """Add to a warning the place of the part that its logger is about, unless the line names it itself."""
-    if method not in ("debug", "info") and (where := places.of_logger(line.get("logger", ""))) is not None:
+    """Add to a line the place of the part that its logger is about, unless the line names it itself."""
+    if method != "debug" and (where := places.of_logger(line.get("logger", ""))) is not None:
         line.setdefault(*where)
     return line
 

@@ -41,7 +41,7 @@ _OF_LOGGERS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
 
 
 def of_logger(name: str) -> tuple[str, str] | None:
-    """Return the member that each warning of a logger has, and its value; ``None`` if it has none."""
+    """Return the member that each line of a logger has, and its value; ``None`` if it has none."""
     for prefix, (member, find) in _OF_LOGGERS.items():
         if name.startswith(prefix):
             with suppress(SettingInvalid, ImproperlyConfigured):  # the line may be about just that

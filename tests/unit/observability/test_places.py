@@ -1,4 +1,4 @@
-"""A warning says where: which agent, store, database or provider it is about, without a password."""
+"""A line says where: which agent, store, database or provider it is about, without a password."""
 
 import io
 import json
@@ -60,12 +60,12 @@ def written():
         ("relay.policies.key_set", {"JWKS_URL": "https://idp.example/keys?a=secret"}, "provider", "idp.example/keys"),
     ],
 )
-def test_a_warning_names_the_place_that_its_logger_is_about(configure, written, logger, texts, member, value):
+def test_a_line_names_the_place_that_its_logger_is_about(configure, written, logger, texts, member, value):
     configure(**texts)
     line = written(logger, logging.WARNING)
     assert line[member] == value
     assert "secret" not in json.dumps(line)
-    assert member not in written(logger, logging.INFO)
+    assert member not in written(logger, logging.DEBUG)
 
 
 def test_a_line_that_names_its_place_keeps_it(configure, written):
