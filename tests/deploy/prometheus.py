@@ -90,6 +90,12 @@ class Prometheus:
         """The state of each alert that is pending or firing."""
         return {alert["labels"]["alertname"]: alert["state"] for alert in self._get("alerts")["alerts"]}
 
+    def failing_rules(self) -> list[str]:
+        """The rules that could not be evaluated, or were not yet."""
+        rules = [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+        assert rules
+        return [rule["name"] for rule in rules if rule["health"] != "ok"]
+
     def wait(self, condition: Callable[[], Any]) -> None:
         """Wait until a condition on what was scraped holds."""
         give_up_at = time.monotonic() + LIMIT_SECONDS

@@ -98,6 +98,7 @@ def story(prometheus, gateways, targets, agent):
     for panel in ("Viewers", "Not ready", "Failed turns", "Turns per minute", "Time to first token (p95)"):
         assert rest.value(panel) == 0, panel
     assert prometheus.alerts() == {}
+    prometheus.wait(lambda: prometheus.failing_rules() == [])
 
     # Under load.
     async def under_load():
