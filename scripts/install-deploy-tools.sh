@@ -1,12 +1,14 @@
 #!/bin/sh
-# The tests of deploy/ drive a real nginx and a real Prometheus and ask systemd's linter: those that are installed
-# already, or Debian's.
+# The tests of deploy/ drive real proxies and a real Prometheus, and ask systemd's linter: those that are installed already,
+# or Debian's.
 set -eu
 
 is_installed() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
 missing=""
 is_installed nginx || missing="$missing nginx-light"
+is_installed caddy || missing="$missing caddy"
+is_installed haproxy || missing="$missing haproxy"
 is_installed promtool || missing="$missing prometheus"
 is_installed openssl || missing="$missing openssl"
 is_installed systemd-analyze || missing="$missing systemd"

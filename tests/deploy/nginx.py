@@ -52,7 +52,7 @@ class Nginx:
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         certificate, key = folder / "certificate.pem", folder / "key.pem"
-        _make_certificate(certificate, key)
+        make_certificate(certificate, key)
         self.tls = ssl.create_default_context(cafile=str(certificate))
         servers = "".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
         changes = {
@@ -118,7 +118,7 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _make_certificate(certificate: Path, key: Path) -> None:
+def make_certificate(certificate: Path, key: Path) -> None:
     request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
     subprocess.run([*request, *names, "-out", certificate, "-keyout", key], check=True, capture_output=True)
