@@ -81,7 +81,10 @@ async def first_completed(*contenders: Coroutine[Any, Any, T]) -> T:
         winner = next(task for task in tasks if task.done())
     finally:
         await cancel_and_wait(*tasks)
-    return winner.result()
+    try:
+        return winner.result()
+    finally:
+        del tasks, winner  # the error's traceback has this frame: it would hold the error, and all that the error holds
 
 
 class _Known(threading.local):

@@ -1,7 +1,9 @@
 """The asyncio idioms, and the running loop, whichever it is."""
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -109,3 +111,24 @@ async def test_pauses_double_up_to_the_longest_and_start_again_after_a_success(m
     backoff.reset()
     await backoff.pause()
     assert slept == [1, 2, 4, 5, 1]
+
+
+async def test_error_of_a_contender_is_not_held_by_its_own_traceback():
+    """What a failed turn holds, up to megabytes, would else wait for a collection of cycles."""
+
+    class Failure(Exception):
+        pass
+
+    async def fail():
+        raise Failure
+
+    gc.disable()
+    try:
+        try:
+            await tasks.first_completed(fail(), asyncio.Event().wait())
+        except Failure as exc:
+            error = weakref.ref(exc)
+        await asyncio.sleep(0)  # the iteration that woke this test holds the results that it was woken for
+        assert error() is None
+    finally:
+        gc.enable()
