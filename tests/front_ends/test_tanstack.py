@@ -34,7 +34,7 @@ async def test_answer_that_is_cut_before_any_event_is_shown_whole_and_once(
 ):
     words = f"script:tokens 8 delay=0.01 finish={session_id}"
     async with (
-        CuttingProxy(gateway.port, before=before, mark=transport.mark) as proxy,
+        CuttingProxy(gateway.port, before=before, mark=transport.mark, spares_first=True) as proxy,
         transport.client(proxy.port, threadId=session_id, words=words) as program,
     ):
         await program.end()

@@ -7,8 +7,7 @@ import json
 
 import pytest
 
-from tests import processes
-from tests.front_ends.conftest import ADAPTERS, KEY, get
+from tests.front_ends.conftest import KEY, get
 from tests.front_ends.cutting_proxy import CuttingProxy
 from tests.front_ends.node import Program
 from tests.front_ends.tanstack import PATH, SOCKET, WHOLE, answers, has_delta, texts
@@ -24,12 +23,6 @@ def page(transport):
         return transport.client(port, **{**loaded, **options})
 
     return open_page
-
-
-@pytest.fixture(scope="module")
-def asking_gateway(scripted_agent):
-    with processes.gateway("serve", scripted_agent.http_url, **ADAPTERS, FORWARD_TYPES="hitl_decision") as gateway:
-        yield gateway
 
 
 @pytest.fixture
@@ -139,12 +132,12 @@ async def test_run_that_a_page_has_joined_and_that_is_cut_is_never_shown_as_comp
 
 
 async def test_question_is_asked_by_the_page_that_is_loaded_again_and_answered_there(
-    asking_gateway, page, session_id, times_decided
+    gateway, page, session_id, times_decided
 ):
-    async with page(asking_gateway.port, session_id) as program:
+    async with page(gateway.port, session_id) as program:
         await ask(program, "script:asks")
         assert program.last("interrupts") == ["q"]
-    async with page(asking_gateway.port, session_id) as program:
+    async with page(gateway.port, session_id) as program:
         await program.until(lambda change: change.get("interrupts") == ["q"])
         resume = [{"interruptId": "q", "status": "resolved", "payload": {"approved": True}}]
         await program.do("resume", resume=resume)
