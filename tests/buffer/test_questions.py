@@ -236,6 +236,16 @@ async def test_result_that_the_agent_tells_settles_the_question(layer):
         await layer.enqueue(S, decision("c1"))
 
 
+async def test_result_that_the_agent_tells_settles_a_question_whose_answer_is_void(layer):
+    await ask(layer)
+    await layer.enqueue(S, decision("c1"))
+    turn = await claim(layer)
+    await layer.finish(turn, frames.error(turn.turn_id, UpstreamUnavailable()))
+    turn = await start(layer)
+    await layer.append(turn, [frames.event(turn.turn_id, {"type": "tool_result", "call_id": "c1", "result": 1})])
+    assert await waiting(layer) == []
+
+
 async def test_question_that_is_asked_again_is_open_again(layer):
     """An A2A task asks each time under its own id."""
     await ask(layer)

@@ -58,7 +58,7 @@ class Questions:
         """Take a question in, also one that is asked again; or settle it by the turn in which the call has ended."""
         known = self._find(frame.call_id)
         if not frame.is_question:
-            if known is not None and known.decision is None:
+            if known is not None and known.is_open(self._clock()):
                 known.decision = decision
             return
         if known is not None:

@@ -17,7 +17,7 @@ for _, asked in ipairs(calls) do
       table.remove(questions, place) -- it is asked again
     end
     table.insert(questions, asked)
-  elseif known and not known.settled_by then
+  elseif known and is_open(known) then
     known.settled_by = asked.turn
   end
 end
