@@ -165,6 +165,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
         idle_seconds: since the last append or message; of an empty session as ``age_seconds``.
         age_seconds: since the session started, as an empty one or with its first message.
         questions: that wait for a person's answer, the oldest first.
+        owner: the subject that the session belongs to; ``None``: to no subject.
     """
 
     session_id: str
@@ -180,6 +181,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float
     age_seconds: float
     questions: tuple[Question, ...] = ()
+    owner: str | None = None
 
     @property
     def unended_turn_id(self) -> str | None:

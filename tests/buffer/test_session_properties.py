@@ -65,6 +65,7 @@ class ModelSession:
             is_empty=not self.has_started,
             idle_seconds=now - self.active_at,
             age_seconds=now - self.created_at,
+            owner=self.owner,
         )
 
 

@@ -227,6 +227,7 @@ class MemorySession:
             idle_seconds=self._clock() - self.active_at,
             age_seconds=self._clock() - self.started_at,
             questions=self.questions.open(),
+            owner=self.owner,
         )
 
     def forget(self) -> None:

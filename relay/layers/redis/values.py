@@ -20,7 +20,7 @@ def subject_text(subject: str | None) -> str:
 def state(session_id: str, reply: Reply) -> SessionState:
     """Read the reply of ``state.lua``."""
     epoch, oldest, newest, running, active_after, cancelled, queued, viewers, idle_seconds, age_seconds, *others = reply
-    empty, questions = others
+    empty, questions, owner = others
     return SessionState(
         session_id=session_id,
         epoch=epoch.decode(),
@@ -38,6 +38,7 @@ def state(session_id: str, reply: Reply) -> SessionState:
             Question(call_id.decode(), turn_id.decode(), body.decode(), float(seconds_left))
             for call_id, turn_id, body, seconds_left in questions
         ),
+        owner=owner.decode()[1:] if owner else None,
     )
 
 

@@ -10,7 +10,7 @@ if not admit(ARGV[5]) then
   return 'not_owner'
 end
 local fields = call('HMGET', session, 'epoch', 'newest', 'running', 'turn_after', 'cancelled', 'active', 'begun',
-  'asked_until')
+  'asked_until', 'owner')
 local newest, running = tonumber(fields[2]) or 0, fields[3] or '' -- an empty session has neither
 local is_running = running ~= ''
 local asked = {}
@@ -22,4 +22,4 @@ end
 return {fields[1], newest - call('LLEN', log) + 1, newest, running, is_running and tonumber(fields[4]) or newest,
   is_running and fields[5] or '0', call('LRANGE', queue, 0, -1), count_viewers(),
   string.format('%.6f', now - tonumber(fields[6] or fields[7])), string.format('%.6f', now - tonumber(fields[7])),
-  fields[3] and 0 or 1, asked}
+  fields[3] and 0 or 1, asked, fields[9]}
