@@ -17,7 +17,7 @@ AGENTS_VENV ?= .venv-agents
 # Hundreds of processes that tests start would compile the same modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run cluster test test-servers coverage image-test soak properties fuzz mutants check bench format pins clean
+.PHONY: help run cluster test test-servers coverage image-test soak properties fuzz mutants check bench format pins translations clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ bench: $(VENV)/installed-dev  ## Measure the gateway beside its peers, and write
 format: $(VENV)/installed-dev  ## Format the code and fix what lint can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+translations: $(VENV)/installed-dev  ## Compile the translations in relay/locale
+	$(BIN)/pybabel --quiet compile --domain relay --directory relay/locale
 
 pins: $(VENV)/installed-dev  ## Compile requirements*.txt from pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -44,6 +44,7 @@ from relay.setting_parsers import (
     url_path,
     webhook_secrets,
 )
+from relay.translations import ENGLISH, ask_language_of, languages
 
 T = TypeVar("T")
 
@@ -180,6 +181,7 @@ class Conf:
     max_json_depth = Setting("MAX_JSON_DEPTH", count(1, "levels", most=MAX_NESTING), str(MAX_NESTING))
 
     # Behaviour.
+    language = Setting("LANGUAGE", choice(*languages()), ENGLISH)
     log_format = Setting("LOG_FORMAT", choice("auto", "json", "console"), "auto")
     on_disconnect = Setting("ON_DISCONNECT", choice("continue", "cancel"), "continue")
     adapters = Setting("ADAPTERS", choices("ai-sdk", "ag-ui", "openai"), "")
@@ -285,6 +287,7 @@ def _read_secret(path: Path) -> str | None:
 
 
 conf = Conf(lambda: settings.GATEWAY)
+ask_language_of(lambda: conf.language)
 
 
 @receiver(setting_changed, dispatch_uid="relay.conf")

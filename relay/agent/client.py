@@ -22,7 +22,15 @@ from relay.agent.requests import agent_settings, redact_answer, stop_request, tu
 from relay.agent.tls import TlsFailed
 from relay.agent.transport import Exchange, UpstreamTransport
 from relay.conf import conf
-from relay.exceptions import UpstreamEof, UpstreamError, UpstreamProtocol, UpstreamUnavailable
+from relay.exceptions import (
+    AgentEventTooLarge,
+    AnswerTooLong,
+    NoEventStream,
+    NoHttp,
+    UpstreamEof,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from relay.layers.live import FrameSink
 from relay.layers.values import Turn
 from relay.observability import metrics
@@ -152,11 +160,11 @@ class HttpAnswer(Answer):
     def _decode(self, chunk: bytes) -> list[Frame]:
         self._bytes_left -= len(chunk)
         if self._bytes_left < 0:  # comments and empty lines, which are no events, have a limit too
-            raise UpstreamProtocol("The agent's answer is too long.")
+            raise AnswerTooLong
         try:
             events: Iterable[Event] = self._decoder.feed(chunk)
         except EventTooLarge as exc:
-            self._failure = UpstreamProtocol("The agent sent an event that is too large.")
+            self._failure = AgentEventTooLarge()
             self._failure.__cause__ = exc
             events = exc.events
         return self._events.frames(events)
@@ -185,7 +193,7 @@ class HttpAnswer(Answer):
                 metrics.UPSTREAM_REQUESTS.labels("broken").inc()
                 self.evidence.cause = _redacted(str(exc))  # may quote the response's head
                 if isinstance(exc, httpx.RemoteProtocolError):
-                    raise UpstreamProtocol("The agent did not answer in HTTP.") from exc
+                    raise NoHttp from exc
                 raise UpstreamEof from exc
             else:
                 metrics.UPSTREAM_REQUESTS.labels(_status(exchange.status_code)).inc()
@@ -232,7 +240,7 @@ def _refusal(status: int, headers: httpx.Headers) -> UpstreamError | None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if status != HTTPStatus.NO_CONTENT and media_type == "text/event-stream" and not _is_encoded(headers):
         return None
-    return UpstreamProtocol("The agent did not answer with an event stream.")
+    return NoEventStream()
 
 
 def _is_encoded(headers: httpx.Headers) -> bool:

@@ -27,7 +27,7 @@ from relay.agent.protocols.agent import AgentEvents
 from relay.agent.protocols.base import PastTurn
 from relay.agent.requests import redact_answer
 from relay.conf import conf
-from relay.exceptions import RelayError, UpstreamEof, UpstreamProtocol
+from relay.exceptions import AgentEventTooLarge, AnswerTooLong, RelayError, UpstreamEof
 from relay.layers.live import FrameSink
 from relay.layers.values import Turn
 from relay.protocol.frames import Frame
@@ -110,9 +110,9 @@ class FunctionEvents(AgentEvents):
         size = sum(len(frame.body.encode("utf-8", "surrogatepass")) for frame in made)
         self._bytes_left -= size
         if size > max_event_bytes:
-            raise UpstreamProtocol("The agent sent an event that is too large.")
+            raise AgentEventTooLarge
         if self._bytes_left < 0:
-            raise UpstreamProtocol("The agent's answer is too long.")
+            raise AnswerTooLong
         return made
 
     def returned(self) -> list[Frame]:

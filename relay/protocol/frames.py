@@ -186,7 +186,7 @@ class ReplayGap(RelayError):
     """Frames after the cursor are gone; ``snapshot`` holds what can be shown instead."""
 
     code = "replay_gap"
-    sentence = "Part of the conversation is no longer kept."
+    sentence = "Part of the conversation is no longer available."
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__(snapshot)

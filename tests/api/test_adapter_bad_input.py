@@ -151,7 +151,7 @@ async def test_body_that_is_no_json_object_is_refused(http_client, agent, raw):
 async def test_body_over_the_size_is_refused(http_client, agent):
     for raw in (b" " * (BODY_BYTES + 1), b'{"messages":["%b"]}' % (b"x" * BODY_BYTES)):
         status, words = await http_client.refusal(raw)
-        assert (status, words.startswith("The message is too large: at most 8,388,608 bytes")) == (413, True)
+        assert (status, words.startswith("This message is too long (limit 8 MB)")) == (413, True)
     assert agent.requests == []
 
 
@@ -161,7 +161,7 @@ NONE = "Invalid request: messages must have a message."
 NOT_THE_USERS = "Invalid request: the last message must be the user's."
 EMPTY = "Invalid request: the last message is empty."
 NOT_FORWARDED = "Invalid request: this gateway does not forward ui_message;"
-TOO_LARGE = "The message is too large: at most "
+TOO_LARGE = "This message is too long (limit "
 
 
 def with_messages(value):
@@ -286,13 +286,13 @@ async def test_session_of_another_subject_is_neither_given_nor_asked_nor_stopped
             answer = await http.request(
                 request.method, request.path, body=request.body, key=None, headers={**request.headers, **bob}
             )
-            assert (answer.status, b"belongs to somebody else" in answer.body) == (403, True), request.path
+            assert (answer.status, b"belongs to another user" in answer.body) == (403, True), request.path
         stop = await http.post("/api/v1/ai-sdk/chat/s/stop", key=None, headers=bob)
-        assert (stop.status, b"belongs to somebody else" in stop.body) == (403, True)
+        assert (stop.status, b"belongs to another user" in stop.body) == (403, True)
         async with CommunicatorClient(application, f"{CHAT_SOCKET}?ticket=bob") as socket:
             for frame in (send_chat("s"), resume_chat("s")):
                 await socket.send(frame)
-                assert (await socket.frame())["errorText"] == "This conversation belongs to somebody else."
+                assert (await socket.frame())["errorText"] == "This conversation belongs to another user."
         assert len((await lifecycle.current()).connections) == 1
         assert (await (await lifecycle.current()).layer.get("s")).active_turn_id is not None
     assert len(agent.requests) == 1

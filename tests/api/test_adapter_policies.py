@@ -23,7 +23,7 @@ from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.processes import KEY
 from tests.scripted_agent import Final, Token
 
-UNAUTHORIZED = "Your access is missing, not valid, or has expired. Sign in again."
+UNAUTHORIZED = "You are signed out or your access has expired. Sign in again."
 STATUSES = {"AI SDK, the turn in flight": 204}
 PATHS = {
     **ASKING,

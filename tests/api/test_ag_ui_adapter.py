@@ -107,8 +107,8 @@ async def test_error_is_the_runs_end(http, agent):
         (b"{", 400, "Invalid JSON message"),
         ({**asked(), "threadId": ""}, 400, "Invalid request: threadId is missing."),
         ({**asked(), "runId": None}, 400, "Invalid request: runId is missing."),
-        (asked("x" * 2_000), 413, "The message is too large: at most 1,024 bytes are allowed. Send a shorter one."),
-        (asked(state={"x": "y" * 2_000}), 413, "The message is too large: at most 1,024 bytes are allowed."),
+        (asked("x" * 2_000), 413, "This message is too long (limit 1 KB)."),
+        (asked(state={"x": "y" * 2_000}), 413, "This message is too long (limit 1 KB)."),
     ],
 )
 async def test_bad_body_is_refused_in_words(http, agent, configure, body, status, words):

@@ -289,9 +289,9 @@ async def test_policy_is_asked_at_the_handshake_for_each_run_and_for_each_replay
         await ann.run()
         await ann.until("a")
         await bob.run("mine", "r2")
-        assert (await bob.event())["message"] == "This conversation belongs to somebody else."
+        assert (await bob.event())["message"] == "This conversation belongs to another user."
         async with runs("?ticket=bob&runId=r1&offset=-1") as replay:
-            assert await replay.closed() == (4403, "This conversation belongs to somebody else.")
+            assert await replay.closed() == (4403, "This conversation belongs to another user.")
         await bob.abort()
         await bob.send({})
         await bob.event()
@@ -463,7 +463,7 @@ async def test_operator_ends_a_run_and_not_its_neighbour(runs, agent):
             await client.until("a")
         await (await ai_sdk.connection_of("one")).disconnect(Kicked())
         last = (await client.rest())[-1]
-        assert (last["runId"], last["message"]) == ("one", "You were disconnected by an operator.")
+        assert (last["runId"], last["message"]) == ("one", "An operator disconnected you.")
         gate.until.set()
         last = (await client.rest())[-1]
         assert (last["runId"], last["type"]) == ("two", "RUN_FINISHED")
@@ -479,7 +479,7 @@ async def test_drain_lets_runs_and_replays_end_and_closes_then(runs, agent):
             draining = asyncio.create_task(lifecycle.drain(asyncio.Event()))
             assert await idle.close_code() == 1012
             await client.run(run_id="r2", threadId="two")
-            assert (await client.event())["message"] == "The server is restarting. Connect again."
+            assert (await client.event())["message"] == "The server is restarting. Reconnect in a moment."
             gate.until.set()
             assert (await replay.rest())[-1]["type"] == "RUN_FINISHED"
             assert await replay.close_code() == 1000

@@ -199,7 +199,7 @@ async def test_thread_of_another_subject_is_refused(http, configure, agent):
         assert (await thread(http, key=None, headers=bearer))["activeRun"] == {"runId": "r1"}
         for query in ("", "&before=x"):
             answer = await http.get(f"{PATH}?threadId=s{query}", key=None, headers={"Authorization": "Bearer bob"})
-            assert (answer.status, answer.json()["message"]) == (403, "This conversation belongs to somebody else.")
+            assert (answer.status, answer.json()["message"]) == (403, "This conversation belongs to another user.")
     assert len((await thread(http))["messages"]) == 1  # a service
 
 

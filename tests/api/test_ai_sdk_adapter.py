@@ -170,7 +170,7 @@ async def test_chat_of_another_subject_is_refused(http, configure, monkeypatch, 
         monkeypatch.setattr(layer, name, refuse)
     for path in (PATH, f"{PATH}/s/stop"):
         answer = await http.post(path, asked())
-        assert (answer.status, answer.body) == (403, b"This conversation belongs to somebody else.")
+        assert (answer.status, answer.body) == (403, b"This conversation belongs to another user.")
     assert agent.requests == []
 
 

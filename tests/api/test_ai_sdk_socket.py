@@ -428,7 +428,7 @@ async def test_policy_is_asked_at_the_handshake_and_for_each_chat(chats, configu
         await bob.resume("r1")
         await bob.request("r2", "mine", message_id="m2")
         for request_id in ("r1", "r2"):
-            assert (await bob.next(request_id))["errorText"] == "This conversation belongs to somebody else."
+            assert (await bob.next(request_id))["errorText"] == "This conversation belongs to another user."
         await bob.resume("r3", body={"ticket": "ann"})
         await bob.started("r3")
     assert len(agent.requests) == 1
@@ -486,7 +486,7 @@ async def test_operator_ends_a_chat_and_not_its_neighbour(chats, agent):
         connection = await connection_of("one")
         await connection.notify("x")
         await connection.disconnect(Kicked())
-        assert (await client.rest("one"))[-1] == {"type": "error", "errorText": "You were disconnected by an operator."}
+        assert (await client.rest("one"))[-1] == {"type": "error", "errorText": "An operator disconnected you."}
         gate.until.set()
         assert (await client.rest("two"))[-1] == {"type": "end"}
 
@@ -508,7 +508,7 @@ async def test_drain_lets_answers_end_and_closes_then(chats, agent):
         draining = asyncio.create_task(lifecycle.drain(asyncio.Event()))
         assert await idle.close_code() == 1012
         await client.request("r2", chat_id="two")
-        assert (await client.next("r2"))["errorText"] == "The server is restarting. Connect again."
+        assert (await client.next("r2"))["errorText"] == "The server is restarting. Reconnect in a moment."
         gate.until.set()
         assert (await client.rest("r1"))[-1] == {"type": "end"}
         assert await client.close_code() == 1012

@@ -74,7 +74,7 @@ async def test_a_plain_client_is_told_in_words_and_stays_connected(application, 
     async with CommunicatorClient(application, "/ws/s/") as browser:
         await browser.ask("hello")
         await browser.say("too soon")
-        assert await browser.error() == "Too many messages at once. Wait a moment, then send it again."
+        assert await browser.error() == "You are sending messages too quickly. Wait a moment, then try again."
 
 
 async def test_messages_of_an_address_are_limited_in_all_its_sessions(client, configure):

@@ -99,7 +99,8 @@ async def test_plain_client_answers_and_sees_only_its_own_frames(plain: Open, v1
         await old.send(APPROVE)
         assert [frame["type"] for frame in await old.turn()] == ["assistant_message", "assistant_message"]
         await old.send(APPROVE)
-        assert await old.frame() == {"type": "error", "content": "This was decided before, or its time is over."}
+        refusal = {"type": "error", "content": "This request was already answered, or it has expired."}
+        assert await old.frame() == refusal
 
 
 async def test_other_messages_of_such_front_ends_go_to_the_agent_whole(v1: Open, agent: ScriptedAgent):

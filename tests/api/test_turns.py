@@ -27,9 +27,7 @@ async def test_bug_of_ours_ends_the_turn_in_words_and_is_logged(plain, agent, mo
     async with plain() as browser:
         monkeypatch.setattr("relay.agent.protocols.agent.AgentEvents.frames", broken)
         await browser.say("x")
-        assert await browser.turn() == [
-            {"type": "error", "content": "Something went wrong in the gateway. Send your message again."}
-        ]
+        assert await browser.turn() == [{"type": "error", "content": "Something went wrong in the gateway. Try again."}]
         assert "secret detail" in caplog.text
         monkeypatch.undo()
         assert await browser.ask("next works") == "next works"
@@ -322,7 +320,7 @@ async def test_failure_where_a_chunk_arrives_ends_the_turn_in_words_and_is_logge
         assert (await browser.frame())["token"] == "a"
         monkeypatch.setattr("relay.agent.protocols.agent.AgentEvents.frames", broken)
         go_on.set()
-        assert (await browser.frame())["content"] == "Something went wrong in the gateway. Send your message again."
+        assert (await browser.frame())["content"] == "Something went wrong in the gateway. Try again."
     assert "turn failed unexpectedly" in caplog.text
     assert "secret detail" in caplog.text
 

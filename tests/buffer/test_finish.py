@@ -22,7 +22,7 @@ async def test_finish_stores_an_error_with_all_its_members(layer):
     turn = await start(layer)
     terminal = await layer.finish(turn, frames.error(turn.turn_id, UpstreamEof()))
     assert terminal.v1 == (
-        '{"type":"error","content":"The agent\'s answer broke off before its end. Send your message again.",'
+        '{"type":"error","content":"The answer was cut off. Try again.",'
         '"code":"upstream_eof",'
         f'"turn_id":"{turn.turn_id}","offset":2}}'
     )

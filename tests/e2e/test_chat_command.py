@@ -132,7 +132,7 @@ def test_error_is_shown_in_words_and_the_next_message_works(service):
     with Terminal("chat", "--url", service.ws_url) as terminal:
         terminal.wait_for("Connected.")
         terminal.type("script:break\n")
-        terminal.wait_for("broke off before its end. Send your message again.]\r\n> ")
+        terminal.wait_for("The answer was cut off. Try again.]\r\n> ")
         terminal.type("next\n")
         terminal.wait_for("next\r\nnext\r\n> ")
 
@@ -156,7 +156,7 @@ def test_script_whose_answer_fails_ends_with_1(service):
     done = script(service, said=b"script:break\nscript:tools")
     assert done.returncode == 1
     assert done.stdout == b"a \na b\n"
-    assert b"broke off before its end" in done.stderr
+    assert b"was cut off" in done.stderr
     assert b"[calls clock {}]\n[result: no clock]" in done.stderr
 
 

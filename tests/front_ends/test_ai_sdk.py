@@ -68,7 +68,7 @@ async def test_error_and_refusal_are_shown_in_their_words(gateway, chat, session
         assert (page.last("status"), page.last("error")) == ("error", "no quota")
         await page.do("send", text="x" * 5_000, messageId="m2")
         await page.until_done("send")
-        assert page.last("error") == "The message is too large: at most 4,096 bytes are allowed. Send a shorter one."
+        assert page.last("error") == "This message is too long (limit 4 KB)."
 
 
 TOOL_ENDS = {

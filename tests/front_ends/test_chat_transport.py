@@ -46,7 +46,7 @@ async def test_error_and_refusal_are_shown_in_their_words(gateway, session_id):
         assert (page.last("status"), page.last("error")) == ("error", "no quota")
         await page.do("send", text="x" * 5_000, messageId="m2")
         await page.until_done("send")
-        assert page.last("error").startswith("The message is too large: at most 4096 bytes are allowed.")
+        assert page.last("error").startswith("This message is too long (limit 4 KB).")
 
 
 @pytest.mark.parametrize(("script", "end"), TOOL_ENDS.items(), ids=TOOL_ENDS)

@@ -33,7 +33,7 @@ async def test_refusal_is_shown_in_its_words(gateway, session_id):
     async with SOCKET.client(gateway.port, threadId=session_id) as program:
         await program.do("send", text="x" * 5_000)
         await program.until_done("send")
-        assert program.last("error") == "The message is too large: at most 4,096 bytes are allowed. Send a shorter one."
+        assert program.last("error") == "This message is too long (limit 4 KB)."
         await program.do("send", text="short")
         await program.until_done("send")
         assert (program.last("status"), answers(program)[-1]) == ("ready", "short")

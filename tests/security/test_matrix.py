@@ -444,7 +444,7 @@ async def test_adapters(gateway, scripted_agent, adapter):
         assert status == expected_of_adapter(case, adapter), f"{case}: {status}"
         assert headers["Access-Control-Allow-Origin"] == readers("/api/v1/", case.origin), str(case)
         assert headers["Access-Control-Allow-Credentials"] is None
-        assert status < 400 or b"Sign in again." in body or b"not open this" in body or b"somebody else" in body
+        assert status < 400 or b"Sign in again." in body or b"have access to this" in body or b"another user" in body
         if case.credential not in ("used", "another subject's"):  # in these another client has asked
             (admitted if status < 400 else refused).add(case.session_id)
     heard = asked_sessions(scripted_agent)
@@ -508,7 +508,7 @@ async def test_shared_sockets(gateway, scripted_agent, shared, in_frame):
     for case in cases(gateway):
         await case.prepare()
         outcome = await open_shared(case, shared, in_frame)
-        expected: tuple[int | str, ...] = ("Your access is missing, not valid, or has expired. Sign in again.",)
+        expected: tuple[int | str, ...] = ("You are signed out or your access has expired. Sign in again.",)
         if case.origin == "malformed":
             expected = (400, 403)
         elif case.origin not in GOOD_ORIGINS:
@@ -516,7 +516,7 @@ async def test_shared_sockets(gateway, scripted_agent, shared, in_frame):
         elif case.credential in ("right ticket", "right key"):
             expected = (shared.end,)
         elif case.credential == "another subject's":
-            expected = ("no-active", "This conversation belongs to somebody else.")
+            expected = ("no-active", "This conversation belongs to another user.")
         assert outcome in expected, f"{case}: {outcome}"
         if case.credential not in ("used", "another subject's"):
             (admitted if outcome == shared.end else refused).add(case.session_id)

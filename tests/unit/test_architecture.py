@@ -33,6 +33,7 @@ FLOORS = [
     ["setting_parsers"],
     ["tasks", "signals", "protocol", "addresses", "database"],
     ["exceptions"],
+    ["translations"],
 ]
 FLOOR_OF = {package: number for number, packages in enumerate(FLOORS) for package in packages}
 STANDING_ALONE = {"migrations"}  # Django's

@@ -25,7 +25,7 @@ PLAIN = {
 }
 PLAIN_NAME = re.compile(r"(?:^|_)(begin|began|begun|anew|wish|wishes|nobody|somebody|everybody|whoever)(?:_|$)", re.I)
 ALLOWED = {
-    "This conversation belongs to somebody else.",  # on the wire, and clients may compare it
+    "This conversation belongs to another user.",  # on the wire, and clients may compare it
     "Who asked; empty if nobody logged in.",  # in a migration
 }
 

@@ -31,7 +31,7 @@ PATH: Final = "/api/chat"  # where ``useChat`` looks by default
 DONE: Final = "[DONE]"
 
 _DENIED: Final = "The tool call was denied."
-_BROKEN_OFF: Final = "The model's answer broke off before its end."
+_BROKEN_OFF: Final = "The model's answer was cut off."
 _SIGNS_OF_LIFE: Final = (
     "start-step",
     "finish-step",

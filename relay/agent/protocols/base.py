@@ -14,7 +14,14 @@ from urllib.parse import quote
 import msgspec
 
 from relay.agent.protocols.vocabulary import Usage
-from relay.exceptions import RelayError, UpstreamEof, UpstreamError, UpstreamProtocol
+from relay.exceptions import (
+    AnswerNotUnderstood,
+    AnswerTooLong,
+    RelayError,
+    TooManyToolCalls,
+    UpstreamEof,
+    UpstreamError,
+)
 from relay.layers.values import Turn
 from relay.protocol import frames, json_text
 from relay.protocol.event_stream import Event
@@ -148,7 +155,7 @@ class AnswerReader(abc.ABC):
             data = event.data
             self._bytes_left -= len(data) if data.isascii() else len(data.encode("utf-8", "surrogatepass"))
             if self._bytes_left < 0:
-                raise UpstreamProtocol("The agent's answer is too long.")
+                raise AnswerTooLong
             self._read(event, made)
         return made
 
@@ -233,8 +240,7 @@ class AnswerReader(abc.ABC):
         """End the answer: as a success, unless nothing in it was understood."""
         self.is_over = True
         if self._nothing_understood:
-            words = "Nothing in the agent's answer could be understood."
-            made.append(frames.error(self._turn_id, UpstreamProtocol(words)))
+            made.append(frames.error(self._turn_id, AnswerNotUnderstood()))
         else:
             made.append(frames.final(self._turn_id, reason[:MAX_REASON_CHARACTERS]))
 
@@ -246,7 +252,7 @@ class AnswerReader(abc.ABC):
     def _error(self, value: Any) -> UpstreamError:
         """Return the error with the words in any JSON."""
         words = self._redact(error_words(value))
-        return UpstreamError(words) if words else UpstreamError()
+        return UpstreamError(words)
 
     @property
     def _nothing_understood(self) -> bool:
@@ -293,7 +299,7 @@ def check_calls(gathered: int) -> None:
         UpstreamProtocol: they are ``MAX_CALLS``.
     """
     if gathered >= MAX_CALLS:
-        raise UpstreamProtocol("The agent made too many tool calls at once.")
+        raise TooManyToolCalls
 
 
 def text_of(value: Any) -> str:

@@ -25,6 +25,14 @@ const FINAL_CLOSE_CODES = new Map([
 ]);
 
 /** @typedef {import('./gateway-client.js').ConnectOptions} ConnectOptions */
+/** @param {number} bytes */
+const sizeOf = (bytes) => {
+  for (const [unit, factor] of /** @type {const} */ ([['MB', 1_048_576], ['KB', 1_024]])) {
+    if (bytes % factor === 0) return `${bytes / factor} ${unit}`;
+  }
+  return `${bytes} bytes`;
+};
+
 /** @typedef {import('./gateway-client.js').Cursor} Cursor */
 /** @typedef {import('./gateway-client.js').ErrorFrame} ErrorFrame */
 /** @typedef {import('./gateway-client.js').GatewayEvents} GatewayEvents */
@@ -733,7 +741,7 @@ export class GatewayClient {
     const text = JSON.stringify(turn._message);
     const maxBytes = this.#welcome?.max_message_bytes ?? Infinity;
     if (new TextEncoder().encode(text).length > maxBytes) {
-      return this.#refuse(turn, 'message_too_large', `The message is too large: at most ${maxBytes} bytes are allowed.`);
+      return this.#refuse(turn, 'message_too_large', `This message is too long (limit ${sizeOf(maxBytes)}).`);
     }
     turn._isSent = true;
     this.#socket.send(text);

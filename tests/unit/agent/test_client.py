@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from relay.agent.client import _refusal, _retry_after_seconds
-from relay.exceptions import UpstreamError, UpstreamProtocol, UpstreamUnavailable
+from relay.exceptions import NoEventStream, UpstreamError, UpstreamUnavailable
 
 STREAM = {"content-type": "text/event-stream"}
 
@@ -23,7 +23,7 @@ def test_every_status_is_an_answer_an_error_or_a_reason_to_come_back():
     seen = {status: outcome(status, STREAM) for status in range(200, 600)}
     unavailable = {status for status, error in seen.items() if error is UpstreamUnavailable}
     assert unavailable == {429, 502, 503, 504}
-    assert seen.pop(204) is UpstreamProtocol
+    assert seen.pop(204) is NoEventStream
     assert {seen[status] for status in seen if status <= 299} == {None}
     assert {seen[status] for status in seen if status >= 300 and status not in unavailable} == {UpstreamError}
 
@@ -49,7 +49,7 @@ def test_an_event_stream_is_read_however_its_headers_are_written(headers):
     ],
 )
 def test_any_other_content_is_no_answer(headers):
-    assert outcome(200, headers) is UpstreamProtocol
+    assert outcome(200, headers) is NoEventStream
 
 
 @pytest.mark.parametrize(

@@ -72,17 +72,17 @@ def at(frame, offset):
         ),
         (
             frames.error("T", Interrupted()),
-            '{"type":"error","content":"The answer was interrupted. Send your message again."}',
+            '{"type":"error","content":"The answer was interrupted. Try again."}',
             (
-                '{"type":"error","content":"The answer was interrupted. Send your message again.",'
+                '{"type":"error","content":"The answer was interrupted. Try again.",'
                 '"code":"interrupted","retry_after_ms":1000,"turn_id":"T","offset":7}'
             ),
         ),
         (
             frames.error("T", RelayError()),
-            '{"type":"error","content":"Something went wrong in the gateway. Send your message again."}',
+            '{"type":"error","content":"Something went wrong in the gateway. Try again."}',
             (
-                '{"type":"error","content":"Something went wrong in the gateway. Send your message again.",'
+                '{"type":"error","content":"Something went wrong in the gateway. Try again.",'
                 '"code":"internal","turn_id":"T","offset":7}'
             ),
         ),
@@ -189,15 +189,13 @@ def test_half_characters_recombine_in_a_snapshot():
 
 
 def test_a_plain_error_has_words_and_no_more():
-    assert frames.plain_error(Interrupted()) == (
-        '{"type":"error","content":"The answer was interrupted. Send your message again."}'
-    )
+    assert frames.plain_error(Interrupted()) == ('{"type":"error","content":"The answer was interrupted. Try again."}')
 
 
 @pytest.mark.parametrize(("name", "tail"), [(None, ""), ("one", ',"client_message_id":"one"')])
 def test_a_refusal_names_the_message_and_no_turn(name, tail):
     assert frames.v1_refusal(UpstreamUnavailable(2.5), name) == (
-        '{"type":"error","content":"The agent is not available at the moment. Try again shortly.",'
+        '{"type":"error","content":"The agent is unavailable right now. Try again shortly.",'
         f'"code":"upstream_unavailable","retry_after_ms":2500{tail}}}'
     )
 
