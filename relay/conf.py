@@ -37,6 +37,7 @@ from relay.setting_parsers import (
     name_prefix,
     names,
     origins,
+    page_link,
     proxies,
     redis_urls,
     seconds,
@@ -191,6 +192,8 @@ class Conf:
     transcript_days = Setting("TRANSCRIPT_DAYS", count(0, "days", most=36_500), "0")
     transcript_events_bytes = Setting("TRANSCRIPT_EVENTS_BYTES", count(0, "bytes"), "262144")
     chat_page = Setting("CHAT_PAGE", boolean(), "false")
+    chat_login_url = Setting("CHAT_LOGIN_URL", page_link(), "")
+    chat_credential_url = Setting("CHAT_CREDENTIAL_URL", page_link(), "")
     admin = Setting("ADMIN", boolean(), "false")
     metrics_open = Setting("METRICS_OPEN", boolean(), "false")
 

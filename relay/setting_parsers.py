@@ -39,6 +39,7 @@ GATEWAY_HEADERS: Final = frozenset(
 )
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`~0-9A-Za-z-]+")
 _FIELD_VALUE: Final = re.compile(r"[ -~]+")
+_PAGE_LINK: Final = re.compile(r"(/(?!/)|https?://[^/\s])[^\s]*")
 
 Headers = tuple[tuple[str, str], ...]
 TrustedProxies = int | tuple[IPv4Network | IPv6Network, ...]  # their number, or their networks
@@ -145,6 +146,17 @@ def document_url() -> Parser[str]:
         return raw
 
     return Parser("an address that begins with http:// or https://", read, how_to_escape)
+
+
+def page_link() -> Parser[str]:
+    """Read where a page leads or asks: a path of its own origin, or a whole address; empty: none is given."""
+
+    def read(raw: str) -> str:
+        if raw and not _PAGE_LINK.fullmatch(raw):
+            raise ValueError
+        return raw
+
+    return Parser("a path that begins with /, or an address that begins with http:// or https://", read)
 
 
 def name_or_path(*words: str) -> Parser[str]:

@@ -18,8 +18,10 @@ from relay.access.auth import has_internal_key, may_scrape
 from relay.adapters.paths import is_adapter_path
 from relay.conf import conf
 from relay.observability import logging_config
+from relay.policies import COOKIE_POLICY
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
 from relay.web.agent_pass import methods_of
+from relay.web.login import LOGIN_PATHS
 from relay.web.views import bad_request, unauthorized
 
 logger = logging.getLogger(__name__)
@@ -102,6 +104,7 @@ def is_open(path: str) -> bool:
     has_chat_page, has_admin = conf.chat_page or settings.DEBUG, conf.admin or settings.DEBUG
     return (
         (has_chat_page and path == "/")
+        or (has_chat_page and conf.ws_auth == COOKIE_POLICY and path in LOGIN_PATHS)
         or (settings.DEBUG and path in API_DOCS)
         or (has_admin and (path == "/admin" or path.startswith("/admin/")))
         or ((has_chat_page or has_admin) and path.startswith(settings.STATIC_URL))

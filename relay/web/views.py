@@ -15,8 +15,10 @@ from prometheus_client.exposition import choose_encoder
 
 from relay.access.auth import may_scrape
 from relay.conf import conf
+from relay.policies import COOKIE_POLICY
 from relay.process import lifecycle
 from relay.process.readiness import Check
+from relay.web.login import LOGIN_PATH, LOGOUT_PATH
 
 _READING = frozenset({"GET", "HEAD"})
 
@@ -62,7 +64,20 @@ async def chat_page(request: HttpRequest) -> HttpResponse:
         raise Http404
     if request.method not in _READING:
         return method_not_allowed()
-    return render(request, "relay/chat.html")
+    return render(request, "relay/chat.html", await _ways_in(request))
+
+
+async def _ways_in(request: HttpRequest) -> dict[str, str]:
+    """Say how a reader of the chat page comes in, and who it is that is logged in."""
+    has_login = conf.ws_auth == COOKIE_POLICY
+    user = await request.auser() if has_login and hasattr(request, "auser") else None
+    return {
+        "access": conf.ws_auth,
+        "user_name": user.get_username() if user is not None and user.is_authenticated else "",
+        "login_url": conf.chat_login_url or (LOGIN_PATH if has_login else ""),
+        "logout_url": LOGOUT_PATH,
+        "credential_url": conf.chat_credential_url,
+    }
 
 
 def method_not_allowed(allowed: str = "GET, HEAD") -> JsonResponse:

@@ -347,7 +347,7 @@ def test_a_login_without_tables_says_what_to_run(database, settings, client, mon
     async def take_login(address, name):
         """Count nothing: no gateway runs."""
 
-    monkeypatch.setattr("relay.admin.login._take_login", take_login)
+    monkeypatch.setattr("relay.web.login._take_login", take_login)
     response = client.post("/admin/login/", {"username": "ann", "password": "x"})
     assert "manage.py migrate" in page_of(response, 503)
 

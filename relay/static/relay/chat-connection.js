@@ -1,73 +1,106 @@
 /**
- * What the connection is doing, in words: the pill in the bar, and the banner once it is closed.
+ * What the connection is doing, in words: the pill in the bar, and once it is closed the banner, with what can be done.
  *
  * @module chat-connection
  */
 
-import { byId } from './chat-dom.js';
+import { byId, make, makeButton } from './chat-dom.js';
 
 /** @typedef {import('./gateway-client.js').StateInfo} StateInfo */
+/** @typedef {'login' | 'reconnect' | 'new'} Way what a reader can do */
+/** @typedef {{announce: (words: string) => void, reconnect: () => void, access: import('./chat-access.js').Access}} Page */
 
-const CLOSED_WORDS = new Map([
-  ['unauthorized', 'You are signed out or your access has expired. Sign in, then reload this page.'],
-  ['forbidden', 'This conversation belongs to another user. Start a new one.'],
-  ['kicked', 'An operator disconnected you.'],
-  ['session_deleted', 'This conversation was deleted. Start a new one.'],
+/** @type {Map<string, {words: string, ways: Way[]}>} */
+const CLOSED = new Map([
+  ['unauthorized', { words: 'You are signed out or your access has expired.', ways: ['login', 'reconnect'] }],
+  ['forbidden', { words: 'This conversation belongs to another user.', ways: ['new', 'login'] }],
+  ['kicked', { words: 'An operator disconnected you.', ways: ['reconnect', 'new'] }],
+  ['session_deleted', { words: 'This conversation was deleted.', ways: ['new'] }],
 ]);
-
-/** @param {string} words */
-function showBanner(words) {
-  const banner = byId('banner');
-  banner.textContent = words;
-  banner.hidden = false;
-}
+const NOT_SET_UP = 'This page has no way to sign you in: its operator has to set GATEWAY__CHAT_CREDENTIAL_URL.';
 
 /** The address names no conversation that there can be. */
 export function showInvalidAddress() {
-  showBanner('This link is not valid. Start a new conversation.');
-  const pill = byId('connection');
-  pill.dataset.state = 'closed';
-  pill.textContent = 'Not connected';
+  showBanner('This link is not valid. Start a new conversation.', [newLink()]);
+  showPill('closed', 'Not connected');
   byId('input').disabled = true;
 }
 
+/** @param {string} words @param {HTMLElement[]} ways */
+function showBanner(words, ways) {
+  const banner = byId('banner');
+  const buttons = make('p', 'ways');
+  buttons.append(...ways);
+  banner.replaceChildren(make('p', '', words), buttons);
+  banner.hidden = false;
+}
+
+/** @param {string} state @param {string} words */
+function showPill(state, words) {
+  const pill = byId('connection');
+  pill.dataset.state = state;
+  document.body.dataset.connection = state;
+  pill.textContent = words;
+}
+
+function newLink() {
+  const link = /** @type {HTMLAnchorElement} */ (make('a', 'small', 'New conversation'));
+  link.href = location.pathname;
+  return link;
+}
+
 export class ConnectionView {
-  #announce;
+  #page;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #countdown;
   hasConnected = false;
 
-  /** @param {(words: string) => void} announce @param {() => void} onReconnect */
-  constructor(announce, onReconnect) {
-    this.#announce = announce;
-    byId('reconnect').addEventListener('click', onReconnect);
+  /** @param {Page} page */
+  constructor(page) {
+    this.#page = page;
+    byId('reconnect').addEventListener('click', () => page.reconnect());
   }
 
   /** @param {StateInfo} info */
   show(info) {
     clearInterval(this.#countdown);
     const until = Date.now() + (info.delayMs ?? 0);
-    const show = () => this.#showPill(info, Math.round((until - Date.now()) / 1000));
+    const show = () => this.#showState(info, Math.round((until - Date.now()) / 1000));
     show();
     if (info.state === 'waiting' && info.delayMs) this.#countdown = setInterval(show, 1000);
-    if (info.state === 'closed') showBanner(CLOSED_WORDS.get(info.code ?? '') ?? info.content ?? 'The connection was closed. Reload this page.');
-    if (info.state === 'open' && this.hasConnected) this.#announce('Connected again.');
-    if (info.state === 'waiting' && info.attempt === 1 && info.delayMs) this.#announce('Connection lost. Trying again.');
+    if (info.state === 'closed') this.#showClosed(info);
+    if (info.state === 'open' && this.hasConnected) this.#page.announce('Connected again.');
+    if (info.state === 'waiting' && info.attempt === 1 && info.delayMs) this.#page.announce('Connection lost. Trying again.');
     this.hasConnected ||= info.state === 'open';
   }
 
   /** @param {StateInfo} info @param {number} seconds */
-  #showPill({ state, delayMs, attempt = 0 }, seconds) {
+  #showState({ state, delayMs, attempt = 0 }, seconds) {
     const words = {
       connecting: this.hasConnected ? 'Reconnecting…' : 'Connecting…',
       open: 'Connected',
       waiting: delayMs === null ? 'Paused' : navigator.onLine === false ? 'Offline' : seconds > 1 ? `Reconnecting in ${seconds} s` : 'Reconnecting…',
       closed: 'Disconnected',
     };
-    const pill = byId('connection');
-    pill.dataset.state = state;
-    document.body.dataset.connection = state;
-    pill.textContent = words[state];
+    showPill(state, words[state]);
     byId('reconnect').hidden = state !== 'waiting' || (delayMs !== null && attempt < 3);
+  }
+
+  /** @param {StateInfo} info */
+  #showClosed({ code = '', content }) {
+    const { words, ways } = CLOSED.get(code) ?? { words: content ?? 'The connection was closed.', ways: /** @type {Way[]} */ (['reconnect', 'new']) };
+    const isUnfinished = code === 'unauthorized' && this.#page.access.isUnfinished;
+    showBanner(isUnfinished ? NOT_SET_UP : words, ways.flatMap((way) => this.#way(way)));
+  }
+
+  /** @param {Way} way @returns {HTMLElement[]} none where it leads nowhere */
+  #way(way) {
+    if (way === 'new') return [newLink()];
+    if (way === 'reconnect') return [makeButton('Reconnect', () => location.reload())];
+    const { loginAddress } = this.#page.access;
+    if (!loginAddress) return [];
+    const link = /** @type {HTMLAnchorElement} */ (make('a', 'small', 'Log in'));
+    link.href = loginAddress;
+    return [link];
   }
 }

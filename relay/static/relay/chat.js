@@ -4,6 +4,7 @@
  * @module chat
  */
 
+import { Access } from './chat-access.js';
 import { Composer } from './chat-composer.js';
 import { ConnectionView, showInvalidAddress } from './chat-connection.js';
 import { Conversation } from './chat-conversation.js';
@@ -12,9 +13,10 @@ import { byId } from './chat-dom.js';
 import { History } from './chat-history.js';
 import { ConversationList } from './chat-list.js';
 import { noticesOf } from './chat-notices.js';
+import { Notifier } from './chat-notify.js';
 import { outboxOf } from './chat-outbox.js';
 import { Outgoing } from './chat-outgoing.js';
-import { browserStore, titleOf } from './chat-store.js';
+import { browserStore, gatewayStore, titleOf } from './chat-store.js';
 import { Turns } from './chat-turns.js';
 import { Views } from './chat-views.js';
 import { connect, newId } from './gateway-client.js';
@@ -34,17 +36,24 @@ function sessionOfAddress() {
 class ChatPage {
   /** @param {string} sessionId */
   constructor(sessionId) {
-    this.client = connect({ base: document.body.dataset.base, sessionId });
+    const { base = '' } = document.body.dataset;
+    this.access = new Access(document.body.dataset, sessionId);
+    this.client = connect({ base, sessionId, ticket: this.access.ticket });
     this.conversation = new Conversation();
     this.outbox = outboxOf(sessionId);
     this.notices = noticesOf(sessionId);
-    this.list = new ConversationList(sessionId, browserStore());
+    this.list = new ConversationList(sessionId, this.access.hasOwnSessions ? gatewayStore(base, () => this.access.credential()) : browserStore());
     this.views = new Views({
       decide: (callId, decision) => this.decisions.decide(callId, decision),
       edit: (view) => this.edit(view.message ?? '', view.id ?? undefined),
       repeat: (view) => this.turns.repeat(view),
     });
-    this.connection = new ConnectionView((words) => this.conversation.announce(words), () => this.client.wake());
+    this.notifier = new Notifier(sessionId);
+    this.connection = new ConnectionView({
+      announce: (words) => this.conversation.announce(words),
+      reconnect: () => this.client.wake(),
+      access: this.access,
+    });
     this.composer = new Composer(sessionId, {
       say: (content, replaces) => this.#say(content, replaces),
       stop: () => this.#stop(),
@@ -64,6 +73,8 @@ class ChatPage {
     this.client.on('welcome', (frame) => this.#onWelcome(frame));
     this.client.on('snapshot', (frame) => this.#onSnapshot(frame));
     this.client.on('user_message', ({ content }) => this.list.note(titleOf(content)));
+    this.client.on('final', () => this.notifier.notify('The answer is ready.'));
+    this.client.on('error', () => this.notifier.notify('The answer failed.'));
     this.client.on('notice', ({ content }, turn) => !turn && this.#onNotice(content));
     this.#showState(this.client.state);
     for (const button of document.querySelectorAll('[data-say]')) button.addEventListener('click', () => this.#say(/** @type {HTMLElement} */ (button).dataset.say ?? ''));
@@ -136,6 +147,7 @@ class ChatPage {
   /** Show what can be done now. */
   changed() {
     this.composer.update(this.client.state.state === 'closed', this.client.activeTurnId !== null);
+    for (const button of document.querySelectorAll('[data-say]')) /** @type {HTMLButtonElement} */ (button).disabled = this.client.state.state === 'closed';
     byId('empty').hidden = !this.conversation.isEmpty || !this.history?.isStarted;
   }
 }

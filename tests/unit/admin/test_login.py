@@ -1,4 +1,4 @@
-"""The admin's login form: every attempt is counted, before any password is looked at."""
+"""The login forms of the admin and the chat page: every attempt is counted, before any password is looked at."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import pytest
 from django.test import RequestFactory
 
 from relay.access.rate_limits import take_login
-from relay.admin import login
+from relay.admin.login import LimitedLoginForm as AdminForm
 from relay.exceptions import RateLimited, StoreUnavailable
 from relay.layers.memory.limits import MemoryLimits
+from relay.web.login import LimitedLoginForm as ChatForm
 
 WRONG = {"username": "Ann", "password": "wrong"}
 
 
-def form_that_meets(error, monkeypatch):
+@pytest.fixture(params=[AdminForm, ChatForm], ids=["admin", "chat"])
+def form_class(request):
+    return request.param
+
+
+def form_that_meets(error, form_class, monkeypatch):
     """Send the form in. Returns who was counted, and what the form says."""
     counted = []
 
@@ -21,20 +27,20 @@ def form_that_meets(error, monkeypatch):
         counted.append(who)
         raise error
 
-    monkeypatch.setattr(login, "_take_login", take)
-    form = login.LimitedLoginForm(RequestFactory().post("/", WRONG, REMOTE_ADDR="192.0.2.1"), WRONG)
+    monkeypatch.setattr("relay.web.login._take_login", take)
+    form = form_class(RequestFactory().post("/", WRONG, REMOTE_ADDR="192.0.2.1"), WRONG)
     assert not form.is_valid()
     return counted, form.non_field_errors()
 
 
-def test_after_too_many_attempts_no_password_is_looked_at(monkeypatch):
-    counted, said = form_that_meets(RateLimited(12.3), monkeypatch)
+def test_after_too_many_attempts_no_password_is_looked_at(form_class, monkeypatch):
+    counted, said = form_that_meets(RateLimited(12.3), form_class, monkeypatch)
     assert counted == [("192.0.2.1", "Ann")]
     assert said == ["Too many attempts. Try again in 13 seconds."]
 
 
-def test_without_the_store_nobody_logs_in(monkeypatch):
-    _, said = form_that_meets(StoreUnavailable(), monkeypatch)
+def test_without_the_store_nobody_logs_in(form_class, monkeypatch):
+    _, said = form_that_meets(StoreUnavailable(), form_class, monkeypatch)
     assert said == ["Logging in is not possible at the moment. Try again shortly."]
 
 
