@@ -43,3 +43,30 @@ def test_compose_leaves_the_time_to_drain_and_nothing_to_write():
     gateway = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["gateway"]
     assert float(gateway["stop_grace_period"].removesuffix("s")) >= Conf(dict).drain_seconds + END_SECONDS
     assert gateway["read_only"] is True
+
+
+def test_compose_for_production_is_complete():
+    """Each service comes back by itself, secrets have no default, and every setting is one."""
+    compose = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text())
+    services = compose["services"]
+    assert {name: service["restart"] for name, service in services.items()} == {
+        **dict.fromkeys(("nginx", "gateway", "valkey", "postgres"), "unless-stopped"),
+        "migrate": "on-failure",
+    }
+    gateway, migrate = services["gateway"], services["migrate"]
+    assert float(gateway["stop_grace_period"].removesuffix("s")) >= Conf(dict).drain_seconds + END_SECONDS
+    assert gateway["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert migrate["command"][:3] == ["python", "manage.py", "migrate"]
+    required = r"\$\{(\w+):\?[^}]+\}"
+    assert {name for name, text in gateway["environment"].items() if re.fullmatch(required, text)} >= {
+        "GATEWAY__INTERNAL_API_KEY",
+        "GATEWAY__SECRET_KEY",
+    }
+    given = {"GATEWAY__AGENT_URL": "http://agent:8001", "GATEWAY__ALLOWED_HOSTS": "chat.example"}
+    texts = {
+        name.removeprefix("GATEWAY__"): re.sub(required, lambda found: given.get(found[1], "secret"), text)
+        for name, text in gateway["environment"].items()
+    }
+    conf = Conf(lambda: texts)
+    assert (conf.unknown_names(), list(conf.problems())) == ([], [])
+    assert compose["volumes"].keys() == {"sessions", "transcripts"}

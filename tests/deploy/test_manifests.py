@@ -29,7 +29,10 @@ STOPS = {  # where it is said how long a stop takes
     ".env.example": "",
     "docs/deployment.md": "",
     "docs/operations.md": "",
+    "docs/recipes.md": r"waits (\d+) s before",
     "docker-compose.yml": r"stop_grace_period: (\d+)s",
+    "deploy/compose/compose.yaml": r"stop_grace_period: (\d+)s",
+    "deploy/helm/values.yaml": "",
     "deploy/kubernetes/gateway.yaml": "",
     "deploy/systemd/gateway@.service": r"TimeoutStopSec=(\d+)",
 }
@@ -146,12 +149,33 @@ def unit(name: str) -> ConfigParser:
 def test_systemd_has_nothing_to_complain_of(tmp_path: Path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("There is no systemd-analyze; scripts/install-deploy-tools.sh installs it.")
-    for name in ("gateway.socket", "gateway@.service"):
+    for name in ("gateway.socket", "gateway@.service", "gateway-migrate.service"):
         text = (DEPLOY / "systemd" / name).read_text()
         (tmp_path / name).write_text(text.replace("/opt/gateway", str(ROOT)))  # the command must exist
-    units = [str(tmp_path / "gateway.socket"), str(tmp_path / "gateway@1.service")]
+    units = [str(tmp_path / name) for name in ("gateway.socket", "gateway@1.service", "gateway-migrate.service")]
     verified = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+
+
+def test_service_starts_after_the_unit_that_migrates():
+    service, migrate = unit("gateway@.service"), unit("gateway-migrate.service")
+    for relation in ("Requires", "After"):
+        assert "gateway-migrate.service" in service["Unit"][relation].split()
+    assert migrate["Service"]["Type"] == "oneshot"  # others wait for its end
+    for key in ("User", "WorkingDirectory", "EnvironmentFile", "StateDirectory"):
+        assert migrate["Service"][key] == service["Service"][key]
+    assert "migrate" not in (DEPLOY / "systemd" / "gateway@.service").read_text().partition("[Service]")[2]
+
+
+def test_environment_file_has_settings_that_are_valid():
+    settings = dict(
+        line.split("=", 1)
+        for line in (DEPLOY / "systemd" / "gateway.env").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    conf = Conf(lambda: without_prefix(settings))
+    assert conf.unknown_names() == []
+    assert list(conf.problems()) == []
 
 
 def test_service_listens_on_its_socket_and_has_the_time_to_drain():
