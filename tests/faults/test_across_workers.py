@@ -53,7 +53,7 @@ async def test_welcome_names_what_runs_and_what_waits_elsewhere(here, there, s):
     ("query", "recovered", "first"),
     [
         ("", None, None),
-        ("offset=0", True, 5),
+        ("offset=0", False, "trimmed"),
         ("epoch={epoch}&offset=20", True, None),
         ("epoch={epoch}&offset=19", True, 20),
         ("epoch={epoch}&offset=4", True, 5),
