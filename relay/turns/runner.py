@@ -30,11 +30,12 @@ from relay.layers.base import SessionLayer
 from relay.layers.values import NewNotification, Turn, new_id
 from relay.observability import logging_config, metrics, places
 from relay.protocol import frames
-from relay.protocol.cursor import UNKNOWN
+from relay.protocol.cursor import UNKNOWN, Cursor
 from relay.protocol.frames import Frame, ReplayGap
 from relay.protocol.trace_context import trace_id
 from relay.tasks import cancel_and_wait, first_completed
-from relay.transcripts.history import History
+from relay.transcripts.answer_parts import AnswerParts
+from relay.transcripts.history import PAGE_FRAMES, History
 from relay.transcripts.writer import Transcripts
 from relay.turns.ended import describe_end, notification
 from relay.turns.recorder import TurnRecorder, ended_turn
@@ -190,7 +191,7 @@ class Runner:
         """Run the turn and return its terminal frame, in every case but a lost lease."""
         try:
             if turn.is_abandoned:
-                await self._load_partial_text(turn, recorder)
+                await self._load_partial_answer(turn, recorder)
                 raise Interrupted
             if turn.is_cancelled:
                 raise TurnCancelled
@@ -207,13 +208,18 @@ class Runner:
             logger.exception("turn failed unexpectedly")
             return frames.error(turn.turn_id, RelayError())
 
-    async def _load_partial_text(self, turn: Turn, recorder: TurnRecorder) -> None:
-        """Read for the transcript the text that another worker stored for this turn, as far as the log has it."""
+    async def _load_partial_answer(self, turn: Turn, recorder: TurnRecorder) -> None:
+        """Read for the transcript the answer that another worker stored for this turn, as far as the log has it."""
         if not self._transcripts.is_on:
             return
         try:
-            await self._layer.read(turn.session_id, UNKNOWN, 1)
-        except ReplayGap as gap:  # always, after a position that is in no log
+            state = await self._layer.get(turn.session_id)
+            after = UNKNOWN if state is None else Cursor(state.epoch, state.active_after)
+            while page := await self._layer.read(turn.session_id, after, PAGE_FRAMES):
+                recorder.parts.add(page)
+                after = Cursor(after.epoch, page[-1].offset)
+        except ReplayGap as gap:  # its head is trimmed: the text is kept, and no events
+            recorder.parts = AnswerParts(0)
             if gap.snapshot.turn_id == turn.turn_id and gap.snapshot.text:
                 recorder.parts.texts = [gap.snapshot.text]
         except StoreUnavailable:

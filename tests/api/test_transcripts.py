@@ -207,9 +207,27 @@ async def test_turn_of_a_worker_that_died_is_handed_over_with_its_text(v1, agent
         await browser.say("What?")
         await browser.frame_of("accepted")
         turn = await gateway.layer.claim("s", "a worker that dies")
-        await gateway.layer.append(turn, [frames.token(turn.turn_id, "so far")])
+        call = frames.event(turn.turn_id, {"type": "tool_call", "call_id": "c1"})
+        await gateway.layer.append(turn, [frames.token(turn.turn_id, "so far"), call])
         del gateway.runner.wake
         await browser.frame_of("error")
     [ended] = kept
     assert (ended.reason, ended.answer, ended.message["content"]) == ("interrupted", "so far", "What?")
+    assert ended.events == ((6, '{"type":"tool_call","call_id":"c1"}'),)
     assert (ended.tokens, ended.started_at, ended.first_token_seconds, ended.duration_seconds) == (None,) * 4
+
+
+async def test_turn_of_a_worker_that_died_with_a_head_that_is_trimmed_is_handed_over_with_its_text(v1, configure, kept):
+    configure(LEASE_SECONDS="0.5", BUFFER_SIZE="16")
+    async with v1() as browser:
+        gateway = await lifecycle.current()
+        gateway.runner.wake = lambda session_id: None
+        await browser.say("What?")
+        await browser.frame_of("accepted")
+        turn = await gateway.layer.claim("s", "a worker that dies")
+        call = frames.event(turn.turn_id, {"type": "tool_call", "call_id": "c1"})
+        await gateway.layer.append(turn, [*(frames.token(turn.turn_id, str(number)) for number in range(20)), call])
+        del gateway.runner.wake
+        await browser.frame_of("error")
+    [ended] = kept
+    assert (ended.answer, ended.events) == ("".join(map(str, range(20))), ())
