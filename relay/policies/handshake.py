@@ -21,7 +21,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     """One request to watch a session, over a socket or as server-sent events, for the first time or again.
 
     Attributes:
-        session_id: the requested session.
+        session_id: the requested session; empty where a client lists its own sessions, or makes one.
         headers: as they came: lower-case names, every header of a kind.
         query: the parameters of the address; the last of a kind.
         subprotocols: offered by a socket; empty for server-sent events.

@@ -16,6 +16,7 @@ from tests.databases import new_database
 from tests.faults.valkey import Valkey
 
 LIMIT_SECONDS = 60
+FRAMES = 4  # of a turn of one word: the message, an empty token, the word, the end
 QUERY = "SELECT reason, message, answer, tokens FROM relay_turn WHERE session_id = 's' ORDER BY id"
 
 
@@ -85,3 +86,36 @@ async def test_gateway_before_its_database_is_migrated_answers_and_says_what_to_
         async with asyncio.timeout(LIMIT_SECONDS):  # it is the writer's word, which the answer does not wait for
             while "manage.py migrate" not in service.output():
                 await asyncio.sleep(0.05)
+
+
+async def all_messages(browser, limit):
+    """The messages of every turn, page by page over the socket, the oldest first."""
+    found, before = [], ""
+    while before is not None:
+        await browser.send({"type": "history", "before": before, "limit": limit})
+        page = await browser.frame_of("history")
+        assert not page["incomplete"]
+        found += [turn["message"] for turn in page["turns"]]
+        before = page["next"]
+    return found[::-1]
+
+
+@pytest.mark.parametrize("store", ["memory", "redis"])
+async def test_a_conversation_is_whole_after_restarts_by_log_and_by_page(scripted_agent, database, store):
+    """The gateway's process ends twice; with the memory layer the log is gone each time."""
+    with ExitStack() as stack:
+        settings = {"REDIS_URL": stack.enter_context(Valkey()).url} if store == "redis" else {}
+        said = []
+        for _ in range(3):
+            with gateway(scripted_agent, database, **settings) as service:
+                async with open_socket(service) as browser:
+                    welcome = await browser.frame_of("welcome")
+                    assert welcome["history"] is True
+                    for _ in range(3):
+                        said.append(f"message-{len(said)}")
+                        await browser.ask(said[-1])
+                    assert await all_messages(browser, 2) == said
+                async with SocketClient(f"{service.ws_url}/ws/s/?offset=0", [V1]) as reloaded:
+                    live = (await reloaded.frame_of("welcome"))["offset"]
+                    assert live == FRAMES * (3 if store == "memory" else len(said))
+                assert await asyncio.to_thread(service.stop) == 0
