@@ -46,7 +46,7 @@ def _open_doors() -> Iterator[CheckMessage]:
         )
     if not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS:
         yield Error(
-            f"{PREFIX}ALLOWED_HOSTS takes any Host, so a page of any name that points here counts as our own.",
+            f"{PREFIX}ALLOWED_HOSTS accepts any Host header, so a page of any name that points here counts as our own.",
             hint="List the names under which clients reach the gateway.",
             id=ANY_HOST,
         )
