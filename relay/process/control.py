@@ -17,6 +17,7 @@ from typing import Any
 from relay.exceptions import Kicked, RelayError
 from relay.layers.base import Order, SessionLayer
 from relay.process.drain import Connection
+from relay.process.roll_call import RollCall
 from relay.protocol import frames
 from relay.tasks import BackgroundTask, cancel_and_wait
 from relay.transcripts.writer import Transcripts
@@ -31,6 +32,7 @@ class Control:
         self._layer = layer
         self._connections = connections
         self._transcripts = transcripts
+        self.roll_call = RollCall(layer)
         self._listening = BackgroundTask()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_listening = asyncio.Event()
@@ -105,6 +107,10 @@ class Control:
                     self._do(connection.notify(text))
             case {"order": "erase", "session_id": str(session_id)}:
                 self._do(self._transcripts.erase(session_id))
+            case {"order": "report"}:
+                self._do(self.roll_call.answer())
+            case {"order": "reported"}:
+                self.roll_call.hear(order)
             case {"order": "drain"}:
                 logger.info("drain requested by an operator")
                 end_process()
