@@ -133,11 +133,12 @@ def test_event_of_a_stream_is_passed_on_before_the_next_one_is_there(before_test
     line.close()
 
 
-def test_body_above_the_gateways_limit_is_refused(proxy):
+@pytest.mark.parametrize("kind", ["haproxy"], indirect=True)  # Caddy reads the body first
+def test_body_above_the_gateways_limit_ends_here(proxy):
     line = connection(proxy)
     line.putrequest("POST", "/api/v1/sessions/s/messages")
     line.putheader("Content-Length", str(10 * 1024 * 1024))
     line.endheaders()
     with line.getresponse() as answer:
-        assert answer.status in (401, 413, 502)  # the gateway answers before the body is there
+        assert answer.status == 413
     line.close()
