@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+GOOD_REASONS = ("answered", "cancelled")
+FAILED = ~models.Q(reason__in=GOOD_REASONS)
 MAX_SUBJECT_CHARACTERS = 255
 MAX_TITLE_CHARACTERS = 200
 MAX_PLACE_CHARACTERS = 48
@@ -80,7 +82,7 @@ class Turn(models.Model):
     events_left_out = models.PositiveIntegerField(default=0, db_default=0, help_text="Events that had no room.")
 
     class Meta:
-        """Indexes for the admin's lists: the newest, one session's, one user's, one outcome's; the last hour."""
+        """Indexes for the admin's lists: the newest, a session's, a user's, an outcome's; the last hour; failures."""
 
         ordering = ("-ended_at", "-id")
         default_permissions = ("view",)
@@ -90,6 +92,7 @@ class Turn(models.Model):
             models.Index(fields=["session_id", "place", "ended_at"], name="turn_by_place"),
             models.Index(fields=["subject", "ended_at"], name="turn_by_subject"),
             models.Index(fields=["reason", "ended_at"], name="turn_by_reason"),
+            models.Index(fields=["ended_at"], name="turn_failed_by_time", condition=FAILED),
         )
 
     def __str__(self) -> str:

@@ -17,8 +17,7 @@ from relay.management.help import with_examples
 from relay.management.operator import add_json
 from relay.management.terminal import console, counted, printable, quiet_pipe
 from relay.management.transcripts import age, refusal_said
-from relay.models import Turn
-from relay.protocol.frames import ANSWERED, CANCELLED
+from relay.models import FAILED, Turn
 
 HELP: Final = """List the turns that failed a short time ago, the newest first: session, user, message, and why.
 
@@ -55,7 +54,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """List them. (Arguments are Django's.)"""
         since = datetime.now(UTC) - options["since"]
-        failed = Turn.objects.filter(ended_at__gte=since).exclude(reason__in=(ANSWERED, CANCELLED))
+        failed = Turn.objects.filter(FAILED, ended_at__gte=since)
         with quiet_pipe(), refusal_said():
             self._list(failed, list(failed[: max(0, options["limit"])]), as_json=options["json"])
 
