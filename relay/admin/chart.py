@@ -14,12 +14,11 @@ from typing import Any, Final
 from django.db.models import Case, Count, F, IntegerField, Value, When
 from django.db.models.functions import Floor, Ln, TruncMinute
 
-from relay.models import Turn
+from relay.models import GOOD_REASONS, Turn
 
 MINUTES: Final = 60
 STEPS: Final = 20  # of the logarithm: 5 % each
 LEAST_SECONDS: Final = 0.001  # added, since nothing has no logarithm
-GOOD: Final = ("answered", "cancelled")
 
 LEFT, TOP, WIDTH, HEIGHT = 44, 14, 780, 120  # of the plot, in pixels; numbers stand outside it
 BAR: Final = WIDTH / MINUTES
@@ -66,7 +65,7 @@ def _count(since: datetime) -> tuple[Counter[datetime], Counter[datetime], dict[
         .filter(ended_at__gte=since)
         .values(
             minute=TruncMinute("ended_at"),
-            failed=Case(When(reason__in=GOOD, then=0), default=1, output_field=IntegerField()),
+            failed=Case(When(reason__in=GOOD_REASONS, then=0), default=1, output_field=IntegerField()),
             step=Floor(Ln(F("first_token_seconds") + Value(LEAST_SECONDS)) * Value(STEPS)),
         )
         .annotate(count=Count("pk"))

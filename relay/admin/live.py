@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Final, cast
 
+import msgspec
 from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
@@ -16,13 +17,16 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.views.decorators.http import require_GET, require_POST
 
+from relay.admin.last_errors import last_errors
+from relay.admin.links import live_url, turns_url
 from relay.delivery.sse import operator_events
 from relay.delivery.subscription import listed_fields
 from relay.delivery.timeouts import run_to_completion, within_store_timeout
 from relay.exceptions import RelayError, StoreUnavailable
+from relay.layers.values import SessionState
 from relay.models import LiveSession
 from relay.process import lifecycle
 from relay.process.lifecycle import Gateway
@@ -110,6 +114,7 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
         return [
             path("", page(self.list_page), name="relay_livesession_changelist"),
             path("data", require_GET(self.data), name="relay_livesession_data"),
+            path("processes", require_GET(self.processes), name="relay_livesession_processes"),
             path("notice", require_POST(self.notice), name="relay_livesession_notice"),
             path("session/<object_id>/", page(self.session_page), name="relay_livesession_change"),
             path("session/<object_id>/data", require_GET(self.session_data), name="relay_livesession_session"),
@@ -136,7 +141,13 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
             content_type__app_label="relay", content_type__model="livesession", object_id=session_id
         ).select_related("user")[:10]
         return self._page(
-            request, "change_form", session_id, session_id=session_id, quoted_id=quote(session_id), history=history
+            request,
+            "change_form",
+            session_id,
+            session_id=session_id,
+            quoted_id=quote(session_id),
+            turns_url=turns_url(session_id=session_id),
+            history=history,
         )
 
     def _page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
@@ -162,15 +173,27 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
         """List the sessions of all processes, those with work first."""
         gateway = await lifecycle.current()
         found, more = await within_store_timeout(gateway.layer.active("", MAX_SESSIONS))
-        sessions = [{**listed_fields(state), "url": _url(state.session_id)} for state in found]
+        errors = await sync_to_async(last_errors)()
+        sessions = [{**_fields(state), "last_error": errors.get(state.session_id)} for state in found]
         return JsonResponse({"sessions": sessions, "is_all": not more})
+
+    @operators_only(VIEW)
+    async def processes(self, request: HttpRequest) -> HttpResponseBase:
+        """List the processes, and what this one finds of the store and the agent."""
+        gateway = await lifecycle.current()
+        checks = await gateway.readiness.checks()
+        found = await within_store_timeout(gateway.control.roll_call.take())
+        processes = [{**msgspec.structs.asdict(each.report), "silent_seconds": each.silent_seconds} for each in found]
+        return JsonResponse(
+            {"processes": processes, "checks": {name: msgspec.structs.asdict(check) for name, check in checks.items()}}
+        )
 
     @operators_only(VIEW)
     async def session_data(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """Describe one session; null if there is none."""
         gateway = await lifecycle.current()
         state = await within_store_timeout(gateway.layer.get(_session_id(object_id)))
-        return JsonResponse({"session": None if state is None or state.is_empty else listed_fields(state)})
+        return JsonResponse({"session": None if state is None or state.is_empty else _fields(state)})
 
     @operators_only(VIEW)
     async def events(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
@@ -227,5 +250,6 @@ def _session_id(object_id: str) -> str:
     return session_id
 
 
-def _url(session_id: str) -> str:
-    return reverse("admin:relay_livesession_change", args=[quote(session_id)])
+def _fields(state: SessionState) -> dict[str, object]:
+    """Describe a session to a page."""
+    return {**listed_fields(state), "user": state.owner or "", "url": live_url(state.session_id)}

@@ -19,6 +19,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import SimpleTemplateResponse
 
+from relay.admin.start import overview
 from relay.database.connection import limited_queries
 from relay.database.failures import LACKS_MIGRATIONS, reason
 
@@ -38,9 +39,15 @@ class NotOffered(SuspiciousOperation):
 class GuardedAdminSite(admin.AdminSite):
     """Django's own, with every view guarded: those of the gateway, of users and of groups, and the login."""
 
+    index_title = "Overview"
+
     def admin_view(self, view: View, cacheable: bool = False) -> View:  # type: ignore[override]  # any view's type
         """See Django's."""
         return _guarded(super().admin_view(view, cacheable))
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:  # as Django's types
+        """Show the gateway's state above the list of pages."""
+        return super().index(request, {**overview(request.user), **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """See Django's."""

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.contrib import admin
 from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.defaultfilters import truncatechars
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 
-from relay.admin.chart import GOOD, draw
+from relay.admin.chart import draw
 from relay.admin.export import as_csv
+from relay.admin.links import live_url, turns_url
+from relay.admin.reasons import badge
 from relay.admin.site import NotOffered
+from relay.admin.turn_counts import counts
+from relay.admin.turn_dates import date_links
+from relay.admin.turn_filters import LastFilter, ResultFilter
 from relay.models import Turn
 
 # The look-ups of the list's own filters. Django would take any other from a link, over texts that strangers wrote.
 LOOKUPS: Final = frozenset(
     {"reason", "reason__exact", "reason__isnull", "ended_at__isnull", "ended_at__gte", "ended_at__lt"}
+    | {"last", "session_id", "subject"}
     | {f"ended_at__{part}" for part in ("year", "month", "day")}
 )
 MAX_SEARCH_CHARACTERS: Final = 200  # each is compared at each place of each text
 TURNS_BEFORE: Final = 2  # of the session, shown above the one that is read
 TURNS_AFTER: Final = 6
+SHOWN_CHARACTERS: Final = 160  # of a message or an error in the list; a turn's page has all of it
 
 
 @admin.register(Turn)
 class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at run time
     """The Turns pages. Arguments that are ``Any`` are Django's own."""
 
-    list_display = ("when", "end", "session", "asked", "first_token", "duration", "tokens")
-    list_filter = ("reason", "ended_at")
+    list_display = ("when", "end", "session", "asked", "first_token", "duration", "usage")
+    list_filter = (LastFilter, ResultFilter)
     search_fields = ("=session_id", "=turn_id", "=subject", "message", "answer")
     search_help_text = "A session, turn or user by its whole name, or words of a message or an answer."
     date_hierarchy = "ended_at"
@@ -79,16 +88,38 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
     # Pages.
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """List turns under the picture of the last hour."""
-        return super().changelist_view(request, {**(extra_context or {}), "chart": draw(datetime.now(UTC))})
+        """List turns under the picture of the last hour, and the counts of those that the filters leave."""
+        response: Any = super().changelist_view(request, {**(extra_context or {}), "chart": draw(datetime.now(UTC))})
+        listed = getattr(response, "context_data", {}).get("cl")  # none in a file, nor on a page that asks first
+        if listed is not None:
+            names = ("session_id", "subject")
+            chosen = [
+                (name, listed.params[name], listed.get_query_string(remove=[name, "p"]))
+                for name in names
+                if name in listed.params
+            ]
+            response.context_data |= {"counts": counts(listed), "dates": date_links(listed), "chosen": chosen}
+        return cast(HttpResponse, response)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Show a turn within its conversation."""
         turn = self.get_object(request, object_id)
-        context = {"conversation": _conversation(turn) if turn is not None else []}
+        context = _context(turn) if turn is not None else {}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
+
+    def get_urls(self) -> list[URLPattern]:
+        """Give Django's, and an address for pages that know a turn by its own name."""
+        named = path("named/<turn_id>/", self.admin_site.admin_view(self.named_view), name="relay_turn_named")
+        return [named, *super().get_urls()]
+
+    def named_view(self, request: HttpRequest, turn_id: str) -> HttpResponse:
+        """Lead to a turn's page."""
+        turn = Turn.objects.filter(turn_id=turn_id).only("pk").first()
+        if turn is None:
+            raise NotOffered("This turn is not kept, or not written yet. Load the page again in a moment.")
+        return redirect("admin:relay_turn_change", turn.pk)
 
     @admin.action(description="Export as CSV", permissions=["view"])
     def export(self, request: HttpRequest, turns: QuerySet[Turn]) -> Any:
@@ -101,17 +132,21 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
 
     @admin.display(description="session", ordering="session_id")
     def session(self, turn: Turn) -> str:
-        who = format_html('<br><span class="quiet">{}</span>', turn.subject) if turn.subject else ""
-        return format_html("{}{}", turn.session_id, who)
+        link = format_html('<a href="{}">{}</a>', turns_url(session_id=turn.session_id), turn.session_id)
+        if not turn.subject:
+            return link
+        return format_html(
+            '{}<br><a class="relay-user" href="{}">{}</a>', link, turns_url(subject=turn.subject), turn.subject
+        )
 
     @admin.display(description="message")
     def asked(self, turn: Turn) -> str:
-        return truncatechars(turn.message, 80)
+        return truncatechars(turn.message, SHOWN_CHARACTERS)
 
     @admin.display(description="result", ordering="reason")
     def end(self, turn: Turn) -> str:
-        kind = turn.reason if turn.reason in GOOD else "failed"
-        return format_html('<span class="relay-end relay-{}">{}</span>', kind, turn.reason)
+        why = truncatechars(turn.error, SHOWN_CHARACTERS)
+        return format_html('{}<div class="relay-why">{}</div>', badge(turn), why) if why else badge(turn)
 
     @admin.display(description="first token", ordering="first_token_seconds")
     def first_token(self, turn: Turn) -> str:
@@ -120,6 +155,27 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
     @admin.display(description="duration", ordering="duration_seconds")
     def duration(self, turn: Turn) -> str:
         return _seconds(turn.duration_seconds)
+
+    @admin.display(description="tokens")
+    def usage(self, turn: Turn) -> str:
+        """Give the frames of text, and the model's tokens where the agent reports them."""
+        frames = "–" if turn.tokens is None else str(turn.tokens)
+        if turn.input_tokens is None and turn.output_tokens is None:
+            return frames
+        model = f"{_number(turn.input_tokens)} in, {_number(turn.output_tokens)} out"
+        return format_html('{}<br><span class="quiet">{}</span>', frames, model)
+
+
+def _context(turn: Turn) -> dict[str, Any]:
+    """Describe a turn's page to its template."""
+    conversation = _conversation(turn)
+    return {
+        "conversation": conversation,
+        "shown": [(each, badge(each)) for each in conversation],
+        "live_url": live_url(turn.session_id),
+        "session_url": turns_url(session_id=turn.session_id),
+        "user_url": turns_url(subject=turn.subject),
+    }
 
 
 def _conversation(turn: Turn) -> list[Turn]:
@@ -132,3 +188,7 @@ def _conversation(turn: Turn) -> list[Turn]:
 
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f} s"
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"

@@ -19,6 +19,8 @@ const REASONS = { store_unavailable: 'The store does not answer at the moment.' 
  * @property {number} idle_seconds
  * @property {number} age_seconds
  * @property {string} url of its page
+ * @property {string} user its owner; empty without one
+ * @property {{words: string, at: string} | null} [last_error] in the list: of the last hour
  */
 
 /**
@@ -74,6 +76,16 @@ export async function send(form, url) {
     said.textContent = 'That did not reach the gateway. Try again.';
     return false;
   }
+}
+
+/**
+ * Ask before an action that hurts: its button has the question.
+ *
+ * @param {SubmitEvent} event
+ */
+export function isConfirmed(event) {
+  const question = event.submitter?.dataset.question;
+  return !question || window.confirm(question);
 }
 
 /**

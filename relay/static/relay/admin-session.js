@@ -1,12 +1,19 @@
 // One live session: its state, its frames as they arrive, and what an operator may do.
 
-import { Speeds, byId, counted, duration, element, query, send, state, watch } from './admin-common.js';
+import { Speeds, byId, counted, duration, element, isConfirmed, query, send, state, watch } from './admin-common.js';
 
 const MAX_TURNS = 50; // shown; older ones make room
 const page = query('.relay-live');
 const list = byId('relay-frames');
 const line = byId('relay-state');
+const ended = byId('relay-ended');
 const speeds = new Speeds();
+const ENDS = /** @type {Record<string, string>} */ ({
+  kicked: 'The viewers were disconnected, and this page with them.',
+  session_deleted: 'This session was deleted.',
+  too_slow: 'This page fell behind.',
+  server_restart: 'The gateway process was stopped.',
+});
 
 /** @typedef {Record<string, any> & {type: string}} Frame any frame; `any`: its fields depend on its type */
 
@@ -27,7 +34,8 @@ watch(page.dataset.session ?? '', (/** @type {{session: import('./admin-common.j
   const facts = [
     `${session.queued.length} queued`,
     ...(session.pending ? [`${session.pending} waiting for a person`] : []),
-    `${counted(session.viewers, 'viewer')} (with you)`,
+    ...(session.user ? [`user ${session.user}`] : []),
+    counted(session.viewers, 'viewer') + (session.viewers && ended.hidden ? ' (with you)' : ''),
     ...(session.active && speed !== null ? [`${Math.round(speed)} tokens/s`] : []),
     `last activity ${duration(session.idle_seconds)} ago`,
     `started ${duration(session.age_seconds)} ago`,
@@ -39,14 +47,15 @@ watch(page.dataset.session ?? '', (/** @type {{session: import('./admin-common.j
 document.getElementById('relay-acts')?.addEventListener('submit', (event) => {
   event.preventDefault();
   const { submitter, target } = /** @type {SubmitEvent} */ (event);
-  const { formAction, dataset } = /** @type {HTMLButtonElement} */ (submitter);
-  if (dataset.question && !window.confirm(dataset.question)) return;
-  send(/** @type {HTMLFormElement} */ (target), formAction);
+  const { formAction } = /** @type {HTMLButtonElement} */ (submitter);
+  if (isConfirmed(/** @type {SubmitEvent} */ (event))) send(/** @type {HTMLFormElement} */ (target), formAction);
 });
 
+query('button', ended).addEventListener('click', follow);
 follow();
 
 function follow() {
+  ended.hidden = true;
   list.replaceChildren();
   turns.clear();
   const source = new EventSource(page.dataset.events ?? '');
@@ -55,6 +64,10 @@ function follow() {
     if (frame.type === 'disconnect' && frame.code === 'unauthorized') {
       source.close();
       follow(); // the login is asked for again; the log is shown again
+    } else if (frame.type === 'disconnect') {
+      if (!frame.reconnect) source.close();
+      query('span', ended).textContent = ENDS[frame.code] ?? `This page was disconnected (${frame.code}).`;
+      ended.hidden = frame.reconnect;
     } else {
       atTheEnd(() => show(frame));
     }
@@ -109,7 +122,7 @@ function turn(turnId) {
 function bubble(className, name, text) {
   const made = element('article', className);
   const body = element('div', '', text);
-  made.append(element('h3', '', name), body);
+  made.append(element('h2', '', name), body);
   return { made, body };
 }
 
@@ -143,7 +156,20 @@ function end(turnId, reason, words = '') {
   const isGood = reason === 'answered' || reason === 'cancelled';
   const facts = element('p', 'relay-facts');
   facts.append(element('span', `relay-end relay-${isGood ? reason : 'failed'}`, reason), ` ${words}`);
+  if (page.dataset.turn) facts.append(' ', turnLink(turnId, page.dataset.turn));
   turn(turnId).item.append(facts);
+}
+
+/**
+ * Link to the turn's own page.
+ *
+ * @param {string} turnId
+ * @param {string} address
+ */
+function turnLink(turnId, address) {
+  const link = element('a', '', 'Open turn');
+  link.href = address.replace('TURN', encodeURIComponent(turnId));
+  return link;
 }
 
 /** @param {Frame} frame */

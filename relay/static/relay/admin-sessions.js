@@ -1,13 +1,15 @@
 // The list of live sessions, kept current.
 
-import { Speeds, byId, counted, duration, element, query, send, state, watch } from './admin-common.js';
+import { Speeds, byId, counted, duration, element, isConfirmed, query, send, state, watch } from './admin-common.js';
 
 const ORDER = ['cancelling', 'running', 'queued', 'idle'];
 const page = query('.relay-live');
 const body = byId('relay-sessions');
 const summary = byId('relay-summary');
 const filter = /** @type {HTMLInputElement} */ (byId('relay-filter'));
+const fold = byId('relay-fold');
 const speeds = new Speeds();
+let isUnfolded = false;
 
 /** @typedef {import('./admin-common.js').Session} Session */
 /** @typedef {Session & {state: string, speed: number | null}} Row */
@@ -28,17 +30,28 @@ watch(page.dataset.sessions ?? '', (/** @type {{sessions: Session[], is_all: boo
 
 filter.addEventListener('input', show);
 
+fold.addEventListener('click', () => {
+  isUnfolded = !isUnfolded;
+  show();
+});
+
 document.getElementById('relay-notice')?.addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = /** @type {HTMLFormElement} */ (event.target);
+  if (!isConfirmed(/** @type {SubmitEvent} */ (event))) return;
   if (await send(form, form.action)) form.reset();
 });
 
 function show() {
   const working = sessions.filter((session) => session.state !== 'idle').length;
   const viewers = sessions.reduce((sum, session) => sum + session.viewers, 0);
-  summary.textContent = `${counted(sessions.length, 'session')}, ${working} with work, ${counted(viewers, 'viewer')}`;
-  const shown = sessions.filter((session) => session.session_id.includes(filter.value.trim()));
+  summary.textContent = `${counted(sessions.length, 'session')}, ${working} active, ${counted(viewers, 'viewer')}`;
+  const words = filter.value.trim();
+  const shown = sessions.filter((session) => session.session_id.includes(words) || session.user.includes(words));
+  const idle = shown.filter((session) => session.state === 'idle').length;
+  fold.hidden = idle === 0 || words !== '';
+  fold.textContent = `${isUnfolded ? 'Hide' : 'Show'} ${counted(idle, 'idle session')}`;
+  fold.ariaExpanded = String(isUnfolded);
   const names = new Set(shown.map((session) => session.session_id));
   for (const [name, row] of rows) {
     if (!names.has(name)) {
@@ -49,6 +62,7 @@ function show() {
   shown.forEach((session, place) => {
     const row = rows.get(session.session_id) ?? newRow(session);
     fill(row, session);
+    row.hidden = session.state === 'idle' && !isUnfolded && words === '';
     if (body.children[place] !== row) body.insertBefore(row, body.children[place] ?? null);
   });
 }
@@ -60,9 +74,10 @@ function newRow(session) {
   const link = element('a', '', session.session_id);
   link.href = session.url;
   name.append(link);
+  name.scope = 'row';
   const cell = element('td');
   cell.append(element('span'));
-  row.append(name, cell, ...Array.from({ length: 6 }, () => element('td', 'relay-number')));
+  row.append(name, element('td', 'relay-name'), cell, element('td'), ...Array.from({ length: 6 }, () => element('td', 'relay-number')));
   rows.set(session.session_id, row);
   return row;
 }
@@ -72,6 +87,9 @@ function newRow(session) {
  * @param {Row} session
  */
 function fill(row, session) {
+  const [, user, , error] = row.children;
+  user.textContent = session.user;
+  error.textContent = session.last_error ? `${session.last_error.words}, ${ago(session.last_error.at)}` : '';
   const mark = query('span', row);
   mark.className = `relay-end relay-${session.state}`;
   mark.textContent = session.state;
@@ -83,5 +101,10 @@ function fill(row, session) {
     duration(session.idle_seconds),
     duration(session.age_seconds),
   ];
-  numbers.forEach((number, place) => { row.children[place + 2].textContent = String(number); });
+  numbers.forEach((number, place) => { row.children[place + 4].textContent = String(number); });
+}
+
+/** @param {string} moment in ISO 8601 */
+function ago(moment) {
+  return `${duration(Math.max(0, (Date.now() - Date.parse(moment)) / 1000))} ago`;
 }
