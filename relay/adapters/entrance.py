@@ -22,7 +22,7 @@ from relay.access.origin_check import is_origin_allowed
 from relay.adapters.base import Limits
 from relay.conf import conf
 from relay.delivery.session_connection import record_refusal
-from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge, Forbidden, RelayError
+from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge, Forbidden, ParameterInvalid, RelayError
 from relay.observability import logging_config
 from relay.policies import Handshake, Identity
 from relay.process import lifecycle
@@ -32,6 +32,7 @@ from relay.protocol.client_messages import StartTurn, is_deeper_than
 # An event loop parses a megabyte of text in a moment, and one of empty lists in a second.
 MAX_BRACKETS: Final = 65_536  # of a message and what goes with it
 MAX_COMMAS: Final = 500_000  # of a whole conversation
+MAX_MEMBERS: Final = 1_000  # of a request; each is parsed by itself
 
 ANY: Final = "ANY"  # method
 
@@ -129,6 +130,7 @@ def outline(raw: bytes) -> dict[str, bytes]:
 
     Raises:
         ClientMessageTooLarge, ClientMessageInvalid: it is too long, or no JSON object.
+        ParameterInvalid: it has too many members.
     """
     if len(raw) > conf.max_request_bytes:
         raise ClientMessageTooLarge(conf.max_request_bytes)
@@ -159,6 +161,8 @@ def _outline(raw: bytes) -> dict[str, Any]:
         members: dict[str, Any] = _members.decode(raw)
     except msgspec.DecodeError:
         return _small_outline(raw)
+    if len(members) > MAX_MEMBERS:
+        raise ParameterInvalid(f"it has more than {MAX_MEMBERS:,} members.")
     messages = bytes(members.get("messages", b""))
     if messages.lstrip().startswith(b"["):
         listed = _items.decode(messages)

@@ -155,6 +155,12 @@ async def test_body_over_the_size_is_refused(http_client, agent):
     assert agent.requests == []
 
 
+async def test_body_of_many_members_is_refused_before_each_is_parsed(http_client, agent):
+    http_client.body.update({f"m{number}": 1 for number in range(1_000)})
+    assert await http_client.refusal() == (400, "Invalid request: it has more than 1,000 members.")
+    assert agent.requests == []
+
+
 # Messages that are not a person's.
 
 NONE = "Invalid request: messages must have a message."
