@@ -27,16 +27,21 @@ from relay.protocol.answers import decision_message, resume_answers
 from relay.protocol.client_messages import StartTurn
 from relay.protocol.frames import Frame
 
-# An AG-UI agent's own events, which come out as they went in. Never the start and the end of a run.
-VERBATIM: Final = (
-    "STATE_",
-    "MESSAGES_SNAPSHOT",
-    "ACTIVITY_",
-    "CUSTOM",
-    "RAW",
-    "REASONING_ENCRYPTED_VALUE",
-    "SUBAGENT_",
-)
+# An AG-UI agent's own events, which come out as they went in, and the members that each must have: ``@ag-ui/client``
+# fails a run for an event without them, and drops one of another name. Never the start and the end of a run.
+VERBATIM: Final[dict[str, dict[str, type]]] = {
+    "STATE_SNAPSHOT": {"snapshot": object},
+    "STATE_DELTA": {"delta": list},
+    "MESSAGES_SNAPSHOT": {"messages": list},
+    "ACTIVITY_SNAPSHOT": {"messageId": str, "activityType": str, "content": dict},
+    "ACTIVITY_DELTA": {"messageId": str, "activityType": str, "patch": list},
+    "CUSTOM": {"name": str, "value": object},
+    "RAW": {"event": object},
+    "REASONING_ENCRYPTED_VALUE": {"subtype": str, "entityId": str, "encryptedValue": str},
+    "SUBAGENT_STARTED": {"subagentRunId": str, "name": str},
+    "SUBAGENT_FINISHED": {"subagentRunId": str},
+    "SUBAGENT_ERROR": {"subagentRunId": str, "message": str},
+}
 
 _OWN_MEMBERS: Final = ("threadId", "runId", "messages")
 _ASKED: Final = ("message", "responseSchema", "expiresAt", "metadata")  # of an interrupt, for the person
@@ -149,7 +154,7 @@ class AgUiTranslator(Translator):
             return events + self._tool_call(call_id, tool_name, fields)
         if kind == "tool_result" and call_id:
             return events + self._tool_result(call_id, fields)
-        if kind.startswith(VERBATIM):
+        if _is_own_event(fields):
             return [*events, json_text.encode(fields)]
         return [*events, _custom(fields)]
 
@@ -249,6 +254,14 @@ def result_of(fields: dict[str, Any]) -> str:
     """Return the result or error in a tool's result (any JSON) as a text."""
     result = fields["error"] if fields.get("error") is not None else fields.get("result")
     return result if isinstance(result, str) else json_text.encode(result)
+
+
+def _is_own_event(fields: dict[str, Any]) -> bool:
+    """Is an agent's event (any JSON) one of AG-UI's that a client takes?"""
+    members = VERBATIM.get(fields["type"])
+    return members is not None and all(
+        name in fields and isinstance(fields[name], kind) for name, kind in members.items()
+    )
 
 
 def _custom(fields: dict[str, Any]) -> str:

@@ -161,6 +161,26 @@ def test_an_ag_ui_agents_own_events_come_out_as_they_went_in_but_never_the_end_o
     ]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "CUSTOMER_FOUND", "name": "Ada"},
+        {"type": "STATE_"},
+        {"type": "STATE_DELTA", "delta": "no list"},
+        {"type": "STATE_SNAPSHOT"},
+        {"type": "MESSAGES_SNAPSHOT", "messages": 5},
+        {"type": "CUSTOM", "name": "without a value"},
+        {"type": "RAW"},
+        {"type": "SUBAGENT_STARTED", "subagentRunId": "1"},
+    ],
+    ids=lambda fields: fields["type"],
+)
+def test_an_event_that_ag_ui_does_not_know_like_this_is_a_custom_one(fields):
+    """Its client fails the run for such an event, or drops it."""
+    value = {name: value for name, value in fields.items() if name != "type"}
+    assert events(fields)[1:-1] == [{"type": "CUSTOM", "name": fields["type"], "value": value}]
+
+
 REASONING = {"type": "reasoning", "token": "hm"}
 
 
