@@ -215,7 +215,7 @@ async def test_quiet_socket_is_pinged(runs, configure):
             "Invalid request: the last message must be the user's.",
         ),
         ({"forwardedProps": {"ticket": 7}}, "Invalid request: forwardedProps.ticket must be a text."),
-        ({"messages": [{"role": "user", "content": "x" * 1_025}]}, "The message is too large"),
+        ({"messages": [{"role": "user", "content": "x" * 1_025}]}, "This message is too long"),
         ({"runId": ""}, "Invalid request: runId is missing."),
         ({"runId": None}, "Invalid request: runId is missing."),
         ({"runId": "x" * 255}, "Invalid request: runId must have at most 256 bytes."),
@@ -384,10 +384,10 @@ async def test_run_in_flight_is_replayed_to_its_end(runs, agent):
 @pytest.mark.parametrize(
     ("query", "code", "words"),
     [
-        ("?offset=-1", 1011, "This run is not known"),
-        ("?offset=-1&runId=unknown", 1011, "This run is not known"),
+        ("?offset=-1", 1011, "This run is unknown"),
+        ("?offset=-1&runId=unknown", 1011, "This run is unknown"),
         ("?offset=x&runId=r1", 1011, "Invalid request: offset must be one that an event had."),
-        ("?offset=00000000000000000000000000000000:3&runId=r1", 1011, "This message was answered before"),
+        ("?offset=00000000000000000000000000000000:3&runId=r1", 1011, "This message was already answered"),
     ],
 )
 async def test_replay_that_is_refused_is_closed_with_its_words(runs, agent, query, code, words):

@@ -278,7 +278,7 @@ async def test_error_is_told_in_its_words(chats, agent):
         ({"type": "resume", "lastSequence": True}, "Invalid request: lastSequence must be a number from 0."),
         (
             {"messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "x" * 1_025}]}]},
-            "The message is",
+            "This message is too long",
         ),
     ],
 )
@@ -336,7 +336,7 @@ async def test_requests_of_one_socket_are_bounded(chats, agent, monkeypatch):
         await client.request("r1")
         await client.started("r1")
         await client.resume("r2")
-        assert "Too many" in (await client.next("r2"))["errorText"]
+        assert "too quickly" in (await client.next("r2"))["errorText"]
 
 
 async def test_client_that_goes_on_in_spite_of_refusals_is_disconnected(chats, agent, monkeypatch):
@@ -353,7 +353,7 @@ async def test_rate_counts_messages(chats, agent, configure):
         await client.request("r1")
         await client.rest("r1")
         await client.request("r2", message_id="m2")
-        assert "Too many messages" in (await client.next("r2"))["errorText"]
+        assert "too quickly" in (await client.next("r2"))["errorText"]
 
 
 async def test_bug_is_told_in_words_and_fails_its_request_alone(chats, agent, monkeypatch):
@@ -383,7 +383,7 @@ async def test_with_tickets_each_request_shows_its_own(chats, configure, http, a
 
     async with chats() as client:
         await client.request("r1")
-        assert "Your access" in (await client.next("r1"))["errorText"]
+        assert "access has expired" in (await client.next("r1"))["errorText"]
         first = await ticket("s")
         await client.request("r2", body={"ticket": first})
         assert text_of(chunks(await client.rest("r2"))) == "a"
@@ -393,9 +393,9 @@ async def test_with_tickets_each_request_shows_its_own(chats, configure, http, a
         assert text_of(chunks(await client.rest("r3"))) == "a"
         for request_id, wrong in (("r4", first), ("r5", await ticket("another"))):
             await client.request(request_id, message_id="m4", body={"ticket": wrong})
-            assert "Your access" in (await client.next(request_id))["errorText"]
+            assert "access has expired" in (await client.next(request_id))["errorText"]
             await client.resume(request_id, body={"ticket": wrong})
-            assert "Your access" in (await client.next(request_id))["errorText"]
+            assert "access has expired" in (await client.next(request_id))["errorText"]
 
 
 class NamedPolicy(Policy):
@@ -439,7 +439,7 @@ async def test_answer_ends_with_its_credential(chats, configure, agent):
     agent.script = [Stall()]
     async with chats("?ticket=ann") as client:
         await client.request("r1", body={"ticket": "soon"})
-        assert "Your access" in (await client.rest("r1"))[-1]["errorText"]
+        assert "access has expired" in (await client.rest("r1"))[-1]["errorText"]
 
 
 async def test_page_of_another_origin_is_refused(chats, configure):

@@ -48,7 +48,7 @@ async def test_error_and_refusal_come_in_their_words(gateway, session_id):
     async with run(gateway, session_id, "x" * 5_000, "r2") as program:
         changes = await program.end()
         assert changes[-1]["end"] == "failed"
-        assert "The message is too large" in changes[-1]["error"]
+        assert "This message is too long" in changes[-1]["error"]
 
 
 async def test_run_of_a_gateway_that_is_killed_fails(mortal, session_id):

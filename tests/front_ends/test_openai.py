@@ -55,7 +55,7 @@ async def test_failed_turn_is_an_error_and_the_agent_is_asked_once(gateway, sess
 async def test_refusal_comes_in_its_words(gateway, session_id):
     async with completion(gateway, session_id, "x" * 5_000) as program:
         end = (await program.end())[-1]
-        assert (end["status"], "The message is too large" in end["error"]) == (413, True)
+        assert (end["status"], "This message is too long" in end["error"]) == (413, True)
 
 
 async def test_answer_of_a_gateway_that_is_killed_fails(mortal, session_id):
