@@ -33,7 +33,12 @@ class AiSdkChat(Chat):
     """A request of ``WebSocketChatTransport``."""
 
     async def _serve(self, fields: dict[str, Any]) -> None:
-        await {SEND: self._start_turn, RESUME: self._resume}.get(self.frame.kind, self._refuse)(fields)
+        if self.frame.kind == SEND:
+            await self._start_turn(fields)
+        elif self.frame.kind == RESUME:
+            await self._resume(fields)
+        else:
+            raise ParameterInvalid(f"type must be {SEND}, {RESUME} or abort.")
 
     async def _start_turn(self, fields: dict[str, Any]) -> None:
         session_id, message = read_request(post_body(fields), request_limits())
@@ -55,9 +60,6 @@ class AiSdkChat(Chat):
             stream.attach(state)
             translator = AiSdkTranslator(turn_id, has_approvals=True)
             await self._follow(stream, chunks, translator, first=self._start_text())
-
-    async def _refuse(self, _: dict[str, Any]) -> None:
-        raise ParameterInvalid(f"type must be {SEND}, {RESUME} or abort.")
 
     async def _stream_of(self, session_id: str, fields: dict[str, Any], last_sequence: int = -1) -> ChatStream:
         admitted = await self._admit(session_id, credential_of(fields))

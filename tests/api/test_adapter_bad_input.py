@@ -161,6 +161,15 @@ async def test_body_of_many_members_is_refused_before_each_is_parsed(http_client
     assert agent.requests == []
 
 
+@pytest.mark.parametrize("kind", ["other", None, 7, ["send"], {"send": 1}])
+async def test_frame_of_another_kind_is_refused_in_words(application, agent, kind):
+    async with CommunicatorClient(application, CHAT_SOCKET) as client:
+        await client.send(send_chat("s", type=kind))
+        words = (await client.frame())["errorText"]
+    assert words == "Invalid request: type must be send, resume or abort."
+    assert agent.requests == []
+
+
 # Messages that are not a person's.
 
 NONE = "Invalid request: messages must have a message."
