@@ -56,7 +56,7 @@ def times_asked(scripted_agent: processes.Process) -> Callable[[str], int]:
 
     def count(content: str) -> int:
         known = json.loads(get(f"{scripted_agent.http_url}/requests"))["requests"]
-        return sum(request["json"]["content"] == content for request in known)
+        return sum(request["json"].get("content") == content for request in known)
 
     return count
 
