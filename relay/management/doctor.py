@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpx
+import jwt
 import msgspec
 from asgiref.sync import sync_to_async
 from django.core.checks import run_checks
@@ -16,6 +18,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
+from relay.agent.failures import unreachable_cause
 from relay.conf import PREFIX, conf
 from relay.database import failures
 from relay.exceptions import StoreUnavailable
@@ -24,6 +27,8 @@ from relay.layers.redis.failures import reason
 from relay.layers.redis.wire import Reply
 from relay.management.doctor_agent import examine_agent
 from relay.management.finding import Finding, Level
+from relay.management.terminal import counted
+from relay.policies.key_set import fetch_keys
 from relay.process.lifecycle import session_layer
 
 LIMIT_SECONDS: Final = 5.0
@@ -48,6 +53,8 @@ async def examine(*, for_deployment: bool = False) -> AsyncIterator[Finding]:
     async for finding in _layer():
         yield finding
     yield await sync_to_async(_database)()
+    if conf.ws_auth == "jwt":
+        yield await _identity_provider()
 
 
 # The settings.
@@ -159,6 +166,32 @@ async def _layer() -> AsyncIterator[Finding]:
         yield Finding(Level.OK, "sessions", f"are kept in the store; an announcement takes {milliseconds:.1f} ms")
     finally:
         await layer.close()
+
+
+# The identity provider.
+
+
+async def _identity_provider() -> Finding:
+    """Fetch its keys once, as the policy does."""
+    words = "gives no keys that may sign tokens (RS256 or ES256)"
+    try:
+        if keys := await fetch_keys(conf.jwks_url):
+            return Finding(Level.OK, "identity provider", f"gives {counted(len(keys), 'key')} that may sign tokens")
+    except httpx.HTTPStatusError as exc:
+        words = f"does not give its keys (HTTP {exc.response.status_code})"
+    except (httpx.HTTPError, TimeoutError) as exc:
+        words = f"does not give its keys ({_innermost(exc)})"
+    except (ValueError, jwt.PyJWTError) as exc:
+        words += f": {type(exc).__name__}"
+    advice = f"Is {PREFIX}JWKS_URL right, seen from here? Until the keys are there, no new client is admitted."
+    return Finding(Level.PROBLEM, "identity provider", words, advice)
+
+
+def _innermost(failure: BaseException) -> str:
+    """Name the cause of a failure; httpx wraps the errors of its transport several times."""
+    while (cause := failure.__cause__ or failure.__context__) is not None:
+        failure = cause
+    return unreachable_cause(failure)
 
 
 # The database.

@@ -76,10 +76,20 @@ class KeySet:
     async def _fetch(self) -> None:
         sent_at = time.monotonic()
         try:
-            self._keys = _signing_keys(await _fetch(self._url))
+            self._keys = await fetch_keys(self._url)
             self._fetched_at = sent_at
         except (httpx.HTTPError, TimeoutError, ValueError, jwt.PyJWTError) as exc:
             logger.warning("the keys at GATEWAY__JWKS_URL could not be fetched: %s", type(exc).__name__)
+
+
+async def fetch_keys(url: str) -> list[jwt.PyJWK]:
+    """Fetch the keys that may sign tokens.
+
+    Raises:
+        httpx.HTTPError, TimeoutError: there is no answer, or a refusal.
+        ValueError, jwt.PyJWTError: the answer is no set of keys.
+    """
+    return _signing_keys(await _fetch(url))
 
 
 async def _fetch(url: str) -> bytes:

@@ -19,6 +19,7 @@ from relay.management.finding import Level
 from tests import processes
 from tests.certificates import certificate
 from tests.faults.valkey import Valkey
+from tests.identity_provider import IdentityProvider
 from tests.processes import KEY, ROOT
 from tests.scripted_agent import PATH, ScriptedAgent, Status
 
@@ -240,3 +241,31 @@ async def test_a_store_that_is_a_cluster(look):
         valkey.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         found = await look(REDIS_URL=valkey.url)
     assert "it is a cluster" in found["sessions"].words
+
+
+async def test_an_identity_provider_that_gives_its_keys(look):
+    async with IdentityProvider() as provider:
+        assert await look(WS_AUTH="jwt", JWKS_URL=provider.url) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "published", "words"),
+    [
+        (503, ["rsa"], "does not give its keys (HTTP 503)"),
+        (200, [], "gives no keys that may sign tokens (RS256 or ES256): PyJWKSetError"),
+    ],
+)
+async def test_an_identity_provider_without_keys(look, status, published, words):
+    async with IdentityProvider() as provider:
+        provider.status, provider.published = status, published
+        finding = (await look(WS_AUTH="jwt", JWKS_URL=provider.url))["identity provider"]
+    assert (finding.level, finding.words) == (Level.PROBLEM, words)
+
+
+@pytest.mark.parametrize(
+    ("host", "cause"),
+    [("127.0.0.1:1", "the connection is refused"), ("provider.invalid", "its name is not known to DNS")],
+)
+async def test_an_identity_provider_that_does_not_answer(look, host, cause):
+    finding = (await look(WS_AUTH="jwt", JWKS_URL=f"http://{host}/keys"))["identity provider"]
+    assert finding.words == f"does not give its keys ({cause})"
