@@ -223,6 +223,7 @@ async def test_queue_is_cleared_and_viewers_are_disconnected(site, page):
         await page.goto(f"{site.url}{LIVE}session/acts/")
         await page.click("text=Clear the queue")
         await expect(page.locator(".relay-said")).to_contain_text("Removed 1 queued message.")
+        page.once("dialog", lambda dialog: dialog.accept())
         await page.click("text=Disconnect viewers")
         assert (await browser.frame_of("disconnect"))["code"] == "kicked"
         assert [await browser.close_code(), await plain.close_code()] == [4403, 4403]
