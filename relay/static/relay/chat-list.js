@@ -30,9 +30,9 @@ export class ConversationList {
     void this.#showTitle();
   }
 
-  /** Something was said in the open one. @param {string} title what it is called if it has no title yet */
-  note(title) {
-    this.#store.note(this.#sessionId, title);
+  /** Something was said in the open one. @param {string} title what it is called if it has no title yet @param {string | null} [updated] when; now */
+  note(title, updated) {
+    this.#store.note(this.#sessionId, title, updated);
     if (document.title === 'Conversation') document.title = title;
   }
 

@@ -10,7 +10,7 @@ const TITLE_CHARS = 60;
 const PAGE_LIMIT = 50;
 
 /** @typedef {{id: string, title: string, updated: string}} Kept `updated`: RFC 3339 */
-/** @typedef {{list: (query: string) => Promise<Kept[]>, note: (id: string, title: string) => void, rename: (id: string, title: string) => Promise<void>, remove: (id: string) => Promise<void>, erases: boolean}} Store `note`: something was said; `erases`: removing erases the conversation itself */
+/** @typedef {{list: (query: string) => Promise<Kept[]>, note: (id: string, title: string, updated?: string | null) => void, rename: (id: string, title: string) => Promise<void>, remove: (id: string) => Promise<void>, erases: boolean}} Store `note`: something was said; `erases`: removing erases the conversation itself */
 
 /** A title out of a message. @param {string} message */
 export function titleOf(message) {
@@ -23,9 +23,10 @@ export function browserStore() {
   return {
     erases: false,
     list: async (query) => load().filter(({ title }) => title.toLowerCase().includes(query.trim().toLowerCase())),
-    note: (id, title) => {
+    note: (id, title, updated) => {
       const known = load().find((kept) => kept.id === id);
-      save([{ id, title: known?.title || title, updated: new Date().toISOString() }, ...load().filter((kept) => kept.id !== id)]);
+      const noted = { id, title: known?.title || title, updated: updated ?? new Date().toISOString() };
+      save([noted, ...load().filter((kept) => kept.id !== id)].sort((a, b) => b.updated.localeCompare(a.updated)));
     },
     rename: async (id, title) => save(load().map((kept) => (kept.id === id ? { ...kept, title } : kept))),
     remove: async (id) => save(load().filter((kept) => kept.id !== id)),

@@ -34,6 +34,8 @@ function sessionOfAddress() {
 }
 
 class ChatPage {
+  isListed = false; // in the reader's list, under the newest page's time
+
   /** @param {string} sessionId */
   constructor(sessionId) {
     const { base = '' } = document.body.dataset;
@@ -112,7 +114,8 @@ class ChatPage {
   #addEnded(turns, how) {
     this.conversation[how](turns.map((turn) => this.turns.ended(turn)));
     const [first] = this.conversation.said;
-    if (turns.length && first) this.list.note(titleOf(first));
+    if (turns.length && first && !this.isListed) this.list.note(titleOf(first), turns[turns.length - 1].ended_at);
+    this.isListed = true;
     this.decisions.settle();
     this.changed();
   }
