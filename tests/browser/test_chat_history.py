@@ -177,3 +177,24 @@ async def test_notice_stays_over_a_reload(tab: Callable[..., Any], site: process
     items = chat.page.locator("#turns > li")
     await expect(items).to_have_count(3)
     await expect(items.nth(1)).to_have_text("NoticeWe restart at six.")
+
+
+async def test_question_of_the_agent_waits_over_a_reload_and_is_decided_once(
+    tab: Callable[..., Any], scripted_agent: processes.Process
+) -> None:
+    settings = {"CHAT_PAGE": "true", "FORWARD_TYPES": "hitl_decision"}
+    with processes.gateway("serve", scripted_agent.http_url, **settings) as gateway:
+        chat = await tab(gateway.http_url)
+        await chat.ask("script:ask c1")
+        await chat.page.reload()
+        other = await tab(gateway.http_url, f"/?session={await chat.session()}")
+        for one in (chat, other):
+            await expect(one.page.get_by_role("group", name="Tool: pay")).to_contain_text("Waiting for your approval")
+        await chat.page.get_by_role("button", name="Approve").click()
+        for one in (chat, other):
+            await expect(one.page.get_by_role("group", name="Tool: pay")).to_contain_text("Approved")
+            await expect(one.page.get_by_role("button", name="Approve")).to_have_count(0)
+            await expect(one.page.locator(".decision")).to_have_text("pay: approved")
+        await other.page.reload()
+        await expect(other.page.get_by_role("group", name="Tool: pay")).to_contain_text("Approved")
+        await expect(other.page.locator(".decision")).to_have_text("pay: approved")
