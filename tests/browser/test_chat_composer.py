@@ -93,6 +93,8 @@ async def test_edited_message_replaces_its_turn_in_every_tab(chat: ChatPage, tab
         await expect(visible(one.answers)).to_have_text(["first"])
         await expect(visible(one.messages)).to_have_text(["first"])
     await expect(chat.page.get_by_text("You are changing a message")).to_be_hidden()
+    await chat.page.reload()
+    await expect(visible(chat.messages)).to_have_text(["first"])
 
 
 async def test_edit_is_left_with_escape(chat: ChatPage) -> None:

@@ -10,7 +10,7 @@ import { endedWords, keptMessage, showAnswer } from './chat-ended.js';
 /** @typedef {import('./gateway-client.js').Turn} Turn */
 /** @typedef {import('./gateway-client.js').EndedTurn} EndedTurn */
 /** @typedef {import('./chat-turn.js').TurnView} TurnView */
-/** @typedef {{client: import('./gateway-client.js').GatewayClient, conversation: import('./chat-conversation.js').Conversation, views: import('./chat-views.js').Views, outbox: ReturnType<typeof import('./chat-outbox.js').outboxOf>, outgoing: import('./chat-outgoing.js').Outgoing, decisions: import('./chat-decisions.js').Decisions, edit: (content: string, replaces?: string) => void, focus: () => void, changed: () => void}} Page */
+/** @typedef {{client: import('./gateway-client.js').GatewayClient, conversation: import('./chat-conversation.js').Conversation, views: import('./chat-views.js').Views, outbox: ReturnType<typeof import('./chat-outbox.js').outboxOf>, replaced: ReturnType<typeof import('./chat-replaced.js').replacedOf>, outgoing: import('./chat-outgoing.js').Outgoing, decisions: import('./chat-decisions.js').Decisions, edit: (content: string, replaces?: string) => void, focus: () => void, changed: () => void}} Page */
 
 export class Turns {
   #page;
@@ -51,7 +51,13 @@ export class Turns {
   #onMessage(frame, turn) {
     const view = this.#begin(turn, frame.content);
     if (!this.#isKnown(frame)) view.showTime(new Date());
-    if (typeof frame.replaces === 'string') this.#page.views.get(frame.replaces)?.replace();
+    if (typeof frame.replaces === 'string') this.replace(frame.replaces);
+  }
+
+  /** @param {string} turnId */
+  replace(turnId) {
+    this.#page.replaced.add(turnId);
+    this.#page.views.get(turnId)?.replace();
   }
 
   /** @param {Turn} turn @param {string | null} message */
@@ -171,6 +177,7 @@ export class Turns {
     if (turn.error) this.#fail(view, turn.error.content);
     else view.end(endedWords(turn.finish_reason));
     view.skipWords();
+    if (this.#page.replaced.has(turn.turn_id)) view.replace();
     return view;
   }
 }

@@ -16,6 +16,7 @@ import { noticesOf } from './chat-notices.js';
 import { Notifier } from './chat-notify.js';
 import { outboxOf } from './chat-outbox.js';
 import { Outgoing } from './chat-outgoing.js';
+import { replacedOf } from './chat-replaced.js';
 import { browserStore, gatewayStore, titleOf } from './chat-store.js';
 import { Turns } from './chat-turns.js';
 import { Views } from './chat-views.js';
@@ -44,6 +45,7 @@ class ChatPage {
     this.conversation = new Conversation();
     this.outbox = outboxOf(sessionId);
     this.notices = noticesOf(sessionId);
+    this.replaced = replacedOf(sessionId);
     this.list = new ConversationList(sessionId, this.access.hasOwnSessions ? gatewayStore(base, () => this.access.credential()) : browserStore());
     this.views = new Views({
       decide: (callId, decision) => this.decisions.decide(callId, decision),
