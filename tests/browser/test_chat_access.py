@@ -175,6 +175,7 @@ async def test_kicked_reader_reconnects(tab: Callable[..., Any], site: processes
 async def test_invalid_link_says_so_and_takes_no_text(tab: Callable[..., Any], site: processes.Process) -> None:
     chat = await tab(site.http_url, "/?session=a%2Fb")
     await expect(chat.pill).to_have_text("Not connected")
+    await expect(chat.page.get_by_role("heading", name="Ask the agent something")).to_be_visible()
     await expect(chat.field).to_be_disabled()
     await chat.page.get_by_role("alert").get_by_role("link", name="New conversation").click()
     await chat.is_connected()

@@ -71,7 +71,7 @@ async def test_conversation_with_invalid_name_is_explained(
 ) -> None:
     chat = await tab(site.http_url, rest)
     await expect(chat.page.get_by_role("alert")).to_contain_text("This link is not valid")
-    await expect(chat.page.get_by_role("link", name="New conversation")).to_be_visible()
+    await expect(chat.page.get_by_role("alert").get_by_role("link", name="New conversation")).to_be_visible()
 
 
 async def test_markup_is_shown_as_text(chat: ChatPage) -> None:
@@ -350,7 +350,7 @@ async def test_failed_answer_worth_repeating_is_asked_again(chat: ChatPage) -> N
 async def test_message_that_is_too_large_can_be_edited(chat: ChatPage) -> None:
     text = "x" * 300_000
     await chat.say(text)
-    await expect(chat.page.locator(".error")).to_contain_text("too large")
+    await expect(chat.page.locator(".error")).to_contain_text("This message is too long (limit 256 KB).")
     await chat.page.get_by_role("button", name="Edit").click()
     await expect(chat.field).to_have_value(text)
     await expect(chat.messages).to_have_count(0)

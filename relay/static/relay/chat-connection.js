@@ -24,6 +24,8 @@ export function showInvalidAddress() {
   showBanner('This link is not valid. Start a new conversation.', [newLink()]);
   showPill('closed', 'Not connected');
   byId('input').disabled = true;
+  byId('empty').hidden = false;
+  for (const suggestion of document.querySelectorAll('.suggestions')) /** @type {HTMLElement} */ (suggestion).hidden = true;
 }
 
 /** @param {string} words @param {HTMLElement[]} ways */
