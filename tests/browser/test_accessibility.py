@@ -143,6 +143,7 @@ async def test_admin(page: Page, with_admin: processes.Process, scheme: Any) -> 
     await page.locator(".relay-conversation").wait_for()
     found["turn"] = await faults(page)
     await page.goto(f"{with_admin.http_url}/admin/relay/livesession/")
+    await page.click("#relay-fold")  # idle sessions are folded away
     await page.locator("#result_list tbody tr").first.wait_for()
     found["live sessions"] = await faults(page)
     await page.goto(f"{with_admin.http_url}/admin/relay/livesession/session/seen/")
