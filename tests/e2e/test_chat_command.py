@@ -121,7 +121,7 @@ def test_session_that_the_log_has_lost_is_shown_from_the_transcripts(scripted_ag
             terminal.wait_for(
                 "> script:tools\r\na \r\n[Let me see.]\r\nb\r\n[calls clock {}]\r\n[result: no clock]\r\n"
             )
-            terminal.wait_for("> script:break\r\na \r\n[The agent's answer broke off")
+            terminal.wait_for("> script:break\r\na \r\n[The answer was cut off")
             terminal.wait_for("\r\n> ")
             terminal.type("now\n")
             terminal.wait_for("now\r\nnow\r\n> ")
