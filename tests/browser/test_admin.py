@@ -5,23 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import pytest
-from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import Permission, User
-from django.contrib.sessions.backends.db import SessionStore
 from playwright.async_api import expect
 
-from tests import processes
-from tests.clients import V1, SocketClient
-from tests.databases import default_database, new_database
-from tests.faults.valkey import Valkey
+from tests.browser.admin_site import LIVE, admin_site
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LIMIT_SECONDS = 60
-LIVE = "/admin/relay/livesession/"
 ACTS = ("stop", "clear", "disconnect", "delete")
 PEOPLE = {
     "nobody": (),
@@ -32,70 +25,14 @@ PEOPLE = {
 }
 
 
-class Site:
-    """A gateway that shows the admin, one that has the sockets, and their database."""
-
-    def __init__(self, admin, sockets, database, cookies):
-        self.url = admin.http_url
-        self._cookies = cookies
-        self._sockets = sockets
-        self._database = database
-
-    def open(self, session_id):
-        return SocketClient(f"{self._sockets.ws_url}/ws/{session_id}/", [V1])
-
-    def open_plain(self, session_id):
-        return SocketClient(f"{self._sockets.ws_url}/ws/{session_id}/")
-
-    def written_down(self, session_id):
-        """Who did what to a session."""
-        with closing(sqlite3.connect(self._database.removeprefix("sqlite:///"))) as connection:
-            query = """
-                SELECT username, change_message FROM django_admin_log JOIN auth_user ON auth_user.id = user_id
-                WHERE object_id = ? ORDER BY action_time
-            """
-            return connection.execute(query, [session_id]).fetchall()
-
-    async def log_in(self, page, name):
-        """Open the admin as somebody who has logged in before: the form counts attempts."""
-        await page.context.add_cookies([{"name": "sessionid", "value": self._cookies[name], "url": self.url}])
-        await page.goto(f"{self.url}/admin/password_change/")  # a page with a form, which brings the CSRF cookie
-        await expect(page.locator("#user-tools")).to_contain_text(name)
-
-
-def logged_in(name, permissions):
-    """Make a member of the staff, and give the cookie of their login."""
-    user = User.objects.create_user(name, password="secret", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    session = SessionStore()
-    session.update(
-        {SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0],
-         HASH_SESSION_KEY: user.get_session_auth_hash()}
-    )  # fmt: skip
-    session.create()
-    return session.session_key
-
-
 @pytest.fixture(scope="module")
 def site(scripted_agent, tmp_path_factory, django_db_blocker):
-    with ExitStack() as stack:
-        valkey = stack.enter_context(Valkey())
-        with django_db_blocker.unblock():
-            database = new_database("sqlite", tmp_path_factory.mktemp("database"))
-            with default_database(database):
-                cookies = {name: logged_in(name, permissions) for name, permissions in PEOPLE.items()}
-                User.objects.create_user("customer", password="secret").user_permissions.set(Permission.objects.all())
-        given = {
-            "REDIS_URL": valkey.url, "DATABASE_URL": database, "TRANSCRIPTS": "true", "ADMIN": "true",
-            "SECRET_KEY": settings.SECRET_KEY, "DRAIN_SECONDS": "0",
-        }  # fmt: skip
-        gateways = [processes.gateway("serve", scripted_agent.http_url, **given) for _ in range(2)]
-        stack.enter_context(processes.running(*gateways))
-        admin, sockets = gateways
-        yield Site(admin, sockets, database, cookies)
-        for gateway in gateways:
-            lines = [line for line in gateway.output().splitlines() if '"level": "error"' in line]
-            assert not lines, "\n".join(lines)
+    def add_customer():
+        User.objects.create_user("customer", password="secret").user_permissions.set(Permission.objects.all())
+
+    folder = tmp_path_factory.mktemp("database")
+    with django_db_blocker.unblock(), admin_site(scripted_agent.http_url, folder, PEOPLE, add_customer) as site:
+        yield site
 
 
 async def until(condition):
@@ -167,16 +104,21 @@ async def test_list_updates_itself_across_gateways(site, page):
     await page.goto(f"{site.url}{LIVE}")
     assert await page.locator("#relay-notice").count() == 0
     row = page.locator("#relay-sessions tr", has_text="list:s_1")
+    idle = page.locator("#relay-fold")
     async with site.open("list:s_1") as browser, site.open("list-2") as other, site.open("list-3"):
         await browser.ask("x")  # one that is only watched is not listed
         await other.ask("x")
-        await page.click("#relay-fold")  # idle sessions are folded away
         await expect(row).to_contain_text("idle")
+        await expect(row).to_be_hidden()
+        await idle.click()
         await expect(page.locator("#relay-sessions tr", has_text="list-2")).to_be_visible()
         await expect(page.locator("#relay-sessions tr", has_text="list-3")).to_have_count(0)
+        await idle.click()
+        await expect(row).to_be_hidden()
         await browser.say("script:tokens 2000 delay=0.03")
         await expect(row).to_contain_text("running")
-        await expect(row.locator("td").nth(6)).to_have_text(re.compile(r"^\d+$"))
+        await expect(row).to_be_visible()
+        await expect(row.locator("td").nth(5)).to_have_text(re.compile(r"^\d+$"))
         await browser.say("next")
         await expect(row.locator("td").nth(3)).to_have_text("1")
         await page.fill("#relay-filter", "s_1")
@@ -214,7 +156,13 @@ async def test_session_is_watched_and_stopped(site, page):
     await expect(page.locator(".relay-history")).to_contain_text("actor: Stopped turn")
 
 
-async def test_queue_is_cleared_and_viewers_are_disconnected(site, page):
+async def test_queue_is_cleared_and_viewers_are_disconnected_once_the_operator_is_sure(site, page):
+    questions, is_sure = [], []
+
+    async def answers(dialog):
+        questions.append(dialog.message)
+        await (dialog.accept() if is_sure else dialog.dismiss())
+
     async with site.open("acts") as browser, site.open_plain("acts") as plain:
         await browser.say("script:stall")
         await browser.frame_of("user_message")
@@ -222,7 +170,12 @@ async def test_queue_is_cleared_and_viewers_are_disconnected(site, page):
         await browser.frame_of("accepted")
         await site.log_in(page, "actor")
         await page.goto(f"{site.url}{LIVE}session/acts/")
-        page.on("dialog", lambda dialog: dialog.accept())
+        page.on("dialog", answers)
+        await page.click("text=Clear the queue")
+        await page.click("text=Disconnect viewers")
+        await until(lambda: len(questions) == 2)
+        assert site.written_down("acts") == [], "the operator has said no"
+        is_sure.append(True)
         await page.click("text=Clear the queue")
         await expect(page.locator(".relay-said")).to_contain_text("Removed 1 queued message.")
         await page.click("text=Disconnect viewers")
@@ -230,6 +183,14 @@ async def test_queue_is_cleared_and_viewers_are_disconnected(site, page):
         assert [await browser.close_code(), await plain.close_code()] == [4403, 4403]
     # It is written down once it is done: the viewers may know of it before the page says so.
     await expect(page.locator(".relay-said")).to_contain_text("Disconnected the viewers.")
+    await expect(page.locator("#relay-ended")).to_contain_text(
+        "The viewers were disconnected, and this page with them."
+    )
+    await expect(page.locator("#relay-frames")).not_to_contain_text("kicked")
+    await expect(page.locator("#relay-state")).to_contain_text("0 viewers ·")
+    await page.click("text=Watch again")
+    await expect(page.locator("#relay-ended")).to_be_hidden()
+    await expect(page.locator("#relay-state")).to_contain_text("1 viewer (with you)")
     assert [words.partition(":")[0] for _, words in site.written_down("acts")] == [
         "Removed 1 queued message.",
         "Disconnected the viewers.",
@@ -257,7 +218,7 @@ async def test_notice_reaches_everybody(site, page):
         await site.log_in(page, "actor")
         await page.goto(f"{site.url}{LIVE}")
         await page.fill("#relay-words", "We restart at six.")
-        page.on("dialog", lambda dialog: dialog.accept())
+        page.once("dialog", lambda dialog: dialog.accept())
         await page.click("#relay-notice button")
         for browser in (first, second):
             assert (await browser.frame_of("notice"))["content"] == "We restart at six."
