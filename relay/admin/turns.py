@@ -34,7 +34,8 @@ LOOKUPS: Final = frozenset(
 MAX_SEARCH_CHARACTERS: Final = 200  # each is compared at each place of each text
 TURNS_BEFORE: Final = 2  # of the session, shown above the one that is read
 TURNS_AFTER: Final = 6
-SHOWN_CHARACTERS: Final = 160  # of a message or an error in the list; a turn's page has all of it
+MESSAGE_CHARACTERS: Final = 80  # in the list; a turn's page has all of it
+ERROR_CHARACTERS: Final = 160
 
 
 @admin.register(Turn)
@@ -141,11 +142,11 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
 
     @admin.display(description="message")
     def asked(self, turn: Turn) -> str:
-        return truncatechars(turn.message, SHOWN_CHARACTERS)
+        return truncatechars(turn.message, MESSAGE_CHARACTERS)
 
     @admin.display(description="result", ordering="reason")
     def end(self, turn: Turn) -> str:
-        why = truncatechars(turn.error, SHOWN_CHARACTERS)
+        why = truncatechars(turn.error, ERROR_CHARACTERS)
         return format_html('{}<div class="relay-why">{}</div>', badge(turn), why) if why else badge(turn)
 
     @admin.display(description="first token", ordering="first_token_seconds")
