@@ -21,9 +21,9 @@ PEOPLE = {
     "operator": ("view_turn", "view_conversation", "view_livesession", "act_on_livesession"),
 }
 CUT_OFF = """
-[document.documentElement, ...document.querySelectorAll('#content *')]
-  .filter((each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth && !each.matches('svg *, .visually-hidden'))
-  .filter((each) => !['inline', 'contents'].includes(getComputedStyle(each).display) && each.tagName !== 'INPUT')
+[...document.querySelectorAll('html, #content :is(.results, td, th, p, a, h1, h2, li, article, button)')]
+  .filter((each) => each.scrollWidth > each.clientWidth + 1 && !each.closest('.visually-hidden'))
+  .filter((each) => getComputedStyle(each).display !== 'inline')
   .map((each) => each.outerHTML.slice(0, 200))
 """
 AXE = Path(__file__).resolve().parents[1] / "javascript" / "node_modules" / "axe-core" / "axe.min.js"
@@ -93,6 +93,7 @@ class Steps:
         """Note what is cut off, and what axe finds, in light and in dark colours."""
         for scheme in ("light", "dark"):
             await self.page.emulate_media(color_scheme=scheme)
+            await self.page.evaluate("Promise.allSettled(document.getAnimations().map((each) => each.finished))")
             if folder := os.environ.get("PICTURES"):
                 await self.page.screenshot(path=f"{folder}/{name}-{scheme}.png")
             self.faults += [(name, scheme, fault) for fault in await self._faults()]
