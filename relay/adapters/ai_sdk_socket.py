@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import Any, Final
 
+from relay.access.auth import redeem
 from relay.adapters.ai_sdk import AiSdkTranslator, read_request
 from relay.adapters.ai_sdk_frames import (
     RESUME,
@@ -43,7 +44,7 @@ class AiSdkChat(Chat):
     async def _start_turn(self, fields: dict[str, Any]) -> None:
         session_id, message = read_request(post_body(fields), request_limits())
         check_message(message)
-        stream = await self._stream_of(session_id, fields)
+        stream = self._stream_of(session_id, await self._admit(session_id, credential_of(fields)))
         async with aclosing(await stream.open()) as chunks:
             accepted = await stream.start_turn(message, self._handshake.header(TRACEPARENT))
             translator = AiSdkTranslator(accepted.turn_id, has_approvals=True, continues=True)
@@ -51,18 +52,21 @@ class AiSdkChat(Chat):
 
     async def _resume(self, fields: dict[str, Any]) -> None:
         session_id = session_id_of(fields.get("id"), "id")
-        stream = await self._stream_of(session_id, fields, last_sequence_of(fields))
-        state = await within_store_timeout((await lifecycle.current()).layer.get(session_id))
+        last_sequence = last_sequence_of(fields)
+        handshake, identity = await self._admit(session_id, credential_of(fields))
+        gateway = await lifecycle.current()
+        state = await within_store_timeout(gateway.layer.get(session_id, identity.subject))
         if state is None or (turn_id := state.unended_turn_id) is None:
+            await within_store_timeout(redeem(handshake, gateway.policy, ""))
             await self._socket.writer.send(encode("no-active", self.frame.request_id))
             return
+        stream = self._stream_of(session_id, (handshake, identity), last_sequence)
         async with aclosing(await stream.open()) as chunks:
             stream.attach(state)
             translator = AiSdkTranslator(turn_id, has_approvals=True)
             await self._follow(stream, chunks, translator, first=self._start_text())
 
-    async def _stream_of(self, session_id: str, fields: dict[str, Any], last_sequence: int = -1) -> ChatStream:
-        admitted = await self._admit(session_id, credential_of(fields))
+    def _stream_of(self, session_id: str, admitted: tuple[Handshake, Identity], last_sequence: int = -1) -> ChatStream:
         return ChatStream(session_id, *admitted, self._socket, self.frame.request_id, last_sequence)
 
     def _start_text(self) -> str:

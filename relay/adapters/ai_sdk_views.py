@@ -9,6 +9,7 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from relay.access.auth import redeem
 from relay.adapters.ai_sdk import DONE, AiSdkTranslator, read_request
 from relay.adapters.base import session_id_of
 from relay.adapters.entrance import (
@@ -62,8 +63,10 @@ async def resume(request: HttpRequest, chat_id: str) -> HttpResponseBase:
     """Give the turn in flight, or else the one that will be next, from its first frame; 204 if there is neither."""
     session_id = session_id_of(chat_id, "id")
     handshake, identity = await admitted(scope_of(request), session_id)
-    state = await within_store_timeout((await lifecycle.current()).layer.get(session_id))
+    gateway = await lifecycle.current()
+    state = await within_store_timeout(gateway.layer.get(session_id, identity.subject))
     if state is None or (turn_id := state.unended_turn_id) is None:
+        await within_store_timeout(redeem(handshake, gateway.policy, ""))
         return HttpResponse(status=204)
     stream = TurnStream(session_id, handshake, identity, end=[DONE])
     chunks = await stream.open()
@@ -76,9 +79,10 @@ async def resume(request: HttpRequest, chat_id: str) -> HttpResponseBase:
 async def stop(request: HttpRequest, chat_id: str) -> HttpResponse:
     """Stop the turn in flight, or else the one that would be next."""
     session_id = session_id_of(chat_id, "id")
-    _, identity = await admitted(scope_of(request), session_id)
-    layer = (await lifecycle.current()).layer
-    ack = await within_store_timeout(layer.cancel(session_id, None, identity.subject))
+    handshake, identity = await admitted(scope_of(request), session_id)
+    gateway = await lifecycle.current()
+    ack = await within_store_timeout(gateway.layer.cancel(session_id, None, identity.subject))
+    await within_store_timeout(redeem(handshake, gateway.policy, ""))
     return HttpResponse(json_text.encode(msgspec.structs.asdict(ack)), content_type="application/json")
 
 

@@ -313,6 +313,19 @@ async def test_session_of_another_subject_is_neither_given_nor_asked_nor_stopped
     assert len(agent.requests) == 1
 
 
+async def test_another_subject_is_not_told_whether_a_session_is_being_answered(configure, http, application, agent):
+    configure(WS_AUTH=f"{__name__}.SubjectPolicy")
+    agent.script = [Token("a"), Final()]
+    ann, bob = ({"Authorization": f"Bearer {name}"} for name in ("ann", "bob"))
+    asked, resumed = ASKING["ai-sdk"]("s"), chat_in_flight("s")
+    await http.request(asked.method, asked.path, body=asked.body, key=None, headers=ann)
+    assert (await http.request(resumed.method, resumed.path, key=None, headers=ann)).status == 204
+    assert (await http.request(resumed.method, resumed.path, key=None, headers=bob)).status == 403
+    async with CommunicatorClient(application, f"{CHAT_SOCKET}?ticket=bob") as socket:
+        await socket.send(resume_chat("s"))
+        assert (await socket.frame())["errorText"] == "This conversation belongs to somebody else."
+
+
 @pytest.mark.parametrize(
     ("path", "methods"),
     [

@@ -117,6 +117,22 @@ async def test_the_key_is_for_every_policy(credentials, status, path):
     assert await status({"Authorization": f"bearer  {KEY} "}) == (success if is_openai else 401)
 
 
+@pytest.mark.parametrize("path", ["AI SDK, the turn in flight", "AI SDK, stop"], indirect=True)
+async def test_ticket_is_good_for_one_request_also_where_no_stream_follows(configure, status, path):
+    configure(ADAPTERS=ADAPTERS, WS_AUTH="ticket")
+    ticket = bearer(ticket_signing.issue("s", "ada", 60))
+    assert [await status(ticket) for _ in range(2)] == [STATUSES.get(path, 200), 401]
+
+
+async def test_ticket_is_good_for_one_resume_of_a_shared_socket_that_finds_no_turn(configure, application):
+    configure(ADAPTERS=ADAPTERS, WS_AUTH="ticket")
+    frame = {**resume_chat("s"), "body": {"ticket": ticket_signing.issue("s", "ada", 60)}}
+    async with CommunicatorClient(application, CHAT_SOCKET) as client:
+        for words in ("no-active", UNAUTHORIZED):
+            await client.send(frame)
+            assert words_of(await client.frame()) == words
+
+
 def words_of(frame: dict[str, Any]) -> str:
     return str(frame.get("errorText") or frame.get("message") or frame["type"])
 
