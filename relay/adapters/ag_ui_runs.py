@@ -108,7 +108,13 @@ class RunStream(TurnStream):
         return self._cursor is None and super().takes_snapshot
 
     def encode_frame(self, frame: Frame, events: list[str]) -> bytes:
-        """Write the events behind the cursor, each with its id."""
+        """Write the events behind the cursor, each with its id.
+
+        Raises:
+            ParameterInvalid: the cursor is not of this run; an end without its events would look like an answer.
+        """
+        if frame.is_terminal and self._cursor is not None and self._cursor.offset > frame.offset:
+            raise ParameterInvalid("the cursor is beyond the run's end.")
         return b"".join(self._with_ids(frame, events))
 
     def encode_snapshot(self, snapshot: Snapshot, events: list[str]) -> bytes:

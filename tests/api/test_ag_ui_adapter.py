@@ -71,6 +71,17 @@ async def test_cursor_of_another_log_is_refused_and_a_malformed_one_too(http, ag
     assert agent.requests == []
 
 
+async def test_cursor_beyond_the_runs_end_breaks_off_because_an_end_without_events_would_look_like_an_answer(
+    http, agent
+):
+    agent.script = SCRIPT
+    _, one = await read(http, "POST", PATH, body=asked())
+    epoch, _, last = one.ids[-1].partition(":")
+    for cursor, is_whole in ((one.ids[-1], True), (f"{epoch}:{int(last) + 1}", False)):
+        _, body = await read(http, "POST", PATH, body=asked(), headers={"Last-Event-ID": cursor})
+        assert (body.events, body.is_whole) == ([], is_whole)
+
+
 async def test_trimmed_run_is_given_whole_to_a_new_client_and_never_with_a_hole(http, agent, configure):
     configure(BUFFER_SIZE="16")
     agent.script = [*(Token(f"{number} ") for number in range(40)), Final()]
