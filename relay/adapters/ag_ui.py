@@ -174,6 +174,7 @@ class AgUiTranslator(Translator):
         ]
 
     def _tool_result(self, call_id: str, fields: dict[str, Any]) -> list[str]:
+        self._interrupts = [interrupt for interrupt in self._interrupts if interrupt["id"] != call_id]  # it is settled
         self._results += 1
         message_id = f"{self.turn_id}:result:{self._results}"
         names = {"type": "TOOL_CALL_RESULT", "messageId": message_id, "toolCallId": call_id}
@@ -186,7 +187,7 @@ class AgUiTranslator(Translator):
         outcome: dict[str, Any] = {"type": "success"}
         if finish_reason == "cancelled":
             outcome = {"type": "cancelled"}
-        elif finish_reason == "interrupt" and self._interrupts:
+        elif self._interrupts:  # whatever the agent gave as its reason, the question waits
             outcome = {"type": "interrupt", "interrupts": self._interrupts}
         return [*self._closed(), json_text.encode({"type": "RUN_FINISHED", **self._run, "outcome": outcome})]
 

@@ -220,11 +220,19 @@ def test_ends():
         "type": "interrupt",
         "interrupts": [{"id": "c1", "reason": "search", "toolCallId": "c1"}],
     }
+    assert events({**CALL, "requires_approval": True}, end="cancelled")[-1]["outcome"] == {"type": "cancelled"}
     assert events("a", end=UpstreamEof())[-1] == {
         "type": "RUN_ERROR",
         "message": str(UpstreamEof()),
         "code": "upstream_eof",
     }
+
+
+def test_question_is_an_interrupt_whatever_the_agent_gives_as_its_reason_until_a_result_settles_it():
+    question = {**CALL, "requires_approval": True}
+    assert events(question, end="stop")[-1]["outcome"]["type"] == "interrupt"
+    for end in ("stop", "interrupt"):
+        assert events(question, RESULT, end=end)[-1]["outcome"] == {"type": "success"}
 
 
 def test_a_snapshot_is_the_run_with_its_text_in_one_piece():
