@@ -323,7 +323,7 @@ async def test_another_subject_is_not_told_whether_a_session_is_being_answered(c
     assert (await http.request(resumed.method, resumed.path, key=None, headers=bob)).status == 403
     async with CommunicatorClient(application, f"{CHAT_SOCKET}?ticket=bob") as socket:
         await socket.send(resume_chat("s"))
-        assert (await socket.frame())["errorText"] == "This conversation belongs to somebody else."
+        assert (await socket.frame())["errorText"] == "This conversation belongs to another user."
 
 
 @pytest.mark.parametrize(

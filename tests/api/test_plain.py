@@ -137,7 +137,7 @@ async def test_message_at_the_limit_passes_and_one_byte_over_is_refused_in_words
         assert await browser.answer() == "ok"
         frame["content"] += "x"
         await browser.send_text(json.dumps(frame, ensure_ascii=False))
-        assert "too large" in await browser.error()
+        assert "too long" in await browser.error()
     assert len(agent.requests) == 1
 
 

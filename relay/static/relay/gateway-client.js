@@ -729,7 +729,7 @@ export class GatewayClient {
 
   #refuseTooLarge() {
     for (const turn of this.#unaccepted.values()) {
-      if (turn._isSent) this.#refuse(turn, 'message_too_large', 'The message is too large.');
+      if (turn._isSent) this.#refuse(turn, 'message_too_large', 'This message is too long.');
     }
   }
 
