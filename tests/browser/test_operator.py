@@ -153,7 +153,7 @@ async def test_why_they_fail(steps):
 async def test_what_was_said(site, steps):
     page = steps.page
     await steps.click(page.locator(".relay-start a", has_text="failed"))
-    await steps.click(page.locator("#result_list tbody th a").first)
+    await steps.click(page.locator("#result_list tbody tr", has_text="Question").locator("th a").first)
     await expect(page.locator(".relay-this .relay-message")).to_contain_text("how do I change the address")
     await expect(page.locator(".relay-this .relay-why")).to_be_visible()
     await steps.look("turn")
@@ -178,14 +178,14 @@ async def test_this_one_is_stopped(site, steps):
     session_id = str(uuid.uuid4())
     async with site.open(session_id) as browser, site.open("idle") as idle:
         await idle.ask("x")
-        await browser.say("script:status 401")
+        await browser.say("script:status 403")  # not one of the seeded failures
         await browser.turn()
         await browser.say("script:tokens 2000 delay=0.03")
         await browser.frame_of("user_message")
         await steps.click(page.locator("#relay-summary + a"))
         row = page.locator("#relay-sessions tr", has_text=session_id)
         await expect(row).to_contain_text("running")
-        await expect(row).to_contain_text("HTTP 401")
+        await expect(row).to_contain_text("HTTP 403")
         await expect(page.locator("#relay-sessions tr:visible")).to_have_count(1)
         await steps.look("live")
         await steps.click(row.locator("a"))
@@ -194,7 +194,7 @@ async def test_this_one_is_stopped(site, steps):
         await steps.click(page.locator("text=Stop the turn"))
         assert (await browser.turn())[-1]["finish_reason"] == "cancelled"
         await page.locator("a", has_text="Open turn").first.click()
-        await expect(page.locator(".relay-this")).to_contain_text("HTTP 401")
+        await expect(page.locator(".relay-this")).to_contain_text("HTTP 403")
 
 
 async def test_all_are_sent_away(site, steps):

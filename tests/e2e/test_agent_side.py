@@ -139,7 +139,7 @@ async def test_agent_is_given_up_for_its_silence_and_not_for_a_long_answer(impat
         session_id = f"{session_for(script)}-{server}"
         url = f"{impatient.ws_url}/ws/{session_id}/"
         async with SocketClient(url) as browser, SocketClient(url, [V1]) as resumable:
-            words = f"silent for {SILENCE_SECONDS} seconds"
+            words = f"stopped responding ({SILENCE_SECONDS} s)"
             await assert_fails(browser, resumable, script, ("upstream_timeout", words, so_far))
         assert [request["json"]["content"] for request in asked(session_id)] == [f"script:{script}", "next works"]
 
