@@ -58,18 +58,24 @@ def endpoint(adapter: str, method: str, refuse: Refuse) -> Callable[[View], UrlV
                 raise Http404
             if method not in (request.method, ANY):
                 return HttpResponse(status=405, headers={"Allow": method})
-            try:
-                return await view(request, **parameters)
-            except RelayError as exc:
-                record_refusal(exc)
-                return refuse(exc)
-            except Exception:
-                logger.exception("adapter request failed: %s %s", request.method, request.path_info)
-                return refuse(RelayError())
+            response = await _respond(view, refuse, request, **parameters)
+            response.headers.setdefault("Cache-Control", "no-store")
+            return response
 
         return respond
 
     return decorate
+
+
+async def _respond(view: View, refuse: Refuse, request: HttpRequest, **parameters: str) -> HttpResponseBase:
+    try:
+        return await view(request, **parameters)
+    except RelayError as exc:
+        record_refusal(exc)
+        return refuse(exc)
+    except Exception:
+        logger.exception("adapter request failed: %s %s", request.method, request.path_info)
+        return refuse(RelayError())
 
 
 def by_method(**views: UrlView) -> UrlView:

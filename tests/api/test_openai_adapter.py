@@ -186,6 +186,7 @@ async def test_message_that_is_nested_too_deeply_is_refused(http, configure):
 
 async def test_models_and_what_there_is_not(http):
     listed = await http.get("/v1/models", key=None, headers=BEARER)
+    assert listed.headers["cache-control"] == "no-store"
     assert [model["id"] for model in listed.json()["data"]] == ["agent"]
     missing = await http.post("/v1/embeddings", {}, key=None)
     assert (missing.status, missing.json()["error"]["code"]) == (404, "unknown_url")
