@@ -29,18 +29,18 @@ async def test_page_shows_reasoning_and_tools_in_order(page: Page, site: process
     chat = await ChatPage(page, site.http_url).open()
     await chat.is_connected()
     turn = await chat.ask("think and tool")
-    await expect(turn.locator("summary")).to_have_text(["reasoning", "tool call: look_up", "tool result: look_up"])
-    await expect(turn.get_by_role("group", name="Answer")).to_have_text("It is 21 degrees.")
+    await expect(turn.locator("summary")).to_have_text(["Reasoning", "look_upDone"])
+    await expect(turn.get_by_role("paragraph").filter(has_text="degrees.")).to_have_text("It is 21 degrees.")
     for summary in await turn.locator("summary").all():
         await summary.click()
-    await expect(turn.locator(".reasoning")).to_have_text("Let me see.")
+    await expect(turn.locator(".reasoning")).to_contain_text("Let me see.")
     await expect(turn.locator("pre").first).to_contain_text('"city": "Paris"')
-    await expect(turn.locator("pre").last).to_contain_text('"result": "21 degrees"')
+    await expect(turn.locator("pre").last).to_contain_text("21 degrees")
     assert chat.complaints == []
 
 
 def test_terminal_shows_reasoning_and_tools_in_order(site: processes.Process):
-    with Terminal("--url", site.ws_url) as terminal:
+    with Terminal("chat", "--url", site.ws_url) as terminal:
         terminal.wait_for("Connected.")
         terminal.type("think and tool\n")
         terminal.wait_for("think and tool\r\n")

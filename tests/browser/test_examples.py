@@ -103,7 +103,7 @@ async def test_page_shows_a_ticket(site: Any, gateway: processes.Process) -> Non
 
 
 async def test_page_shows_earlier_turns(site: Any, gateway: processes.Process) -> None:
-    read = examples("js")[3]
+    read = examples("js")[4]
     say = "connect({ sessionId: 'demo' }).send('from another day').done.then(() => { window.isSaid = true; });"
     page = await site(script(say, gateway, "earlier"))
     await page.wait_for_function("window.isSaid")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 
 from relay.layers.bounds import Bounds
 from relay.layers.redis.layer import RedisSessionLayer
@@ -156,6 +157,14 @@ async def test_a_worker_that_died_after_the_claim_is_never_asked_again(workers, 
             assert (await viewer.turn())[-1]["code"] == "interrupted"
 
 
+async def end_of(client: SocketClient) -> str | int:
+    """Return the code of a turn's error, or of the close frame that came instead."""
+    try:
+        return str((await client.turn())[-1]["code"])
+    except ConnectionClosedError as closed:
+        return closed.rcvd.code if closed.rcvd is not None else 1006
+
+
 async def test_a_paused_worker_writes_nothing_after_the_takeover_and_counts_it(workers, s):
     async with workers.open(s, 0) as asking, workers.open(s, 1) as watching:
         await asking.say(LONG)
@@ -166,7 +175,7 @@ async def test_a_paused_worker_writes_nothing_after_the_takeover_and_counts_it(w
         assert frames[-1]["code"] == "interrupted"
         text += text_of(frames)
         workers.gateways[0].signal(signal.SIGCONT)
-        assert (await asking.turn())[-1]["code"] == "interrupted"
+        assert await end_of(asking) in ("interrupted", 4503)  # it may find that a reply of the store came too late
         async with asyncio.timeout(TAKEOVER_SECONDS):
             while not await asyncio.to_thread(workers.leases_lost, 0):
                 await asyncio.sleep(0.05)

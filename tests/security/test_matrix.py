@@ -403,7 +403,7 @@ def models(session_id: str) -> Request:
 
 ADAPTER_PATHS = {
     "AI SDK": Adapter(ai_sdk, starts=True),
-    "AI SDK, the turn in flight": Adapter(chat_in_flight, 204, owner_is_asked=False),  # none is, whosever it is
+    "AI SDK, the turn in flight": Adapter(chat_in_flight, 204),
     "AI SDK, stop": Adapter(stop),
     "AG-UI": Adapter(ag_ui, starts=True),
     "OpenAI": Adapter(openai, starts=True),

@@ -69,8 +69,7 @@ it was. It counts as a viewer of the session.
             case {"type": "snapshot"}:
                 self._write(f"\n[…] {printable(frame['content'] or '')}")
             case {"type": "welcome"}:
-                position = f"frame {frame['offset']}" if frame["offset"] else "not live; waiting for its first message"
-                self._write(f"[session {frame['session_id']}, {position}]\n", self.style.NOTICE)
+                self._write(f"[session {frame['session_id']}, frame {frame['offset']}]\n", self.style.NOTICE)
             case {"type": "notice" | "disconnect"}:
                 self._write(f"\n[{printable(frame['content'])}]\n", self.style.NOTICE)
             case _:
