@@ -15,7 +15,7 @@ from relay.process import lifecycle
 from relay.transcripts import writer as writer_
 from tests.api.conftest import agent, application, configure, http, v1
 from tests.clients import V1, CommunicatorClient
-from tests.database.test_transcripts import LIMIT_SECONDS, execute
+from tests.database.test_transcripts import LIMIT_SECONDS, execute, in_thread
 from tests.http_clients import API
 from tests.scripted_agent import Event, Final, Status, Token
 
@@ -118,7 +118,7 @@ async def test_the_log_has_lost_the_oldest_and_the_writer_has_not_got_the_newest
     await written()
     monkeypatch.setattr(writer_.Transcripts, "keep", lambda self, turn: None)
     await say(v1, "q6", "q7")
-    assert await sync_to_async(Turn.objects.count)() == 6
+    assert await in_thread(Turn.objects.count) == 6
     for limit in (1, 3, 50):
         assert said(await all_turns(http, limit)) == [f"q{number}" for number in reversed(range(8))]
 
