@@ -196,3 +196,11 @@ async def test_a_session_that_expired_leaves_its_notifications(layer, store):
     await store.advance(3601)
     assert await layer.get(S) is None
     assert await taken(layer) == [(turn.turn_id, S, "ended")]
+
+
+async def test_a_session_that_is_deleted_after_it_expired_takes_its_notifications_out(layer, store):
+    await end(layer)
+    other = await end(layer, session_id=f"{S}2")
+    await store.advance(3601)
+    assert await layer.delete(S) is False
+    assert await taken(layer) == [(other.turn_id, f"{S}2", "ended")]

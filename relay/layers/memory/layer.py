@@ -290,12 +290,12 @@ class MemorySessionLayer(SessionLayer):
         return [session.state() for session in page[:limit]], more
 
     async def delete(self, session_id: str) -> bool:
+        self.outbox.erase(session_id)  # which keeps what a session that has expired left there
         session = self._index.get(session_id)
         if session is None:
             return False
         self._index.remove(session)
         session.delete()
-        self.outbox.erase(session_id)
         return True
 
     async def check(self) -> None:

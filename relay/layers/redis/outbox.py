@@ -34,11 +34,11 @@ class RedisOutbox(Outbox):
 
     async def remove(self, notification: Notification) -> None:
         store = self._stores.of(notification.session_id)
-        await store.call("outbox_remove", store.keys.outbox, notification.turn_id)
+        await store.call("outbox_remove", store.keys.outbox, _name(notification))
 
     async def postpone(self, notification: Notification, seconds: float) -> None:
         store = self._stores.of(notification.session_id)
-        arguments = (self._stores.now(), notification.turn_id, repr(seconds))
+        arguments = (self._stores.now(), _name(notification), repr(seconds))
         await store.call("outbox_postpone", store.keys.outbox, *arguments)
 
     async def _take(self, store: Store, *limits: Argument) -> list[Notification]:
@@ -54,6 +54,11 @@ class RedisOutbox(Outbox):
             Notification(turn_id, session_id, text, max(float(age), 0.0))
             for turn_id, age, session_id, text in zip(*(texts[i::4] for i in range(4)), strict=True)
         ]
+
+
+def _name(notification: Notification) -> str:
+    """Name a notification as ``end_turn`` does in ``lua/prelude_session.lua``."""
+    return f"{notification.session_id}\n{notification.turn_id}"
 
 
 def outbox_arguments(notification: NewNotification) -> tuple[Argument, ...]:

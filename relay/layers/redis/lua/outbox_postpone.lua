@@ -1,4 +1,4 @@
--- KEYS: 1 when each is due, 2 the notifications. ARGV: 2 turn id, 3 seconds.
+-- KEYS: 1 when each is due, 2 the notifications. ARGV: 2 name, 3 seconds.
 if not call('HGET', KEYS[2], ARGV[2]) then
   return 0 -- removed meanwhile
 end

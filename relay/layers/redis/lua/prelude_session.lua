@@ -183,8 +183,9 @@ local function end_turn(turn_id, turn, lease, frame, notification, if_unwatched,
     if call('ZCARD', KEYS[16]) >= tonumber(most) then
       return newest, fields[1], 1
     end
-    call('ZADD', KEYS[16], now, turn_id)
-    call('HSET', KEYS[17], turn_id, now .. '\n' .. session_id .. '\n' .. notification)
+    local name = session_id .. '\n' .. turn_id
+    call('ZADD', KEYS[16], now, name)
+    call('HSET', KEYS[17], name, now .. '\n' .. notification)
     call('PEXPIRE', KEYS[16], WORK_TTL)
     call('PEXPIRE', KEYS[17], WORK_TTL)
   end
