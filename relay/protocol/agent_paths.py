@@ -14,7 +14,9 @@ CREDENTIAL: Final = "ticket"  # the parameter in which a client presents a ticke
 # The gateway's own: a path of the agent may be none of these, nor below one.
 OWN: Final = ("health", "ready", "metrics", "admin", "static", "ws", "api", "v1", "favicon.ico")
 
-_SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~!$&'()+;=:@-]+")  # RFC 3986 §3.3, without escapes, * and comma
+_SEGMENT: Final = re.compile(
+    r"(?!\.{1,2}(?:;|\Z))[A-Za-z0-9._~!$&'()+;=:@-]+"
+)  # RFC 3986 §3.3, without escapes, * and comma
 
 
 class AgentPath(NamedTuple):
@@ -50,7 +52,10 @@ def parse_agent_path(text: str) -> AgentPath:
 
 
 def is_valid_path(path: str) -> bool:
-    """Is this a path of plain segments, of which none is escaped, empty, ``.`` or ``..``?"""
+    """Is this a path of plain segments, of which none is escaped, empty, ``.`` or ``..``?
+
+    ``..;x`` counts as ``..``: servers of Java take what follows a semicolon off before they resolve a path.
+    """
     start, *segments = path.split("/")
     return not start and bool(segments) and all(map(_SEGMENT.fullmatch, segments))
 

@@ -24,7 +24,24 @@ def test_path_is_read(text, path):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "agents", "/", "/*", "//", "/a//b", "/a/../b", "/./a", "/a/", "/a%2fb", "/a*", "/a/*/b", "/a?b", "POST"),
+        *(
+            "",
+            "agents",
+            "/",
+            "/*",
+            "//",
+            "/a//b",
+            "/a/../b",
+            "/./a",
+            "/a/..;/b",
+            "/a/.;x",
+            "/a/",
+            "/a%2fb",
+            "/a*",
+            "/a/*/b",
+            "/a?b",
+            "POST",
+        ),
         *("get /a", "TRACE /a", "/health", "/ready", "/metrics", "/admin/x", "/static/x", "/ws/x", "/api/v1/agents"),
         *("/v1/models", "/favicon.ico"),
     ],
@@ -44,7 +61,8 @@ def test_path_covers_itself_and_only_a_prefix_those_below():
 def test_valid_path_has_nothing_to_resolve_or_to_decode(path):
     if is_valid_path(path):
         assert not set(path) & set("%\\ \x00é?#")
-        assert all(segment not in ("", ".", "..") for segment in path.split("/")[1:])
+        assert all(segment.partition(";")[0] not in (".", "..") for segment in path.split("/")[1:])
+        assert "" not in path.split("/")[1:]
 
 
 @pytest.mark.parametrize(
