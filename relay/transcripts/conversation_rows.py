@@ -48,11 +48,13 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 def note(notes: Sequence[Note]) -> None:
     """Keep the conversations of turns that have ended, in the order in which they ended.
 
-    The first owner of a conversation stays its owner. The title that its owner chose stays.
+    The first owner of a conversation stays its owner, and learns nothing of another subject's turns under the same
+    name. The title that its owner chose stays.
 
     Raises:
         DatabaseError: nothing was written.
     """
+    notes = _of_owners(notes)
     found = {name: _conversation(name, notes) for name in sorted({each.session_id for each in notes})}
     Conversation.objects.bulk_create(
         found.values(), update_conflicts=True, unique_fields=["session_id"], update_fields=["updated"]
@@ -63,6 +65,15 @@ def note(notes: Sequence[Note]) -> None:
         if each.title:
             chosen = Conversation.objects.filter(session_id=each.session_id, is_renamed=False)
             chosen.update(title=title_of(each.title))
+
+
+def _of_owners(notes: Sequence[Note]) -> list[Note]:
+    """Leave out the turns of subjects that opened another subject's session after it had ended."""
+    names = {each.session_id for each in notes}
+    owners = dict(Conversation.objects.filter(session_id__in=names).values_list("session_id", "subject"))
+    return [
+        each for each in notes if not each.owner or owners.get(each.session_id) in (None, "", subject_of(each.owner))
+    ]
 
 
 def _conversation(session_id: str, notes: Sequence[Note]) -> Conversation:

@@ -257,6 +257,23 @@ async def test_what_a_service_says_makes_it_no_ones_and_no_one_elses(application
         channel_layers.backends = {}
 
 
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_stranger_who_opens_it_later_changes_nothing_in_its_list(gateway, ask, say, agent, is_named):
+    made = await ask("POST", API, body={"metadata": {}}, status=201)
+    agent.script = [Token("a"), Final()]
+    if is_named:
+        await say("ada's", made["session_id"])
+    await lifecycle.stop()
+    channel_layers.backends = {}
+    before = await listed(ask)
+    agent.script = [Event({"type": "session_title", "title": "eve's secret"}), Token("a"), Final()]
+    await say("eve's words", made["session_id"], subject="eve")
+    kept = ("session_id", "title", "updated")
+    assert [[each[name] for name in kept] for each in await listed(ask)] == [
+        [each[name] for name in kept] for each in before
+    ]
+
+
 async def test_a_database_that_fails_is_told(gateway, ask, say, agent):
     agent.script = [Token("a"), Final()]
     await say("hello")
