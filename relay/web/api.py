@@ -129,12 +129,11 @@ async def watch_events(
 
 @api.post("/tickets", response=answers({201: rest_schemas.IssuedTicket}, 400, 413, in_session=False))
 async def issue_ticket(
-    request: HttpRequest, response: HttpResponse, fields: Annotated[rest_schemas.TicketRequest, Body()]
+    request: HttpRequest, fields: Annotated[rest_schemas.TicketRequest, Body()]
 ) -> Status[dict[str, object]]:
     """Issue a ticket with which a browser may open one session: once, and for a short time."""
     lifetime_seconds = fields.expires_in or math.ceil(conf.ticket_seconds)
     ticket = ticket_signing.issue(fields.session_id, fields.subject, lifetime_seconds)
-    response["Cache-Control"] = "no-store"
     return Status(201, {"ticket": ticket, "expires_in": lifetime_seconds})
 
 

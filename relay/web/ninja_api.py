@@ -104,19 +104,25 @@ def _described_with_key(view: SyncView) -> SyncView:
 
 
 def _json_only(view: View) -> View:
-    """Answer 405 in JSON, refuse a length that is no number, and name the session in the log."""
+    """Answer 405 in JSON, refuse a length that is no number, name the session in the log, and let no cache keep it."""
 
     @csrf_exempt
     @wraps(view)
     async def respond(request: HttpRequest, **parameters: object) -> HttpResponseBase:
         if (session_id := parameters.get("session_id")) is not None:
             logging_config.bind(session_id=str(session_id))
-        if not (request.META.get("CONTENT_LENGTH") or "0").isdecimal():
-            return refusal(ClientMessageInvalid())
-        response = await view(request, **parameters)
-        return views.method_not_allowed(response["Allow"]) if response.status_code == 405 else response
+        response = await _respond(view, request, **parameters)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
 
     return respond
+
+
+async def _respond(view: View, request: HttpRequest, **parameters: object) -> HttpResponseBase:
+    if not (request.META.get("CONTENT_LENGTH") or "0").isdecimal():
+        return refusal(ClientMessageInvalid())
+    response = await view(request, **parameters)
+    return views.method_not_allowed(response["Allow"]) if response.status_code == 405 else response
 
 
 # Errors.

@@ -428,3 +428,11 @@ async def _never(*_: object) -> None:
 
 async def _fail(*_: object) -> None:
     raise ValueError("a secret detail")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/s/turns", 200), ("/s/turns?limit=0", 400), ("/s/pending", 404), ("/s/messages", 405)]
+)
+async def test_no_cache_keeps_an_answer_or_a_refusal(http, path, status):
+    answer = await http.get(f"{API}{path}")
+    assert (answer.status, answer.headers["cache-control"]) == (status, "no-store")
