@@ -34,6 +34,8 @@ from relay.web import views
 from relay.web.json_io import refusal
 
 SESSION: Final = "session_id"  # the parameter that names the session whose access counts
+# Where the agent says nothing of caches: the answer may be its subject's alone, and a cookie does not tell a cache so.
+CACHE_CONTROL: Final = "private, no-cache"
 # Of whatever the agent sends nothing acts in the name of the gateway's own pages.
 POLICY: Final = "default-src 'none'; sandbox"
 
@@ -125,7 +127,8 @@ async def _answer(request: HttpRequest, path: str, gateway: Gateway, identity: I
 
 
 def _passed(exchange: Exchange, identity: Identity, *, is_head: bool) -> HttpResponseBase:
-    headers = {**passed_headers(exchange.headers), "X-Content-Type-Options": "nosniff"}
+    passed = passed_headers(exchange.headers)
+    headers = {"cache-control": CACHE_CONTROL, **passed, "X-Content-Type-Options": "nosniff"}
     headers["Content-Security-Policy"] = POLICY
     if is_head or exchange.status_code in (204, 304):
         exchange.close()

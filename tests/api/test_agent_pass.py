@@ -85,6 +85,14 @@ async def test_answer_of_the_agent_is_the_clients(http: HttpClient, raw_agent: R
     assert raw_agent.last[0] == "GET /base/agents?kind=a%20b&kind=c HTTP/1.1"
 
 
+@pytest.mark.parametrize(("said", "told"), [("", "private, no-cache"), ("max-age=60", "max-age=60")])
+async def test_no_cache_gives_it_to_others_unless_the_agent_says_so(
+    http: HttpClient, raw_agent: RawAgent, said: str, told: str
+):
+    raw_agent.answer = OK.replace(b"\r\n\r\n", f"\r\nCache-Control: {said}\r\n\r\n".encode()) if said else OK
+    assert (await http.get("/agents")).headers["cache-control"] == told
+
+
 async def test_no_credential_and_nothing_of_the_connection_reaches_the_agent(
     http: HttpClient, raw_agent: RawAgent, configure: Callable[..., None]
 ):
