@@ -127,7 +127,7 @@ async def test_client_that_reads_nothing_is_cut_and_not_told_of_an_end(gateway):
             await answer.breaks()
 
 
-@pytest.mark.needs("broken responses", "flow control")
+@pytest.mark.needs("broken responses", "flow control", "full speed")
 async def test_clients_that_are_too_slow_are_given_no_hole_and_cost_little(server, scripted_agent):
     """The logs hold a small part of the answers, and the kernel a small part of the rest."""
     settings = {"ADAPTERS": ADAPTERS, "BUFFER_SIZE": "100"}
