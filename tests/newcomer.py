@@ -25,6 +25,7 @@ from tests.processes import ROOT, free_port
 
 LIMIT_SECONDS = 280
 READY = "Ctrl-C stops everything."
+FOREIGN = ("GATEWAY", "DJANGO", "PYTHON", "MAKE", "MFLAGS", "VENV")  # what this process, and make above it, hand down
 
 
 class Seen(NamedTuple):
@@ -43,7 +44,7 @@ class Run:
         self.text = ""
         self.cpu_seconds = 0.0  # known at the end
         self._cpu_before = _cpu_seconds()
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(("GATEWAY", "DJANGO", "PYTHON"))}
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(FOREIGN)}
         python = getattr(sys, "_base_executable", sys.executable)
         self._started_at = time.monotonic()
         self._process = subprocess.Popen(
