@@ -1,66 +1,72 @@
-# `make run` to try it, `make test` to test it. Python's packages go into .venv (and, for tests with real agents, into
-# .venv-agents), npm's into tests/javascript. `make test` needs Chromium, PostgreSQL, nginx, Caddy, HAProxy, openssl and
-# systemd, too: as root on Debian and Ubuntu it installs by apt what is missing of them, else it says so.
+# `make run` runs the gateway, `make test` tests it. Python packages are installed into .venv (and, for tests with real
+# agents, into .venv-agents), npm packages into tests/javascript. `make test` also needs Chromium, PostgreSQL, nginx, Caddy,
+# HAProxy, openssl, systemd, docker-compose and valgrind: as root on Debian or Ubuntu it installs missing ones with apt,
+# otherwise it names them.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 NPM = tests/javascript/node_modules
+SOCKET_IO = benchmarks/peers/socket_io/node_modules
 TESTS ?= tests
-# Two more than there are cores: many tests wait for a lease or a limit, and leave their core to others meanwhile.
+# Two more than there are cores: many tests wait for a lease or a limit, and leave their core idle meanwhile.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PACKAGE ?= protocol
 MUTANTS ?= 200
 MUTANTS_VENV ?= .venv-mutants
 AGENTS_VENV ?= .venv-agents
+# Another version of Django than the pinned one, for test, in a VENV of its own: 6.0 or 6.1.
+DJANGO ?=
+COMPILE = $(BIN)/uv pip compile --quiet --universal --custom-compile-command "make pins" --python-version
 
-# Hundreds of processes that tests start would compile the same modules.
+# Otherwise hundreds of processes started by tests would compile the same modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run cluster test test-servers coverage image-test soak properties fuzz mutants check bench format pins translations clean
+.PHONY: help django dist run cluster test test-servers coverage image-test soak properties fuzz mutants check bench client format pins translations clean
 
-help:  ## Show this
+help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run:  ## Start the demo agent and the gateway, and say which page to open (PORT, AGENT_PORT)
-	@$(PYTHON) -m scripts.run_ports
+run:  ## Start the demo agent and the gateway, and print the page to open (PORT, AGENT_PORT)
+	@$(PYTHON) -m gateway_project.run_ports
 	@$(MAKE) --silent --no-print-directory $(VENV)/installed
-	@$(BIN)/python -m scripts.run
+	@$(BIN)/python -m gateway_project.run
 
-cluster: $(VENV)/installed-dev  ## Start two gateways, Valkey, a balancer and the demo agent
+cluster: $(VENV)/installed-dev  ## Start two gateways, Valkey, a load balancer and the demo agent
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python -m scripts.cluster
 
-test: $(VENV)/installed-dev $(NPM)/installed $(if $(filter tests tests/agents%,$(TESTS)),$(AGENTS_VENV)/installed)  ## Install what the tests need and run them all
+test: $(VENV)/installed-dev $(if $(DJANGO),django) $(NPM)/installed $(SOCKET_IO)/installed $(if $(filter tests tests/agents%,$(TESTS)),$(AGENTS_VENV)/installed)  ## Install what the tests need, and run all of them
 	@scripts/install-browser.sh
 	@scripts/install-postgresql.sh
 	@scripts/install-deploy-tools.sh
+	@scripts/install-valgrind.sh
 	$(BIN)/python $(UNDER) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
-test-servers: $(VENV)/installed-dev  ## Run the suites of the whole gateway under the servers that test leaves out
+test-servers: $(VENV)/installed-dev  ## Run the suites of the whole gateway under the servers that 'test' leaves out
 	TEST_SERVERS=runserver,daphne,granian $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/e2e
 	TEST_SERVERS=runserver,uvicorn $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/faults
 
-coverage: $(VENV)/installed-dev  ## Run all tests, and tell which lines and branches of relay/ they leave out
+coverage: $(VENV)/installed-dev  ## Run all tests, and list the lines and branches of relay/ that they do not cover
 	@$(BIN)/coverage erase
-	-@$(MAKE) --no-print-directory test UNDER="-m coverage run"  # a test whose time runs out here still ran
+	-@$(MAKE) --no-print-directory test UNDER="-m coverage run"  # a test that times out here has still run
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-soak: $(VENV)/installed-dev  ## Break everything for some minutes while people talk (SOAK_SEED, SOAK_TURNS)
+soak: $(VENV)/installed-dev  ## Break everything for some minutes while clients chat (SOAK_SEED, SOAK_TURNS)
 	$(BIN)/python -m pytest -m soak -s tests
 	@$(MAKE) --no-print-directory properties
 
-properties: $(VENV)/installed-dev  ## Let the property tests look for new cases: at random, ten times as long as in CI
+properties: $(VENV)/installed-dev  ## Run the property tests with random cases, ten times as many as in CI
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 3600 -m hypothesis $(TESTS)
 
-fuzz: $(VENV)/installed-dev  ## Feed random bytes to whatever reads foreign ones, for SECONDS (by default 600), from SEED
+fuzz: $(VENV)/installed-dev  ## Feed random bytes to every parser of foreign input, for SECONDS (default 600), from SEED
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
-mutants: $(MUTANTS_VENV)/installed  ## Break MUTANTS places of relay/PACKAGE, and list those that no test notices
+mutants: $(MUTANTS_VENV)/installed  ## Break MUTANTS places in relay/PACKAGE, and list those that no test notices
 	$(MUTANTS_VENV)/bin/python scripts/mutants.py $(PACKAGE) --mutants $(MUTANTS)
 
-image-test:  ## Take the Dockerfile's steps without Docker, and use what comes out
+image-test:  ## Follow the Dockerfile's steps without Docker, and try the result
 	$(PYTHON) scripts/try_image.py
 
 check: $(VENV)/installed-dev $(NPM)/installed  ## Check format, lint, types and migrations without running anything
@@ -68,14 +74,17 @@ check: $(VENV)/installed-dev $(NPM)/installed  ## Check format, lint, types and 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy sdk/python/src
+	MYPYPATH=tests/extending/project $(BIN)/mypy -p helpdesk
 	$(NPM)/.bin/tsc -p tests/javascript
 	$(NPM)/.bin/tsc -p tests/javascript/front_ends
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
-bench: $(VENV)/installed-dev  ## Measure the gateway beside its peers, and write docs/benchmarks.md
-	$(BIN)/python manage.py migrate --verbosity 0
+bench: $(VENV)/installed-dev $(SOCKET_IO)/installed  ## Compare the gateway with its peers, and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks run
 	$(BIN)/python -m benchmarks report
+
+client:  ## Copy the JavaScript client's package to where Django serves it
+	cp clients/javascript/*.js clients/javascript/*.d.ts relay/static/relay/
 
 format: $(VENV)/installed-dev  ## Format the code and fix what lint can fix
 	$(BIN)/ruff check --fix .
@@ -86,19 +95,20 @@ translations: $(VENV)/installed-dev  ## Compile the translations in relay/locale
 
 pins: $(VENV)/installed-dev  ## Compile requirements*.txt from pyproject.toml
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
-		pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
-		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
-		--group tracing -c requirements-dev.txt -o requirements-tracing.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
-		--group mutants -c requirements-dev.txt -o requirements-mutants.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make pins" \
-		--group agents -o requirements-agents.txt
+	$(COMPILE) 3.11 --extra postgres --extra redis --extra serve pyproject.toml -o requirements.txt
+	$(COMPILE) 3.11 --all-extras --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) 3.11 --extra tracing -c requirements-dev.txt pyproject.toml -o requirements-tracing.txt
+	$(COMPILE) 3.11 --group mutants -c requirements-dev.txt -o requirements-mutants.txt
+	$(COMPILE) 3.11 --group agents -o requirements-agents.txt
+	$(COMPILE) 3.12 --group django-6.0 -o requirements-django-6.0.txt
+	$(COMPILE) 3.12 --group django-6.1 -o requirements-django-6.1.txt
 
-clean:  ## Remove .venv and what tests leave
-	rm -rf $(VENV) $(MUTANTS_VENV) $(AGENTS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NPM)
+dist: $(VENV)/installed-dev  ## Build what a release consists of into dist: wheels, npm tarballs, checksums
+	@rm -rf dist
+	@$(BIN)/python -m scripts.release build dist
+
+clean:  ## Remove the virtual environments and the tests' leftovers
+	rm -rf $(VENV) $(MUTANTS_VENV) $(AGENTS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(NPM) $(SOCKET_IO)
 
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -m scripts.install $(VENV) requirements.txt
@@ -107,6 +117,9 @@ $(VENV)/installed: requirements.txt
 $(VENV)/installed-dev: requirements-dev.txt
 	@$(PYTHON) -m scripts.install $(VENV) requirements-dev.txt
 	@touch $@ $(VENV)/installed
+
+django: $(VENV)/installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-django-$(DJANGO).txt
 
 $(MUTANTS_VENV)/installed: requirements-dev.txt requirements-mutants.txt
 	$(PYTHON) -m venv $(MUTANTS_VENV)
@@ -126,4 +139,8 @@ $(NPM)/installed: tests/javascript/package.json tests/javascript/package-lock.js
 	@command -v npm >/dev/null || \
 		{ echo "Types and front ends are tested with npm's packages: install Node.js 20.11 or newer, with npm."; exit 1; }
 	@cd tests/javascript && npm ci --silent
+	@touch $@
+
+$(SOCKET_IO)/installed: benchmarks/peers/socket_io/package.json benchmarks/peers/socket_io/package-lock.json
+	@cd benchmarks/peers/socket_io && npm ci --silent
 	@touch $@

@@ -13,21 +13,32 @@ from importlib.metadata import version
 from pathlib import Path
 
 _PROC = Path("/proc")
-_PACKAGES = ("channels", "channels-redis", "daphne", "django", "fastapi", "httpx", "picows", "uvicorn", "uvloop")
+_PACKAGES = (
+    "channels",
+    "channels-redis",
+    "daphne",
+    "django",
+    "fastapi",
+    "granian",
+    "httpx",
+    "picows",
+    "uvicorn",
+    "uvloop",
+)
 
 
 @dataclass(frozen=True)
 class Cores:
-    """The core that the server has to itself, and the one that load client and load agent share."""
+    """The cores of the server, of which most systems use the first only, and the one of load client and agent."""
 
-    server: int
+    server: tuple[int, ...]
     load: int
 
     @classmethod
     def choose(cls) -> Cores:
-        """Take the last core that we may use for the server and the first for the load."""
-        usable = sorted(os.sched_getaffinity(0))
-        return cls(server=usable[-1], load=usable[0])
+        """Take the first core that we may use for the load, and the others, from the last on, for the server."""
+        first, *others = sorted(os.sched_getaffinity(0))
+        return cls(server=tuple(reversed(others)) or (first,), load=first)
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,7 @@ class Usage:
 
 
 def process_tree(pid: int) -> list[int]:
-    """Give a process and its descendants that are alive."""
+    """Return a process and its descendants that are alive."""
     tree = [pid]
     for member in tree:
         for children in _PROC.glob(f"{member}/task/*/children"):
@@ -88,17 +99,23 @@ def process_tree(pid: int) -> list[int]:
 
 
 def memory_bytes(pids: Iterable[int]) -> int:
-    """Give the memory of process trees: proportional set size, so shared pages count once."""
+    """Return the memory of process trees: proportional set size, so shared pages count once."""
     return sum(_kilobytes(member, "smaps_rollup", "Pss") for pid in pids for member in process_tree(pid)) * 1024
 
 
+def kernel_bytes() -> int:
+    """Return what the kernel holds in its own objects, those of all sockets of the machine among them."""
+    lines = (_PROC / "meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Slab:")) * 1024
+
+
 def peak_memory_bytes(pids: Iterable[int]) -> int:
-    """Give the largest resident size since ``reset_peak_memory``."""
+    """Return the largest resident size since ``reset_peak_memory``."""
     return sum(_kilobytes(member, "status", "VmHWM") for pid in pids for member in process_tree(pid)) * 1024
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
-    """Give the resident size now, to be compared with ``peak_memory_bytes``."""
+    """Return the resident size now, to be compared with ``peak_memory_bytes``."""
     return sum(_kilobytes(member, "status", "VmRSS") for pid in pids for member in process_tree(pid)) * 1024
 
 

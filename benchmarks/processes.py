@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
+
+from benchmarks.measure import process_tree
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
@@ -33,28 +36,27 @@ class Process:
     def start(
         cls,
         arguments: Sequence[str],
-        core: int,
+        cores: Sequence[int],
         *,
         port: int,
         env: Mapping[str, str] | None = None,
         program: str = sys.executable,
     ) -> Self:
-        """Start it on a core and wait until it listens.
+        """Start it on its cores and wait until it listens.
 
         Raises:
             RuntimeError: it did not; the text holds what it printed.
         """
-        inherited = {name: text for name, text in os.environ.items() if not name.startswith(_FOREIGN)}
         output = tempfile.NamedTemporaryFile(prefix="benchmark-", suffix=".log", delete=False)  # noqa: SIM115
         with output:
             popen = subprocess.Popen(
                 [program, *(argument.format(port=port) for argument in arguments)],
                 cwd=ROOT,
-                env={**inherited, **(env or {})},
+                env={**environment(), **(env or {})},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=lambda: _settle(core),
+                preexec_fn=lambda: _settle(cores),
             )
         process = cls(popen, port, Path(output.name))
         try:
@@ -65,16 +67,19 @@ class Process:
         return process
 
     def output(self) -> str:
-        """Give the end of what it printed."""
+        """Return the end of what it printed."""
         return self._output.read_text(errors="replace")[-_OUTPUT_CHARACTERS:]
 
     def stop(self) -> None:
-        """End it, gently if it goes."""
+        """End it and its children, gently if it goes."""
+        tree = process_tree(self.pid)
         self._popen.terminate()
         try:
             self._popen.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._popen.kill()
+            for pid in tree:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._popen.wait()
         self._output.unlink(missing_ok=True)
 
@@ -90,7 +95,7 @@ class Process:
 def settled_on(core: int) -> Iterator[None]:
     """Keep this process on one core and, if we may, before those of others, for a time."""
     cores, policy = os.sched_getaffinity(0), os.sched_getscheduler(0)
-    _settle(core)
+    _settle((core,))
     try:
         yield
     finally:
@@ -99,12 +104,17 @@ def settled_on(core: int) -> Iterator[None]:
             os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
-def _settle(core: int) -> None:
-    """Settle for good. A server that has to wait for its core reads several tokens at once when it gets it, and looks
+def _settle(cores: Sequence[int]) -> None:
+    """Pin the process to its cores. A server that has to wait for its core then reads several tokens at once, and looks
     cheaper than it is; so it goes before all that is not real time (sched(7)), where the kernel lets us."""
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+
+def environment() -> dict[str, str]:
+    """Return our own environment without settings of the measured systems."""
+    return {name: text for name, text in os.environ.items() if not name.startswith(_FOREIGN)}
 
 
 def free_port() -> int:

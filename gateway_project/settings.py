@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from corsheaders.defaults import default_headers
 from django.core.management.utils import get_random_secret_key
 
+from gateway_project.folder import FOLDER
 from relay.conf import Conf, SettingInvalid, read_texts
+from relay.conf.env_file import EnvFileInvalid, load_env_file
 from relay.database.connection import database
-from relay.env_file import EnvFileInvalid, load_env_file
 from relay.observability.logging_config import logging_settings
 from relay.protocol.origins import origin_pattern
+from relay.protocol.page_policy import PAGE_POLICY
 from relay.protocol.request_headers import FROM_ADAPTERS, FROM_PAGES, REQUEST_ID, TO_ADAPTERS
 from relay.server.standard_streams import open_standard_streams
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = FOLDER
 
 open_standard_streams()  # before anything else is opened, or written to standard error
 
 try:
     load_env_file(BASE_DIR / ".env", os.environ)
 except EnvFileInvalid as exc:
-    sys.exit(str(exc))  # not in a system check: a command without checks must not go on without settings
+    sys.exit(str(exc))  # not in a system check: a command without checks must not continue without settings
 
 GATEWAY: dict[str, str] = read_texts(os.environ)
 _conf = Conf(lambda: GATEWAY).without_problems()  # a system check names the wrong ones
@@ -34,7 +35,8 @@ DEBUG = _conf.debug
 ALLOWED_HOSTS = list(_conf.allowed_hosts)
 
 INSTALLED_APPS = [
-    "relay",  # before daphne: it chooses the event loop, and has a runserver of its own
+    "gateway_project",  # before daphne: it chooses the event loop; before the admin, whose pages it names
+    "relay",  # before daphne: it has a runserver of its own
     "daphne",  # before staticfiles: its runserver speaks WebSocket
     "relay.apps.GuardedAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
@@ -70,6 +72,11 @@ CORS_ALLOW_CREDENTIALS = bool(_conf.allowed_origins) and _conf.ws_auth == "sessi
 CORS_ALLOW_HEADERS = (*default_headers, *FROM_PAGES, *FROM_ADAPTERS)
 CORS_EXPOSE_HEADERS = ("retry-after", REQUEST_ID.lower(), *TO_ADAPTERS)
 
+# Below a path of its host, which the proxy may leave on or take off.
+FORCE_SCRIPT_NAME = _conf.root_path or None
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{_conf.root_path}/"
+LOGIN_URL = f"{_conf.root_path}/login/"
+
 SESSION_ENGINE = "relay.access.django_sessions"
 
 # Cookies over TLS only, and browsers come back over TLS only. A redirect is the proxy's business, and whether the
@@ -78,15 +85,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _conf.https
 SECURE_HSTS_SECONDS = 31_536_000 if _conf.https else 0
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021", *_conf.silenced_checks]
 
-# Only scripts in files of ours run, so text that a page renders as markup by mistake does nothing.
-SECURE_CSP = {
-    "default-src": ["'self'"],
-    "img-src": ["'self'", "data:"],
-    "object-src": ["'none'"],
-    "base-uri": ["'none'"],
-    "form-action": ["'self'"],
-    "frame-ancestors": ["'none'"],
-}
+SECURE_CSP = PAGE_POLICY
 SECURE_REFERRER_POLICY = "same-origin"  # addresses of pages may contain session ids
 
 # A REST message may be as large as one over a socket; Django's own limit is 2.5 MB.
@@ -109,16 +108,8 @@ TEMPLATES = [
     },
 ]
 
-CHANNEL_LAYERS = {
-    "default": (
-        {
-            "BACKEND": "relay.layers.redis.RedisSessionLayer",
-            "CONFIG": {"urls": _conf.redis_urls, "prefix": _conf.redis_prefix},
-        }
-        if _conf.redis_urls
-        else {"BACKEND": "relay.layers.memory.MemorySessionLayer"}
-    )
-}
+_LAYER = "redis.RedisSessionLayer" if _conf.redis_url else "memory.MemorySessionLayer"
+CHANNEL_LAYERS = {"default": {"BACKEND": f"relay.layers.{_LAYER}"}}
 
 try:
     DATABASES = {"default": database(Conf(lambda: GATEWAY).database_url)}
@@ -126,7 +117,7 @@ except SettingInvalid:  # a system check says so; a command that runs none must 
     DATABASES = {"default": {"ENGINE": "django.db.backends.dummy"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-STATIC_URL = "static/"
+STATIC_URL = f"{_conf.root_path}/static/" if _conf.root_path else "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 SERVESTATIC_USE_FINDERS = True  # a checkout serves its files without collectstatic
 

@@ -2,13 +2,13 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from relay.conf import conf
 from relay.policies import COOKIE_POLICY
 from relay.web.login import login_urls
 
-urlpatterns = [path("", include("relay.urls"))]
+urlpatterns: list[URLPattern | URLResolver] = [path("", include("relay.urls"))]
 if (conf.chat_page or settings.DEBUG) and conf.ws_auth == COOKIE_POLICY:
     urlpatterns += login_urls()
 if conf.admin or settings.DEBUG:

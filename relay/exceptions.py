@@ -11,6 +11,24 @@ from typing import ClassVar
 
 from relay.translations import translated
 
+# For code of other projects: docs/extending.md.
+__all__ = [
+    "AlreadyDecided",
+    "ClientMessageInvalid",
+    "ClientMessageTooLarge",
+    "Forbidden",
+    "IdempotencyConflict",
+    "LeaseLost",
+    "NotOwner",
+    "ParameterInvalid",
+    "QueueFull",
+    "RelayError",
+    "SessionBusy",
+    "StoreUnavailable",
+    "TurnCancelled",
+    "Unauthorized",
+]
+
 
 class RelayError(Exception):
     """A failure that a client is told of.

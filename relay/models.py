@@ -37,6 +37,9 @@ class Conversation(models.Model):
         """Indexes for one user's list, and for pruning."""
 
         ordering = ("-updated", "-id")
+        # Every database of Django's stores JSON. Stated here, system checks need not ask SQLite for it, which would
+        # open the file: an event loop forbids that, and where transcripts are off there may be none.
+        required_db_features = ("supports_json_field",)
         default_permissions = ("view",)
         indexes = (
             models.Index(fields=["subject", "updated"], name="conversation_by_subject"),
@@ -50,7 +53,8 @@ class Conversation(models.Model):
 class Turn(models.Model):
     """An ended turn: message, answer and outcome. Written once, by ``relay.transcripts.writer``.
 
-    ``started_at``, ``tokens`` and the times are unknown (null) of a turn whose worker died.
+    ``started_at``, ``tokens`` and the times are unknown (null) of a turn whose worker died, and no other
+    continued it.
     """
 
     turn_id = models.CharField("turn", max_length=64, unique=True)

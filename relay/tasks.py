@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+CANCEL_SECONDS: Final = 1.0  # for work whose time is up, to end
 
 
 class BackgroundTask:
@@ -28,8 +31,11 @@ class BackgroundTask:
         return self._task is not None and not self._task.done()
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        """Start the work. The owner sees to it that it runs once at a time."""
-        self._task = asyncio.get_running_loop().create_task(work, name=name)
+        """Start the work. The owner sees to it that it runs once at a time.
+
+        Its context is its own: its log lines carry no name of the request in which it happens to start.
+        """
+        self._task = asyncio.get_running_loop().create_task(work, name=name, context=Context())
 
     async def stop(self) -> None:
         """End the work, if it was started, and wait for its end."""
@@ -44,11 +50,13 @@ class Backoff:
     Args:
         first_seconds: the first pause, at most.
         longest_seconds: no pause is longer.
+        least: the part of a pause that is always slept; the rest is random.
     """
 
-    __slots__ = ("_first_seconds", "_longest_seconds", "_next_seconds")
+    __slots__ = ("_first_seconds", "_least", "_longest_seconds", "_next_seconds")
 
-    def __init__(self, first_seconds: float, longest_seconds: float) -> None:
+    def __init__(self, first_seconds: float, longest_seconds: float, least: float = 0.5) -> None:
+        self._least = least
         self._first_seconds = self._next_seconds = first_seconds
         self._longest_seconds = longest_seconds
 
@@ -57,10 +65,10 @@ class Backoff:
         self._next_seconds = self._first_seconds
 
     async def pause(self) -> None:
-        """Sleep between half of the next pause and all of it."""
+        """Sleep between the least part of the next pause and all of it."""
         seconds = self._next_seconds
         self._next_seconds = min(2 * seconds, self._longest_seconds)
-        await asyncio.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
+        await asyncio.sleep(seconds * random.uniform(self._least, 1))  # noqa: S311 - no secret
 
 
 async def cancel_and_wait(*tasks: asyncio.Future[Any]) -> None:
@@ -68,6 +76,42 @@ async def cancel_and_wait(*tasks: asyncio.Future[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Unfinished(Exception):
+    """Work was cancelled before its end. The text says where it waited."""
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    """Run work that must not hold up its caller; ``asyncio.timeout`` waits for work that ignores its cancellation.
+
+    Raises:
+        Unfinished: the time is up, or another task has cancelled the work. It is left behind if it still does not end.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    except asyncio.CancelledError:
+        await cancel_and_wait(task)
+        raise
+    if not task.done():
+        place = _place(task)
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_SECONDS)
+        raise Unfinished(f"not ended within {seconds:g} s, at {place}")
+    if task.cancelled():
+        raise Unfinished("cancelled")
+    task.result()
+
+
+def _place(task: asyncio.Task[Any]) -> str:
+    """Name the functions in which a task waits, each with its line, the innermost last."""
+    places = []
+    waiting: Any = task.get_coro()  # then what each coroutine awaits: another one, or something without a frame
+    while (frame := getattr(waiting, "cr_frame", None)) is not None:
+        places.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        waiting = waiting.cr_await
+    return " > ".join(places)
 
 
 async def first_completed(*contenders: Coroutine[Any, Any, T]) -> T:
@@ -85,6 +129,60 @@ async def first_completed(*contenders: Coroutine[Any, Any, T]) -> T:
         return winner.result()
     finally:
         del tasks, winner  # the error's traceback has this frame: it would hold the error, and all that the error holds
+
+
+class WatchedBlock:
+    """Runs a block of the current task, which a watcher may end with an error (``async with``).
+
+    The watcher starts only when the block has lasted for a while, so a short one costs a timer and no task. When the
+    watcher raises, the block is cancelled where it waits, and the watcher's error is raised in its place. The watcher
+    ends with the block.
+
+    Args:
+        watch: makes the watcher.
+        after_seconds: how long the block runs without it.
+    """
+
+    __slots__ = ("_after_seconds", "_cancelling", "_is_interrupted", "_task", "_timer", "_watch", "_watcher")
+
+    def __init__(self, watch: Callable[[], Coroutine[Any, Any, None]], after_seconds: float) -> None:
+        self._watch = watch
+        self._after_seconds = after_seconds
+        self._watcher: asyncio.Task[None] | None = None
+        self._is_interrupted = False
+        self._task: asyncio.Task[Any]
+        self._timer: asyncio.TimerHandle
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._task, self._cancelling = task, task.cancelling()
+        self._timer = running_loop().call_later(self._after_seconds, self._start)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._timer.cancel()
+        watcher, self._watcher = self._watcher, None
+        if watcher is None:
+            return
+        await cancel_and_wait(watcher)
+        if not self._is_interrupted:
+            return
+        is_cancelled_too = self._task.uncancel() > self._cancelling
+        if error is None or is_cancelled_too:
+            return
+        try:
+            watcher.result()
+        finally:
+            del watcher, error  # as in ``first_completed``
+
+    def _start(self) -> None:
+        self._watcher = running_loop().create_task(self._watch())
+        self._watcher.add_done_callback(self._interrupt)
+
+    def _interrupt(self, watcher: asyncio.Task[None]) -> None:
+        if watcher is self._watcher and not watcher.cancelled() and watcher.exception() is not None:
+            self._is_interrupted = True
+            self._task.cancel()
 
 
 class _Known(threading.local):

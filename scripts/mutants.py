@@ -38,7 +38,7 @@ TESTS = {  # the quickest first, as a mutant is killed by the first test that fa
     "tests/api/test_plain.py tests/api/test_turns.py tests/api/test_metrics.py tests/unit/agent",
     "access": "tests/unit/access tests/unit/admin tests/api/test_entrance.py tests/api/test_limits.py "
     "tests/api/test_owners.py tests/api/test_policies.py",
-    "policies": "tests/unit/policies tests/api/test_policies.py tests/unit/test_checks.py tests/api/test_entrance.py",
+    "policies": "tests/unit/policies tests/api/test_policies.py tests/unit/checks tests/api/test_entrance.py",
 }
 HARMLESS = Path(__file__).with_suffix(".txt")
 TEST_SECONDS = 300.0  # a mutant that hangs is killed, too
@@ -67,8 +67,8 @@ exclude-operators = {left_out}
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", choices=TESTS)
-    parser.add_argument("--mutants", type=int, default=200, help="how many of all")
-    parser.add_argument("--seed", type=int, default=1, help="chooses which")
+    parser.add_argument("--mutants", type=int, default=200, help="number of mutants to run")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random choice")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Path(folder)

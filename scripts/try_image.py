@@ -1,8 +1,8 @@
 """Run the Dockerfile's steps without Docker, and test the result: ``make image-test``.
 
-A clean virtual environment from requirements.txt alone, a copy of exactly the files that the image takes, and the
-image's own command, as a user who may write nothing. Then the image's own health check has to succeed, a client is
-answered, and the stop signal ends the process with 0.
+A clean virtual environment from requirements.txt alone, the wheel built from exactly the files that the image takes,
+and the image's own command, as a user who may write nothing. Then the image's own health check has to succeed, and the
+stop signal ends the process with 0.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ Step = tuple[str, str]  # an instruction of the Dockerfile and what follows it
 
 
 def main() -> int:
-    *_, packages, image = stages((ROOT / "Dockerfile").read_text())
+    packages, gateway, image = stages((ROOT / "Dockerfile").read_text())
     with tempfile.TemporaryDirectory(prefix="gateway-image-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # readable for the image's user
-        report("a virtual environment from requirements.txt alone")
-        build_packages(packages, folder)
-        report("the files that the image takes")
-        build_application(image, folder)
-        report("its command, as a user who may write nothing")
+        report("creating a virtual environment from requirements.txt alone")
+        build(packages, folder)
+        report("building the gateway's wheel from the files that the image takes")
+        build(gateway, folder)
+        assemble(image, folder)
+        report("running its command as a user without write permission")
         try_it(image, folder)
     print("The image's steps work.")
     return 0
@@ -64,22 +65,24 @@ def values(stage: list[Step], instruction: str) -> Iterator[str]:
     return (rest for name, rest in stage if name == instruction)
 
 
-def build_packages(stage: list[Step], folder: Path) -> None:
+def build(stage: list[Step], folder: Path) -> None:
     for sources in values(stage, "COPY"):
         copy(sources, folder)
     for command in values(stage, "RUN"):
         run([*placed(command, folder), readable_python(folder)], cwd=folder)
 
 
-def build_application(stage: list[Step], folder: Path) -> None:
+def assemble(stage: list[Step], folder: Path) -> None:
     (workdir,) = values(stage, "WORKDIR")
     app = folder / workdir.strip("/")
     app.mkdir()
     for sources in values(stage, "COPY"):
         if not sources.startswith("--from"):
             copy(sources, app)
-    _, compile_all = values(stage, "RUN")  # the first creates the user
-    run([str(folder / "venv" / "bin" / "python"), *shlex.split(compile_all)[1:]], cwd=app)
+            continue
+        source, target = placed(sources.partition(" ")[2], folder)
+        if source != target:
+            shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
 
 
 def try_it(stage: list[Step], folder: Path) -> None:
@@ -118,10 +121,10 @@ def try_it(stage: list[Step], folder: Path) -> None:
         process.wait()
         folder.chmod(0o755)
     if code != 0:
-        sys.exit(f"{stop_signal} ended it with {code}, not with 0.")
+        sys.exit(f"After {stop_signal} the process exited with {code} instead of 0.")
     after = {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
     if after != before:
-        sys.exit(f"It has written: {sorted(map(str, after.items() ^ before.items()))[:5]}")
+        sys.exit(f"The process has written files: {sorted(map(str, after.items() ^ before.items()))[:5]}")
 
 
 def copy(sources: str, destination: Path) -> None:
@@ -148,7 +151,9 @@ def readable_python(folder: Path) -> str:
     executable = Path("bin") / f"python{sys.version_info[0]}.{sys.version_info[1]}"
     if all(parent.stat().st_mode & 0o005 == 0o005 for parent in (base, *base.parents)):
         return str(base / executable)
-    shutil.copytree(base, folder / "python", ignore=shutil.ignore_patterns("__pycache__", "test", "site-packages"))
+    if not (folder / "python").exists():
+        ignored = shutil.ignore_patterns("__pycache__", "test", "site-packages")
+        shutil.copytree(base, folder / "python", ignore=ignored)
     return str(folder / "python" / executable)
 
 

@@ -50,10 +50,15 @@ class Client(abc.ABC):
         return frame
 
     async def turn(self) -> list[dict[str, Any]]:
-        """The frames up to and with the next terminal one (an error without a turn in ``gateway.v1`` is none)."""
+        """The frames up to and with the next terminal one (an error without a turn in ``gateway.v1`` is none).
+
+        Without heartbeats: a slow machine has more of them.
+        """
         frames = []
         while True:
-            frames.append(frame := await self.frame())
+            frame = await self.frame()
+            if frame["type"] != "ping":
+                frames.append(frame)
             if frame.get("is_final") or frame["type"] == "error":
                 return frames
 

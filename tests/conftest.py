@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import logging
 import os
+import pkgutil
 import signal
+import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import coverage
 import pytest
 import structlog
 
-from tests import log_search, processes, properties
+TESTS = Path(__file__).parent
+
+# So that an assertion of a helper says what it has found: pytest does it unasked for test modules only.
+_HELPERS = {module.name for module in pkgutil.iter_modules([str(TESTS)], "tests.")}
+pytest.register_assert_rewrite(*(_HELPERS - sys.modules.keys()))
+
+from tests import log_search, order, processes, properties  # noqa: E402 - they are rewritten as they are imported
+from tests.shared import SHARED  # noqa: E402
+from tests.wheel import installed, wheel  # noqa: E402, F401 - fixtures
 
 properties.load_profile()
 
@@ -20,6 +33,29 @@ def pytest_configure() -> None:
     """Let the processes that tests start know Ctrl-C: a job in a shell's background, and its children, ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the tests for the workers of pytest-xdist, if it runs them."""
+    if workers := getattr(config, "workerinput", {}).get("workercount"):
+        items[:] = order.order(items, workers, lambda item: _file(item.path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among the tests, neither while they are collected nor later: they stay to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@functools.cache
+def _file(path: Path) -> Path:
+    return path.relative_to(TESTS)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -39,6 +75,13 @@ def _searched_log() -> Iterator[None]:
     logging.getLogger().addHandler(handler)
     yield
     logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared() -> Iterator[None]:
+    """Stop what the tests of this process have shared: at exit it would be too late, see ``pytest_sessionfinish``."""
+    yield
+    SHARED.close()
 
 
 @pytest.fixture(autouse=True)

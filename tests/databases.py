@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import shutil
@@ -22,6 +21,7 @@ from django.db import connections
 
 from relay.database.connection import database
 from tests.processes import free_port
+from tests.shared import SHARED
 
 START_SECONDS = 60.0
 
@@ -48,12 +48,14 @@ class PostgreSQL:
         if not data.exists():
             if self._user:
                 shutil.chown(self.folder, self._user)
-            self._run("initdb", "-D", str(data), "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "-N").wait()
+            initdb = self._run("initdb", "-D", str(data), "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+            assert initdb.wait() == 0, f"PostgreSQL has made no folder for its data:\n{self._output()}"
         options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", str(self.folder)]
         self._process = self._run("postgres", "-D", str(data), "-p", str(self.port), *options)
         give_up_at = time.monotonic() + START_SECONDS
         while not self._answers():
-            assert time.monotonic() < give_up_at, "PostgreSQL did not start"
+            is_running = self._process.poll() is None and time.monotonic() < give_up_at
+            assert is_running, f"PostgreSQL did not start:\n{self._output()}"
             time.sleep(0.05)
         return self
 
@@ -82,10 +84,14 @@ class PostgreSQL:
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         group = "nogroup" if self._user else None
-        return subprocess.Popen(
-            [str(_programs() / program), *arguments],
-            user=self._user, group=group, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        with (self.folder / "output").open("ab") as output:
+            return subprocess.Popen(
+                [str(_programs() / program), *arguments],
+                user=self._user, group=group, cwd=self.folder, stdout=output, stderr=output,
+            )  # fmt: skip
+
+    def _output(self) -> str:
+        return (self.folder / "output").read_text(errors="replace")
 
     def _answers(self) -> bool:
         try:
@@ -99,7 +105,7 @@ class PostgreSQL:
 def postgresql() -> PostgreSQL:
     """The server that tests share, started once for the whole run."""
     server = PostgreSQL().start()
-    atexit.register(server.close)
+    SHARED.callback(server.close)
     return server
 
 
@@ -118,7 +124,7 @@ def new_database(kind: str, folder: Path, *, is_migrated: bool = True) -> str:
 def _migrated(kind: str) -> str:
     """The address of a database that others are copies of."""
     folder = Path(tempfile.mkdtemp(prefix="migrated-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    SHARED.callback(shutil.rmtree, folder, ignore_errors=True)
     url = new_database(kind, folder, is_migrated=False)
     with default_database(url):
         call_command("migrate", verbosity=0)

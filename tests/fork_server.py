@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -21,27 +22,38 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 LIBRARIES = (
-    *("asyncio", "concurrent.futures.thread", "email.message", "http.client", "importlib.metadata", "ssl",
-      "unittest.mock"),
-    *("asgiref.server", "asgiref.sync", "autobahn.wamp.message", "autobahn.websocket.protocol",
-      "cryptography.x509", "environ", "h11", "hiredis", "httpx", "hyperlink", "jwt", "msgspec",
-      "opentelemetry.sdk.trace", "prometheus_client", "psycopg", "pydantic", "pydantic.networks",
-      "redis.asyncio", "redis.asyncio.sentinel", "rich.console", "rich.traceback", "servestatic", "structlog",
-      "uvicorn.main", "uvloop"),
-    *("django.core.handlers.asgi", "django.core.management.commands.makemigrations",
-      "django.core.management.commands.runserver",
-      "django.db.backends.sqlite3.base", "django.db.models", "django.forms", "django.middleware.csrf",
-      "django.template.backends.django", "django.template.defaultfilters", "django.template.defaulttags",
-      "django.template.loader_tags", "django.urls", "django.views.generic"),
-    *("twisted.internet.asyncioreactor", "twisted.internet.endpoints", "twisted.internet.ssl",
-      "twisted.internet.tcp", "twisted.web.http"),
+    *("asyncio", "concurrent.futures.thread", "email.message", "encodings.idna", "getpass", "http.client",
+      "importlib.metadata", "ssl", "unittest.mock", "xml.dom.minidom"),
+    *("asgiref.server", "asgiref.sync", "autobahn.rawsocket.util", "autobahn.wamp.message",
+      "autobahn.websocket.protocol", "corsheaders.defaults", "cryptography.hazmat.primitives.kdf.pbkdf2",
+      "cryptography.x509", "dotenv", "environ", "h11", "hiredis", "httpx", "hyperlink", "jwt", "msgspec",
+      "opentelemetry.sdk.trace", "prometheus_client.core", "psycopg", "pydantic", "pydantic.dataclasses",
+      "pydantic.networks", "pydantic.types", "redis.asyncio", "redis.asyncio.sentinel", "rich.console",
+      "rich.traceback", "servestatic.middleware", "structlog", "uvicorn.main", "uvloop"),
+    *("django.contrib.admin.templatetags.admin_list", "django.contrib.admin.views.main",
+      "django.contrib.messages", "django.contrib.sessions.backends.base", "django.contrib.staticfiles.storage",
+      "django.core.cache.backends.locmem", "django.core.handlers.asgi",
+      "django.core.management.commands.makemigrations", "django.core.management.commands.migrate",
+      "django.core.management.commands.runserver", "django.db.backends.sqlite3.base", "django.db.models",
+      "django.forms", "django.middleware.csrf", "django.template.backends.django",
+      "django.template.defaultfilters", "django.template.defaulttags", "django.template.loader_tags",
+      "django.test", "django.urls", "django.views.generic"),
+    *("channels.db", "channels.generic.websocket", "channels.routing"),
+    *("twisted.application.service", "twisted.internet.asyncioreactor", "twisted.internet.endpoints",
+      "twisted.internet.ssl", "twisted.internet.tcp", "twisted.web.http"),
 )  # fmt: skip
+CONFIGURED = ("ninja", "ninja.security")  # they read Django's settings as they are imported, but none that we set
 MESSAGE_BYTES = 200_000
-OWN = ("GATEWAY__", "DJANGO_SETTINGS_MODULE", "PYTEST_")  # variables that no library reads as it is imported
+# Variables that no library reads as it is imported, and Python not as it starts.
+OWN = ("GATEWAY__", "GATEWAY_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_", "TERM", "COLUMNS", "LINES")
+# Every program has these: it writes at once, and the stacks of its threads if it is aborted.
+TALKATIVE = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
 
 class Program:
@@ -80,18 +92,35 @@ class Program:
 
 def can_start(env: dict[str, str]) -> bool:
     """May a program with this environment be forked, or has it to be an interpreter of its own from the start?"""
-    names = {name for name in os.environ.keys() | env.keys() if not name.startswith(OWN)} - {"PYTHONUNBUFFERED"}
+    names = {name for name in os.environ.keys() | env.keys() if not name.startswith(OWN)} - TALKATIVE.keys()
     is_measured = any(name.startswith("COVERAGE_PROCESS") for name in names)
     return hasattr(os, "pidfd_open") and not is_measured and all(os.environ.get(n) == env.get(n) for n in names)
 
 
-def start(arguments: list[str], *, cwd: Path, env: dict[str, str], output: IO[str]) -> Program:
-    """Start what ``python <arguments>`` would start, with both its outputs in a file."""
+def start(
+    arguments: list[str],
+    *,
+    cwd: Path,
+    env: dict[str, str],
+    output: IO[Any] | int,
+    errors: IO[Any] | int | None = None,
+    source: IO[Any] | int = 0,
+    is_leader: bool = False,
+) -> Program:
+    """Start what ``python <arguments>`` would start.
+
+    Args:
+        output: a file for what it writes, or its descriptor; for its errors too, unless ``errors`` is one for them.
+        source: what it reads; by default what this process reads.
+        is_leader: has it a session of processes of its own?
+    """
     channel, lock = _server()
-    request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": env}).encode()
+    request = {"arguments": arguments, "cwd": str(cwd), "env": env, "is_leader": is_leader}
+    files = (source, output, output if errors is None else errors)
     ours, theirs = socket.socketpair()
     with theirs, lock:
-        socket.send_fds(channel, [request], [output.fileno(), theirs.fileno()])
+        fds = [file if isinstance(file, int) else file.fileno() for file in (*files, theirs)]
+        socket.send_fds(channel, [json.dumps(request).encode()], fds)
         return Program(int(channel.recv(16)), ours)
 
 
@@ -100,7 +129,7 @@ def _server() -> tuple[socket.socket, threading.Lock]:
     """Start the server, once for the whole run; it ends when this process does."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())]
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    env = {**os.environ, **TALKATIVE}
     server = subprocess.Popen(command, cwd=Path(__file__).parent.parent, env=env, pass_fds=[theirs.fileno()])
     theirs.close()
     atexit.register(server.wait)
@@ -115,13 +144,31 @@ def main() -> None:
     """Serve until the tests have ended; in a child, run its program."""
     for library in LIBRARIES:
         importlib.import_module(library)
+    with default_settings():
+        for library in CONFIGURED:
+            importlib.import_module(library)
     if "twisted.internet.reactor" in sys.modules:
         raise RuntimeError("one of the libraries has installed a reactor, which is the gateway's to choose")
+    gc.collect()
+    gc.freeze()  # a program's collections need not look through the libraries, and so copy their memory
     on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests and the programs
     program = serve(socket.socket(fileno=int(sys.argv[1])))
     if program is not None:
         signal.signal(signal.SIGINT, on_interrupt)
         run(**program)
+
+
+@contextmanager
+def default_settings() -> Iterator[None]:
+    """In this block Django has its own settings; each program then reads the gateway's."""
+    from django.conf import settings
+    from django.utils.functional import empty
+
+    settings.configure()
+    try:
+        yield
+    finally:
+        settings._wrapped = empty
 
 
 def serve(channel: socket.socket) -> dict | None:
@@ -134,19 +181,20 @@ def serve(channel: socket.socket) -> dict | None:
                     selector.unregister(key.fileobj)
                     tell_end(key.fd, *key.data)
                     continue
-                request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
+                request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 4)
                 if not request:
                     return None
-                output, end = fds
+                *files, end = fds
                 pid = os.fork()
                 if pid == 0:
                     leave(selector, channel)
                     os.close(end)
-                    os.dup2(output, 1)
-                    os.dup2(output, 2)
-                    os.close(output)
+                    for number, file in enumerate(files):
+                        os.dup2(file, number)
+                        os.close(file)
                     return json.loads(request)
-                os.close(output)
+                for file in files:
+                    os.close(file)
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, end))
                 channel.send(str(pid).encode())
 
@@ -167,8 +215,10 @@ def tell_end(pidfd: int, pid: int, end: int) -> None:
     os.close(pidfd)
 
 
-def run(arguments: list[str], cwd: str, env: dict[str, str]) -> None:
+def run(arguments: list[str], cwd: str, env: dict[str, str], is_leader: bool) -> None:
     """Do what ``python <arguments>`` does once the interpreter is there."""
+    if is_leader:
+        os.setsid()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)

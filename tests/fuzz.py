@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from relay.addresses.http import check_http_address, how_to_escape
-from relay.addresses.store import split_store_addresses
+from relay.addresses.store import check_store_address
 from relay.agent.http_body import BodyBroken, ChunkedBody
 from relay.agent.protocols.agent import OwnAgent
 from relay.agent.protocols.agui import AgUi
@@ -29,8 +29,8 @@ from relay.agent.protocols.aisdk import AiSdk
 from relay.agent.protocols.base import AgentProtocol
 from relay.agent.protocols.openai import OpenAI
 from relay.agent.redaction import MAX_ERROR_CHARACTERS, redact
+from relay.conf.env_file import EnvFileInvalid, read_env_file
 from relay.database.connection import check_database_address
-from relay.env_file import EnvFileInvalid, read_env_file
 from relay.exceptions import UpstreamEof, UpstreamProtocol
 from relay.layers.values import Turn
 from relay.protocol.event_stream import EventStreamDecoder, EventTooLarge
@@ -154,7 +154,7 @@ def feed_address(data: bytes) -> None:
     """An address of each kind: refused with ``ValueError``, which names nothing, or read."""
     text = data.decode("utf-8", "replace").replace("\0", "")
     how_to_escape(text)
-    for read in (split_store_addresses, check_database_address, check_http_address):
+    for read in (check_store_address, check_database_address, check_http_address):
         with contextlib.suppress(ValueError):
             read(text)
 

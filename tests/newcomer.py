@@ -25,6 +25,7 @@ from tests.processes import ROOT, free_port
 
 LIMIT_SECONDS = 280
 READY = "Ctrl-C stops everything."
+FIRST_TOKEN = "(first token)"
 FOREIGN = ("GATEWAY", "DJANGO", "PYTHON", "MAKE", "MFLAGS", "VENV")  # what this process, and make above it, hand down
 
 
@@ -59,9 +60,14 @@ class Run:
         self.seen.append(Seen(time.monotonic() - self._started_at, words))
 
     @property
+    def first_token_seconds(self) -> float:
+        """The time until the first token."""
+        return next(seen.seconds for seen in self.seen if seen.words == FIRST_TOKEN)
+
+    @property
     def silence_seconds(self) -> float:
-        """The longest time without a line."""
-        times = [0.0, *(seen.seconds for seen in self.seen)]
+        """The longest time without a line before the first token."""
+        times = [0.0, *(seen.seconds for seen in self.seen if seen.seconds <= self.first_token_seconds)]
         return max(after - before for before, after in pairwise(times))
 
     def wait_for(self, words: str) -> None:
@@ -76,7 +82,7 @@ class Run:
             await browser.say(content)
             while not (await browser.frame())["token"]:
                 pass  # agents start with an empty token
-            self.see("(first token)")
+            self.see(FIRST_TOKEN)
             self.text = await browser.text()
 
     def stop(self) -> int:
@@ -139,8 +145,8 @@ def take_path(folder: Path) -> Iterator[Run]:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="newcomer-") as folder:
         for name, run in zip(("Cold", "Warm"), take_path(Path(folder)), strict=True):
-            first = next(seen.seconds for seen in run.seen if seen.words == "(first token)")
-            print(f"{name}: first token after {first:.1f} s, longest silence {run.silence_seconds:.1f} s, ", end="")
+            print(f"{name}: first token after {run.first_token_seconds:.1f} s, ", end="")
+            print(f"longest silence before it {run.silence_seconds:.1f} s, ", end="")
             print(f"{run.cpu_seconds:.1f} s of CPU")
             print(f"{run.output()}\n")
 

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from scripts.ports import free_port
 from tests import fork_server, log_search
@@ -22,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 KEY = "test-internal-key"
 START_SECONDS = 100.0  # less than the limit of a test, so that its output is told
 STOP_SECONDS = 60.0
+ABORT_SECONDS = 10.0  # to write the stacks
+STATE = ("State", "Threads", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")  # in /proc: is it stopped, is a signal pending?
 
 SERVERS = {
     "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "gateway_project.asgi:application"],
@@ -56,7 +60,7 @@ def environment(**variables: str) -> dict[str, str]:
     """Our own environment without the gateway's settings, and with these variables."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY__")}
     inherited.pop("DJANGO_SETTINGS_MODULE", None)
-    return {**inherited, "PYTHONUNBUFFERED": "1", **variables}
+    return {**inherited, **fork_server.TALKATIVE, **variables}
 
 
 def launch(
@@ -64,27 +68,62 @@ def launch(
     *,
     cwd: Path,
     env: dict[str, str],
-    output: IO[str],
+    output: IO[Any] | int,
+    errors: IO[Any] | None = None,
+    source: IO[Any] | int = 0,
+    is_leader: bool = False,
     fds: tuple[int, ...] = (),
     python: str = sys.executable,
 ) -> fork_server.Program | subprocess.Popen[bytes]:
     """Start ``python <arguments>``, by a fork where it makes no difference, and do not wait for it."""
     if python == sys.executable and fork_server.can_start(env) and not fds:
-        return fork_server.start(arguments, cwd=cwd, env=env, output=output)
-    command = [python, *arguments]
-    return subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output, pass_fds=fds)
+        return fork_server.start(
+            arguments, cwd=cwd, env=env, output=output, errors=errors, source=source, is_leader=is_leader
+        )
+    return subprocess.Popen(
+        [python, *arguments], cwd=cwd, env=env, stdin=source, stdout=output, stderr=errors or output, pass_fds=fds,
+        start_new_session=is_leader,
+    )  # fmt: skip
 
 
-def run(arguments: list[str], cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: list[str], cwd: Path = ROOT, *, python: str = sys.executable, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run ``python <arguments>`` to its end; what it has said is all in ``stdout``."""
     with tempfile.TemporaryFile("w+") as output:
-        program = launch(arguments, cwd=cwd, env=environment(**env), output=output)
-        try:
-            exit_code = program.wait(START_SECONDS)
-        finally:
-            program.kill()
+        program = launch(arguments, cwd=cwd, env=environment(**env), output=output, python=python)
+        exit_code = _wait(program)
         output.seek(0)
         return subprocess.CompletedProcess(arguments, exit_code, output.read())
+
+
+def manage(*arguments: str, said: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``manage.py <arguments>`` to its end, with what it reads from a pipe, and with its two outputs apart."""
+    with ExitStack() as stack:
+        output, errors = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
+        source, end = os.pipe()
+        threading.Thread(target=_write, args=(end, said), daemon=True).start()
+        command = ["manage.py", *arguments]
+        try:
+            program = launch(command, cwd=ROOT, env=environment(**env), source=source, output=output, errors=errors)
+        finally:
+            os.close(source)
+        exit_code = _wait(program)
+        output.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(command, exit_code, output.read(), errors.read())
+
+
+def _write(end: int, text: str) -> None:
+    with contextlib.suppress(BrokenPipeError), open(end, "w") as pipe:
+        pipe.write(text)
+
+
+def _wait(program: fork_server.Program | subprocess.Popen[bytes]) -> int:
+    try:
+        return program.wait(START_SECONDS)
+    finally:
+        program.kill()
 
 
 class Process:
@@ -122,7 +161,7 @@ class Process:
     def pid(self) -> int:
         """The process that serves: Granian's first one starts another, all others serve themselves."""
         assert self._process is not None
-        return (_children(self._process.pid) if "granian" in self._arguments else [self._process.pid])[-1]
+        return (children(self._process.pid) if "granian" in self._arguments else [self._process.pid])[-1]
 
     def output(self) -> str:
         """What the process has printed so far."""
@@ -156,11 +195,15 @@ class Process:
     def kill(self) -> None:
         """End it at once, as a crash would, and the processes that it has started."""
         if self._process is not None:
-            for pid in _children(self._process.pid):
-                os.kill(pid, signal.SIGKILL)
+            _signal(children(self._process.pid), signal.SIGKILL)
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def discard(self) -> None:
+        """End it at once, for good: its output is gone."""
+        self.kill()
+        self._output.close()
 
     @property
     def is_running(self) -> bool:
@@ -173,9 +216,15 @@ class Process:
         return self._process.poll()
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
-        """Wait for its end and give its exit code."""
+        """Wait for its end and give its exit code. One that does not end is aborted; the error says where it was."""
         assert self._process is not None
-        return self._process.wait(seconds)
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            state = self._abort()
+            raise RuntimeError(
+                f"{self._arguments} did not end within {seconds:g} s:\n{state}\n{self.output()}"
+            ) from None
 
     def stop(self) -> int:
         """Ask it to stop and give its exit code."""
@@ -183,12 +232,21 @@ class Process:
             return 0
         self._process.terminate()
         try:
-            return self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+            return self.wait(STOP_SECONDS)
         finally:
             self._process = None
+
+    def _abort(self) -> str:
+        """End it and its children, each with the stacks of its threads in the output; give the states they were in."""
+        assert self._process is not None
+        pids = [*children(self._process.pid), self._process.pid]
+        states = "\n".join(map(_state, pids))
+        _signal(pids, signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(ABORT_SECONDS)
+        _signal(pids[:-1], signal.SIGKILL)
+        self.kill()
+        return states
 
     def restart(self) -> None:
         self.kill()
@@ -213,15 +271,32 @@ class Process:
             self._output.close()
 
 
-def _children(pid: int) -> list[int]:
-    """The processes that a process has started and not outlived."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and not outlived; none of one that has ended."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    """Signal those of the processes that have not ended."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _state(pid: int) -> str:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return f"process {pid}: " + ", ".join(" ".join(line.split()) for line in lines if line.startswith(STATE))
+    return f"process {pid}: ended"
 
 
 @contextlib.contextmanager
 def running(*processes: Process) -> Iterator[None]:
     """Start processes side by side, which takes about as long as one; stop them at the end."""
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         for process in processes:
             process.launch()
             stack.push(process)

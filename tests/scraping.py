@@ -8,7 +8,7 @@ from collections import Counter
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.processes import KEY
+from tests.processes import KEY, Process
 
 MUST_STAY_0 = (
     "gateway_log_disorder_total",
@@ -41,11 +41,8 @@ class Scrape(Counter[str]):
         return change
 
     def wrong(self) -> dict[str, float]:
-        """What must stay 0, and is not."""
-        return {name: self[name] for name in MUST_STAY_0 if self[name]}
-
-    def assert_nothing_wrong(self) -> None:
-        assert not self.wrong()
+        """What must stay 0, and is not: with its labels, too."""
+        return {name: count for name, count in self.items() if name.startswith(MUST_STAY_0) and count}
 
 
 def here() -> Scrape:
@@ -58,3 +55,12 @@ def scrape(url: str) -> Scrape:
     request = urllib.request.Request(f"{url}/metrics", headers={"X-Internal-Auth": KEY})
     with urllib.request.urlopen(request, timeout=60) as response:
         return Scrape(response.read().decode())
+
+
+def assert_nothing_wrong(gateway: Process) -> None:
+    """A gateway process has logged no traceback, and has counted nothing that must stay 0, as long as it runs."""
+    log = gateway.output()
+    assert "Traceback" not in log, log
+    if gateway.is_running:
+        wrong = scrape(gateway.http_url).wrong()
+        assert not wrong, f"{wrong} must be 0. The log of this gateway:\n{log}"

@@ -8,8 +8,6 @@ import os
 import pty
 import signal
 import struct
-import subprocess
-import sys
 import termios
 import time
 from typing import Self
@@ -25,10 +23,9 @@ class Terminal:
     def __init__(self, *arguments: str, lines: int = 24, columns: int = 80, **env: str) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        command = [sys.executable, "manage.py", *arguments]
         env = processes.environment(LANG="C.UTF-8", TERM="xterm", LINES=str(lines), COLUMNS=str(columns), **env)
-        self.process = subprocess.Popen(
-            command, cwd=processes.ROOT, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        self.process = processes.launch(
+            ["manage.py", *arguments], cwd=processes.ROOT, env=env, source=slave, output=slave, is_leader=True
         )
         os.close(slave)
         os.set_blocking(self._master, False)

@@ -42,15 +42,16 @@ class Viewer(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type is WSMsgType.TEXT:
             message = json.loads(frame.get_payload_as_bytes())
-            task = asyncio.create_task(self._ask(transport, message["content"]))
+            task = asyncio.create_task(self._ask(transport, message))
             self._upstreams.add(task)
+            task.add_done_callback(self._upstreams.discard)
         elif frame.msg_type is WSMsgType.CLOSE:
             transport.disconnect()
 
-    async def _ask(self, transport: WSTransport, content: str) -> None:
+    async def _ask(self, transport: WSTransport, message: dict[str, object]) -> None:
         loop = asyncio.get_running_loop()
         upstream, _ = await loop.create_connection(lambda: Upstream(transport), AGENT.hostname, AGENT.port)
-        body = json.dumps({"content": content}).encode()
+        body = json.dumps(message).encode()
         upstream.write(
             b"POST /agent/message/stream HTTP/1.1\r\nHost: agent\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         )

@@ -75,7 +75,7 @@ def read_handshake(scope: Mapping[str, Any], session_id: str, *, has_cursor: boo
 
 
 def limited_network(handshake: Handshake) -> str:
-    """Give the network by which a client's limits count; empty for a service, which is trusted and not limited."""
+    """Return the network by which a client's limits count; empty for a service, which is trusted and not limited."""
     return "" if shows_internal_key(handshake.headers) else client_network(handshake.address)
 
 
@@ -87,7 +87,7 @@ async def admit(handshake: Handshake, policy: Policy) -> Identity:
     """
     if shows_internal_key(handshake.headers):
         return Identity()
-    return await _asked(policy.admit(handshake))
+    return await _asked(_identified(handshake, policy))
 
 
 async def redeem(handshake: Handshake, policy: Policy, epoch: str) -> None:
@@ -100,6 +100,14 @@ async def redeem(handshake: Handshake, policy: Policy, epoch: str) -> None:
         await _asked(policy.redeem(handshake, epoch))
 
 
+async def _identified(handshake: Handshake, policy: Policy) -> Identity:
+    """Ask the policy; whatever else than an identity it returns, such as nothing at all, admits no client."""
+    identity: object = await policy.admit(handshake)
+    if not isinstance(identity, Identity):
+        raise TypeError(f"{type(policy).__qualname__}.admit returned {type(identity).__name__}, not an Identity")
+    return identity
+
+
 async def _asked(answer: Awaitable[T]) -> T:
     """Wait for a policy's answer. A policy that fails, or does not answer in time, admits no client."""
     try:
@@ -107,8 +115,6 @@ async def _asked(answer: Awaitable[T]) -> T:
             return await answer
     except RelayError:
         raise
-    except TimeoutError as exc:
-        raise CredentialUncheckable from exc
     except Exception as exc:
         logger.exception("access policy failed")
         raise CredentialUncheckable from exc

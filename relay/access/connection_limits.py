@@ -57,7 +57,7 @@ class ConnectionLimiter:
 
 
 def connect_rate() -> int:
-    """Give the number of connections that an address may open a minute; 0: any number.
+    """Return the number of connections that an address may open a minute; 0: any number.
 
     Behind an unknown proxy all clients have its address, so ``auto`` limits only where the proxies are named.
     """

@@ -18,6 +18,8 @@ from relay.protocol.origins import is_listed, is_own
 # These policies read what a page sends on purpose. Others may read cookies, which a browser sends unasked.
 POLICIES_WITHOUT_COOKIES: Final = frozenset({"open", "ticket", "jwt"})
 
+LOCALHOST: Final = [".localhost", "127.0.0.1", "[::1]"]  # as Django: with DEBUG and without ALLOWED_HOSTS
+
 Scope = Mapping[str, Any]  # ASGI's: its keys depend on its type
 
 
@@ -49,6 +51,8 @@ def _is_own(origin: str, scope: Scope) -> bool:
 def _is_host_allowed(scope: Scope) -> bool:
     hosts = _headers(scope, b"host")
     allowed = list(settings.ALLOWED_HOSTS)
+    if settings.DEBUG and not allowed:
+        allowed = LOCALHOST
     if len(hosts) != 1:
         return not hosts and "*" in allowed
     domain, _ = split_domain_port(hosts[0])
@@ -56,7 +60,7 @@ def _is_host_allowed(scope: Scope) -> bool:
 
 
 def _origins(scope: Scope) -> list[str]:
-    """Give the named Origins; an empty header names none."""
+    """Return the named Origins; an empty header names none."""
     origins = _headers(scope, b"origin")
     return [] if origins == [""] else origins
 

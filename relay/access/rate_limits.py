@@ -29,7 +29,8 @@ async def take_message(limits: Limits, session_id: str, network: str = "") -> No
         StoreUnavailable: that cannot be told at the moment.
     """
     if conf.rate_limit:
-        await _take(limits, "session_messages", f"messages:session:{session_id}", Rate(conf.rate_limit, 60))
+        key = f"messages:session:{session_id}"
+        await _take(limits, "session_messages", key, Rate(conf.rate_limit, 60), session_id)
     if network and conf.address_rate_limit:
         await _take(limits, "address_messages", f"messages:address:{network}", Rate(conf.address_rate_limit, 60))
 
@@ -42,7 +43,8 @@ async def take_reading(limits: Limits, session_id: str, network: str = "") -> No
         StoreUnavailable: that cannot be told at the moment.
     """
     if network and conf.rate_limit:
-        await _take(limits, "session_readings", f"readings:session:{session_id}", Rate(conf.rate_limit, 60))
+        key = f"readings:session:{session_id}"
+        await _take(limits, "session_readings", key, Rate(conf.rate_limit, 60), session_id)
 
 
 async def take_new_session(limits: Limits, subject: str, network: str) -> None:
@@ -67,15 +69,15 @@ async def take_login(limits: Limits, address: str, name: str) -> None:
     await _take(limits, "login", f"login:name:{name.casefold()}", LOGINS_OF_NAME)
 
 
-async def _take(limits: Limits, what: str, key: str, rate: Rate) -> None:
-    wait_seconds = await limits.take(key, rate)
+async def _take(limits: Limits, what: str, key: str, rate: Rate, session_id: str = "") -> None:
+    wait_seconds = await limits.take(key, rate, session_id)
     if wait_seconds:
         metrics.RATE_LIMITED.labels(what).inc()
         raise RateLimited(wait_seconds)
 
 
 def client_network(address: str) -> str:
-    """Give the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
+    """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
 
     Clients whose address is not known (on a Unix socket, without trusted proxies) count together as one client.
     """

@@ -135,13 +135,13 @@ class AgUiTranslator(Translator):
         self._called: set[str] = set()
         self._interrupts: list[dict[str, Any]] = []
 
-    def _start(self) -> list[str]:
+    def on_start(self) -> list[str]:
         return [json_text.encode({"type": "RUN_STARTED", **self._run})]
 
-    def _text(self, text: str) -> list[str]:
+    def on_text(self, text: str) -> list[str]:
         return [*self._opened("TEXT_MESSAGE", "assistant"), f'{self._delta_head}{text}"}}']
 
-    def _event(self, fields: dict[str, Any]) -> list[str]:
+    def on_event(self, fields: dict[str, Any]) -> list[str]:
         kind = fields["type"]
         if kind == "reasoning" and isinstance(fields.get("token"), str):
             delta = json_text.encode_string(fields["token"])
@@ -180,10 +180,10 @@ class AgUiTranslator(Translator):
         names = {"type": "TOOL_CALL_RESULT", "messageId": message_id, "toolCallId": call_id}
         return [json_text.encode({**names, "content": result_of(fields), "role": "tool"})]
 
-    def _notice(self, fields: dict[str, Any]) -> list[str]:
+    def on_notice(self, fields: dict[str, Any]) -> list[str]:
         return [*self._closed(), _custom(fields)]
 
-    def _final(self, finish_reason: str) -> list[str]:
+    def on_final(self, finish_reason: str) -> list[str]:
         outcome: dict[str, Any] = {"type": "success"}
         if finish_reason == "cancelled":
             outcome = {"type": "cancelled"}
@@ -191,7 +191,7 @@ class AgUiTranslator(Translator):
             outcome = {"type": "interrupt", "interrupts": self._interrupts}
         return [*self._closed(), json_text.encode({"type": "RUN_FINISHED", **self._run, "outcome": outcome})]
 
-    def _error(self, words: str, code: str) -> list[str]:
+    def on_error(self, words: str, code: str) -> list[str]:
         error = {"type": "RUN_ERROR", **self._error_names, "message": words, "code": code}
         return [*self._closed(), json_text.encode(error)]
 

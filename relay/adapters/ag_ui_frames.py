@@ -42,7 +42,7 @@ def credential_of(fields: dict[str, Any]) -> str | None:
     """Return the ticket or token of a run: ``forwardedProps.ticket``; ``None`` without one.
 
     Raises:
-        ParameterInvalid: it is no text.
+        ParameterInvalid: it is not text.
     """
     props = fields.get("forwardedProps")
     return credential_in(props, "forwardedProps") if isinstance(props, dict) else None

@@ -15,7 +15,7 @@ from relay.protocol import json_text
 
 
 def messages_of(turns: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages of turns, as ``KeptTurn.fields`` gives them (any JSON); the oldest first, as the turns."""
+    """Return the messages of turns, as ``KeptTurn.fields`` gives them (any JSON); oldest first, as the turns."""
     return [message for turn in turns for message in _messages_of(turn)]
 
 

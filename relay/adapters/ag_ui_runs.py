@@ -48,7 +48,7 @@ async def find_run(limits: Limits, run_id: str) -> Run:
 
 
 async def name_run(limits: Limits, run: Run, preferred: Any) -> str | None:
-    """Return an id by which every process finds a run: a preferred one (any JSON), or else its turn's."""
+    """Return an id by which every process finds a run: a preferred one (any JSON), otherwise its turn's."""
     for run_id in (preferred, run.turn_id):
         if isinstance(run_id, str) and run_id:
             await remember_run(limits, run_id, run)
@@ -82,7 +82,7 @@ def read_cursor(text: str, name: str) -> EventId | None:
 class RunStream(TurnStream):
     """One viewer of one run: each event has an id, and those up to the cursor are left out.
 
-    They are translated all the same, so that the messages open at the cursor are known.
+    They are translated nevertheless, so that the messages open at the cursor are known.
     """
 
     def __init__(self, session_id: str, handshake: Handshake, identity: Identity, cursor: EventId | None) -> None:

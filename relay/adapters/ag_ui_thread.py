@@ -36,7 +36,7 @@ THREAD: Final = "threadId"
 
 @endpoint(ADAPTER, "GET", refuse)
 async def read(request: HttpRequest) -> HttpResponseBase:
-    """Give the messages of ``threadId``, or else the run ``runId``."""
+    """Return the messages of ``threadId``, otherwise the run ``runId``."""
     return await (_read_thread(request) if THREAD in request.GET else replay(request))
 
 

@@ -1,4 +1,4 @@
-"""AG-UI's runs over HTTP: a ``POST`` starts one, or goes on with it behind ``Last-Event-ID``; a ``GET`` joins one."""
+"""AG-UI's runs over HTTP: a ``POST`` starts one, or continues with it behind ``Last-Event-ID``; a ``GET`` joins one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def run(request: HttpRequest) -> HttpResponseBase:
 
 
 async def replay(request: HttpRequest) -> HttpResponseBase:
-    """Give the run ``runId`` from its start, or behind ``Last-Event-ID`` or else ``offset``, if that is an event's."""
+    """Return the run ``runId`` from its start, or after the event that ``Last-Event-ID`` or ``offset`` names."""
     run_id = request.GET.get("runId", "")
     known = await find_run((await lifecycle.current()).layer.limits, run_id)
     cursor = request.headers.get(LAST_EVENT_ID) or offset_in(request.GET.dict())

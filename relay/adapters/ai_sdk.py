@@ -112,7 +112,7 @@ class AiSdkTranslator(Translator):
 
     Args:
         has_approvals: does the client know ``tool-approval-request``? Version 5 throws a turn with one away.
-        continues: does a turn that answers go on with the message in which the agent has asked? Only the client that
+        continues: does a turn that answers continue with the message in which the agent has asked? Only the client that
             sends the answer has that message open; another throws a turn away that has the result of its call.
     """
 
@@ -124,7 +124,7 @@ class AiSdkTranslator(Translator):
         self._blocks = 0
         self._delta_head = ""
         self._called: set[str] = set()
-        self._answered: set[str] = set()  # calls of the client's message that goes on
+        self._answered: set[str] = set()  # calls of the client's message that continues
         self._message_id = turn_id
 
     def events(self, frame: Frame) -> list[str]:
@@ -136,15 +136,15 @@ class AiSdkTranslator(Translator):
                 self._answered.update(call_id for call_id in known["calls"] if isinstance(call_id, str))
         return super().events(frame)
 
-    def _start(self) -> list[str]:
+    def on_start(self) -> list[str]:
         return [json_text.encode({"type": "start", "messageId": self._message_id}), '{"type":"start-step"}']
 
-    def _text(self, text: str) -> list[str]:
+    def on_text(self, text: str) -> list[str]:
         chunks = self._opened("text")
         chunks.append(f'{self._delta_head}{text}"}}')
         return chunks
 
-    def _event(self, fields: dict[str, Any]) -> list[str]:
+    def on_event(self, fields: dict[str, Any]) -> list[str]:
         kind = fields.pop("type")
         if kind == "reasoning" and isinstance(fields.get("token"), str):
             delta = json_text.encode_string(fields["token"])
@@ -173,18 +173,18 @@ class AiSdkTranslator(Translator):
             chunks.append(json_text.encode(asked))
         return chunks
 
-    def _notice(self, fields: dict[str, Any]) -> list[str]:
+    def on_notice(self, fields: dict[str, Any]) -> list[str]:
         del fields["type"]
         return [*self._closed(), json_text.encode({"type": "data-notice", "data": fields, "transient": True})]
 
-    def _final(self, finish_reason: str) -> list[str]:
+    def on_final(self, finish_reason: str) -> list[str]:
         chunks = self._closed()
         if finish_reason == "cancelled":
             return [*chunks, '{"type":"abort","reason":"cancelled"}']
         finish = {"type": "finish", "finishReason": _FINISH_REASONS.get(finish_reason, "other")}
         return [*chunks, '{"type":"finish-step"}', json_text.encode(finish)]
 
-    def _error(self, words: str, code: str) -> list[str]:
+    def on_error(self, words: str, code: str) -> list[str]:
         return [*self._closed(), json_text.encode({"type": "error", "errorText": words})]
 
     def _opened(self, block: Literal["text", "reasoning"]) -> list[str]:

@@ -35,7 +35,7 @@ def post_body(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the body (any JSON) with which the same chat would be sent by ``POST``.
 
     Raises:
-        ParameterInvalid: ``body`` is no object.
+        ParameterInvalid: ``body`` is not an object.
     """
     extra = {name: value for name, value in _body(fields).items() if name != CREDENTIAL}
     own = {name: fields[name] for name in _OF_POST if name in fields}
@@ -46,7 +46,7 @@ def credential_of(fields: dict[str, Any]) -> str | None:
     """Return the ticket or token of a request: ``body.ticket``, or a Bearer among ``headers``; ``None`` without one.
 
     Raises:
-        ParameterInvalid: ``body`` is no object, or the credential no text.
+        ParameterInvalid: ``body`` is not an object, or the credential no text.
     """
     return credential_in(_body(fields), "body") or _bearer(fields.get("headers"))
 
@@ -55,7 +55,7 @@ def last_sequence_of(fields: dict[str, Any]) -> int:
     """Return the number of the last chunk that a client has; -1 if it wants all.
 
     Raises:
-        ParameterInvalid: it is no number of a chunk.
+        ParameterInvalid: it is not a number of a chunk.
     """
     last = fields.get("lastSequence")
     if last is None:

@@ -60,7 +60,7 @@ async def chat(request: HttpRequest) -> HttpResponseBase:
 
 @endpoint(ADAPTER, "GET", refuse)
 async def resume(request: HttpRequest, chat_id: str) -> HttpResponseBase:
-    """Give the turn in flight, or else the one that will be next, from its first frame; 204 if there is neither."""
+    """Return the turn in flight, otherwise the one that will be next, from its first frame; 204 if there is neither."""
     session_id = session_id_of(chat_id, "id")
     handshake, identity = await admitted(scope_of(request), session_id)
     gateway = await lifecycle.current()
@@ -77,7 +77,7 @@ async def resume(request: HttpRequest, chat_id: str) -> HttpResponseBase:
 
 @endpoint(ADAPTER, "POST", refuse)
 async def stop(request: HttpRequest, chat_id: str) -> HttpResponse:
-    """Stop the turn in flight, or else the one that would be next."""
+    """Stop the turn in flight, otherwise the one that would be next."""
     session_id = session_id_of(chat_id, "id")
     handshake, identity = await admitted(scope_of(request), session_id)
     gateway = await lifecycle.current()

@@ -42,10 +42,12 @@ class Limits(NamedTuple):
     Attributes:
         forward_types: kinds beside ``user_message`` that start a turn.
         max_message_bytes: of the UTF-8 of the last message's words; the conversation before them is not kept.
+        message_fields: members of a request that go to the agent beside the words, in protocols that do not pass all.
     """
 
     forward_types: frozenset[str]
     max_message_bytes: int
+    message_fields: frozenset[str] = frozenset()
 
 
 class Translator(abc.ABC):
@@ -63,52 +65,54 @@ class Translator(abc.ABC):
         """Return the events for the turn's next frame."""
         kind = frame.kind
         if kind is _TOKEN:
-            return self._text(frame.token_text) if frame.token_text else []
+            return self.on_text(frame.token_text) if frame.token_text else []
         if kind is _USER_MESSAGE:
-            return self._start()
+            return self.on_start()
         fields: dict[str, Any] = json_text.decode(frame.v1)
         for name in ("turn_id", "offset"):
             del fields[name]
         if kind is _NOTICE and fields["type"] == "notice":
-            return self._notice(fields)
+            return self.on_notice(fields)
         if kind in (_EVENT, _NOTICE):
-            return self._event(fields)
+            return self.on_event(fields)
         is_final = kind is _FINAL
-        events = self._final(fields["finish_reason"]) if is_final else self._error(fields["content"], fields["code"])
+        events = (
+            self.on_final(fields["finish_reason"]) if is_final else self.on_error(fields["content"], fields["code"])
+        )
         self.is_over = True  # not where that has failed
         return events
 
     def snapshot(self, snapshot: Snapshot) -> list[str]:
         """Return the events for a turn of which the first frames are gone: its whole text as one piece."""
-        events = self._start()
+        events = self.on_start()
         if snapshot.text:
-            events += self._text(snapshot.text)
+            events += self.on_text(snapshot.text)
         if snapshot.terminal is not None:
             events += self.events(snapshot.terminal)
         return events
 
     @abc.abstractmethod
-    def _start(self) -> list[str]:
+    def on_start(self) -> list[str]:
         """Start the answer."""
 
     @abc.abstractmethod
-    def _text(self, text: str) -> list[str]:
+    def on_text(self, text: str) -> list[str]:
         """Write a token, given as it stands between the quotes of a JSON string."""
 
     @abc.abstractmethod
-    def _event(self, fields: dict[str, Any]) -> list[str]:
+    def on_event(self, fields: dict[str, Any]) -> list[str]:
         """Write another event of the agent (any JSON) with a text as ``type``."""
 
     @abc.abstractmethod
-    def _notice(self, fields: dict[str, Any]) -> list[str]:
+    def on_notice(self, fields: dict[str, Any]) -> list[str]:
         """Write a notice of the gateway: ``code`` and ``content``."""
 
     @abc.abstractmethod
-    def _final(self, finish_reason: str) -> list[str]:
+    def on_final(self, finish_reason: str) -> list[str]:
         """End the answer: ``cancelled``, ``interrupt``, or what the agent said."""
 
     @abc.abstractmethod
-    def _error(self, words: str, code: str) -> list[str]:
+    def on_error(self, words: str, code: str) -> list[str]:
         """End the answer as an error."""
 
 

@@ -49,7 +49,7 @@ def credential_in(fields: Any, name: str) -> str | None:
         name: of the member, for the words of a refusal.
 
     Raises:
-        ParameterInvalid: the credential is no text.
+        ParameterInvalid: the credential is not text.
     """
     shown = fields.get(CREDENTIAL)
     if shown is not None and not isinstance(shown, str):

@@ -17,6 +17,7 @@ from relay.adapters.socket_stream import SharedSocket
 from relay.conf import conf
 from relay.delivery.session_connection import BLOCKED_SECONDS, record_refusal
 from relay.delivery.socket_writer import SEND_NOW, ClientGone, SocketWriter
+from relay.delivery.timeouts import run_to_completion
 from relay.delivery.timer import Timer
 from relay.exceptions import (
     Idle,
@@ -95,7 +96,7 @@ class ChatSocket:
                 self._opened()
                 await self._receive_all(receive)
             finally:  # also where the server cancels the application
-                await self._end()
+                await run_to_completion(self._end())
 
     async def _open(self, gateway: Gateway, held: contextlib.ExitStack) -> None:
         """Admit the client. A ticket is good for one session, so with tickets each request shows its own.
@@ -239,7 +240,7 @@ class ChatSocket:
         """Go on after the end of a request; others follow."""
 
     async def _failed(self, chat: Chat, reason: RelayError) -> None:
-        """Tell the client; without a word where it may come back to another process."""
+        """Tell the client; silently where it may come back to another process."""
         if chat.has_started and isinstance(reason, ServerRestart):
             await self.leave(reason)
         else:

@@ -19,6 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from relay.access.auth import admit, read_handshake, shows_internal_key
 from relay.access.origin_check import is_origin_allowed
+from relay.access.rules import Rule, open_to
 from relay.adapters.base import Limits
 from relay.conf import conf
 from relay.delivery.session_connection import record_refusal
@@ -28,6 +29,7 @@ from relay.policies import Handshake, Identity
 from relay.process import lifecycle
 from relay.protocol import json_text
 from relay.protocol.client_messages import StartTurn, is_deeper_than
+from relay.protocol.request_headers import is_length
 
 # An event loop parses a megabyte of text in a moment, and one of empty lists in a second.
 MAX_BRACKETS: Final = 65_536  # of a message and what goes with it
@@ -52,6 +54,7 @@ def endpoint(adapter: str, method: str, refuse: Refuse) -> Callable[[View], UrlV
 
     def decorate(view: View) -> UrlView:
         @csrf_exempt  # the Origin is checked, as for sockets
+        @open_to(Rule.POLICY)
         @wraps(view)
         async def respond(request: HttpRequest, **parameters: str) -> HttpResponseBase:
             if adapter not in conf.adapters:
@@ -82,6 +85,7 @@ def by_method(**views: UrlView) -> UrlView:
     """Let several endpoints share a path, each with its method."""
 
     @csrf_exempt  # as the endpoints themselves
+    @open_to(Rule.POLICY)
     async def respond(request: HttpRequest, **parameters: str) -> HttpResponseBase:
         view = views.get(request.method or "", next(iter(views.values())))
         response: HttpResponseBase = await view(request, **parameters)
@@ -122,6 +126,8 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
     Raises:
         ClientMessageTooLarge, ClientMessageInvalid: it is too long, also without those others, or no JSON object.
     """
+    if not is_length(request.META.get("CONTENT_LENGTH")):
+        raise ClientMessageInvalid
     try:
         raw = request.body
     except RequestDataTooBig as exc:
@@ -203,7 +209,7 @@ def _max_stored_bytes() -> int:
 
 def request_limits() -> Limits:
     """Return the limits that the settings give."""
-    return Limits(frozenset(conf.forward_types), conf.max_message_bytes)
+    return Limits(conf.further_kinds, conf.max_message_bytes, conf.message_fields)
 
 
 def check_message(message: StartTurn) -> None:

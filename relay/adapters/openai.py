@@ -24,8 +24,10 @@ def read_request(body: Any, message_id: str | None, limits: Limits) -> StartTurn
         ParameterInvalid: there is no last message of the user's.
         ClientMessageTooLarge: its words are too long.
     """
-    last = last_message(body if isinstance(body, dict) else {})
-    return user_message(last, last.get("content"), message_id, {}, limits)
+    members = body if isinstance(body, dict) else {}
+    last = last_message(members)
+    beside = {name: value for name, value in members.items() if name in limits.message_fields}
+    return user_message(last, last.get("content"), message_id, beside, limits)
 
 
 class OpenAITranslator(Translator):
@@ -47,13 +49,13 @@ class OpenAITranslator(Translator):
         self._delta_head = f'{self._head},"choices":[{{"index":0,"delta":{{"content":"'
         self._reasoning_head = f'{self._head},"choices":[{{"index":0,"delta":{{"reasoning_content":"'
 
-    def _start(self) -> list[str]:
+    def on_start(self) -> list[str]:
         return [self._chunk({"role": "assistant", "content": ""})]
 
-    def _text(self, text: str) -> list[str]:
+    def on_text(self, text: str) -> list[str]:
         return [f'{self._delta_head}{text}"}},"finish_reason":null}}]}}']
 
-    def _event(self, fields: dict[str, Any]) -> list[str]:
+    def on_event(self, fields: dict[str, Any]) -> list[str]:
         if fields["type"] == "reasoning" and isinstance(fields.get("token"), str):
             text = json_text.encode_string(fields["token"])
             return [f'{self._reasoning_head}{text}"}},"finish_reason":null}}]}}']
@@ -61,16 +63,16 @@ class OpenAITranslator(Translator):
             self._count(fields)
         return []
 
-    def _notice(self, fields: dict[str, Any]) -> list[str]:
+    def on_notice(self, fields: dict[str, Any]) -> list[str]:
         return []
 
-    def _final(self, finish_reason: str) -> list[str]:
+    def on_final(self, finish_reason: str) -> list[str]:
         chunks = [self._chunk({}, _finish_reason(finish_reason))]
         if self._has_usage:
             chunks.append(f'{self._head},"choices":[],"usage":{json_text.encode(self.usage_fields())}}}')
         return [*chunks, DONE]
 
-    def _error(self, words: str, code: str) -> list[str]:
+    def on_error(self, words: str, code: str) -> list[str]:
         return [json_text.encode(error_fields(words, "server_error", code))]
 
     def usage_fields(self) -> dict[str, int]:
@@ -112,24 +114,24 @@ class OpenAIAnswer(OpenAITranslator):
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason}
         return {**self._names, "choices": [choice], "usage": self.usage_fields()}
 
-    def _start(self) -> list[str]:
+    def on_start(self) -> list[str]:
         return []
 
-    def _text(self, text: str) -> list[str]:
+    def on_text(self, text: str) -> list[str]:
         self._texts.append(text)
         return []
 
-    def _event(self, fields: dict[str, Any]) -> list[str]:
+    def on_event(self, fields: dict[str, Any]) -> list[str]:
         if fields["type"] == "reasoning" and isinstance(fields.get("token"), str):
             self._reasonings.append(fields["token"])
             return []
-        return super()._event(fields)
+        return super().on_event(fields)
 
-    def _final(self, finish_reason: str) -> list[str]:
+    def on_final(self, finish_reason: str) -> list[str]:
         self._finish_reason = _finish_reason(finish_reason)
         return []
 
-    def _error(self, words: str, code: str) -> list[str]:
+    def on_error(self, words: str, code: str) -> list[str]:
         self.error = (words, code)
         return []
 

@@ -77,12 +77,10 @@ class TurnStream(HttpStream):
                 raise ShuttingDown
             await within_store_timeout(take_message(layer.limits, connection.session_id, connection.network))
             turn = new_turn(message, subject=connection.subject, outer_traceparent=traceparent)
-            accepted = await within_store_timeout(layer.enqueue(connection.session_id, turn))
+            accepted = await within_store_timeout(connection.gateway.accept(connection.session_id, turn))
         except RelayError as exc:
             recorder.message_refused(exc)
             raise
-        recorder.message_accepted(connection.session_id, accepted)
-        connection.gateway.runner.wake(connection.session_id)
         if accepted.status == "ended":
             self._start_at(await self._find(accepted.turn_id))
         return accepted
@@ -174,7 +172,7 @@ class TurnStream(HttpStream):
 
     @property
     def takes_snapshot(self) -> bool:
-        """Can the client be given the whole text in the place of frames that are gone?"""
+        """Can the client be given the whole text instead of frames that are gone?"""
         return not self._has_started
 
     def encode(self, batch: list[Frame] | Snapshot) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Addresses of stores: a Redis or Valkey server, or the sentinels that know which server is the primary."""
+"""Addresses of stores: a Redis or Valkey server, the sentinels that know which one is the primary, or a cluster."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
+
+from relay.addresses.cluster import parse_cluster_url
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -36,7 +38,11 @@ _STORE_OPTIONS: Final = frozenset(  # redis-py's options whose values are texts,
         "username",
     }
 )
-_STORE_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+_STORE_SCHEMES: Final = (
+    *("redis", "rediss", "unix"),
+    *("redis+sentinel", "rediss+sentinel"),
+    *("redis+cluster", "rediss+cluster"),
+)
 
 
 class SentinelUrl(msgspec.Struct, frozen=True):
@@ -82,25 +88,33 @@ def parse_sentinel_url(url: str) -> SentinelUrl | None:
     )
 
 
-def split_store_addresses(text: str) -> tuple[str, ...]:
-    """Split a list of stores: a comma separates stores only where a scheme follows."""
-    addresses = tuple(address.strip() for address in re.split(r",\s*(?=[a-z+]+://)", text) if address.strip())
-    for address in addresses:
-        _check_store_address(address)
-    return addresses
+def are_several(text: str) -> bool:
+    """Is this a list of addresses? A comma separates them only where a scheme follows."""
+    return re.search(r",\s*[a-z+]+://", text) is not None
 
 
 def database_number(url: str) -> int:
     """Return the number of the database that an address selects, as redis-py parses it."""
     from redis.asyncio.connection import parse_url  # imported only where a store is used
 
-    sentinel_url = parse_sentinel_url(url)
-    options = parse_url(url if sentinel_url is None else sentinel_url.store_url)
-    return int(options.get("db", 0))
+    return int(parse_url(server_url(url)).get("db", 0))
+
+
+def server_url(url: str) -> str:
+    """Return an address with the options of a single server: that of a placeholder, or of a node, if there are more.
+
+    Raises:
+        ValueError: the address is malformed.
+    """
+    if (sentinel_url := parse_sentinel_url(url)) is not None:
+        return sentinel_url.store_url
+    if (cluster_url := parse_cluster_url(url)) is not None:
+        return cluster_url.of_node(*cluster_url.nodes[0])
+    return url
 
 
 def new_connection(url: str, *, timeout_seconds: float) -> AbstractConnection:
-    """Make redis-py's connection to a store, or to the primary that sentinels name, without opening it.
+    """Make redis-py's connection to a store, without opening it: its caller sets host and port where there are more.
 
     Raises:
         ValueError, TypeError, RedisError: the address is malformed.
@@ -109,8 +123,7 @@ def new_connection(url: str, *, timeout_seconds: float) -> AbstractConnection:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    sentinel_url = parse_sentinel_url(url)
-    options: dict[str, Any] = dict(parse_url(url if sentinel_url is None else sentinel_url.store_url))
+    options: dict[str, Any] = dict(parse_url(server_url(url)))
     connection_class: type[AbstractConnection] = options.pop("connection_class", Connection)
     # The caller limits the whole exchange; redis-py's limit would cost a timer for each reply.
     options |= {
@@ -124,27 +137,42 @@ def new_connection(url: str, *, timeout_seconds: float) -> AbstractConnection:
     return connection_class(**options)
 
 
-def _check_store_address(text: str) -> None:
-    from redis.exceptions import RedisError
+def check_store_address(text: str) -> str:
+    """Return an address that redis-py reads as it is meant; empty stays empty.
 
+    Raises:
+        ValueError: it is none.
+    """
+    if not text:
+        return text
+    try:
+        from redis.exceptions import RedisError
+    except ModuleNotFoundError:
+        raise ValueError("there is no client") from None
     parts = urlsplit(text)
-    if parts.scheme not in _STORE_SCHEMES or not text.isprintable() or "#" in text:
+    if parts.scheme not in _STORE_SCHEMES or are_several(text) or not text.isprintable() or "#" in text:
         raise ValueError
+    if "+" not in parts.scheme:
+        _check_one_store(parts.scheme, parts.netloc, parts.path)
     if not parts.scheme.endswith("+sentinel"):
-        _check_one_store(parts.scheme, parts.netloc, parts.path, parts.query)
+        _check_options(parts.query, _STORE_OPTIONS - {"db"} if parts.scheme.endswith("+cluster") else _STORE_OPTIONS)
     try:
         new_connection(text, timeout_seconds=1)
     except (TypeError, RedisError):
         raise ValueError from None
+    return text
 
 
-def _check_one_store(scheme: str, netloc: str, path: str, query: str) -> None:
+def _check_one_store(scheme: str, netloc: str, path: str) -> None:
     """Refuse parts of an address that redis-py ignores or misreads."""
     if scheme == "unix" and not path:
         raise ValueError
     if scheme != "unix" and ("," in netloc.rpartition("@")[2] or not re.fullmatch(r"/?[0-9]*/?", path)):
         raise ValueError
-    if query and not {name for name, _ in parse_qsl(query, strict_parsing=True)} <= _STORE_OPTIONS:
+
+
+def _check_options(query: str, known: frozenset[str]) -> None:
+    if query and not {name for name, _ in parse_qsl(query, strict_parsing=True)} <= known:
         raise ValueError
 
 

@@ -1,11 +1,17 @@
 """Django's admin: ended turns, conversations, and live sessions."""
 
-from django.contrib import admin
+from django.contrib.admin import AdminSite
 
 from relay.admin.conversations import ConversationAdmin
 from relay.admin.live import LiveSessionAdmin
 from relay.admin.turns import TurnAdmin
+from relay.models import Conversation, LiveSession, Turn
 
-admin.site.enable_nav_sidebar = False  # five entries are not worth the width of a table; Home has them
+__all__ = ["register"]
 
-__all__ = ["ConversationAdmin", "LiveSessionAdmin", "TurnAdmin"]
+
+def register(site: AdminSite) -> None:
+    """Add the gateway's pages to an admin site, once."""
+    for model, pages in ((Conversation, ConversationAdmin), (LiveSession, LiveSessionAdmin), (Turn, TurnAdmin)):
+        if not site.is_registered(model):
+            site.register(model, pages)

@@ -79,7 +79,7 @@ def _count(since: datetime) -> tuple[Counter[datetime], Counter[datetime], dict[
 
 
 def _percentile(steps: Counter[int], part: float) -> float | None:
-    """Give the seconds within which this part of the first tokens came; ``None`` if there was none."""
+    """Return the seconds within which this part of the first tokens came; ``None`` if there was none."""
     wanted = math.ceil(steps.total() * part)
     for step in sorted(steps):
         wanted -= steps[step]

@@ -6,24 +6,23 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from relay.admin.links import live_url, turns_url
-from relay.admin.site import NotOffered
-from relay.admin.turns import MAX_SEARCH_CHARACTERS
+from relay.admin.search import NamesFirst
 from relay.models import Conversation
 
 
-@admin.register(Conversation)
-class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at run time
+class ConversationAdmin(NamesFirst):
     """The Conversations page. Arguments that are ``Any`` are Django's own."""
 
     list_display = ("named", "user", "session", "started", "used")
     list_display_links = None
-    search_fields = ("=session_id", "=subject", "title")
-    search_help_text = "A session or user by its whole name, or words of a title."
+    name_fields = ("session_id", "subject")
+    search_fields = ("title",)
+    search_help_text = "The full name of a session or user, or words in a title."
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -39,13 +38,11 @@ class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Conversations", **(extra_context or {})})
+
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         return lookup == "subject"
-
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        if len(search_term) > MAX_SEARCH_CHARACTERS:
-            raise NotOffered(f"Search for at most {MAX_SEARCH_CHARACTERS} characters.")
-        return super().get_search_results(request, queryset, search_term)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         return super().get_queryset(request).defer("metadata")

@@ -20,7 +20,7 @@ LastError = dict[str, str]  # for the page: words, and when in ISO 8601
 
 
 def last_errors() -> dict[str, LastError]:
-    """Give the last error of each session in the last hour; none if the database does not tell."""
+    """Return the last error of each session in the last hour; none if the database does not tell."""
     if not conf.transcripts:
         return {}
     failed = Turn.objects.filter(FAILED, ended_at__gte=datetime.now(UTC) - SPAN)

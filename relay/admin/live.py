@@ -22,6 +22,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from relay.admin.last_errors import last_errors
 from relay.admin.links import live_url, turns_url
+from relay.admin.reasons import WORDS
 from relay.delivery.sse import operator_events
 from relay.delivery.subscription import listed_fields
 from relay.delivery.timeouts import run_to_completion, within_store_timeout
@@ -100,12 +101,11 @@ def _has(user: AbstractBaseUser, permission: str) -> bool:
     return cast(User, user).has_perms({VIEW, permission})
 
 
-@admin.register(LiveSession)
 class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at run time
     """The Live sessions pages. Arguments that are ``Any`` are Django's own."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Give the pages, their data, and the actions; none of the admin's own, which need a table."""
+        """Return the pages, their data, and the actions; none of the admin's own, which need a table."""
         site = self.admin_site
 
         def page(view: Any) -> Any:
@@ -146,6 +146,7 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
             session_id,
             session_id=session_id,
             quoted_id=quote(session_id),
+            endings=WORDS,
             turns_url=turns_url(session_id=session_id),
             history=history,
         )

@@ -10,7 +10,7 @@ import msgspec
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Count
 
-from relay.admin.links import turns_url
+from relay.admin.links import ending, turns_url
 from relay.admin.reasons import words_of
 from relay.conf import conf
 from relay.models import FAILED, Turn
@@ -68,5 +68,5 @@ def _failure(reason: str, status: int | None, rows: list[tuple[str, str, str]]) 
         sessions=len(set(sessions)),
         users=len({subject for subject in subjects if subject}),
         error=next(filter(None, errors), ""),
-        url=turns_url(reason=reason, last="15m"),
+        url=turns_url(**ending(reason, status), last="15m"),
     )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from django.contrib.admin.views.main import ChangeList
 
+from relay.admin.links import ending
 from relay.admin.reasons import words_of
 
 MAX_COUNTED: Final = 5_000  # of the newest that the filters leave
@@ -42,7 +43,7 @@ def counts(listed: ChangeList) -> Counts:
         return query
 
     tables = [
-        _table("Result", (row[2:] for row in found), lambda key: words_of(*key), lambda key: address(reason=key[0])),
+        _table("Result", (row[2:] for row in found), lambda key: words_of(*key), lambda key: address(**ending(*key))),
         _table("User", (row[1] for row in found if row[1]), str, lambda key: address(subject=key)),
         _table("Session", (row[0] for row in found), str, lambda key: address(session_id=key)),
     ]
@@ -52,7 +53,7 @@ def counts(listed: ChangeList) -> Counts:
 def _table(
     title: str, keys: Iterable[Hashable], words: Callable[[Any], str], url: Callable[[Any], str]
 ) -> tuple[str, list[Count], int]:
-    """Give the most frequent keys, and how many others there are. (``Any``: each table has keys of its own kind.)"""
+    """Return the most frequent keys, and how many others there are. (``Any``: each table has keys of its own kind.)"""
     counted = Counter(keys)
     rows = [Count(words(key), number, url(key)) for key, number in counted.most_common(MAX_ROWS)]
     return title, rows, len(counted) - len(rows)

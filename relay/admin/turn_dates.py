@@ -1,4 +1,4 @@
-"""The years, months and days above the list of turns, without counting rows: two look-ups in an index."""
+"""The years, months and days above the list of turns, without counting rows: two lookups in an index."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from django.contrib.admin import SimpleListFilter
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from relay.admin.links import NO_STATUS
 from relay.admin.reasons import WORDS
 from relay.admin.site import NotOffered
 from relay.models import FAILED, Turn
@@ -38,6 +40,27 @@ class ResultFilter(SimpleListFilter):
         return queryset.filter(FAILED) if value == ANY_FAILURE else queryset.filter(reason=value)
 
 
+class StatusFilter(SimpleListFilter):
+    """Turns by the HTTP status of the agent's response. It appears once a link has chosen one."""
+
+    title = "agent's status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = self.value()
+        return [] if value is None else [(value, "No status" if value == NO_STATUS else f"HTTP {value}")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Turn]) -> QuerySet[Turn]:
+        value = self.value()
+        if value is None:
+            return queryset
+        if value == NO_STATUS:
+            return queryset.filter(upstream_status__isnull=True)
+        if re.fullmatch("[1-9][0-9]{2}", value) is None:
+            raise NotOffered("This link names a status that is none. Choose it from the list.")
+        return queryset.filter(upstream_status=int(value))
+
+
 class LastFilter(SimpleListFilter):
     """Turns that ended a short time ago."""
 
@@ -52,5 +75,5 @@ class LastFilter(SimpleListFilter):
         if value is None:
             return queryset
         if value not in SPANS:
-            raise NotOffered("This link names a time that the list does not offer. Choose it from the list.")
+            raise NotOffered("This link contains an unknown time range. Choose one from the list.")
         return queryset.filter(ended_at__gte=datetime.now(UTC) - SPANS[value][1])

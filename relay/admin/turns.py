@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from django.contrib import admin
 from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -18,34 +19,34 @@ from django.utils.html import format_html
 from relay.admin.chart import draw
 from relay.admin.export import as_csv
 from relay.admin.links import live_url, turns_url
-from relay.admin.reasons import badge
+from relay.admin.reasons import badge, words_of
+from relay.admin.search import NamesFirst
 from relay.admin.site import NotOffered
 from relay.admin.turn_counts import counts
 from relay.admin.turn_dates import date_links
-from relay.admin.turn_filters import LastFilter, ResultFilter
+from relay.admin.turn_filters import LastFilter, ResultFilter, StatusFilter
 from relay.models import Turn
 
-# The look-ups of the list's own filters. Django would take any other from a link, over texts that strangers wrote.
+# The lookups of the list's own filters. Django would take any other from a link, over texts that strangers wrote.
 LOOKUPS: Final = frozenset(
     {"reason", "reason__exact", "reason__isnull", "ended_at__isnull", "ended_at__gte", "ended_at__lt"}
-    | {"last", "session_id", "subject"}
+    | {"last", "status", "session_id", "subject"}
     | {f"ended_at__{part}" for part in ("year", "month", "day")}
 )
-MAX_SEARCH_CHARACTERS: Final = 200  # each is compared at each place of each text
 TURNS_BEFORE: Final = 2  # of the session, shown above the one that is read
 TURNS_AFTER: Final = 6
 MESSAGE_CHARACTERS: Final = 80  # in the list; a turn's page has all of it
 ERROR_CHARACTERS: Final = 160
 
 
-@admin.register(Turn)
-class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at run time
+class TurnAdmin(NamesFirst):
     """The Turns pages. Arguments that are ``Any`` are Django's own."""
 
     list_display = ("when", "end", "session", "asked", "first_token", "duration", "usage")
-    list_filter = (LastFilter, ResultFilter)
-    search_fields = ("=session_id", "=turn_id", "=subject", "message", "answer")
-    search_help_text = "A session, turn or user by its whole name, or words of a message or an answer."
+    list_filter = (LastFilter, ResultFilter, StatusFilter)
+    name_fields = ("session_id", "turn_id", "subject")
+    search_fields = ("message", "answer")
+    search_help_text = "The full name of a session, turn or user, or words in a message or an answer."
     date_hierarchy = "ended_at"
     list_per_page = 50
     show_full_result_count = False
@@ -61,7 +62,7 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    # Limits of the look-ups that a link may ask for.
+    # Limits of the lookups that a link may ask for.
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         return lookup in LOOKUPS
@@ -70,18 +71,13 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
         return False  # nothing refers to a turn
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Make the list; Django's would drop filters that it cannot read, and show all turns without a word."""
+        """Make the list; Django's would drop filters that it cannot read, and show all turns silently."""
         if IS_POPUP_VAR in request.GET:
-            raise NotOffered("Turns are not chosen in windows of other pages.")
+            raise NotOffered("Turns cannot be selected in a pop-up window.")
         try:
             return super().get_changelist_instance(request)
         except (IncorrectLookupParameters, ValueError, OverflowError) as exc:
-            raise NotOffered("This link names a filter that cannot be read. Choose it from the list.") from exc
-
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        if len(search_term) > MAX_SEARCH_CHARACTERS:
-            raise NotOffered(f"Search for at most {MAX_SEARCH_CHARACTERS} characters.")
-        return super().get_search_results(request, queryset, search_term)
+            raise NotOffered("This link contains an invalid filter. Choose a filter from the list.") from exc
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Turn]:
         return super().get_queryset(request).defer("answer", "events")  # may be megabytes, and not shown in the list
@@ -90,7 +86,9 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """List turns under the picture of the last hour, and the counts of those that the filters leave."""
-        response: Any = super().changelist_view(request, {**(extra_context or {}), "chart": draw(datetime.now(UTC))})
+        response: Any = super().changelist_view(
+            request, {"title": "Turns", "chart": draw(datetime.now(UTC)), **(extra_context or {})}
+        )
         listed = getattr(response, "context_data", {}).get("cl")  # none in a file, nor on a page that asks first
         if listed is not None:
             names = ("session_id", "subject")
@@ -111,15 +109,17 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
     def get_urls(self) -> list[URLPattern]:
-        """Give Django's, and an address for pages that know a turn by its own name."""
+        """Return Django's, and an address for pages that know a turn by its own name."""
         named = path("named/<turn_id>/", self.admin_site.admin_view(self.named_view), name="relay_turn_named")
         return [named, *super().get_urls()]
 
     def named_view(self, request: HttpRequest, turn_id: str) -> HttpResponse:
         """Lead to a turn's page."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         turn = Turn.objects.filter(turn_id=turn_id).only("pk").first()
         if turn is None:
-            raise NotOffered("This turn is not kept, or not written yet. Load the page again in a moment.")
+            raise NotOffered("This turn is not in the database, or not yet. Reload the page in a moment.")
         return redirect("admin:relay_turn_change", turn.pk)
 
     @admin.action(description="Export as CSV", permissions=["view"])
@@ -159,7 +159,7 @@ class TurnAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at
 
     @admin.display(description="tokens")
     def usage(self, turn: Turn) -> str:
-        """Give the frames of text, and the model's tokens where the agent reports them."""
+        """Return the frames of text, and the model's tokens where the agent reports them."""
         frames = "–" if turn.tokens is None else str(turn.tokens)
         if turn.input_tokens is None and turn.output_tokens is None:
             return frames
@@ -172,6 +172,8 @@ def _context(turn: Turn) -> dict[str, Any]:
     conversation = _conversation(turn)
     return {
         "conversation": conversation,
+        "title": "Turn",
+        "subtitle": f"{words_of(turn.reason, turn.upstream_status)}, {turn.ended_at:%Y-%m-%d %H:%M:%S}",
         "shown": [(each, badge(each)) for each in conversation],
         "live_url": live_url(turn.session_id),
         "session_url": turns_url(session_id=turn.session_id),
@@ -180,7 +182,7 @@ def _context(turn: Turn) -> dict[str, Any]:
 
 
 def _conversation(turn: Turn) -> list[Turn]:
-    """Give the turns of the same session around this one, in the order in which they ended."""
+    """Return the turns of the same session around this one, in the order in which they ended."""
     session = Turn.objects.filter(session_id=turn.session_id).exclude(pk=turn.pk)
     before = session.filter(ended_at__lte=turn.ended_at).order_by("-ended_at", "-pk")[:TURNS_BEFORE]
     after = session.filter(ended_at__gt=turn.ended_at).order_by("ended_at", "pk")[:TURNS_AFTER]

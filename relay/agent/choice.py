@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-
 from django.utils.module_loading import import_string
 
 from relay.agent import protocols
 from relay.agent.answer import Agent
 from relay.agent.client import AgentClient
-from relay.agent.function import FunctionAgent, is_answer_function
+from relay.agent.function import is_answer_function
+from relay.agent.handlers import load_handler
 
 
 def make_agent(name: str) -> Agent:
@@ -19,7 +18,6 @@ def make_agent(name: str) -> Agent:
         ImportError: there is nothing at the dotted path.
         TypeError: the object there is no agent, or takes no message and session.
     """
-    if name not in protocols.PROTOCOLS and is_answer_function(function := import_string(name)):
-        inspect.signature(function).bind("message", "session")
-        return FunctionAgent(function)
+    if name not in protocols.PROTOCOLS and is_answer_function(import_string(name)):
+        return load_handler(name)
     return AgentClient(protocols.load(name))

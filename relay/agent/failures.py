@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from relay.agent.protocols.base import error_words
+from relay.agent.protocols.any_json import error_words
 from relay.agent.tls import TlsFailed
 from relay.protocol import json_text
 
@@ -38,7 +38,7 @@ class Evidence(msgspec.Struct):
 
 
 def words_of(body: bytes) -> str:
-    """Return the words of a response that is no event stream: those of an error in JSON, or else the text."""
+    """Return the words of a response that is no event stream: those of an error in JSON, otherwise the text."""
     text = body.decode("utf-8", "replace")
     with contextlib.suppress(ValueError):
         text = error_words(json_text.decode(text)) or text

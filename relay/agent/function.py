@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, NamedTuple, TypeGuard
 
 import msgspec
 
@@ -25,15 +25,19 @@ from relay.agent.answer import Agent, Answer, History, no_history
 from relay.agent.failures import MAX_WORDS_CHARACTERS
 from relay.agent.protocols.agent import AgentEvents
 from relay.agent.protocols.base import PastTurn
+from relay.agent.protocols.run import MarkedRun, is_later
 from relay.agent.requests import redact_answer
 from relay.conf import conf
-from relay.exceptions import AgentEventTooLarge, AnswerTooLong, RelayError, UpstreamEof
+from relay.exceptions import AgentEventTooLarge, AnswerTooLong, Interrupted, RelayError, UpstreamEof
 from relay.layers.live import FrameSink
 from relay.layers.values import Turn
 from relay.protocol.frames import Frame
 
+__all__ = ["AgentError", "AnswerFunction", "Marked", "PastTurn", "Session"]
+
 logger = logging.getLogger(__name__)
 
+CURSOR: Final = "cursor"  # the parameter of a function that can continue
 CLOSE_SECONDS: Final = 2.0  # for a function to end when its turn does; a third of a lease if that is less
 VALUES_AN_ITERATION: Final = 32  # a function that never waits lets others run behind so many values
 
@@ -55,12 +59,23 @@ class Session(msgspec.Struct, frozen=True):
     _history: History
 
     async def history(self) -> Sequence[PastTurn]:
-        """Read the session's last turns, the oldest first, within ``AGENT_HISTORY`` and ``…_CHARACTERS``."""
+        """Read the session's last turns, oldest first, within ``AGENT_HISTORY`` and ``…_CHARACTERS``."""
         return await self._history()
 
 
-AnswerFunction = Callable[[dict[str, Any], Session], AsyncGenerator[str | dict[str, Any], None]]
-"""Yields texts and objects (any JSON)."""
+class Marked(NamedTuple):
+    """A text or an object (any JSON) behind which the function can continue, and the cursor that names the place.
+
+    A function with a third parameter, ``cursor``, may yield such. If the worker that runs it ends or dies right behind
+    one, another worker calls the function with that cursor, for the rest of the answer; otherwise ``cursor`` is empty.
+    """
+
+    value: str | dict[str, Any]
+    cursor: str
+
+
+AnswerFunction = Callable[..., AsyncGenerator[str | dict[str, Any] | Marked, None]]
+"""Takes a message, a session and perhaps a cursor; yields texts and objects (any JSON), each marked or not."""
 
 
 def is_answer_function(value: object) -> TypeGuard[AnswerFunction]:
@@ -78,9 +93,20 @@ class FunctionAgent(Agent):
         self._function = function
         self._left: set[asyncio.Task[None]] = set()  # functions that did not end with their turns
 
+        self._takes_cursor = CURSOR in inspect.signature(function).parameters
+
     def ask(self, turn: Turn, history: History = no_history) -> FunctionAnswer:
         """See ``Agent``."""
-        return FunctionAnswer(self._function, turn, history, self._left)
+        cursor = "" if self._takes_cursor else None
+        return FunctionAnswer(self._function, turn, history, self._left, cursor)
+
+    def go_on(self, turn: Turn, so_far: Sequence[Frame], *, is_whole: bool) -> FunctionAnswer | None:
+        """See ``Agent``."""
+        if turn.position is None or not self._takes_cursor or not conf.agent_resume_seconds:
+            return None
+        answer = FunctionAnswer(self._function, turn, no_history, self._left, turn.position.cursor)
+        answer.take_over(so_far)
+        return answer
 
     async def close(self) -> None:
         """See ``Agent``."""
@@ -97,16 +123,16 @@ class FunctionEvents(AgentEvents):
         """Return the frames of a text or an object; the last of all is terminal.
 
         Raises:
-            TypeError: it is neither, or the object is no JSON.
+            TypeError: it is neither, or the object is not JSON.
             UpstreamProtocol: it is too large, or the whole answer is.
         """
         made: list[Frame] = []
         if isinstance(value, str):
-            self._add_text(str.__str__(value), made)  # plain: a subclass, such as Django's SafeString, is no JSON
+            self._add_text(str.__str__(value), made)  # plain: a subclass, such as Django's SafeString, is not JSON
         elif isinstance(value, dict):
             self._take_value("", value, made)
         else:
-            raise TypeError(f"an agent function yields texts and objects, not {type(value).__name__}")
+            raise TypeError(f"an agent function yields strings and objects, not {type(value).__name__}")
         size = sum(len(frame.body.encode("utf-8", "surrogatepass")) for frame in made)
         self._bytes_left -= size
         if size > max_event_bytes:
@@ -114,6 +140,10 @@ class FunctionEvents(AgentEvents):
         if self._bytes_left < 0:
             raise AnswerTooLong
         return made
+
+    def count(self, so_far: Sequence[Frame]) -> None:
+        """Count frames that another call of the function made."""
+        self._count(so_far)
 
     def returned(self) -> list[Frame]:
         """Return the last frames: the function has ended."""
@@ -135,10 +165,19 @@ class FunctionAnswer(Answer):
 
     _events: FunctionEvents
 
-    def __init__(self, function: AnswerFunction, turn: Turn, history: History, left: set[asyncio.Task[None]]) -> None:
+    def __init__(
+        self,
+        function: AnswerFunction,
+        turn: Turn,
+        history: History,
+        left: set[asyncio.Task[None]],
+        cursor: str | None,
+    ) -> None:
         super().__init__(FunctionEvents(turn.turn_id, max_turn_bytes=conf.max_turn_bytes, redact=redact_answer))
         self._function = function
         self._message = copy.deepcopy(turn.message)  # the function may change its own
+        self._cursor = {} if cursor is None else {CURSOR: cursor}
+        self._mark = cursor or ""  # the last one
         self._session = Session(turn.session_id, turn.turn_id, turn.subject or "", history)
         self._left = left
         self._max_event_bytes = conf.max_event_bytes
@@ -193,8 +232,9 @@ class FunctionAnswer(Answer):
 
     async def _push_all(self) -> None:
         number = 0
-        async with aclosing(self._function(self._message, self._session)) as values:
-            async for value in values:
+        async with aclosing(self._function(self._message, self._session, **self._cursor)) as values:
+            async for marked in values:
+                value = self._unmarked(marked)
                 self._waiting_since = None
                 if self._is_closed or not await self._push(self._events.yielded(value, self._max_event_bytes)):
                     return
@@ -202,6 +242,27 @@ class FunctionAnswer(Answer):
                 if number % VALUES_AN_ITERATION == 0:
                     await asyncio.sleep(0)
                 self._waiting_since = time.monotonic()
+
+    def take_over(self, so_far: Sequence[Frame]) -> None:
+        """Go on behind the frames that another worker has stored."""
+        self._events.count(so_far)
+
+    def _unmarked(self, value: object) -> object:
+        """Return a value without its mark, and note behind which cursor another worker can continue.
+
+        Raises:
+            RelayError: the mark is not behind the last one, so the function says something again.
+        """
+        cursor = None
+        if isinstance(value, Marked):
+            value, cursor = value
+            if self._mark and not is_later(cursor, self._mark):
+                self.evidence.cause = "its cursor does not follow the last one"
+                raise Interrupted if self._cursor.get(CURSOR) else UpstreamEof
+            self._mark = cursor
+        if self._cursor and conf.agent_resume_seconds:
+            self._events.run = MarkedRun(cursor)
+        return value
 
     async def _push(self, frames: list[Frame]) -> bool:
         """Push frames, or wait until ``batches`` has given them. Returns whether more may come."""

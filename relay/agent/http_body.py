@@ -6,7 +6,7 @@ Source of every rule: RFC 9112 §6.3 and §7.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 MAX_CHUNK_HEAD_BYTES: Final = 4_096  # a size, and extensions that are ignored
@@ -122,15 +122,14 @@ class EndlessBody:
         return data
 
 
-def body_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Body:
-    """Choose the body by the response's head; names are in lower case, values checked (``h11`` does both)."""
-    fields = dict(headers)
+def body_of(status: int, fields: Mapping[str, str]) -> Body:
+    """Choose the body by the response's head, as ``read_response_head`` has checked it."""
     if status in _NO_CONTENT:
         return SizedBody(0)
-    if b"transfer-encoding" in fields:
+    if "transfer-encoding" in fields:
         return ChunkedBody()
-    if b"content-length" in fields:
-        return SizedBody(int(fields[b"content-length"]))
+    if "content-length" in fields:
+        return SizedBody(int(fields["content-length"]))
     return EndlessBody()
 
 

@@ -6,13 +6,14 @@ Only headers in the lists here are passed, either way: so none of a connection (
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from http import HTTPStatus
 from time import monotonic
 from typing import Final, NamedTuple
 
 import httpx
 
+from relay.agent.http_request import HttpRequest
 from relay.agent.requests import USER_AGENT, own_headers
 from relay.agent.transport import Exchange
 from relay.conf import conf
@@ -55,19 +56,25 @@ class PathRequest(NamedTuple):
     subject: str | None
 
 
-def request_to_agent(request: PathRequest, *, is_own: bool) -> httpx.Request:
+def request_to_agent(request: PathRequest, *, is_own: bool) -> HttpRequest:
     """Return the request to the agent; ``is_own``: one of the gateway's own protocol, which gets the internal key."""
-    passed = httpx.Headers({"User-Agent": USER_AGENT})
-    for name, value in request.headers:
-        if name.lower() in TO_AGENT and len(value) <= MAX_HEADER_CHARACTERS:
-            passed[name] = value
-    passed.update(own_headers(request.subject, is_own=is_own))
-    passed["Accept-Encoding"] = "identity"
-    passed["Connection"] = "close"
-    return httpx.Request(request.method, conf.agent_url + request.target, headers=passed, content=request.body)
+    passed = {
+        name: value
+        for name, value in request.headers
+        if name.lower() in TO_AGENT and len(value) <= MAX_HEADER_CHARACTERS
+    }
+    return HttpRequest(
+        request.method,
+        conf.agent_url + request.target,
+        {"User-Agent": USER_AGENT},
+        passed,
+        own_headers(request.subject, is_own=is_own),
+        {"Accept-Encoding": "identity"},
+        content=request.body,
+    )
 
 
-def passed_headers(headers: httpx.Headers) -> dict[str, str]:
+def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of the agent's answer that the client gets."""
     return {name: value for name, value in headers.items() if name in TO_CLIENT and value.isprintable()}
 
@@ -83,11 +90,11 @@ def check_answer(exchange: Exchange) -> None:
     if is_redirect or status in _OF_THE_GATEWAY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Unpassable(f"status {status}")
     if exchange.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Unpassable("its body is compressed, which the request did not ask for")
+        raise Unpassable("its body is compressed, although the request did not allow it")
 
 
 async def body_of(exchange: Exchange, *, until: float) -> AsyncGenerator[bytes, None]:
-    """Give the body as it comes: at most ``MAX_TURN_BYTES``, and never silent for longer than ``REQUEST_TIMEOUT``.
+    """Yield the body as it arrives: at most ``MAX_TURN_BYTES``, and never silent for longer than ``REQUEST_TIMEOUT``.
 
     Args:
         until: the moment of ``monotonic`` at which it ends.

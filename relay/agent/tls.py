@@ -13,7 +13,7 @@ from relay.conf import conf
 _CERTIFICATE_CAUSES: Final = {
     9: "its certificate is not valid yet",
     10: "its certificate has expired",
-    18: "its certificate is signed by itself, which is not trusted here",
+    18: "its certificate is self-signed, which is not trusted here",
     19: "its certificate is signed by an authority that is not trusted here",
     20: "its certificate is signed by an authority that is not trusted here",
     21: "its certificate is signed by an authority that is not trusted here",
@@ -26,7 +26,7 @@ _PLAIN_REASONS: Final = frozenset(
 )
 NO_TLS: Final = "it answers without TLS"
 _CERTIFICATE_WANTED: Final = frozenset(["TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_UNKNOWN_CA"])
-NO_CLIENT_CERT: Final = "it asks for a certificate that it trusts"
+NO_CLIENT_CERT: Final = "it requires a client certificate that it trusts"
 NO_HANDSHAKE: Final = "it does not answer a TLS handshake, so it may not speak TLS"
 
 

@@ -3,28 +3,29 @@
 A connection serves one request. A kept-alive connection may close in the instant a message goes out on it; then it is
 unknown whether the agent acted on the message, and the message must not be sent again.
 
-Written because every token passes here: docs/decisions.md has what other transports cost. Of httpx it uses the request,
-the headers and the errors.
+Written because every token passes here: docs/decisions.md has what other transports cost. Of httpx it uses the errors.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Final
 
-import h11
 import httpx
 
 from relay.agent import tls
 from relay.agent.http_body import Body, BodyBroken, body_of
+from relay.agent.http_head import HeadInvalid, read_response_head
+from relay.agent.http_request import HttpRequest, Target
 from relay.agent.portions import portion_size
+from relay.tasks import running_loop
 
-HANDSHAKE_SECONDS: Final = 10.0  # a server without TLS may wait for ever for bytes that it understands
-MAX_INTERIM_RESPONSES: Final = 1_000  # each costs 50 µs, and an answer that has only those is none
+HANDSHAKE_SECONDS: Final = 10.0  # a server without TLS may wait forever for bytes that it understands
+MAX_INTERIM_RESPONSES: Final = 1_000  # an answer that has only those is none
 MAX_WAITING_BYTES: Final = 64 * 1024  # of a body, that no sink has received yet; more is left to the kernel
-PORTS: Final = {"http": 80, "https": 443}
 
 ByteSink = Callable[[bytes], bool]
 """Receives bytes of a body, and returns whether it is ready for more. Never raises, and never waits."""
@@ -42,7 +43,7 @@ class UpstreamTransport:
         self._handshake_seconds = handshake_seconds
         self._tls: ssl.SSLContext | None = None
 
-    async def send(self, request: httpx.Request, on_interim: Callable[[], None] | None = None) -> Exchange:
+    async def send(self, request: HttpRequest, on_interim: Callable[[], None] | None = None) -> Exchange:
         """Send a request and wait for the head of its response. The caller closes the exchange.
 
         Args:
@@ -52,41 +53,40 @@ class UpstreamTransport:
             httpx.ConnectError: there is no connection, so nothing was sent.
             httpx.RemoteProtocolError: the answer is not HTTP.
             httpx.ReadError: the connection broke before a response had come.
+            ValueError: the request cannot be sent.
         """
-        url = request.url
-        if (url.username or url.password) and "authorization" not in request.headers:
-            request = next(httpx.BasicAuth(url.username, url.password).auth_flow(request))
-        exchange = await self._connect(url)
+        data = request.encode()
+        exchange = await self._connect(request.target)
         try:
-            exchange.send(request, on_interim)
+            exchange.send(data, on_interim)
             await exchange.wait_for_head()
         except BaseException:
             exchange.close()
             raise
         return exchange
 
-    async def reach(self, url: httpx.URL) -> None:
+    async def reach(self, target: Target) -> None:
         """Open a connection, over TLS where the address says so, and close it.
 
         Raises:
             httpx.ConnectError: no connection can be opened.
         """
-        (await self._connect(url)).close_gracefully()
+        (await self._connect(target)).close_gracefully()
 
-    async def _connect(self, url: httpx.URL) -> Exchange:
-        port, is_tls = url.port or PORTS[url.scheme], url.scheme == "https"
+    async def _connect(self, target: Target) -> Exchange:
+        is_tls = target.is_tls
         try:
-            _, exchange = await asyncio.get_running_loop().create_connection(
+            _, exchange = await running_loop().create_connection(
                 Exchange,
-                url.host,
-                port,
+                target.host,
+                target.port,
                 ssl=self._tls_context() if is_tls else None,
                 ssl_handshake_timeout=self._handshake_seconds if is_tls else None,
             )
         except ssl.SSLError as exc:
             raise tls.failure(exc) from exc
         except OSError as exc:
-            if is_tls and isinstance(exc, ConnectionAbortedError):  # event loops report a time-out so
+            if is_tls and isinstance(exc, ConnectionAbortedError):  # event loops report a timeout so
                 raise tls.TlsFailed(tls.NO_HANDSHAKE) from exc
             raise httpx.ConnectError(str(exc)) from exc
         return exchange
@@ -102,14 +102,14 @@ class Exchange(asyncio.Protocol):
 
     Attributes:
         status_code: of the response; 0 before its head has arrived.
-        headers: of the response.
+        headers: of the response, by names in lower case.
     """
 
     def __init__(self) -> None:
         self.status_code = 0
-        self.headers = httpx.Headers()
-        self._loop = asyncio.get_running_loop()
-        self._http = h11.Connection(h11.CLIENT)  # of the request and the head of the response
+        self.headers: Mapping[str, str] = {}
+        self._loop = running_loop()
+        self._head = b""  # the start of the response, until its head is complete
         self._body: Body | None = None
         self._undecoded = b""  # of a large read, for the next iterations of the event loop
         self._received = bytearray()
@@ -124,12 +124,10 @@ class Exchange(asyncio.Protocol):
 
     # The caller's side.
 
-    def send(self, request: httpx.Request, on_interim: Callable[[], None] | None) -> None:
+    def send(self, request: bytes, on_interim: Callable[[], None] | None) -> None:
         """Send the request."""
         self._on_interim = on_interim
-        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
-        events = (head, h11.Data(request.content), h11.EndOfMessage())
-        self._transport.write(b"".join(self._http.send(event) or b"" for event in events))
+        self._transport.write(request)
 
     async def wait_for_head(self) -> None:
         """Wait for the head of the response."""
@@ -221,7 +219,7 @@ class Exchange(asyncio.Protocol):
             self._received += exc.content
             self._fail(httpx.RemoteProtocolError(str(exc)))
             return
-        except h11.RemoteProtocolError as exc:
+        except HeadInvalid as exc:
             self._fail(httpx.RemoteProtocolError(str(exc)))
             return
         if body.is_over:
@@ -258,28 +256,28 @@ class Exchange(asyncio.Protocol):
             self._wake()
         elif isinstance(exc, ssl.SSLError) and not self.status_code:
             self._fail(tls.failure(exc))  # with TLS 1.3 an agent refuses a certificate once the request is out
-        elif self._body is None and not _HTTP.startswith(self._http.trailing_data[0][: len(_HTTP)]):
+        elif self._body is None and not _HTTP.startswith(self._head[: len(_HTTP)]):
             self._fail(httpx.RemoteProtocolError("no HTTP"))
         else:
             self._fail(httpx.ReadError("the connection broke off"))
 
     def _take_head(self, data: bytes) -> tuple[Body | None, bytes]:
         """Parse bytes of the head; once the head is complete, return the body and its first bytes."""
-        self._http.receive_data(data)
-        event = self._http.next_event()
-        while isinstance(event, h11.InformationalResponse):
+        self._head += data
+        while (head := read_response_head(self._head)) is not None:
+            rest = self._head[head.size :]
+            if head.status >= HTTPStatus.OK:
+                self.status_code, self.headers, self._head = head.status, head.fields, b""
+                self._body = body_of(head.status, head.fields)
+                return self._body, rest
+            self._head = rest
             self._take_interim_response()
-            event = self._http.next_event()
-        if not isinstance(event, h11.Response):
-            return None, b""
-        self.status_code, self.headers = event.status_code, httpx.Headers(event.headers.raw_items())
-        self._body = body_of(event.status_code, event.headers)
-        return self._body, self._http.trailing_data[0]
+        return None, b""
 
     def _take_interim_response(self) -> None:
         self._interim_responses += 1
         if self._interim_responses > MAX_INTERIM_RESPONSES:
-            raise h11.RemoteProtocolError("too many interim responses")
+            raise HeadInvalid("too many interim responses")
         if self._on_interim is not None:
             self._on_interim()
 

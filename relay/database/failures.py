@@ -9,7 +9,7 @@ from typing import Final
 
 LACKS_MIGRATIONS: Final = "it lacks migrations"
 _LOGIN: Final = "it does not accept the user or the password"
-_NOT_LISTENING: Final = "no server listens at its address"
+_NOT_LISTENING: Final = "no server is listening at its address"
 _NO_HOST: Final = "the name of its host is not known here"
 _NO_ANSWER: Final = "it does not answer in time"
 _NOT_WRITABLE: Final = "its file or folder may not be written to"
@@ -19,8 +19,8 @@ _TEXTS: Final = {
     "file is not a database": "its file is not a SQLite database",
     "readonly database": _NOT_WRITABLE,
     "database is locked": "another process has locked it",
-    "disk is full": "there is no room left for it",
-    "no space left": "there is no room left for it",
+    "disk is full": "its disk is full",
+    "no space left": "its disk is full",
     "no such table": LACKS_MIGRATIONS,
     'relation "': LACKS_MIGRATIONS,
     "connection refused": _NOT_LISTENING,
@@ -33,14 +33,14 @@ _TEXTS: Final = {
     "authentication failed": _LOGIN,
     "no password supplied": _LOGIN,
     "no pg_hba.conf entry": "it does not let this user in from here (pg_hba.conf)",
-    "too many clients": "it takes no more connections (max_connections)",
-    "connection slots": "it takes no more connections (max_connections)",
+    "too many clients": "it accepts no more connections (max_connections)",
+    "connection slots": "it accepts no more connections (max_connections)",
     "starting up": "it is still starting",
     "shutting down": "it is shutting down",
-    "read-only transaction": "it takes no writes: it is a replica, or read-only",
+    "read-only transaction": "it accepts no writes: it is a replica, or read-only",
     "certificate verify failed": "its TLS certificate is not trusted here",
     "does not support ssl": "it does not speak TLS",
-    "permission denied": "its user lacks a right",
+    "permission denied": "its user lacks a permission",
     "does not exist": "the server has no such database or user",
 }
 

@@ -25,7 +25,7 @@ from relay.delivery.inbox import MessageQueue, Received
 from relay.delivery.session_connection import SessionConnection, Welcome, record_refusal
 from relay.delivery.socket_writer import SEND_NOW, ClientGone, SocketWriter
 from relay.delivery.subscription import Subscription
-from relay.delivery.timeouts import within_store_timeout
+from relay.delivery.timeouts import run_to_completion, within_store_timeout
 from relay.exceptions import (
     ClientMessageInvalid,
     NotOwner,
@@ -76,13 +76,13 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         try:
             await self._dispatch_all(receive)
         finally:  # also where the server cancels the consumer without calling websocket_disconnect()
-            await self._end()
+            await run_to_completion(self._end())
 
     async def _dispatch_all(self, receive: Any) -> None:
         """Handle each ASGI message until the socket is closed.
 
-        In the place of Channels' loop, which has a task for each message and another for a channel of the socket's
-        own: no code sends to that channel, and both together hold 5 kB of every idle socket.
+        Replaces Channels' loop, which has a task for each message and another for the socket's channel: no code sends
+        to that channel, and both together hold 5 kB of every idle socket.
         """
         with contextlib.suppress(StopConsumer):
             while True:
@@ -247,9 +247,10 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
                 raise ClientMessageInvalid
             message = parse_client_message(
                 text,
-                forward_types=frozenset(conf.forward_types),
+                forward_types=conf.further_kinds,
                 max_message_bytes=conf.max_message_bytes,
                 resumable=self._dialect.is_resumable,
+                message_fields=conf.message_fields,
                 max_depth=conf.max_json_depth,
             )
         except RelayError as exc:
@@ -304,7 +305,4 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
             raise ShuttingDown
         await take_message(gateway.layer.limits, self.session_id, connection.network)
         turn = new_turn(received, subject=subject, outer_traceparent=self._traceparent)
-        accepted = await gateway.layer.enqueue(self.session_id, turn)
-        recorder.message_accepted(self.session_id, accepted)
-        gateway.runner.wake(self.session_id)
-        return accepted
+        return await gateway.accept(self.session_id, turn)

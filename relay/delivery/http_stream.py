@@ -21,6 +21,7 @@ from prometheus_client import Gauge
 
 from relay.delivery.session_connection import SessionConnection, Welcome, record_refusal
 from relay.delivery.subscription import Subscription
+from relay.delivery.timeouts import run_to_completion
 from relay.exceptions import RelayError
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
@@ -51,6 +52,7 @@ class HttpStream(ABC):
     gauge: Gauge = metrics.EVENT_STREAMS
     has_idle_timeout: bool = False
     is_gone: bool = False
+    is_cut: bool = False
     may_end_early: ClassVar[bool] = True  # does ``encode_disconnect`` tell the client that there was more?
     content_type: ClassVar[str] = "text/event-stream"
 
@@ -144,7 +146,7 @@ class HttpStream(ABC):
         except Exception:
             logger.exception("event stream failed")
         finally:
-            await self._end()
+            await run_to_completion(self._end())  # a server may cancel it: the client leaves as the body ends
 
     async def _life(self) -> AsyncGenerator[bytes, None]:
         try:
@@ -197,7 +199,8 @@ class HttpStream(ABC):
         """End the response of a client that reads nothing: it waits in the server's flow control."""
         if self._serving is not None:
             metrics.SLOW_VIEWERS.labels("cut").inc()
-            self._serving.cancel()  # the server's task: the server awaits it
+            self.is_cut = True
+            self._serving.cancel()  # Django's task, or the server's; the response turns it into ``StreamBroken``
 
 
 class HttpStreamResponse(StreamingHttpResponse):
@@ -215,11 +218,22 @@ class HttpStreamResponse(StreamingHttpResponse):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         release_thread()
-        async with aclosing(self._chunks):
-            async for chunk in self._chunks:
-                yield chunk
+        try:
+            async with aclosing(self._chunks):
+                async for chunk in self._chunks:
+                    yield chunk
+        except (GeneratorExit, asyncio.CancelledError):
+            if not self._stream.is_cut or _end_cancelling():
+                raise
+            raise StreamBroken from None
         if not (self._stream.is_over or self._stream.may_end_early):
             raise StreamBroken
+
+
+def _end_cancelling() -> bool:
+    """Take back one request to cancel this task; return whether there is another, of the server."""
+    task = asyncio.current_task()
+    return task is not None and task.uncancel() > 0
 
 
 def release_thread() -> None:

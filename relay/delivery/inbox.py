@@ -32,7 +32,7 @@ class MessageQueue:
         self._handling: asyncio.Task[None] | None = None
 
     def put(self, received: Received) -> bool:
-        """Add a message. Returns ``False`` if the client must be disconnected: it goes on in spite of refusals."""
+        """Add a message. Returns ``False`` if the client must be disconnected: it continues in spite of refusals."""
         if self._waiting is None:
             self._waiting = deque()
         if len(self._waiting) >= 2 * MAX_WAITING:

@@ -12,7 +12,7 @@ from relay.protocol import json_text
 
 
 def pending_fields(state: SessionState) -> list[dict[str, Any]]:
-    """Give the members of ``pending``, the oldest question first."""
+    """Return the members of ``pending``, the oldest question first."""
     return [_fields(question) for question in state.questions]
 
 

@@ -67,7 +67,7 @@ class Transport(Protocol):
         """Send a frame that is not in the log, if the dialect has such frames."""
 
     async def send_heartbeat(self) -> None:
-        """Send a sign of life on a connection that has been quiet for an interval.
+        """Send a heartbeat on a connection that has been idle for an interval.
 
         Raises:
             ClientGone: the client left.
@@ -212,7 +212,7 @@ class SessionConnection:
         await self._transport.leave(reason)
 
     async def end(self) -> None:
-        """Give back what the connection has taken."""
+        """Release what the connection has acquired."""
         await self._heartbeat.stop()
         if self._expiry is not None:
             await self._expiry.stop()

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any, Final
 
-from autobahn.exception import Disconnected
-
 from relay.protocol.frames import CloseCode
 from relay.tasks import cancel_and_wait, running_loop
 
@@ -20,7 +18,17 @@ SEND_NOW: Final = "relay.send_now"  # an extension in the scope: a ``SendNow``, 
 SendNow = Callable[[list[str]], bool]
 """Sends text frames within the call and returns True, or sends none of them and returns False."""
 
-_CLIENT_LEFT: Final = (OSError, Disconnected)  # uvicorn's way and daphne's
+
+def _client_left() -> tuple[type[Exception], ...]:
+    """Return the errors of a server's ``send`` once the client has left: uvicorn's, and daphne's if it is installed."""
+    try:
+        from autobahn.exception import Disconnected
+    except ModuleNotFoundError:
+        return (OSError,)
+    return OSError, Disconnected
+
+
+_CLIENT_LEFT: Final = _client_left()
 
 
 class ClientGone(Exception):

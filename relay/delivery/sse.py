@@ -43,7 +43,7 @@ _deleted_epochs: OrderedDict[str, None] = OrderedDict()
 
 
 async def session_events(request: HttpRequest, session_id: str) -> HttpResponseBase:
-    """Stream a session's log; ``Last-Event-ID``, or else ``?last_event_id=``, is the cursor.
+    """Stream a session's log; ``Last-Event-ID``, otherwise ``?last_event_id=``, is the cursor.
 
     Raises:
         Unauthorized, Forbidden, StoreUnavailable: the policy refuses the client.

@@ -37,7 +37,7 @@ class TextSink(Protocol):
 
 
 class Subscription(ABC):
-    """Gives one session's log in order: every frame once, or a snapshot where frames are gone.
+    """Yields one session's log in order: every frame once, or a snapshot where frames are gone.
 
     A subscription is a ``FrameSink``: the log pushes new frames to it while it waits.
 
@@ -46,11 +46,13 @@ class Subscription(ABC):
 
     Attributes:
         position: of the last frame that the viewer was given.
+        last: the last frame or snapshot that the viewer was given; ``None`` before the first.
         log_epoch: of the session's log, when the subscription started; a client's cursor may be of another.
     """
 
     def __init__(self, layer: SessionLayer, session_id: str, subject: str | None = None) -> None:
         self.position = UNKNOWN
+        self.last: Frame | Snapshot | None = None
         self.log_epoch = ""
         self._layer = layer
         self._session_id = session_id
@@ -58,7 +60,7 @@ class Subscription(ABC):
         self._text_sink: TextSink | None = None
 
     async def batches(self, text_sink: TextSink | None = None) -> AsyncGenerator[list[Frame] | Snapshot, None]:
-        """Give the frames after ``position``, and a snapshot wherever frames are gone.
+        """Yield the frames after ``position``, and a snapshot wherever frames are gone.
 
         Args:
             text_sink: receives the texts of frames that are appended while the iterator waits; the iterator does not
@@ -80,11 +82,13 @@ class Subscription(ABC):
                         self.position = Cursor(self.position.epoch, batch[-1].offset)
                         has_started = True
                         yield batch
+                        self.last = batch[-1]
             except ReplayGap as gap:
                 if has_started and gap.snapshot.reason == "trimmed":
                     metrics.SLOW_VIEWERS.labels("snapshot").inc()
                 self.position = Cursor(gap.snapshot.epoch, gap.snapshot.offset)
                 yield with_history(gap.snapshot)
+                self.last = msgspec.structs.replace(gap.snapshot, text=None, message=None)  # these may be long
 
     @abstractmethod
     def encode(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
@@ -106,6 +110,7 @@ class Subscription(ABC):
         except Exception:  # the task that iterates meets the same error; the turn that appends is not concerned
             return False
         self.position = Cursor(self.position.epoch, frames[-1].offset)
+        self.last = frames[-1]
         return True
 
     def _report_disorder(self, batch: list[Frame]) -> None:
@@ -116,9 +121,9 @@ class Subscription(ABC):
 
 
 class PlainSubscription(Subscription):
-    """Gives the running turn from its first token, then live frames."""
+    """Yields the running turn from its first token, then live frames."""
 
-    _has_started = False
+    _lost_turn: str | None = None  # the log has lost it before its end
 
     async def start(self) -> None:
         """Start at the running turn, or at the log's end; nothing that is appended after this call is missed."""
@@ -128,14 +133,41 @@ class PlainSubscription(Subscription):
 
     def encode(self, batch: list[Frame] | Snapshot) -> Iterable[str]:
         """See ``Subscription``."""
-        is_first, self._has_started = not self._has_started, True
         if isinstance(batch, Snapshot):
-            return _plain_snapshot(batch, is_first)
+            return self._snapshot(batch)
+        if self._lost_turn is not None:
+            self._go_on(batch)
         return (text for frame in batch if (text := frame.plain) is not None)
+
+    def _snapshot(self, snapshot: Snapshot) -> list[str]:
+        """Write the text that was trimmed before the viewer came, as one token.
+
+        Raises:
+            TooSlow: the viewer was given part of that text already, and plain has no frame that replaces it.
+        """
+        if snapshot.turn_id is None:  # an idle session made room for others, or the store has lost this one
+            self._lost_turn = self._lost_turn or _turn_without_end(self.last)
+            return []
+        if self.last is not None:
+            raise TooSlow
+        texts = [frames.token_body(snapshot.text)] if snapshot.text else []
+        if snapshot.terminal is not None:  # the turn ended in this very moment
+            texts.append(snapshot.terminal.body)
+        return texts
+
+    def _go_on(self, batch: list[Frame]) -> None:
+        """Go on after the log has lost a turn: its worker may still end it.
+
+        Raises:
+            TooSlow: another turn follows. Its text would continue the lost one's on the viewer's screen.
+        """
+        if batch[0].turn_id != self._lost_turn:
+            raise TooSlow
+        self._lost_turn = None
 
 
 class ResumableSubscription(Subscription):
-    """Gives the log from a cursor, in the dialect ``gateway.v1``.
+    """Yields the log from a cursor, in the dialect ``gateway.v1``.
 
     With ``coalesce``, the tokens of one batch are merged.
     """
@@ -194,7 +226,7 @@ def with_history(snapshot: Snapshot) -> Snapshot:
 
 
 def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
-    """Give the members of ``welcome``: a session's state, and where a viewer that resumes at ``start`` goes on."""
+    """Return the members of ``welcome``: a session's state, and where a viewer that resumes at ``start`` continues."""
     status = "cancelling" if state.is_cancelling else "running"
     follows = start.after.epoch == state.epoch and state.oldest - 1 <= start.after.offset <= state.newest
     return {
@@ -215,27 +247,18 @@ def welcome_fields(state: SessionState, start: Resume) -> dict[str, object]:
 
 
 def listed_fields(state: SessionState) -> dict[str, object]:
-    """Give a session's members in a list of sessions."""
+    """Return a session's members in a list of sessions."""
     fields = welcome_fields(state, state.resume())
     listed = {name: fields[name] for name in ("session_id", "epoch", "offset", "active", "queued")}
     seconds = {"idle_seconds": round(state.idle_seconds, 3), "age_seconds": round(state.age_seconds, 3)}
     return {**listed, "pending": len(state.questions), "viewers": state.viewers, **seconds}
 
 
-def _plain_snapshot(snapshot: Snapshot, is_first: bool) -> list[str]:
-    """Write for a plain viewer the text that was trimmed before the viewer came, as one token.
-
-    Raises:
-        TooSlow: the viewer was given part of that text already, and plain has no frame that replaces it.
-    """
-    if snapshot.turn_id is None:
-        return []  # an idle session made room for others: no frame was missed
-    if not is_first:
-        raise TooSlow
-    texts = [frames.token_body(snapshot.text)] if snapshot.text else []
-    if snapshot.terminal is not None:  # the turn ended in this very moment
-        texts.append(snapshot.terminal.body)
-    return texts
+def _turn_without_end(last: Frame | Snapshot | None) -> str | None:
+    """Return the turn that a viewer has not seen the end of."""
+    if isinstance(last, Snapshot):
+        return last.turn_id if last.terminal is None else None
+    return None if last is None or last.is_terminal else last.turn_id
 
 
 def runs(batch: Iterable[Frame]) -> Iterator[list[Frame]]:

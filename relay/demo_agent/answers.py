@@ -19,11 +19,11 @@ _TALE_WANTED: Final = re.compile(r"tell me (?:a|another)(?: short| little)? stor
 _WORD: Final = re.compile(r"\s*\S+\s*|\s+")
 
 HELP: Final = """\
-I am the demo agent: no model, only canned words. Say anything and I repeat it, or try one of these:
+I am the demo agent: no model, only canned answers. Write anything and I repeat it, or try one of these:
 
 - "count to 50" counts, number by number: reload the page meanwhile, or press Stop
-- "tell me a short story" thinks for a moment, and tells one
-- "tools" thinks, looks at a clock, and hands over to a colleague: reasoning, a tool call, an event of another type
+- "tell me a short story" thinks for a moment, then tells a story
+- "tools" shows reasoning, calls a clock as a tool, and hands over to a colleague (an event of another type)
 - "long" tells a long story about this gateway
 - "slow" answers with long pauses
 - "error" ends the answer with an error
@@ -103,18 +103,18 @@ class CannedAnswers:
 
 
 def _events(message: AgentMessage, command: str) -> Iterator[AgentEvent]:
-    """Give the events of an answer but for its end, one for each word."""
+    """Yield the events of an answer but for its end, one for each word."""
     if command == "tools":
         yield from _tools()
         return
     if _TALE_WANTED.fullmatch(command):
-        yield from _thoughts("A story is wanted. I know exactly one, about a lighthouse.")
+        yield from _thoughts("The user wants a story. I know only one, about a lighthouse.")
     yield from map(token, words(_reply(message, command)))
 
 
 def _tools() -> Iterator[AgentEvent]:
     call = {"call_id": "demo-1", "tool_name": "clock"}
-    yield from _thoughts("The time is wanted, and I have no clock of my own: I call one.")
+    yield from _thoughts("The user wants the time. I have no clock, so I call one.")
     yield from map(token, words("Let me look at the clock. "))
     yield {"type": "tool_call", **call, "arguments": {"zone": "UTC"}}
     yield {"type": "tool_result", **call, "result": "half past demo"}

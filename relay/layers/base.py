@@ -1,27 +1,27 @@
 """The contract of a session layer: a Channels channel layer with one extension, ``"sessions"``.
 
 Every call is atomic and **may be repeated after a lost reply without a second effect**. Every write of a turn presents
-its lease; a lease is lost only when another worker has claimed the session, so an owner that is merely late writes
-on. Two workers never write one turn, and a turn never gets two ends.
+its lease; a lease is lost only when another worker has claimed the session, so an owner that is merely late continues
+to write. Two workers never write one turn, and a turn never gets two ends.
 
-An **empty** session is one that is watched while no message was accepted in it yet. It has an epoch, which is that of
-its first frame to come, and perhaps an owner. It is kept by its viewers alone: it ends when the last one detaches, or
-``VIEWER_SECONDS`` after the last call that attached one (or that looked at an unknown session). It is no session to
-``active`` and ``pending``, never takes another session's room, and is bounded in number. ``enqueue`` and ``reset``
-make it a session like any other.
+An **empty** session is watched, but has no accepted message yet. It has an epoch, which is that of its first frame to
+come, and perhaps an owner. Only its viewers keep it: it ends when the last one detaches, or ``VIEWER_SECONDS`` after
+the last call that attached one (or that looked at an unknown session). ``active`` and ``pending`` do not list it, it
+never takes another session's room, and the number of empty sessions is limited. ``enqueue`` and ``reset`` turn it into
+a session like any other.
 
-Cancelling a call (``asyncio``) leaves it done or not done, never half done: repeat it to know.
+After a call was cancelled (``asyncio``) it is either done or not done, never half done: repeat it to find out.
 
 A session belongs to the first ``subject`` that attaches to it, or that sends a message, cancels or reads in it. Each of
-these calls checks the owner in the same step in which it acts, because a session may be deleted, and be another
-subject's by the next call. The subject ``None`` (a service, or a client that is not told apart) is not checked, and
+these calls checks the owner in the same step in which it acts, because a session may be deleted, and belong to another
+subject by the next call. The subject ``None`` (a service, or a client without an identity) is not checked, and
 owns nothing.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Any, ClassVar, Final, TypeAlias
 
 from channels.layers import BaseChannelLayer
@@ -29,6 +29,7 @@ from channels.layers import BaseChannelLayer
 from relay.layers.live import FrameSink
 from relay.layers.values import (
     Accepted,
+    AgentPosition,
     CancelAck,
     NewNotification,
     NewTurn,
@@ -40,6 +41,8 @@ from relay.layers.values import (
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
 
+__all__ = ["Limits", "Outbox", "SessionLayer"]
+
 EXTENSION: Final = "sessions"
 
 Order: TypeAlias = dict[str, str | None]
@@ -47,15 +50,15 @@ Order: TypeAlias = dict[str, str | None]
 
 
 class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels has no types
-    """Sessions: queue, lease, log and state of each, beside the groups and channels of Channels.
+    """Sessions, each with queue, lease, log and state, beside the groups and channels of Channels.
 
     Args:
-        channels: carries the groups and channels.
+        channels: the layer that implements groups and channels.
     """
 
     extensions: ClassVar[list[str]] = ["groups", "flush", EXTENSION]
-    survives_process: ClassVar[bool] = True  # may another process go on where this one ended?
-    limits: Limits  # rates, and things that may be used once
+    survives_process: ClassVar[bool] = True  # may another process continue where this one ended?
+    limits: Limits  # rates, and credentials that may be used once
     outbox: Outbox  # notifications of ended turns
 
     def __init__(self, channels: BaseChannelLayer) -> None:
@@ -68,7 +71,8 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
         """Store a message in the session's queue, which starts the session; write no frame.
 
-        A known ``client_message_id`` is looked up first: the same message is a duplicate, and its turn is returned.
+        The ``client_message_id`` is looked up first: if it is known, the same message is a duplicate, and its turn is
+        returned.
         The questions that the message answers are settled in the same step. Each is open again if the turn ends
         without having reached the agent: cancelled in the queue, or ``upstream_unavailable``.
 
@@ -86,17 +90,23 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     async def claim(self, session_id: str, claim_id: str) -> Turn | None:
         """Take the session's lease, if no worker holds a live one.
 
-        Gives the abandoned turn if there is one, else the queue's head, whose ``user_message`` frame is appended, and
-        a ``pending_resolved`` frame for each question that it answers; ``None`` if there is neither, or another worker
-        holds the lease. ``claim_id``, random, becomes the lease.
+        Returns the abandoned turn if there is one, with the position of its answer and the time for which it has run.
+        Otherwise returns the head of the queue, and appends its ``user_message`` frame and a ``pending_resolved`` frame
+        for each question that it answers. Returns ``None`` if there is neither, or if another worker holds the lease.
+        ``claim_id``, random, becomes the lease.
         """
 
     @abc.abstractmethod
-    async def append(self, turn: Turn, frames: list[Frame]) -> int:
-        """Append frames under the turn's lease, extend it, announce them. Repeat with the same frames.
+    async def append(self, turn: Turn, frames: list[Frame], position: AgentPosition | None = None) -> int:
+        """Append frames under the turn's lease, extend it, and announce them. Repeat the call with the same frames
+        only.
 
-        A question to a person among the frames (``CallFrame``) becomes one of the session in the same step. It waits
-        for ``question_seconds``, and keeps the session as long; a ``tool_result`` of the agent settles it, too.
+        The agent's position after these frames is stored in the same step, and is passed with the turn to a worker that
+        takes it over. It is valid until the next append: after one without a position the answer cannot continue
+        elsewhere. An append may have a position and no frames.
+
+        A question to a person among the frames (``CallFrame``) becomes a question of the session in the same step. It
+        is kept for ``question_seconds``, and so is the session; a ``tool_result`` of the agent settles it, too.
 
         Returns:
             The offset of the last of them.
@@ -108,18 +118,21 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     @abc.abstractmethod
-    def append_nowait(self, turn: Turn, frames: list[Frame], stored: Callable[[], None]) -> bool:
+    def append_nowait(
+        self, turn: Turn, frames: list[Frame], stored: Callable[[], None], position: AgentPosition | None = None
+    ) -> bool:
         """Start to append frames without waiting, so that a token wakes no task.
 
         A failure of this append is raised by the turn's next ``append`` or ``wait_appended``.
 
         Args:
             frames: at least one.
-            stored: is called once the frames are in the log, perhaps within this call.
+            stored: called once the frames are in the log, perhaps within this call.
+            position: as in ``append``.
 
         Returns:
-            Whether the append was started. If not, nothing has happened: ``append`` stores the frames, or raises why
-            it cannot.
+            Whether the append was started. If not, nothing has happened: ``append`` stores the frames, or raises the
+            reason why it cannot.
         """
 
     @abc.abstractmethod
@@ -134,15 +147,17 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     async def finish(self, turn: Turn, terminal: Frame, notification: NewNotification | None = None) -> Frame:
         """Append the terminal frame, end the turn, free the lease; in the same step, fill the outbox.
 
+        Also notes whether the turn ``is_last``. A layer that never does so costs its workers one more ``claim`` a turn.
+
         Args:
             notification: goes into the outbox once, however often the call is repeated.
 
         Returns:
-            The terminal that is stored: of a cancelled turn ``cancelled``, whatever was asked.
+            The stored terminal frame: for a cancelled turn ``cancelled``, whatever was requested.
 
         Raises:
             LeaseLost: another worker has the session, the session is gone, or the store has lost appends that it had
-                confirmed: half an answer gets no end that makes it look whole.
+                confirmed: an incomplete answer must not get an end that makes it look complete.
         """
 
     @abc.abstractmethod
@@ -151,16 +166,24 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
         Raises:
             LeaseLost: another worker has the session, or the session is gone.
-            TurnCancelled: the turn was cancelled; the lease was extended all the same.
+            TurnCancelled: the turn was cancelled; the lease was extended nevertheless.
+        """
+
+    @abc.abstractmethod
+    async def release(self, turn: Turn) -> None:
+        """Let the lease expire now: the next claim hands the turn, as an abandoned one, to another worker.
+
+        Raises:
+            LeaseLost: another worker has the session, or the session is gone.
         """
 
     @abc.abstractmethod
     async def wait_cancelled(self, turn: Turn) -> None:
-        """Return when the turn may have been cancelled, or its session is gone. A hint: ``renew`` tells."""
+        """Return when the turn may have been cancelled, or its session is gone. This is a hint; ``renew`` knows."""
 
     @abc.abstractmethod
     async def cancel(self, session_id: str, turn_id: str | None = None, subject: str | None = None) -> CancelAck:
-        """Mark a turn cancelled and announce it; without ``turn_id`` the one in flight, else the queue's head.
+        """Mark a turn cancelled and announce it; without ``turn_id`` the one in flight, otherwise the queue's head.
 
         Raises:
             NotOwner: the session belongs to another subject.
@@ -174,14 +197,14 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     async def reset(self, turn: Turn, text: str, notification: NewNotification | None = None) -> Frame:
         """Start a new epoch, which becomes the turn's, after the store forgot the log.
 
-        It has the turn's text so far, ended with ``buffer_lost``.
+        It contains the turn's text so far, ended with ``buffer_lost``. Also notes whether the turn ``is_last``.
 
         Args:
             text: escaped, as between the quotes of a JSON string.
             notification: as in ``finish``.
 
         Returns:
-            The terminal that is stored.
+            The stored terminal frame.
 
         Raises:
             LeaseLost: another turn has started since, another worker has this one, the session was deleted, or it
@@ -200,7 +223,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def read(self, session_id: str, after: Cursor, limit: int, subject: str | None = None) -> list[Frame]:
-        """Give at most ``limit`` frames after a position; an empty list at the newest.
+        """Return at most ``limit`` frames after a position; an empty list at the newest.
 
         Raises:
             NotOwner: the session belongs to another subject.
@@ -212,13 +235,13 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     def tail(
         self, session_id: str, after: Cursor, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
-        """Give the frames after a position, then each new one, in batches: never a hole, never a duplicate.
+        """Yield the frames after a position, then each new one, in batches: never a hole, never a duplicate.
 
         Args:
-            sink: receives frames while the iterator waits; the iterator does not give frames that it accepts.
+            sink: receives frames while the iterator waits; the iterator does not yield frames that the sink accepts.
 
         Raises:
-            NotOwner, ReplayGap: as in ``read``; after a gap, start again behind the snapshot.
+            NotOwner, ReplayGap: as in ``read``; after a gap, start again after the snapshot.
             SessionDeleted: the session was erased.
         """
 
@@ -226,10 +249,10 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
-        """Enter a viewer, or keep it entered: an entry lasts ``VIEWER_SECONDS`` after the last call.
+        """Register a viewer, or keep it registered: an entry lasts ``VIEWER_SECONDS`` after the last call.
 
         Returns:
-            How many viewers are attached, this one included.
+            The number of attached viewers, including this one.
 
         Raises:
             NotOwner: the session belongs to another subject.
@@ -238,7 +261,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def detach(self, session_id: str, viewer: str) -> int:
-        """Take a viewer out; an empty session ends with its last one. Returns how many are left."""
+        """Remove a viewer; an empty session ends with its last one. Returns the number of viewers left."""
 
     @abc.abstractmethod
     async def ensure(self, session_id: str, subject: str | None = None) -> SessionState:
@@ -251,7 +274,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def get(self, session_id: str, subject: str | None = None) -> SessionState | None:
-        """Describe a session, also an empty one; ``None`` if there is none. Unlike ``ensure`` it creates nothing.
+        """Describe a session, even an empty one; ``None`` if there is none. Unlike ``ensure`` it creates nothing.
 
         Raises:
             NotOwner: the session belongs to another subject.
@@ -259,22 +282,22 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     @abc.abstractmethod
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
-        """List sessions but the empty ones, a page a call. ``""`` starts, and is returned with the last page."""
+        """List all sessions except empty ones, a page per call. ``""`` starts, and is returned with the last page."""
 
     @abc.abstractmethod
     async def delete(self, session_id: str) -> bool:
-        """Erase a session, also an empty one: running and queued turns end with it. Returns whether it existed."""
+        """Erase a session, even an empty one: running and queued turns end with it. Returns whether it existed."""
 
     # Orders of operators, to every process of a deployment.
 
     @abc.abstractmethod
     async def publish_order(self, order: Order) -> None:
-        """Send an order to every process that listens at that moment; none hears it twice.
+        """Send an order to every process that is listening at that moment; none receives it twice.
 
         A process whose connection to the store is broken at that moment misses it without a trace.
 
         Raises:
-            StoreUnavailable: the store did not take it, or its reply was lost.
+            StoreUnavailable: the store did not accept it, or its reply was lost.
         """
 
     @abc.abstractmethod
@@ -313,17 +336,18 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """Connect; called once for each event loop, before anything else."""
 
     async def check(self) -> None:
-        """See whether every store does what turns need, and has room for one more session.
+        """Check whether every store can do what turns need, and has room for one more session.
 
         Raises:
-            StoreUnavailable: one has not, or did not answer in time; ``reason`` says why, if that is known.
+            StoreUnavailable: one cannot, or did not answer in time; ``reason`` gives the reason, if that is known.
         """
 
     async def check_announcements(self) -> None:
-        """Announce something to this process itself, on the connections of all announcements; return once it arrived.
+        """Announce something to this process itself, on the connections of all announcements; return when it has
+        arrived.
 
         Raises:
-            StoreUnavailable: a store did not take it.
+            StoreUnavailable: a store did not accept it.
         """
 
     async def close(self) -> None:
@@ -334,39 +358,51 @@ class Limits(abc.ABC):
     """Keeps rates, and marks things that may be used once; they belong to no session."""
 
     @abc.abstractmethod
-    async def take(self, key: str, rate: Rate) -> float:
-        """Take one from a token bucket. Returns 0, or the seconds after which there will be one."""
+    async def take(self, key: str, rate: Rate, session_id: str = "") -> float:
+        """Take one token from a token bucket. Returns 0, or the seconds until there is one.
+
+        Args:
+            session_id: of the session that the key is about. The server that keeps the session then keeps the bucket,
+                so that no other server has to answer.
+        """
 
     @abc.abstractmethod
     async def use_once(self, key: str, ttl_seconds: float, purpose: str = "") -> bool:
-        """Say whether this is the first use of ``key`` within ``ttl_seconds``; the first one's purpose is kept."""
+        """Return whether ``key`` is used for the first time within ``ttl_seconds``; that use's purpose is kept."""
 
     @abc.abstractmethod
     async def used_for(self, key: str) -> str | None:
-        """Give the purpose of the use of ``key``, as long as it counts; ``None``: it is not used."""
+        """Return the purpose for which ``key`` was used, as long as the use counts; ``None``: it was not used."""
 
 
 class Outbox(abc.ABC):
     """Notifications of ended turns, each kept until a worker that has sent it removes it.
 
-    ``SessionLayer.finish`` and ``reset`` put them there. The number is bounded: a notification without room is
-    counted and logged, and the turn ends all the same. ``SessionLayer.delete`` erases those of the session.
+    ``SessionLayer.finish`` and ``reset`` put them there. Their number is limited: a notification without room is
+    counted and logged, and the turn ends nevertheless. ``SessionLayer.delete`` erases those of the session.
     """
 
     @abc.abstractmethod
-    async def take(self, limit: int, lease_seconds: float, ahead_seconds: float = 0) -> list[Notification]:
-        """Take at most ``limit`` notifications that are due, the one that waits longest first.
+    async def take(
+        self,
+        limit: int,
+        lease_seconds: float,
+        ahead_seconds: float = 0,
+        session_ids: Collection[str] | None = None,
+    ) -> list[Notification]:
+        """Take at most ``limit`` notifications that are due, starting with the one that has waited longest.
 
         Each is due again after ``lease_seconds``, so one whose worker dies goes to another; it may then be sent twice.
 
         Args:
-            ahead_seconds: take also those that will be due within so long.
+            ahead_seconds: also take those that will be due within this time.
+            session_ids: look only where those of these sessions are, which may cost less; others may be among them.
         """
 
     @abc.abstractmethod
     async def remove(self, notification: Notification) -> None:
-        """Take a notification out for good."""
+        """Remove a notification."""
 
     @abc.abstractmethod
     async def postpone(self, notification: Notification, seconds: float) -> None:
-        """Make a notification due after so many seconds; one that was removed stays removed."""
+        """Make a notification due after ``seconds``; one that was removed stays removed."""

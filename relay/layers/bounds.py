@@ -6,6 +6,8 @@ import msgspec
 
 from relay.conf import conf
 
+__all__ = ["Bounds"]
+
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of a session layer.
@@ -16,7 +18,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         ttl_seconds: from a session's last frame, message or viewer until it is forgotten.
         max_sessions: of one process's memory layer; an idle one without viewers goes first.
         max_empty_sessions: watched sessions in which no message was accepted yet; of one process's memory layer, or of
-            each store.
+            all processes that share a store. There each bucket of sessions has a share of its own.
         max_queue: messages that may wait in one session.
         lease_seconds: how long a worker may be silent before another takes its turn over.
         viewer_seconds: how long a viewer counts after its last sign of life.

@@ -10,7 +10,7 @@ from relay.observability.outage_log import OutageLog
 
 logger = logging.getLogger(__name__)
 
-MAX_NOTIFICATIONS: Final = 10_000  # of one store: a turn a second for nearly three hours, while the receiver is down
+MAX_NOTIFICATIONS: Final = 10_000  # in all: a turn a second for nearly three hours, while the receiver is down
 
 outages: Final = OutageLog(logger)
 

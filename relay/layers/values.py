@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import secrets
 import time
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -14,9 +14,29 @@ from relay.protocol.answers import MAX_CALL_ID_CHARACTERS, answers_of
 from relay.protocol.client_messages import OnBusy, StartTurn
 from relay.protocol.cursor import UNKNOWN, Cursor, Resume, is_epoch, parse_offset
 from relay.protocol.frames import CallFrame
+from relay.protocol.text import whole_characters
 from relay.protocol.trace_context import traceparent
 
+__all__ = [
+    "Accepted",
+    "AgentPosition",
+    "CancelAck",
+    "CancelStatus",
+    "NewNotification",
+    "NewTurn",
+    "Notification",
+    "Question",
+    "Rate",
+    "SessionState",
+    "Turn",
+    "new_epoch",
+    "new_id",
+]
+
 TurnStatus = Literal["queued", "running", "ended"]
+
+MAX_RUN_CHARACTERS: Final = 1_000  # of the agent's name for its run
+MAX_CURSOR_CHARACTERS: Final = 256  # of the agent's name for one of its events
 
 
 class CancelStatus(enum.StrEnum):
@@ -36,7 +56,7 @@ class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
         body: the message as one JSON object, as in the log's ``user_message`` frame.
         client_message_id: the client's own name for it; ``None`` if it gave none.
         subject: its authenticated sender; ``None``: the sender was not authenticated.
-        is_detached: may it go on without viewers, whatever ``ON_DISCONNECT`` says? (Started by REST.)
+        is_detached: may it continue without viewers, whatever ``ON_DISCONNECT`` says? (Started by REST.)
         traceparent: the client's trace context, valid; ``None`` if it has none.
         answers: the questions of the agent that the message answers, by their ``call_id``.
     """
@@ -70,6 +90,31 @@ class Appending(Protocol):
         """Wait for its end. Returns the offset of the last frame, or raises what ``append`` raises."""
 
 
+class AgentPosition(msgspec.Struct, frozen=True):
+    """How far an answer is in the log, as its agent counts: where a broken answer continues.
+
+    Attributes:
+        run: the agent's name for the answer that it is producing.
+        cursor: the agent's name for an event of it; empty: before the first.
+        skip: how many frames of what follows that event are in the log already.
+
+    Raises:
+        ValueError: a name is too long (``MAX_RUN_CHARACTERS``, ``MAX_CURSOR_CHARACTERS``), or holds a line feed or half
+            a character.
+    """
+
+    run: str
+    cursor: str = ""
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        names = self.run + self.cursor
+        if len(names) <= MAX_CURSOR_CHARACTERS and names.isascii() and names.isprintable():
+            return  # as most are: each token has a position
+        if not are_names(self.run, self.cursor):
+            raise ValueError("an agent's id for a run or an event is too long, or not a single line of text")
+
+
 class Turn(msgspec.Struct):
     """A turn in the hands of the worker that holds its lease.
 
@@ -77,15 +122,20 @@ class Turn(msgspec.Struct):
         lease_id: the lease that every write presents.
         message: goes to the agent: the client's message without ``client_message_id``. Any JSON.
         owner: the subject that the session belonged to when the turn was claimed; ``None``: to no subject.
-        is_abandoned: its former worker died: it is to be ended, never run again.
+        is_abandoned: its former worker died, or has released it: the agent is never asked again.
+        position: of an abandoned turn, how far its answer is in the log, if every append since has said so; ``None``:
+            it cannot continue.
         is_cancelled: it was cancelled before it was claimed.
         waited_seconds: from its acceptance to its first claim.
+        ran_seconds: of an abandoned turn, from its first claim to the one that took it over; otherwise 0.
         traceparent: the trace context that goes to the agent: the client's or, with tracing, that of the turn's span.
         append_number: how many appends the layer has confirmed. A repeated append presents the same number, by which
             the layer recognises it; only the layer increments it.
         epoch: of the log in which it started; it distinguishes a store that is behind from one that came back empty.
         appending: an append that was started and not yet awaited; for the layer's own use.
         questions: the ``tool_call`` events that the message answers. Any JSON.
+        is_last: no message waited behind it when it ended, so that its worker need not claim the session again; only
+            the layer sets it.
     """
 
     session_id: str
@@ -95,13 +145,16 @@ class Turn(msgspec.Struct):
     subject: str | None = None
     owner: str | None = None
     is_abandoned: bool = False
+    position: AgentPosition | None = None
     is_cancelled: bool = False
     waited_seconds: float = 0.0
+    ran_seconds: float = 0.0
     traceparent: str | None = None
     append_number: int = 0
     epoch: str = ""
     appending: Appending | None = None
     questions: list[dict[str, Any]] = []  # msgspec copies it
+    is_last: bool = False
 
 
 class NewNotification(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +217,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
         is_empty: was no message accepted in it yet? Then it is kept by its viewers alone.
         idle_seconds: since the last append or message; of an empty session as ``age_seconds``.
         age_seconds: since the session started, as an empty one or with its first message.
-        questions: that wait for a person's answer, the oldest first.
+        questions: that wait for a person's answer, oldest first.
         owner: the subject that the session belongs to; ``None``: to no subject.
     """
 
@@ -185,7 +238,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unended_turn_id(self) -> str | None:
-        """The turn in flight, or else the one that will be next; ``None`` if there is neither."""
+        """The turn in flight, otherwise the one that will be next; ``None`` if there is neither."""
         return self.active_turn_id or next(iter(self.queued), None)
 
     def resume(self, epoch: str = "", offset: str = "") -> Resume:
@@ -212,6 +265,15 @@ class Rate(msgspec.Struct, frozen=True):
 
     count: float
     seconds: float
+
+
+def are_names(run: str, cursor: str) -> bool:
+    """Can an agent's names for a run and an event be kept with the log? They are bounded, and one line each."""
+    return _is_name(run, MAX_RUN_CHARACTERS) and _is_name(cursor, MAX_CURSOR_CHARACTERS)
+
+
+def _is_name(name: str, max_characters: int) -> bool:
+    return len(name) <= max_characters and "\n" not in name and (name.isascii() or whole_characters(name) == name)
 
 
 def new_id() -> str:

@@ -74,11 +74,11 @@ class ChatClient:
         await self._send({"type": "cancel", "turn_id": turn_id})
 
     async def ask_history(self, turns: int) -> None:
-        """Ask for the last turns that have ended; a frame ``history`` answers, or an error of the name ``HISTORY``."""
+        """Ask for the last turns that have ended; a frame ``history`` answers, or an error named ``HISTORY``."""
         await self._send({"type": "history", "before": "", "limit": turns, "client_message_id": HISTORY})
 
     async def frames(self) -> AsyncGenerator[Frame, None]:
-        """Give the frames, for ever; a frame of type ``lost`` is where the connection was lost.
+        """Yield the frames, forever; a frame of type ``lost`` is where the connection was lost.
 
         Raises:
             Closed: the gateway refuses this client, or is no gateway.
@@ -107,7 +107,7 @@ class ChatClient:
             open_timeout=CONNECT_SECONDS,
         ) as connection:
             if connection.subprotocol != SUBPROTOCOL:
-                raise Closed("This is not a gateway that speaks gateway.v1.")
+                raise Closed("The server does not speak gateway.v1.")
             self._connection = connection
             try:
                 while True:

@@ -62,7 +62,7 @@ class Conversation:
             loop.remove_signal_handler(signal.SIGINT)
             loop.remove_reader(sys.stdin.fileno())
             await cancel_and_wait(showing, quitting, *self._sending)
-        self._screen.status(f"\nTo go on here: manage.py chat --session {self._session_id}\n")
+        self._screen.status(f"\nTo continue: manage.py chat --session {self._session_id}\n")
 
     # Input.
 
@@ -187,7 +187,7 @@ class Conversation:
             else:
                 self._start_reading()
         elif self._is_lost:
-            self._screen.status("[connected again]\n")
+            self._screen.status("[reconnected]\n")
             if self._active is None:
                 self._screen.prompt()
         self._is_lost = False
@@ -224,7 +224,7 @@ class Conversation:
 
     def _on_snapshot(self, frame: Frame) -> None:
         if frame["reason"] == "epoch_changed":
-            self._screen.status("[the gateway has forgotten this conversation; a new one starts here]\n")
+            self._screen.status("[the gateway no longer has this conversation; a new one starts here]\n")
             self.has_failed |= bool(self._open)
             self._open.clear()
             self._active = None

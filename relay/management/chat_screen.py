@@ -11,11 +11,11 @@ from relay.management.terminal import printable
 
 PROMPT: Final = "> "
 MAX_TOOL_CHARACTERS: Final = 300
-ENDINGS: Final = {"stop": "", "cancelled": " [stopped]", "length": " [the answer reached its length limit]"}
+ENDINGS: Final = {"stop": "", "cancelled": " [stopped]", "length": " [the answer reached the length limit]"}
 
 
 class Screen:
-    """Writes tokens as they come. In a pipe everything that is no part of an answer goes to standard error."""
+    """Writes tokens as they arrive. In a pipe everything that is no part of an answer goes to standard error."""
 
     def __init__(self) -> None:
         self.is_terminal = sys.stdout.isatty()
@@ -78,7 +78,7 @@ class Screen:
         self._print(opening + self._printable(token))
 
     def note(self, words: str) -> None:
-        """Show words in brackets, on a line of their own."""
+        """Show a text in brackets, on a separate line."""
         if not self.is_terminal:
             self._aside(f"[{words}]")
             return

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from relay.agent import protocols
 from relay.agent.choice import make_agent
 from relay.agent.failures import Evidence, unreachable_cause
+from relay.agent.http_request import HttpRequest
 from relay.agent.protocols.base import AgentProtocol
 from relay.agent.requests import agent_settings, turn_request
 from relay.agent.tls import NO_CLIENT_CERT, NO_HANDSHAKE, NO_TLS, TlsFailed
@@ -36,7 +37,7 @@ _ABSENCES: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 
 async def examine_agent() -> AsyncIterator[Finding]:
-    """Send the agent its protocol's request with an empty body: it is not answered, but its key is looked at."""
+    """Send the agent its protocol's request with an empty body: it is not answered, but its key is checked."""
     agent = make_agent(conf.agent_protocol)
     if agent.is_here:
         yield Finding(Level.OK, "agent", f"{conf.agent_protocol} is a function in this process")
@@ -52,13 +53,15 @@ async def examine_agent() -> AsyncIterator[Finding]:
         yield _judge_failure(exc, host)
         return
     milliseconds = (time.monotonic() - started_at) * 1000
-    yield _judge_status(status, host, request.url.path, milliseconds, protocol)
+    yield _judge_status(status, host, unquote(request.target.path.partition("?")[0]), milliseconds, protocol)
     if not protocol.is_own or status in _REFUSALS or status in _ABSENCES:
         return
-    request.headers[INTERNAL_KEY] = secrets.token_hex()
+    request.set({INTERNAL_KEY: secrets.token_hex()})
     if await _status(transport, request) == status:
-        words = "takes a message with any key"
-        yield Finding(Level.WARNING, "agent", words, f"Let it compare {INTERNAL_KEY}, or keep others from it.")
+        words = "accepts messages with any key"
+        yield Finding(
+            Level.WARNING, "agent", words, f"Make it check {INTERNAL_KEY}, or keep other clients away from it."
+        )
 
 
 async def say(words: str, show: Callable[[Frame], None]) -> Finding:
@@ -98,13 +101,13 @@ def _turn(words: str) -> Turn:
     return Turn(session_id=f"doctor-{new_id()}", turn_id=new_id(), lease_id=new_id(), message=message)
 
 
-def _empty_request(protocol: AgentProtocol) -> httpx.Request:
+def _empty_request(protocol: AgentProtocol) -> HttpRequest:
     turn = _turn("")
     asked = protocol.request(turn, (), agent_settings())
     return turn_request(protocol, turn, asked._replace(body={}))
 
 
-async def _status(transport: UpstreamTransport, request: httpx.Request) -> int:
+async def _status(transport: UpstreamTransport, request: HttpRequest) -> int:
     """Return the status of the agent's answer; the rest of the answer is not read."""
     async with asyncio.timeout(LIMIT_SECONDS):
         exchange = await transport.send(request)
@@ -115,19 +118,21 @@ async def _status(transport: UpstreamTransport, request: httpx.Request) -> int:
 def _judge_failure(exc: Exception, host: str) -> Finding:
     if not isinstance(exc, TlsFailed):
         words = f"no answer from {host} ({unreachable_cause(exc)})"
-        return Finding(Level.PROBLEM, "agent", words, f"Is it running? Is {PREFIX}AGENT_URL right, seen from here?")
-    advice = f"Trusted are the system's authorities, those in SSL_CERT_FILE, and those in {PREFIX}AGENT_CA_FILE."
+        return Finding(
+            Level.PROBLEM, "agent", words, f"Is it running? Is {PREFIX}AGENT_URL right, as seen from this machine?"
+        )
+    advice = f"The gateway trusts the system's authorities, those in SSL_CERT_FILE, and those in {PREFIX}AGENT_CA_FILE."
     if str(exc) in (NO_TLS, NO_HANDSHAKE):
-        advice = f"Write http:// in {PREFIX}AGENT_URL, or let the agent speak TLS."
+        advice = f"Use http:// in {PREFIX}AGENT_URL, or turn on TLS at the agent."
     if str(exc) == NO_CLIENT_CERT:
-        advice = f"{PREFIX}AGENT_CLIENT_CERT names the certificate that the gateway shows."
-    return Finding(Level.PROBLEM, "agent", f"{host} is there, but {exc}", advice)
+        advice = f"{PREFIX}AGENT_CLIENT_CERT names the certificate that the gateway presents."
+    return Finding(Level.PROBLEM, "agent", f"{host} responds, but {exc}", advice)
 
 
 def _judge_status(status: int, host: str, path: str, milliseconds: float, protocol: AgentProtocol) -> Finding:
     if status in _REFUSALS:
         if protocol.is_own:
-            advice = f"Give both the same key. The gateway sends the first of {PREFIX}INTERNAL_API_KEY."
+            advice = f"Set the same key on both sides. The gateway sends the first key of {PREFIX}INTERNAL_API_KEY."
         else:
             advice = f"The gateway sends {PREFIX}AGENT_API_KEY as a bearer credential, and {PREFIX}AGENT_HEADERS."
         return Finding(Level.PROBLEM, "agent", f"refuses the gateway's key ({status})", advice)
@@ -137,5 +142,7 @@ def _judge_status(status: int, host: str, path: str, milliseconds: float, protoc
             advice += f" {PREFIX}AGENT_PATH changes the path."
         return Finding(Level.PROBLEM, "agent", f"has no {path} ({status})", advice)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Finding(Level.PROBLEM, "agent", f"fails ({status})", "Its own log says why.")
-    return Finding(Level.OK, "agent", f"{host} takes the key ({status} to an empty message, {milliseconds:.0f} ms)")
+        return Finding(Level.PROBLEM, "agent", f"fails ({status})", "The agent's own log says why.")
+    return Finding(
+        Level.OK, "agent", f"{host} accepts the key (status {status} for an empty message, {milliseconds:.0f} ms)"
+    )

@@ -1,4 +1,4 @@
-"""The address of the gateway that a command asks: ``--url``, or else the variable ``GATEWAY_URL``."""
+"""The address of the gateway that a command asks: ``--url``, otherwise the variable ``GATEWAY_URL``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_url(parser: ArgumentParser) -> None:
     """Take the address of a gateway, as ``http://`` or ``ws://``; the option's value starts with ``http``."""
     # A default that is a text is read by ``type`` like any other, so a wrong variable is wrong usage, too.
     default = os.environ.get(VARIABLE) or DEFAULT
-    words = f"of the gateway (default: {VARIABLE}, or else {DEFAULT})"
+    words = f"address of the gateway (default: {VARIABLE}, otherwise {DEFAULT})"
     parser.add_argument("--url", type=_address, default=default, help=words)
 
 

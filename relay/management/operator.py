@@ -22,14 +22,14 @@ UNREACHABLE: Final = 3
 CODES: Final = """
 It asks a running gateway over REST, at --url or GATEWAY_URL, with the first key of GATEWAY__INTERNAL_API_KEY; with
 several gateways over one store, any of them.
-exit codes: 0 done, 1 refused or nothing found, 2 wrong usage, 3 no gateway answers there.
+exit codes: 0 done, 1 refused or nothing found, 2 wrong usage, 3 no gateway answers at the address.
 """
 
 
 def session_id(text: str) -> str:
     """Read the name of a session."""
     if not is_session_id(text):
-        raise ArgumentTypeError("a session's name has 1 to 128 of A-Z a-z 0-9 . _ : ~ @ -")
+        raise ArgumentTypeError("a session id has 1 to 128 of A-Z a-z 0-9 . _ : ~ @ -")
     return text
 
 
@@ -37,7 +37,7 @@ class OperatorCommand(BaseCommand):
     """A command that sends a request to a gateway, in ``ask``. Django's arguments are of any type."""
 
     examples: ClassVar[str]
-    requires_system_checks = ()  # the gateway's settings are not its business; its key is
+    requires_system_checks = ()  # of the gateway's settings it uses only the key
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         """Show examples under the help."""
@@ -88,9 +88,9 @@ def add_session(parser: ArgumentParser) -> None:
 
 def add_json(parser: ArgumentParser) -> None:
     """Offer an answer for programs."""
-    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def add_yes(parser: ArgumentParser) -> None:
     """Offer not to be asked."""
-    parser.add_argument("--yes", action="store_true", help="do not ask first")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")

@@ -63,8 +63,12 @@ class OperatorClient:
         return found
 
     def cancel(self, session_id: str, turn_id: str | None) -> Fields:
-        """Stop a turn; give what became of it."""
+        """Stop a turn; returns the acknowledgement."""
         return self._object("POST", f"{_path(session_id)}/cancel", json={"turn_id": turn_id})
+
+    def clear_queue(self, session_id: str) -> int:
+        """Cancel all queued turns of a session; give their number."""
+        return int(self._object("DELETE", f"{_path(session_id)}/queue")["cancelled"])
 
     def session(self, session_id: str) -> Fields:
         """Describe a session.
@@ -84,6 +88,21 @@ class OperatorClient:
         with _absence_said(session_id):
             self._ask("DELETE", _path(session_id))
 
+    def disconnect(self, session_id: str) -> int:
+        """Disconnect a session's viewers; give their number."""
+        return int(self._object("DELETE", f"{_path(session_id)}/viewers")["viewers"])
+
+    def turns(self, session_id: str, limit: int) -> tuple[list[Fields], bool]:
+        """Return a session's newest ended turns, ``limit`` at most, oldest first; and whether none is missing."""
+        found: list[Fields] = []
+        before, is_complete = "", True
+        while before is not None and len(found) < limit:
+            parameters = {"before": before, "limit": min(PAGE, limit - len(found))}
+            page = self._object("GET", f"{_path(session_id)}/turns", params=parameters)
+            found += page["turns"]
+            before, is_complete = page["next"], is_complete and not page["incomplete"]
+        return found[::-1], is_complete
+
     def notify(self, content: str, session_id: str | None) -> None:
         """Send a notice to every client, or to those of one session."""
         self._ask("POST", "/notice", json={"content": content, "session_id": session_id})
@@ -98,7 +117,7 @@ class OperatorClient:
         return self._object("POST", "/tickets", json=request)
 
     def frames(self, session_id: str, after: str) -> Iterator[tuple[Fields, str]]:
-        """Give a session's frames as they come, each with the cursor behind it, until the connection ends."""
+        """Yield a session's frames as they arrive, each with the cursor behind it, until the connection ends."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": after}
         decoder = EventStreamDecoder(MAX_EVENT_BYTES)
         with (
@@ -134,7 +153,7 @@ class OperatorClient:
     def _refusal(self, response: httpx.Response) -> Refused | Unreachable:
         """Return the reason that the gateway gives; a server that gives none is no gateway."""
         if response.status_code == 401:
-            words = "The gateway refuses the key. GATEWAY__INTERNAL_API_KEY must be the same here as there."
+            words = "The gateway refuses the key: GATEWAY__INTERNAL_API_KEY here differs from the gateway's."
             return Refused(words, 401)
         try:
             fields = response.json()
@@ -142,7 +161,9 @@ class OperatorClient:
                 return Refused("The gateway cannot reach its store. Run: manage.py doctor", 503)
             if fields.get("detail") == "bad request":  # the answer to a Host that is not allowed
                 name = response.request.url.host
-                return Refused(f"The gateway is not called {name}: add that to its GATEWAY__ALLOWED_HOSTS.", 400)
+                return Refused(
+                    f"The gateway does not accept the host name {name}: add it to its GATEWAY__ALLOWED_HOSTS.", 400
+                )
             return Refused(fields.get("content") or fields["detail"], response.status_code)
         except (ValueError, AttributeError, KeyError):
             return self._no_gateway(response)

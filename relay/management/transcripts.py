@@ -19,7 +19,7 @@ def age(text: str) -> timedelta:
     """Read ``30d``: minutes, hours, days or weeks."""
     found = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
     if found is None:
-        raise ArgumentTypeError(f"{text!r} is not a number with m, h, d or w behind it, such as 30d")
+        raise ArgumentTypeError(f"{text!r} is not a number followed by m, h, d or w, such as 30d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
@@ -30,5 +30,5 @@ def refusal_said() -> Iterator[None]:
         yield
     except DatabaseError as exc:
         raise CommandError(
-            f"The database refused: {exc}\nIs it there (GATEWAY__DATABASE_URL), and migrated (manage.py migrate)?"
+            f"The database refused: {exc}\nIs GATEWAY__DATABASE_URL right? Has manage.py migrate been run?"
         ) from exc

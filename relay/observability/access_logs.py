@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import wraps
 from typing import Any, Final
 
-from daphne.access import AccessLogGenerator
+__all__ = ["hide_query_strings"]
 
 UVICORNS_LOGGERS: Final = ("uvicorn.access", "uvicorn.error")  # the second logs sockets
 # Below INFO these write every header and frame; uvicorn's websockets write to the first.
 TALKATIVE_LOGGERS: Final = ("uvicorn.error", "uvicorn.asgi", "websockets.server")
-
-_write_entry = AccessLogGenerator.write_entry
 
 
 def hide_query_strings() -> None:
@@ -20,7 +19,7 @@ def hide_query_strings() -> None:
         logging.getLogger(name).addFilter(_cut_paths)
     for name in TALKATIVE_LOGGERS:
         logging.getLogger(name).addFilter(_drop_headers)
-    AccessLogGenerator.write_entry = _write_entry_without_query
+    _hide_in_daphnes_log()
 
 
 def _cut_paths(record: logging.LogRecord) -> bool:
@@ -38,9 +37,18 @@ def _drop_headers(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.INFO
 
 
-def _write_entry_without_query(self: Any, host: Any, date: Any, request: str, **details: Any) -> None:
-    """Write daphne's access log entry, without the query string. Its parts have no types."""
-    _write_entry(self, host, date, _cut(request), **details)
+def _hide_in_daphnes_log() -> None:
+    try:
+        from daphne.access import AccessLogGenerator
+    except ImportError:  # pragma: no cover - a project under another server may lack it
+        return
+    write_entry = getattr(AccessLogGenerator.write_entry, "__wrapped__", AccessLogGenerator.write_entry)
+
+    @wraps(write_entry)
+    def write_entry_without_query(self: Any, host: Any, date: Any, request: str, **details: Any) -> None:
+        write_entry(self, host, date, _cut(request), **details)  # daphne's; its parts have no types
+
+    AccessLogGenerator.write_entry = write_entry_without_query
 
 
 def _cut(path: str) -> str:

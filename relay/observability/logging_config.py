@@ -11,46 +11,24 @@ import logging
 import re
 import secrets
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
-from structlog.types import EventDict, Processor
+from structlog.types import EventDict
 
 from relay.observability import places
 from relay.protocol.trace_context import trace_id, traceparent
 
+__all__ = ["logging_settings"]
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _PLAIN: Final = (str, int, float, bool, type(None))
-_LEFT_BY_OTHERS: Final = frozenset({"message", "asctime"})  # set on the record by another handler's formatter
-
-
-def _plain_only(logger: Any, method: str, line: EventDict) -> EventDict:
-    """Drop objects: Django adds a request, whose text shows the query, to some of its lines."""
-    return {
-        name: value
-        for name, value in line.items()
-        if (isinstance(value, _PLAIN) and name not in _LEFT_BY_OTHERS) or name == "exc_info"
-    }
-
-
-def _say_where(logger: Any, method: str, line: EventDict) -> EventDict:
-    """Add to a line the place of the part that its logger is about, unless the line names it itself."""
-    if method != "debug" and (where := places.of_logger(line.get("logger", ""))) is not None:
-        line.setdefault(*where)
-    return line
-
-
-_COMMON: Final[list[Processor]] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.stdlib.ExtraAdder(),
-    _say_where,
-    structlog.processors.TimeStamper(fmt="iso"),
-    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-    _plain_only,
-]
+_process_names: dict[str, str | int] = {}
+# Not of ``extra``: the attributes of every record, and those that another handler's formatter sets.
+_OF_RECORDS: Final = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
 
 
 def logging_settings(level: str, *, is_for_people: bool) -> dict[str, Any]:
@@ -98,10 +76,41 @@ def _in_one_line(record: logging.LogRecord) -> bool:
     return True
 
 
+class LineFormatter(logging.Formatter):
+    """Writes a record as one line, with the names of its context, its ``extra``, and the place that it is about."""
+
+    def __init__(self, render: Callable[[EventDict], str]) -> None:
+        super().__init__()
+        self._render = render
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See ``logging.Formatter``. The record stays as it is, for other handlers."""
+        level = record.levelname.lower()
+        line: EventDict = structlog.contextvars.merge_contextvars(None, level, {"event": record.getMessage()})
+        line["level"], line["logger"] = level, record.name
+        for name, value in vars(record).items():
+            # No objects: Django adds a request, whose text shows the query, to some of its lines.
+            if name not in _OF_RECORDS and isinstance(value, _PLAIN):
+                line[name] = value
+        line.update(_process_names)
+        if record.levelno != logging.DEBUG and (where := places.of_logger(record.name)) is not None:
+            line.setdefault(*where)  # unless the line names it itself
+        line["timestamp"] = f"{datetime.now(UTC).isoformat().removesuffix('+00:00')}Z"
+        if record.exc_info:
+            line["exc_info"] = record.exc_info
+        if record.stack_info:
+            line["stack_info"] = record.stack_info
+        return self._render(line)
+
+
 def formatter(*, is_for_people: bool) -> logging.Formatter:
     """Return the formatter of log lines."""
-    look = _for_people() if is_for_people else _for_programs()
-    return structlog.stdlib.ProcessorFormatter(processors=[*_COMMON, *look])
+    return LineFormatter(_for_people() if is_for_people else _for_programs)
+
+
+def name_process(**names: str | int) -> None:
+    """Add names to every line of this process from now on."""
+    _process_names.update(names)
 
 
 def bind(**names: str) -> None:
@@ -123,16 +132,17 @@ def bind_request(sent_id: str | None, sent_traceparent: str | None) -> str:
 
 
 def request_id(shown: str | None) -> str:
-    """Return the id that was sent with a request, if it is fit for a log line, else a new one."""
+    """Return the id that was sent with a request, if it is fit for a log line, otherwise a new one."""
     return shown if shown is not None and _REQUEST_ID.fullmatch(shown) else secrets.token_hex(8)
 
 
-def _for_people() -> list[Processor]:
+def _for_people() -> Callable[[EventDict], str]:
     # Not rich's tracebacks, which show the values of variables: prompts among them.
     plain = structlog.dev.plain_traceback
     has_colours = sys.stderr is not None and sys.stderr.isatty()
-    return [structlog.dev.ConsoleRenderer(colors=has_colours, exception_formatter=plain, pad_event_to=40)]
+    renderer = structlog.dev.ConsoleRenderer(colors=has_colours, exception_formatter=plain, pad_event_to=40)
+    return lambda line: renderer(None, line["level"], line)
 
 
-def _for_programs() -> list[Processor]:
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=json.dumps)]
+def _for_programs(line: EventDict) -> str:
+    return json.dumps(structlog.processors.format_exc_info(None, line["level"], line))

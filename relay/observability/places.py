@@ -1,4 +1,4 @@
-"""Names the parts outside the process that a log line is about: the agent, the stores, the database, the provider."""
+"""Names the parts outside the process that a log line is about: the agent, the store, the database, the provider."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import suppress
 from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from relay.addresses.place import place
-from relay.conf import SettingInvalid, conf
+from relay.conf import SettingInvalid, conf, is_own_project
 
 
 def agent() -> str:
@@ -17,13 +18,16 @@ def agent() -> str:
     return conf.agent_protocol if "." in conf.agent_protocol else place(conf.agent_url)
 
 
-def stores() -> str:
-    """Return the places of all stores."""
-    return ", ".join(place(url) for url in conf.redis_urls) or "memory"
+def store() -> str:
+    """Return the store's place."""
+    return place(conf.redis_url) or "memory"
 
 
 def database() -> str:
     """Return the database's host and name, or its file."""
+    if not is_own_project():
+        configured = connections[DEFAULT_DB_ALIAS].settings_dict
+        return f"{configured['HOST']}/{configured['NAME']}" if configured["HOST"] else str(configured["NAME"])
     scheme, _, file = conf.database_url.partition(":///")
     return file if scheme == "sqlite" else place(conf.database_url)
 
@@ -34,7 +38,7 @@ def _provider() -> str:
 
 _OF_LOGGERS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "relay.agent.": ("agent", agent),
-    "relay.layers.redis.": ("store", stores),
+    "relay.layers.redis.": ("store", store),
     "relay.policies.key_set": ("provider", _provider),
     "relay.transcripts.": ("database", database),
 }

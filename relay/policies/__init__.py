@@ -7,10 +7,11 @@ from typing import Final
 from django.utils.module_loading import import_string
 
 from relay.layers.base import Limits
+from relay.layers.values import Rate
 from relay.policies.base import Policy
 from relay.policies.handshake import Handshake, Identity
 
-__all__ = ["COOKIE_POLICY", "POLICIES", "Handshake", "Identity", "Policy", "make_policy", "policy_class"]
+__all__ = ["Handshake", "Identity", "Limits", "Policy", "Rate"]
 
 COOKIE_POLICY: Final = "session"  # the one that browsers answer to without being asked
 POLICIES: Final = {
@@ -30,7 +31,7 @@ def policy_class(name: str) -> type[Policy]:
     """
     found = import_string(POLICIES.get(name, name))
     if not (isinstance(found, type) and issubclass(found, Policy)):
-        raise TypeError(f"{name} is no subclass of relay.policies.Policy")
+        raise TypeError(f"{name} is not a subclass of relay.policies.Policy")
     return found
 
 

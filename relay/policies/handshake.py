@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,7 +14,7 @@ from django.http.cookie import parse_cookie
 
 TICKET_SUBPROTOCOL: Final = "gateway.ticket."  # and the credential in base64url: browsers can send no header
 TICKET_PARAMETER: Final = "ticket"
-MAX_CREDENTIAL_LENGTH: Final = 8_192  # more than any issuer writes; longer ones are not looked at
+MAX_CREDENTIAL_LENGTH: Final = 8_192  # more than any issuer writes; longer ones are ignored
 _SUBJECT: Final = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 
 
@@ -21,13 +22,13 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     """One request to watch a session, over a socket or as server-sent events, for the first time or again.
 
     Attributes:
-        session_id: the requested session; empty where a client lists its own sessions, or makes one.
-        headers: as they came: lower-case names, every header of a kind.
-        query: the parameters of the address; the last of a kind.
+        session_id: the requested session; empty if a client lists its own sessions or creates one.
+        headers: as received: lower-case names, repeated headers included.
+        query: the parameters of the address; the last one of each name.
         subprotocols: offered by a socket; empty for server-sent events.
-        address: the client's, as far as the proxies that are trusted tell; empty if it is not known (a Unix socket).
-        is_socket: a WebSocket, or server-sent events?
-        has_cursor: does the client claim to come back to where it was? Any client can claim that.
+        address: the client's, as reported by trusted proxies; empty if it is not known (a Unix socket).
+        is_socket: is it a WebSocket? Otherwise it is server-sent events.
+        has_cursor: does the client claim to resume from a position? Any client can claim that.
         cursor_epoch: the epoch of that cursor, as the client names it; empty if it names none.
     """
 
@@ -41,7 +42,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     cursor_epoch: str = ""
 
     def header(self, name: str) -> str | None:
-        """Give a header's value; ``None`` if it is missing, or there more than once."""
+        """Return a header's value; ``None`` if it is missing or repeated."""
         values = [value for shown, value in self.headers if shown.lower() == name.lower().encode()]
         return values[0].decode("latin-1") if len(values) == 1 else None
 
@@ -49,7 +50,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     def credential(self) -> str | None:
         """The presented ticket or token: as a bearer token (RFC 6750 §2.1), subprotocol, or ``?ticket=``.
 
-        ``None`` if none is presented, or more than one: which one is meant must not be guessed.
+        ``None`` if none is presented, or more than one, because the gateway must not guess which one is meant.
         """
         shown = [*self._bearer(), *self._from_subprotocols(), self.query.get(TICKET_PARAMETER, "")]
         shown = [credential for credential in shown if credential]
@@ -58,7 +59,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
         return shown[0]
 
     def cookie(self, name: str) -> str | None:
-        """Give a cookie's value; ``None`` if it is missing."""
+        """Return a cookie's value; ``None`` if it is missing."""
         return parse_cookie(self.header("cookie") or "").get(name)
 
     def _bearer(self) -> list[str]:
@@ -74,7 +75,7 @@ class Identity(msgspec.Struct, frozen=True):
     """The person or service behind a client.
 
     Attributes:
-        subject: its name, which owns the session and which the agent reads in ``X-Subject``; ``None``: not known.
+        subject: its name, which owns the session and which the agent gets in ``X-Subject``; ``None``: not known.
         expires_at: Unix time in seconds at which a connection ends; ``None``: it does not.
     """
 
@@ -82,9 +83,11 @@ class Identity(msgspec.Struct, frozen=True):
     expires_at: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse (``ValueError``) a subject that is not allowed in a header."""
+        """Refuse a subject that is not allowed in a header, and a time that is none (``ValueError``, ``TypeError``)."""
         if self.subject is not None and not is_subject(self.subject):
             raise ValueError("a subject is 1 to 255 printable ASCII characters, without spaces around them")
+        if self.expires_at is not None and not math.isfinite(self.expires_at):
+            raise ValueError("expires_at is a Unix time in seconds")
 
 
 def is_subject(text: str) -> bool:
@@ -93,7 +96,7 @@ def is_subject(text: str) -> bool:
 
 
 def parse_query(query_string: bytes) -> dict[str, str]:
-    """Read the parameters of an address; the last of a kind counts, except of tickets: two are none."""
+    """Parse the parameters of an address; the last one of each name counts, but two tickets count as none."""
     pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
     query = dict(pairs)
     if sum(name == TICKET_PARAMETER for name, _ in pairs) > 1:
@@ -102,7 +105,7 @@ def parse_query(query_string: bytes) -> dict[str, str]:
 
 
 def _decoded(text: str) -> str:
-    """Read base64url without padding (RFC 4648 §5); any other text gives one that no policy takes."""
+    """Read base64url without padding (RFC 4648 §5); any other text becomes one that no policy accepts."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:  # binascii.Error and UnicodeError are such

@@ -11,13 +11,14 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 from relay.exceptions import Kicked, RelayError
 from relay.layers.base import Order, SessionLayer
 from relay.process.drain import Connection
 from relay.process.roll_call import RollCall
+from relay.process.supervision import parent
 from relay.protocol import frames
 from relay.tasks import BackgroundTask, cancel_and_wait
 from relay.transcripts.writer import Transcripts
@@ -26,9 +27,19 @@ logger = logging.getLogger(__name__)
 
 
 class Control:
-    """Gives orders to all processes, and follows them in this one."""
+    """Sends orders to all processes, and carries them out in this one.
 
-    def __init__(self, layer: SessionLayer, connections: Collection[Connection], transcripts: Transcripts) -> None:
+    ``wake`` runs the turns of a session that another process has handed over.
+    """
+
+    def __init__(
+        self,
+        layer: SessionLayer,
+        connections: Collection[Connection],
+        transcripts: Transcripts,
+        wake: Callable[[str], None],
+    ) -> None:
+        self._wake = wake
         self._layer = layer
         self._connections = connections
         self._transcripts = transcripts
@@ -41,7 +52,7 @@ class Control:
     # Orders. Each raises StoreUnavailable where they cannot be sent.
 
     async def disconnect(self, session_id: str) -> None:
-        """Disconnect a session's viewers, for good."""
+        """Disconnect a session's viewers, and tell them not to reconnect."""
         await self._send(order="disconnect", session_id=session_id)
 
     async def notify(self, content: str, session_id: str | None = None) -> None:
@@ -95,8 +106,10 @@ class Control:
     # Orders, carried out here.
 
     def _follow(self, order: Order) -> None:
-        if self._is_stopped:
-            return
+        if not self._is_stopped:
+            self._carry_out(order)
+
+    def _carry_out(self, order: Order) -> None:
         match order:
             case {"order": "disconnect", "session_id": str(session_id)}:
                 for connection in self._watching(session_id):
@@ -107,6 +120,8 @@ class Control:
                     self._do(connection.notify(text))
             case {"order": "erase", "session_id": str(session_id)}:
                 self._do(self._transcripts.erase(session_id))
+            case {"order": "wake", "session_id": str(session_id)}:
+                self._wake(session_id)
             case {"order": "report"}:
                 self._do(self.roll_call.answer())
             case {"order": "reported"}:
@@ -124,8 +139,12 @@ class Control:
 
 
 def end_process() -> None:
-    """Drain and end this process, as a process manager would."""
-    os.kill(os.getpid(), signal.SIGTERM)
+    """Drain and end this process, as a process manager would; a worker with the others of its parent."""
+    link = parent()
+    if link is not None:
+        link.drain()
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _log_errors(work: Coroutine[Any, Any, object]) -> None:

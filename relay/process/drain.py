@@ -1,7 +1,8 @@
 """The end of a process that cuts no answer short.
 
-Turns in flight have ``DRAIN_SECONDS`` to finish. Clients are disconnected one after another, each when the turn that it
-watches is over, or when the time is up: disconnected all at once, they would reconnect all at once.
+Turns in flight have ``DRAIN_SECONDS`` to finish; those whose answers another process can read on are left to it at
+once. Clients are disconnected one after another, each when the turn that it watches is over or left to another process,
+or when the time is up: disconnected all at once, they would reconnect all at once.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ class Drain:
 
     def _has_work(self, state: SessionState) -> bool:
         if state.active_turn_id is not None:
-            return True
-        return bool(state.queued) and not self._layer.survives_process  # else another process goes on with it
+            return self._runner.is_running(state.session_id) or not self._runner.hands_over
+        return bool(state.queued) and not self._layer.survives_process  # else another process continues with it
 
 
 async def _disconnect(connection: Connection, newest: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from typing import Final
 
-# Young objects of a burst die before they are looked at; a full collection follows every million new objects. The
+# Young objects of a burst die before they are checked; a full collection follows every million new objects. The
 # garbage of closed sockets meanwhile, some 30 to 60 kB each, stays below 150 MB.
 THRESHOLDS: Final = (10_000, 10, 10)
 

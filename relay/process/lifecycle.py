@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import cast
+from typing import Final, cast
 from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
 from relay.access.connection_limits import ConnectionLimiter
 from relay.agent.choice import make_agent
+from relay.agent.handlers import with_handlers
 from relay.conf import conf
 from relay.layers.base import SessionLayer
+from relay.layers.values import Accepted, NewTurn
 from relay.observability import metrics
 from relay.observability.loop_lag import LoopLagMonitor
 from relay.policies import make_policy
 from relay.process.control import Control
 from relay.process.drain import Connection, Drain
 from relay.process.readiness import Readiness
+from relay.signals import message_accepted
+from relay.tasks import Unfinished, within
 from relay.transcripts.history import History
 from relay.transcripts.pruner import Pruner
 from relay.transcripts.writer import FLUSH_SECONDS, Transcripts
+from relay.turns import recorder
+from relay.turns.accepted import describe_message
 from relay.turns.on_disconnect import DisconnectPolicy
 from relay.turns.runner import Runner
 from relay.turns.sweeper import Sweeper
@@ -35,6 +41,8 @@ from relay.webhooks.sender import Webhooks
 
 logger = logging.getLogger(__name__)
 
+DRAIN_END_SECONDS: Final = 15.0  # for a drain to end when its time is up: more than all its limits together
+
 
 class Gateway:
     """The parts that live as long as an event loop."""
@@ -42,7 +50,7 @@ class Gateway:
     def __init__(self) -> None:
         self.layer = session_layer()
         self.policy = make_policy(conf.ws_auth, self.layer.limits)
-        self.agent = make_agent(conf.agent_protocol)
+        self.agent = with_handlers(make_agent(conf.agent_protocol), conf.message_handlers)
         self.transcripts = Transcripts()
         self.tracing = make_tracing()
         self.webhooks = Webhooks(self.layer.outbox, survives_process=self.layer.survives_process)
@@ -55,7 +63,7 @@ class Gateway:
         self.readiness = Readiness(self.layer, self.agent)
         self.connections: set[Connection] = set()
         self.connection_limiter = ConnectionLimiter()
-        self.control = Control(self.layer, self.connections, self.transcripts)
+        self.control = Control(self.layer, self.connections, self.transcripts, self.runner.wake)
         self.is_draining = False
 
     async def start(self) -> None:
@@ -81,6 +89,19 @@ class Gateway:
             conf.max_concurrent_turns,
             conf.drain_seconds,
         )
+
+    async def accept(self, session_id: str, turn: NewTurn) -> Accepted:
+        """Store a message in a session's queue, and let its turn be run.
+
+        Raises:
+            RelayError: the session layer refuses it, or cannot be reached.
+        """
+        accepted = await self.layer.enqueue(session_id, turn)
+        recorder.message_accepted(session_id, accepted)
+        if not accepted.duplicate and self.runner.signals.has_receivers(message_accepted):
+            self.runner.signals.send(describe_message(session_id, turn, accepted.turn_id))
+        self.runner.wake(session_id)
+        return accepted
 
     async def drain(self, deadline: asyncio.Event) -> None:
         """Take nothing new, let turns finish, disconnect clients; ``deadline`` is set when there is no more time."""
@@ -109,12 +130,12 @@ _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Gateway]] =
 
 
 def session_layer() -> SessionLayer:
-    """Give the default channel layer; a system check has made sure that it keeps sessions."""
-    return cast(SessionLayer, get_channel_layer())
+    """Return the channel layer that ``LAYER`` names; a system check has made sure that it keeps sessions."""
+    return cast(SessionLayer, get_channel_layer(conf.layer))
 
 
 async def current() -> Gateway:
-    """Give the running loop's gateway, started if need be."""
+    """Return the running loop's gateway, started if need be."""
     loop = asyncio.get_running_loop()
     starting = _gateways.get(loop)
     if starting is None or (starting.done() and starting.exception() is not None):
@@ -125,10 +146,17 @@ async def current() -> Gateway:
 
 
 async def drain(deadline: asyncio.Event | None = None) -> None:
-    """Drain the running loop's gateway, if it was started; ``deadline`` may be set to make it end."""
+    """Drain the running loop's gateway, if it was started; ``deadline`` may be set to make it end.
+
+    A drain that does not end, because a part of it stands still, is left behind: the process ends without it.
+    """
     starting = _gateways.get(asyncio.get_running_loop())
     if starting is not None:
-        await (await starting).drain(deadline or asyncio.Event())
+        draining = (await starting).drain(deadline or asyncio.Event())
+        try:
+            await within(conf.drain_seconds + DRAIN_END_SECONDS, draining)
+        except Unfinished as exc:
+            logger.error("drain given up: %s", exc)
 
 
 async def stop() -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from relay.agent.answer import Agent
 from relay.agent.failures import unreachable_cause
+from relay.agent.http_request import target_of
 from relay.agent.tls import TlsFailed
 from relay.agent.transport import UpstreamTransport
 from relay.conf import conf
@@ -32,7 +33,7 @@ HANDSHAKE_SECONDS: Final = 0.6  # of a TLS connection to the agent
 _TROUBLES: Final = {
     "store": "No new message or session can be stored.",
     "announcements": "Announcements through the store do not arrive here.",
-    "agent": "The agent takes no connections.",
+    "agent": "The agent accepts no connections.",
 }
 
 
@@ -59,7 +60,7 @@ class Readiness:
         self._checking: asyncio.Task[None] | None = None
 
     async def checks(self) -> dict[str, Check]:
-        """Give each check's result, at most ``CACHE_SECONDS`` old; within ``LIMIT_SECONDS``, and never an error."""
+        """Return each check's result, at most ``CACHE_SECONDS`` old; within ``LIMIT_SECONDS``, and never an error."""
         if time.monotonic() - self._checked_at >= CACHE_SECONDS:
             if self._checking is None:
                 self._checking = asyncio.create_task(self._check(), name="readiness")
@@ -73,7 +74,7 @@ class Readiness:
 
     async def _reach_agent(self) -> None:
         if not self._is_agent_here:
-            await self._transport.reach(httpx.URL(conf.agent_url))
+            await self._transport.reach(target_of(conf.agent_url))
 
     async def _check(self) -> None:
         try:
@@ -102,7 +103,7 @@ def _where(check: str) -> dict[str, str]:
     """Name what a check is about."""
     if check == "agent":
         return {"agent": places.agent()}
-    return {"store": places.stores()} if check in ("store", "announcements") else {}
+    return {"store": places.store()} if check in ("store", "announcements") else {}
 
 
 async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
@@ -113,7 +114,7 @@ async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
     except StoreUnavailable as exc:
         return Check(ok=False, detail=_detail(_TROUBLES[name], exc.reason))
     except TlsFailed as exc:
-        return Check(ok=False, detail=f"The agent is there, but {exc}.")
+        return Check(ok=False, detail=f"The agent responds, but {exc}.")
     except httpx.ConnectError as exc:
         return Check(ok=False, detail=_detail(_TROUBLES[name], unreachable_cause(exc)))
     except (TimeoutError, OSError) as exc:

@@ -47,13 +47,13 @@ class StartTurn(msgspec.Struct, frozen=True):
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Stop a turn; without ``turn_id`` the one in flight, else the queue's head."""
+    """Stop a turn; without ``turn_id`` the one in flight, otherwise the queue's head."""
 
     turn_id: str | None = None
 
 
 class ReadHistory(msgspec.Struct, frozen=True):
-    """Send a page of ended turns, the newest first; ``before`` is the ``next`` of the page before it."""
+    """Send a page of ended turns, newest first; ``before`` is the ``next`` of the page before it."""
 
     before: Annotated[str, msgspec.Meta(pattern=TURN_CURSOR_PATTERN)] = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_HISTORY_TURNS)] = DEFAULT_HISTORY_TURNS
@@ -93,6 +93,7 @@ def parse_client_message(
     forward_types: frozenset[str],
     max_message_bytes: int,
     resumable: bool,
+    message_fields: frozenset[str] = frozenset(),
     max_depth: int = MAX_NESTING,
 ) -> ClientMessage:
     """Read one text frame of a client.
@@ -102,6 +103,7 @@ def parse_client_message(
         forward_types: kinds beside ``user_message`` that start a turn and are passed to the agent unchanged.
         max_message_bytes: limit of the frame's UTF-8 bytes.
         resumable: does the client speak ``gateway.v1``? Its additional fields are ignored in a plain client's message.
+        message_fields: further fields of a ``user_message`` that are passed to the agent; others are ignored.
         max_depth: how deeply objects and arrays may be nested in a message to the agent.
 
     Raises:
@@ -114,19 +116,25 @@ def parse_client_message(
         fields = json_text.decode(text)
         if not isinstance(fields, dict):
             raise ValueError("not an object")
-        return _parse_fields(fields, forward_types, resumable, max_depth)
+        return _parse_fields(fields, forward_types, message_fields, resumable, max_depth)
     except ValueError as exc:  # msgspec.ValidationError is one
         raise ClientMessageInvalid from exc
 
 
-def parse_turn(fields: dict[str, Any], *, forward_types: frozenset[str], max_depth: int = MAX_NESTING) -> StartTurn:
+def parse_turn(
+    fields: dict[str, Any],
+    *,
+    forward_types: frozenset[str],
+    message_fields: frozenset[str] = frozenset(),
+    max_depth: int = MAX_NESTING,
+) -> StartTurn:
     """Read a message that starts a turn, already decoded; it may have all fields of ``gateway.v1``.
 
     Raises:
         ClientMessageInvalid: not a known type with valid fields.
     """
     try:
-        message = _parse_fields(fields, forward_types, True, max_depth)
+        message = _parse_fields(fields, forward_types, message_fields, True, max_depth)
     except ValueError as exc:
         raise ClientMessageInvalid from exc
     if not isinstance(message, StartTurn):
@@ -135,7 +143,11 @@ def parse_turn(fields: dict[str, Any], *, forward_types: frozenset[str], max_dep
 
 
 def _parse_fields(
-    fields: dict[str, Any], forward_types: frozenset[str], resumable: bool, max_depth: int
+    fields: dict[str, Any],
+    forward_types: frozenset[str],
+    message_fields: frozenset[str],
+    resumable: bool,
+    max_depth: int,
 ) -> ClientMessage:
     kind = fields.get("type")
     if kind == "cancel":
@@ -143,15 +155,16 @@ def _parse_fields(
     if kind == "user_message":
         own_fields = _ReplacingFields if resumable else _UserMessageFields
         message = {"type": kind, **msgspec.to_builtins(msgspec.convert(fields, own_fields))}
+        message |= {name: value for name, value in fields.items() if name in message_fields}
     elif isinstance(kind, str) and kind in forward_types:
         own = ("client_message_id", "on_busy", "traceparent")
         message = {name: value for name, value in fields.items() if name not in own}
-        if is_deeper_than(max_depth, message):
-            raise ValueError("nested too deeply")
     elif kind == "history" and resumable:
         return msgspec.convert(fields, ReadHistory)
     else:
         raise ValueError("unknown type")
+    if is_deeper_than(max_depth, message):
+        raise ValueError("nested too deeply")
     options = msgspec.convert(fields, _ResumableFields) if resumable else _ResumableFields()
     return StartTurn(message, options.client_message_id, options.on_busy, options.traceparent)
 
@@ -160,6 +173,8 @@ def is_deeper_than(levels: int, value: Any) -> bool:
     """Is this JSON value (hence ``Any``) nested deeper than a number of levels?"""
     level = [value]
     for _ in range(levels):
+        if not level:
+            return False
         level = [inner for outer in level for inner in _inner(outer)]
     return any(isinstance(value, dict | list) for value in level)
 

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+__all__ = ["UNKNOWN", "Cursor"]
+
 _EPOCH: Final = re.compile(r"[A-Za-z0-9]{1,32}")
 _OFFSET: Final = re.compile(r"[0-9]{1,15}")
 

@@ -85,6 +85,8 @@ class EventStreamDecoder:
                 later call raises it again.
         """
         data = self._lone_data(chunk)
+        if data is None and self._between_events and chunk[:4] == b"id: ":
+            data = self._lone_data_with_id(chunk)
         if data is not None:
             return [Event(data, "", self.last_event_id)]
         if self._failed:
@@ -111,6 +113,16 @@ class EventStreamDecoder:
         if len(lines) != 2 or lines[1] or chunk[-1] != _LF or len(lines[0]) > self._max_event_bytes:
             return None
         return lines[0][6:].decode("utf-8", "replace")
+
+    def _lone_data_with_id(self, chunk: bytes) -> str | None:
+        """Return the same of a chunk that has a line with an id before it, as those of resumable runs do."""
+        line, _, rest = chunk.partition(b"\n")
+        data = self._lone_data(rest)
+        event_id = line[4:].removesuffix(b"\r")
+        if data is None or b"\r" in event_id or b"\0" in event_id or len(chunk) > self._max_event_bytes:
+            return None
+        self._event_id = self.last_event_id = event_id.decode("utf-8", "replace")
+        return data
 
     def _without_byte_order_mark(self, chunk: bytes) -> bytes:
         chunk = bytes(self._line) + chunk

@@ -15,6 +15,8 @@ from relay.exceptions import RelayError
 from relay.protocol import json_text
 from relay.protocol.answers import TOOL_RESULT, call_id_of
 
+__all__ = ["CallFrame", "Frame", "FrameKind", "ReplayGap", "Snapshot"]
+
 FinishReason = str  # "stop", "cancelled", or what the agent said
 SnapshotReason = Literal["trimmed", "epoch_changed"]
 
@@ -24,6 +26,7 @@ _FINAL_BODY: Final = '{"type":"assistant_message","token":"","is_final":true}'
 ANSWERED: Final = "answered"
 CANCELLED: Final = "cancelled"
 _CANCELLED_MEMBERS: Final = '"finish_reason":"cancelled"'
+_RESOLVED_HEAD: Final = '{"type":"pending_resolved",'
 _LOG_MEMBERS: Final = frozenset({"turn_id", "offset", "from_offset"})
 
 
@@ -223,6 +226,11 @@ def event(turn_id: str, fields: dict[str, Any]) -> Frame:
 def pending_resolved(turn_id: str, call_id: str) -> Frame:
     """Make the frame that says which question of the agent a turn's message answers."""
     return Frame(FrameKind.NOTICE, turn_id, json_text.encode({"type": "pending_resolved", "call_id": call_id}))
+
+
+def is_of_agent(frame: Frame) -> bool:
+    """Is it a frame of the agent's answer, and not of the message before it?"""
+    return frame.kind is not _USER_MESSAGE and not frame.body.startswith(_RESOLVED_HEAD)
 
 
 def notice(turn_id: str, code: str, content: str) -> Frame:

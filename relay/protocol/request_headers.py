@@ -43,3 +43,8 @@ FROM_ADAPTERS: Final = (
 )
 # Read by them from the answer.
 TO_ADAPTERS: Final = ("x-resumable-stream-id", "x-should-retry", "x-vercel-ai-ui-message-stream")
+
+
+def is_length(text: str | None) -> bool:
+    """Is this a valid Content-Length, or none? Since 6.1 Django reads any other as 0."""
+    return (text or "0").isdecimal()

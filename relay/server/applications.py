@@ -10,12 +10,13 @@ from typing import Any
 
 from daphne.server import Server
 
+from relay.conf.parsers import TrustedProxies
 from relay.server.flow import Message
 from relay.server.http import HttpRequest
 from relay.server.reading import ReadScheduler
+from relay.server.watchdog import Watchdog
 from relay.server.websocket import ClientLeft, WebSocketConnection
 from relay.server.writing import WriteBatcher
-from relay.setting_parsers import TrustedProxies
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +34,15 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
         """Take daphne's arguments."""
         super().__init__(*args, **options)
         self.connections: dict[Protocol, dict[str, Any]] = {}
+        self.watchdog = Watchdog(self.connections)
         self.write_batcher = WriteBatcher()
         self.read_scheduler = ReadScheduler()
 
     def protocol_connected(self, protocol: Protocol) -> None:
         """Register a connection. A second call changes nothing."""
-        self.connections.setdefault(protocol, {"connected": time.time()})
+        if protocol not in self.connections:
+            self.connections[protocol] = {"connected": time.time()}
+            self.watchdog.wake(protocol)
 
     def protocol_disconnected(self, protocol: Protocol) -> None:
         """Remove a connection as soon as its application has ended too. A second call changes nothing."""
@@ -46,8 +50,9 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
         if details is None:
             return
         details.setdefault("disconnected", time.time())
+        self.watchdog.wake(protocol)  # for the time limit of its application
         if "application_instance" not in details:
-            del self.connections[protocol]
+            self._remove(protocol)
 
     def create_application(self, protocol: Protocol, scope: dict[str, Any]) -> asyncio.Queue[Message]:
         """Start a connection's application and return the queue that it receives from."""
@@ -72,15 +77,19 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
             await super().handle_reply(protocol, message)
         elif "disconnected" not in self.connections.get(protocol, {"disconnected": True}):
             protocol.handle_reply(message)
-            if protocol.frame_writer.is_full:  # a client that reads at once would leave the loop to no other connection
-                await asyncio.sleep(0)
         elif message["type"] != "websocket.close":
             raise ClientLeft
+        if protocol.frame_writer.is_full:  # a client that reads at once would leave the loop to no other connection
+            await asyncio.sleep(0)
 
     def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
         """Write to the access log, without the query string, which may hold credentials."""
         if self.action_logger:
             self.action_logger(protocol, action, {**details, "path": details["path"].partition("?")[0]})
+
+    def _remove(self, protocol: Protocol) -> None:
+        del self.connections[protocol]
+        self.watchdog.forget(protocol)
 
     def _application_ended(self, protocol: Protocol, task: asyncio.Task[None]) -> None:
         details = self.connections.get(protocol, {})
@@ -90,7 +99,7 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
             logger.error("%r: application failed", protocol, exc_info=error)
         try:
             if "disconnected" in details:
-                del self.connections[protocol]
+                self._remove(protocol)
             elif details:
                 protocol.application_ended(error)
         except Exception:

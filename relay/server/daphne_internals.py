@@ -126,13 +126,23 @@ class SelectorReactor(AsyncioSelectorReactor):  # type: ignore[misc]  # see pypr
             self.on_read(selectable)
 
 
-def is_idle(transport: Any) -> bool:
-    """Is it an open TCP connection with nothing left to write? ``transport`` is Twisted's, plain or TLS."""
-    return (
-        hasattr(transport, "writeSomeData")
-        and transport.connected
-        and not transport.disconnecting
-        and not transport._writeDisconnected
-        and not transport._tempDataLen
-        and len(transport.dataBuffer) == transport.offset
-    )
+def write_at_once(transport: Any, data: bytes) -> int:
+    """Write to a socket, past Twisted's buffer, unless something waits there. ``transport`` is Twisted's, plain or TLS.
+
+    Returns:
+        How many bytes the socket took. The rest is for ``transport.write``, which also notices a lost connection.
+    """
+    if (
+        not hasattr(type(transport), "writeSomeData")  # TLS; the object itself has all that the wrapped one has
+        or not transport.connected
+        or transport.disconnecting
+        or transport._writeDisconnected
+        or transport._tempDataLen
+        or len(transport.dataBuffer) != transport.offset
+    ):
+        return 0
+    try:
+        written: int = transport.socket.send(data)
+    except OSError:
+        return 0
+    return written

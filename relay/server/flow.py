@@ -18,10 +18,11 @@ class WriteFlowControl:
     The transport pauses it above its ``bufferSize``, and resumes it when its buffer is empty.
     """
 
-    __slots__ = ("_on_resume", "_open", "_progress", "is_paused")
+    __slots__ = ("_on_pause", "_on_resume", "_open", "_progress", "is_paused")
 
-    def __init__(self, on_resume: Callable[[], None] | None = None) -> None:
+    def __init__(self, on_pause: Callable[[], None] | None = None, on_resume: Callable[[], None] | None = None) -> None:
         self.is_paused = False
+        self._on_pause = on_pause
         self._on_resume = on_resume
         self._open = asyncio.Event()
         self._progress: tuple[object, float] = (None, 0.0)
@@ -46,6 +47,8 @@ class WriteFlowControl:
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         self.is_paused = True
         self._open.clear()
+        if self._on_pause is not None:
+            self._on_pause()
 
     def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
         self.stopProducing()

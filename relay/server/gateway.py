@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 
 from relay.conf import conf
 from relay.process import gc_tuning, lifecycle
+from relay.process.scrape import report_of
+from relay.process.supervision import parent
 from relay.server import limits
 from relay.server.server import HardenedServer
 
@@ -22,6 +25,7 @@ class GatewayServer(HardenedServer):
     def __init__(self, *args: Any, **options: Any) -> None:
         """Take daphne's arguments; sizes come from the settings."""
         super().__init__(*args, **options)
+        self._parent = parent()
         self.trusted_proxies = conf.trusted_proxies
         self.max_body_bytes = conf.max_request_bytes + limits.BODY_ROOM_BYTES
         self.max_messages = limits.MAX_MESSAGES
@@ -29,11 +33,19 @@ class GatewayServer(HardenedServer):
 
     async def on_start(self) -> None:
         """Start layer, agent client, runner and sweeper before the server accepts connections."""
+        if self._parent is not None:
+            await self._parent.open(
+                report=partial(report_of, self._parent),
+                on_end=partial(self.drain, has_successor=False),
+                on_parent_lost=partial(self.drain, has_successor=True),
+            )
         await lifecycle.current()
         gc_tuning.freeze_startup_objects()
 
     def on_listening(self, addresses: list[str]) -> None:
-        """Log the addresses; ``relay.process.lifecycle`` has logged the limits."""
+        """Log the addresses, and tell the parent; ``relay.process.lifecycle`` has logged the limits."""
+        if self._parent is not None:
+            self._parent.ready()
         logger.info("listening on %s", ", ".join(addresses))
         if not (conf.chat_page or settings.DEBUG):
             logger.info("chat page off: GATEWAY__CHAT_PAGE=true opens it at /")
@@ -45,11 +57,15 @@ class GatewayServer(HardenedServer):
 
     async def on_drain(self, deadline: asyncio.Event) -> None:
         """Finish turns and disconnect clients; see ``relay.process.drain``."""
+        if self._parent is not None:
+            self._parent.leaving()
         await lifecycle.drain(deadline)
 
     async def on_stop(self) -> None:
         """Stop what ``on_start`` started."""
         await lifecycle.stop()
+        if self._parent is not None:
+            await self._parent.close()
 
 
 def log_access(protocol: str, action: str, details: dict[str, Any]) -> None:

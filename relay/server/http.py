@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
@@ -36,7 +36,7 @@ MAX_LENGTH_DIGITS: Final = 18
 class HttpConnection(Channel):
     """A connection: one request after another, each within its limits.
 
-    Twisted's own timeout only ends silent connections: a client that sends a byte now and then would stay for ever.
+    Twisted's own timeout only ends silent connections: a client that sends a byte now and then would stay forever.
     """
 
     max_body_bytes = limits.BODY_ROOM_BYTES
@@ -48,6 +48,7 @@ class HttpConnection(Channel):
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self._made_at = time.monotonic()
+        self.frame_writer = FrameWriter(self.transport, self.factory.server.write_batcher)
         self.factory.open_connections.add(self)
         self.read_buffer = ReadBuffer(self, self.factory.server.read_scheduler)
         super().connectionMade()
@@ -60,7 +61,7 @@ class HttpConnection(Channel):
             return time.monotonic() - self._made_at < limits.FIRST_REQUEST_SECONDS
         return not self.is_refused and bool(self.is_handling_request or not self.persistent)
 
-    # Twisted goes on parsing bytes that it has read, even after a refusal; these overrides stop at one.
+    # Twisted continues parsing bytes that it has read, even after a refusal; these overrides stop at one.
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self.read_buffer.receive(data)
@@ -83,6 +84,7 @@ class HttpConnection(Channel):
                 self.upgraded_to.dataReceived(rest)
 
     def requestDone(self, request: HttpRequest) -> None:  # noqa: N802 - Twisted's name
+        self.frame_writer.flush()
         self.read_buffer.put_back(self.take_pipelined())  # else Twisted would handle all of them within this call
         super().requestDone(request)
         self.read_buffer.handle_soon()
@@ -142,6 +144,23 @@ class HttpConnection(Channel):
     def _refuse_head(self) -> None:
         self.refuse(431 if self.has_request_line else 414)
 
+    # A response is written here. Twisted would register and unregister a writer for each of its pieces.
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:  # noqa: N802 - Twisted's name
+        fields = [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        self.frame_writer.write(b"%b %b %b\r\n%b\r\n" % (version, code, reason, b"".join(fields)))
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of a body, as it goes to the client."""
+        self.frame_writer.write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:  # noqa: N802 - Twisted's name
+        self.frame_writer.write(b"".join(iovec))
+
+    def loseConnection(self) -> None:  # noqa: N802 - Twisted's name
+        self.frame_writer.flush()
+        super().loseConnection()
+
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
         self._set_deadline(None)
         self.factory.open_connections.discard(self)
@@ -158,9 +177,8 @@ class HttpConnection(Channel):
         self.setTimeout(None)
         more = b"".join(b"%b: %b\r\n" % header for header in headers)
         answer = b"HTTP/1.1 %d %b\r\n%bContent-Length: 0\r\nConnection: close\r\n\r\n"
-        writer = FrameWriter(self.transport, self.factory.server.write_batcher)
-        writer.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
-        writer.flush()  # at once: Twisted would drop it if the client has closed its side
+        self.frame_writer.write(answer % (status, HTTPStatus(status).phrase.encode(), more))
+        self.frame_writer.flush()  # at once: Twisted would drop it if the client has closed its side
         self.network_producer.unregisterProducer()
         self.transport.loseWriteConnection()  # a full close would be a reset, which could overtake the answer
         self._set_deadline(limits.CLOSE_SECONDS)
@@ -181,9 +199,11 @@ class HttpRequest(Request):
     """A request and its response."""
 
     transport: Any  # Twisted's; ``None`` once it is a WebSocket's
+    rests_until: float | None = None  # see the watchdog: a request never rests
 
     def __init__(self, channel: HttpConnection, queued: object = False) -> None:
         self.write_flow = WriteFlowControl()
+        self.frame_writer = channel.frame_writer
         self._received_bytes = 0
         super().__init__(channel, queued, parsePOSTFormSubmission=False)  # Django parses bodies
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from twisted.internet import reactor as twisted_reactor
@@ -14,10 +15,13 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 
+from relay.server.limits import BACKLOG
+
 logger = logging.getLogger(__name__)
 
 reactor: Final[Any] = twisted_reactor  # to type checkers it is a module
 INHERITED: Final = "fd:fileno="
+UNIX_SOCKET_MODE: Final = 0o666  # as Twisted's: the folder decides which users may connect
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 ABSENT: Final = frozenset(
     {errno.EAGAIN, errno.ECONNABORTED, errno.ENOTCONN}
@@ -78,7 +82,7 @@ class SharedListener:
     is_shared = True
 
     def __init__(self, number: int, factory: Any) -> None:
-        self._socket = _listening_socket(number)
+        self._socket = inherited_socket(number)
         self._factory = factory
         self._pause: asyncio.TimerHandle | None = None
         name = self._socket.getsockname()
@@ -113,12 +117,62 @@ class SharedListener:
         self._pause = self._loop.call_later(EXHAUSTED_PAUSE_SECONDS, self._loop.add_reader, self._socket, self._accept)
 
 
-def _listening_socket(number: int) -> socket.socket:
+def open_tcp(host: str, port: int) -> socket.socket:
+    """Listen on an address, for several processes.
+
+    Raises:
+        NotListening: it cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        found = socket.getaddrinfo(host or None, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return _bound(family, found[0][4])
+    except OSError as exc:
+        raise NotListening(f"Couldn't listen on {host}:{port}: {exc.strerror}.") from exc
+
+
+def open_unix(path: str) -> socket.socket:
+    """Listen on a Unix socket, for several processes; a file that a dead process has left is replaced.
+
+    Raises:
+        NotListening: it cannot be used.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            if Path(path).is_socket() and client.connect_ex(path) == errno.ECONNREFUSED:
+                Path(path).unlink()
+        listener = _bound(socket.AF_UNIX, path)
+        Path(path).chmod(UNIX_SOCKET_MODE)
+        return listener
+    except OSError as exc:
+        raise NotListening(f"Couldn't listen on {path}: {exc.strerror}.") from exc
+
+
+def _bound(family: socket.AddressFamily, address: Any) -> socket.socket:
+    """Bind a socket and listen. (The address has one of several types, as in ``socket``.)"""
+    listener = socket.socket(family)
+    try:
+        if family != socket.AF_UNIX:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def inherited_socket(number: int) -> socket.socket:
+    """Return the listening socket that has a number in this process.
+
+    Raises:
+        NotListening: there is none.
+    """
     try:
         found = socket.socket(fileno=number)
     except OSError as exc:
         raise NotListening(
-            f"There is no socket with the number {number}: {exc.strerror}. systemd passes its first as 3."
+            f"There is no open socket with the number {number}: {exc.strerror}. systemd passes its first socket as 3."
         ) from exc
     if found.type != socket.SOCK_STREAM or not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise NotListening(f"The socket with the number {number} does not listen for connections.")

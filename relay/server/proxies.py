@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from relay.setting_parsers import TrustedProxies
+from relay.conf.parsers import TrustedProxies
 
 Headers = Iterable[tuple[bytes, bytes]]
 Address = list[str | int]  # as ASGI has it: host and port

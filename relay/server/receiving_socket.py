@@ -22,9 +22,10 @@ class ReceivingSocket(Socket):
     """
 
     application_queue: ReceiveQueue | None = None
+    rests_until: float | None = None  # see the watchdog
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
-        self.write_flow = WriteFlowControl(self._send_owed_pong)
+        self.write_flow = WriteFlowControl(on_pause=self.end_rest, on_resume=self._send_owed_pong)
         self._owed_pong: bytes | None = None
         self._pinged_at: float | None = None
         self._closing_at: float | None = None
@@ -43,10 +44,15 @@ class ReceivingSocket(Socket):
         return ReceiveQueue(pause=self.read_buffer.pauseProducing, resume=self._read_on_soon)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self.end_rest()
         self.read_buffer.receive(data)
         if self._closing_at is not None and not self.read_buffer.is_discarding:
             self._closing_bytes += len(data)
             self._check_closing_bytes()
+
+    def end_rest(self) -> None:
+        """Be checked each second: something happens that may have a time limit, or is counted by the second."""
+        self.server.watchdog.wake(self)
 
     @property
     def is_held(self) -> bool:
@@ -77,6 +83,12 @@ class ReceivingSocket(Socket):
     def _is_behind(self) -> bool:
         queue = self.application_queue
         return self.state == self.STATE_OPEN and (self._is_over_rate() or (queue is not None and queue.is_paused))
+
+    def _is_quiet(self) -> bool:
+        """Does nothing wait: no received bytes, no part of a message, nothing for the client or the consumer?"""
+        return not (
+            self.write_flow.is_paused or len(self.read_buffer) or self._message is not None or self._is_behind()
+        )
 
     def _is_over_rate(self) -> bool:
         """Has the client sent as many messages as may be handled until the next ``check_timeouts``?"""

@@ -64,17 +64,17 @@ def read_head(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
     """
     fields = [(name.lower(), value) for name, value in fields if b"_" not in name]
     if any(_CONTROLS.search(value) for _, value in fields):
-        raise RequestRefused(400, "a header has a control character in it")
+        raise RequestRefused(400, "a header contains a control character")
     hosts = values_of(fields, b"host")
     if len(hosts) > 1 or (not hosts and version != b"HTTP/1.0"):  # RFC 9112 §3.2
-        raise RequestRefused(400, "it has not exactly one Host")
+        raise RequestRefused(400, "it does not have exactly one Host")
     if absolute := _ABSOLUTE_FORM.fullmatch(target):
         authority, target = absolute[1], absolute[2]
         target = target if target.startswith(b"/") else b"/" + target
         fields = [(name, value) for name, value in fields if name != b"host"] + [(b"host", authority)]
     parts = _ORIGIN_FORM.fullmatch(target)
     if parts is None:
-        raise RequestRefused(400, "its target is no path")
+        raise RequestRefused(400, "its target is not a path")
     return RequestHead(method, parts[1], parts[2] or b"", version, fields)
 
 
@@ -87,11 +87,11 @@ def read_websocket_request(head: RequestHead) -> WebSocketRequest | None:
     if head.version == b"HTTP/1.0" or not has_token(head.fields, b"upgrade", b"websocket"):  # RFC 9110 §7.8
         return None
     if head.method != b"GET":
-        raise RequestRefused(405, "a socket is asked for with another method than GET", [(b"Allow", b"GET")])
+        raise RequestRefused(405, "a WebSocket request with a method other than GET", [(b"Allow", b"GET")])
     if not has_token(head.fields, b"connection", b"upgrade"):
-        raise RequestRefused(400, "a socket is asked for without Connection: Upgrade")
+        raise RequestRefused(400, "a WebSocket request without Connection: Upgrade")
     if values_of(head.fields, b"transfer-encoding") or values_of(head.fields, b"content-length") not in ([], [b"0"]):
-        raise RequestRefused(400, "a socket is asked for with a body")  # its frames would be the body's bytes
+        raise RequestRefused(400, "a WebSocket request with a body")  # its frames would be the body's bytes
     _check_version(head.fields)
     return WebSocketRequest(_read_key(head.fields), _read_subprotocols(head.fields))
 
@@ -114,10 +114,10 @@ def _items(fields: Fields, name: bytes) -> list[bytes]:
 def _check_version(fields: Fields) -> None:
     versions = values_of(fields, b"sec-websocket-version")
     if len(versions) != 1:
-        raise RequestRefused(400, "a socket is asked for without one Sec-WebSocket-Version")
+        raise RequestRefused(400, "a WebSocket request without exactly one Sec-WebSocket-Version")
     if versions != [WEBSOCKET_VERSION]:  # RFC 6455 §4.4
         headers = [(b"Sec-WebSocket-Version", WEBSOCKET_VERSION), (b"Upgrade", b"websocket")]
-        raise RequestRefused(426, "a socket is asked for in another version", headers)
+        raise RequestRefused(426, "a WebSocket request with another version", headers)
 
 
 def _read_key(fields: Fields) -> str:
@@ -127,11 +127,11 @@ def _read_key(fields: Fields) -> str:
             return keys[0].decode("ascii")
     except ValueError:  # binascii.Error is one
         pass
-    raise RequestRefused(400, "a socket is asked for without a proper Sec-WebSocket-Key")
+    raise RequestRefused(400, "a WebSocket request without a valid Sec-WebSocket-Key")
 
 
 def _read_subprotocols(fields: Fields) -> list[str]:
     offered = _items(fields, b"sec-websocket-protocol")
     if len(set(offered)) < len(offered) or not all(name.isascii() for name in offered):
-        raise RequestRefused(400, "the subprotocols that are offered are not names, each once")
+        raise RequestRefused(400, "the offered subprotocols are not valid names, each once")
     return [name.decode("ascii") for name in offered]

@@ -7,8 +7,9 @@ import errno
 import logging
 import os
 import signal
+import threading
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from twisted.internet import reactor as twisted_reactor
@@ -19,15 +20,17 @@ from relay.server import limits
 from relay.server.applications import ApplicationServer
 from relay.server.http import HttpConnections
 from relay.server.listening import Listener, NotListening, listen
-from relay.server.watchdog import Watchdog
 from relay.server.websocket import WebSocketConnection, WebSocketConnections
-from relay.tasks import cancel_and_wait
+from relay.tasks import cancel_and_wait, within
 
 logger = logging.getLogger(__name__)
 
 reactor: Final[Any] = twisted_reactor  # to type checkers it is a module
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 LOOK_SECONDS: Final = 0.02
+# No task cancels the server's own one: a CancelledError in it comes from a task that it awaits. It would end without a
+# word, and the process would stay.
+FAILURES: Final = (Exception, asyncio.CancelledError)
 
 
 class HardenedServer(ApplicationServer):
@@ -46,9 +49,9 @@ class HardenedServer(ApplicationServer):
         """Take daphne's arguments."""
         super().__init__(*args, **options)
         self.exit_code = 0
-        self.watchdog = Watchdog(self.connections)
         self._stopping = asyncio.Event()
         self._deadline = asyncio.Event()
+        self._has_successor = True
         self._listeners: list[Listener] = []
         self._life: asyncio.Task[None] | None = None
 
@@ -69,12 +72,25 @@ class HardenedServer(ApplicationServer):
     # Life.
 
     def run(self) -> None:
-        """Serve until a signal, or ``stop``; then drain."""
+        """Serve until a signal, or ``stop``; then drain. With ``signal_handlers`` the process ends soon after that."""
         self.http_factory = HttpConnections(self, max_body_bytes=self.max_body_bytes)
         self.ws_factory = WebSocketConnections(self, name=self.server_name, max_message_bytes=self.max_message_bytes)
         globalLogBeginner.beginLoggingTo([_log_failure], redirectStandardIO=False, discardBuffer=True)
         reactor.callLater(0, self._start)
         reactor.run(installSignalHandlers=False)
+        if self.signal_handlers:
+            _end_without_threads(self.exit_code)
+
+    def drain(self, *, has_successor: bool) -> None:
+        """Start to drain, unless that has started.
+
+        Args:
+            has_successor: does another process accept the connections of a shared socket? Otherwise this one continues
+                to accept and refuse them, as long as it has connections.
+        """
+        if not self._stopping.is_set():
+            self._has_successor = has_successor
+            self._stopping.set()
 
     def stop(self) -> None:
         """Start to drain; a second call shortens the drain."""
@@ -95,10 +111,13 @@ class HardenedServer(ApplicationServer):
         except NotListening as exc:
             logger.critical("cannot listen: %s", exc)
             self.exit_code = 1
-        except Exception:
+        except FAILURES:
             logger.exception("server failed")
             self.exit_code = 1
-        await _within(limits.STOP_SECONDS, self.on_stop())
+        try:
+            await within(limits.STOP_SECONDS, self.on_stop())
+        except FAILURES:
+            logger.exception("shutdown step failed")
         logger.info("stopped")
         reactor.stop()
 
@@ -107,12 +126,11 @@ class HardenedServer(ApplicationServer):
         await self._stopping.wait()
         self.is_stopping = True
         logger.info("stopping, with %d connections", len(self.connections))
-        await self._stop_listening(
-            listener for listener in self._listeners if listener.is_shared
-        )  # other processes take over
+        if self._has_successor:
+            await self._stop_listening(listener for listener in self._listeners if listener.is_shared)
         try:
             await self.on_drain(self._deadline)
-        except Exception:
+        except FAILURES:
             logger.exception("drain failed")
         await self._stop_listening(self._listeners)
         await self._end_connections()
@@ -167,13 +185,15 @@ def _on_hangup() -> None:
     logger.warning("SIGHUP ignored: settings are read at the start. SIGTERM drains and ends the process")
 
 
-async def _within(seconds: float, ending: Awaitable[None]) -> None:
-    """Await a shutdown step for a limited time, and log its error."""
-    try:
-        async with asyncio.timeout(seconds):
-            await ending
-    except Exception:
-        logger.exception("shutdown step failed")
+def _end_without_threads(exit_code: int) -> None:
+    """End the process in a while if it has not ended by itself: Python waits for threads, however long they hang."""
+
+    def end() -> None:
+        time.sleep(limits.THREADS_SECONDS)
+        logger.warning("thread does not end, perhaps in the database: the process exits without it")
+        os._exit(exit_code)
+
+    threading.Thread(target=end, name="end", daemon=True).start()
 
 
 def _log_failure(event: Any) -> None:

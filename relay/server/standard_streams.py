@@ -16,5 +16,6 @@ def open_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open(mode)  # noqa: SIM115 - open as long as the process
+            os.set_inheritable(stream.fileno(), True)  # by the parent of workers and by them, as any such stream
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)  # Python does not count it as closed at its end

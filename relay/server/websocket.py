@@ -22,8 +22,8 @@ from relay.server.writing import FrameWriter, data_frame
 
 logger = logging.getLogger(__name__)
 
-TEXT, BINARY = 1, 2  # opcodes (RFC 6455 §5.2)
-PING_PAYLOAD: Final = b"gateway"
+TEXT, BINARY, PING = 1, 2, 9  # opcodes (RFC 6455 §5.2)
+PING_FRAME: Final = data_frame(PING, b"gateway")
 UNSENDABLE_CODES: Final = frozenset({1004, 1005, 1006, 1015})  # RFC 6455 §7.4.1
 
 
@@ -117,7 +117,7 @@ class WebSocketConnection(ReceivingSocket):
         fields: dict[str, list[str]] = {}
         for name, value in headers:
             if b"\r" in name + value or b"\n" in name + value:
-                raise ValueError(f"the header {name!r} has a line end in it")
+                raise ValueError(f"the header {name!r} contains a line end")
             fields.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
         self.succeedHandshake((subprotocol, fields))
         self._is_answered = True
@@ -149,7 +149,7 @@ class WebSocketConnection(ReceivingSocket):
         """
         code = int(CloseCode.SESSION_DELETED) if code is None else code  # 1000
         if code in UNSENDABLE_CODES or not 1000 <= code <= 4999:
-            raise ValueError(f"{code} is no close code that may be sent")
+            raise ValueError(f"{code} is not a close code that may be sent")
         if last_text is not None and self.state == self.STATE_OPEN:
             self.frame_writer.write(data_frame(TEXT, last_text.encode()))
         whole = reason.encode()[: limits.MAX_REASON_BYTES].decode(errors="ignore")
@@ -160,6 +160,7 @@ class WebSocketConnection(ReceivingSocket):
             return
         super().sendCloseFrame(code=code, reasonUtf8=reasonUtf8, isReply=isReply)
         self._closing_at = time.monotonic()
+        self.end_rest()
         self.write_flow.stopProducing()  # a task that waits to send learns that the client has left
         self.transport.unregisterProducer()
         if self.failedByMe:  # the client learns why; its part of the handshake is not awaited
@@ -172,6 +173,7 @@ class WebSocketConnection(ReceivingSocket):
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802 - autobahn's name
         """Close the connection. After a complete handshake without a reset, which could overtake the answer."""
         self._closing_at = self._closing_at or time.monotonic()
+        self.end_rest()
         self.frame_writer.flush()
         super().dropConnection(abort=abort and not self.wasClean)
 
@@ -203,8 +205,12 @@ class WebSocketConnection(ReceivingSocket):
         elif self.state == self.STATE_OPEN:
             self.close(CloseCode.INTERNAL if error is not None else None)
 
-    def check_timeouts(self) -> None:
-        """End the socket if client or consumer exceeded a time limit; called about once a second."""
+    def check_timeouts(self) -> float | None:
+        """End the socket if client or consumer exceeded a time limit; see the watchdog.
+
+        Returns:
+            The moment of the next ping, or of the last one's late pong, for a socket that may rest until then.
+        """
         now = time.monotonic()
         self._start_second()
         if self.state == self.STATE_CONNECTING:
@@ -215,6 +221,8 @@ class WebSocketConnection(ReceivingSocket):
         elif self.state == self.STATE_OPEN:
             self._check_client(now)
             self._check_consumer()
+            return self._rest(now)
+        return None
 
     def _check_closing(self, seconds: float) -> None:
         """Close first, abort later: buffered bytes, with the close frame last, still reach a client that is slow."""
@@ -237,7 +245,16 @@ class WebSocketConnection(ReceivingSocket):
                 self.abort()
         elif now - self._last_ping_at > limits.PING_SECONDS:
             self._pinged_at = self._last_ping_at = now
-            self.sendPing(PING_PAYLOAD)
+            self.frame_writer.write(PING_FRAME)
+
+    def _rest(self, now: float) -> float | None:
+        """Return until when nothing can exceed a time limit, unless something happens that ends the rest."""
+        if self.state != self.STATE_OPEN or not self._is_quiet():
+            return None
+        if self._pinged_at is None:
+            return self._last_ping_at + limits.PING_SECONDS
+        has_just_sent = self._pinged_at == now  # the pong comes before the next look, and would only end the rest
+        return None if has_just_sent else self._pinged_at + limits.PONG_SECONDS
 
     def _check_consumer(self) -> None:
         if self.application_queue is not None and self.application_queue.hung_seconds() > limits.HUNG_SECONDS:

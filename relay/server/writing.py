@@ -1,6 +1,7 @@
-"""Frames on their way out: those sent in one iteration of the event loop are written at its end, in one piece.
+"""Frames and responses on their way out: those sent in one iteration of the event loop are written at its end, in one
+piece.
 
-For each frame Twisted would register and unregister a writer with the event loop: two system calls and an iteration.
+For each piece Twisted would register and unregister a writer with the event loop: two system calls and an iteration.
 Here the socket is written to directly; only bytes that it does not take go through Twisted's buffer.
 """
 
@@ -12,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from relay.server.daphne_internals import is_idle
+from relay.server.daphne_internals import write_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,9 @@ class WriteBatcher:
 
 
 class FrameWriter:
-    """The frames of one connection. ``transport`` is Twisted's, plain or TLS; it has no type.
+    """The frames of one connection, or the pieces of its responses.
+
+    ``transport`` is Twisted's, plain or TLS; it has no type.
 
     ``is_full``: so much was written in this iteration that other tasks must run before more is.
     """
@@ -74,13 +77,9 @@ class FrameWriter:
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
-        transport = self._transport
-        if is_idle(transport):
-            written = transport.writeSomeData(data)
-            if isinstance(written, int):  # else the connection is lost, which Twisted notices below
-                data = data[written:]
-        if data:
-            transport.write(data)
+        written = write_at_once(self._transport, data)
+        if written < len(data):
+            self._transport.write(data[written:])
 
     def _end_iteration(self) -> None:
         self.is_full = False

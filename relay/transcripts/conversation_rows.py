@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -49,37 +50,37 @@ def note(notes: Sequence[Note]) -> None:
     """Keep the conversations of turns that have ended, in the order in which they ended.
 
     The first owner of a conversation stays its owner, and learns nothing of another subject's turns under the same
-    name. The title that its owner chose stays.
+    name. The title that its owner chose stays. If another process creates a conversation at the same moment, the owner
+    or the title that it lacks comes with the next turn.
 
     Raises:
         DatabaseError: nothing was written.
     """
-    notes = _of_owners(notes)
-    found = {name: _conversation(name, notes) for name in sorted({each.session_id for each in notes})}
+    names = {each.session_id for each in notes}
+    kept = {row.session_id: row for row in Conversation.objects.filter(session_id__in=names)}
+    own = [each for each in notes if _is_of_owner(each, kept.get(each.session_id))]
+    by_session = sorted(own, key=lambda each: each.session_id)  # stable: each session's in their order
+    found = {name: _conversation(list(each)) for name, each in groupby(by_session, key=lambda each: each.session_id)}
     Conversation.objects.bulk_create(
         found.values(), update_conflicts=True, unique_fields=["session_id"], update_fields=["updated"]
     )
-    for row in Conversation.objects.filter(Q(title="") | Q(subject=""), session_id__in=found):
-        _complete(row, found[row.session_id])
-    for each in notes:
+    for name in found.keys() & kept.keys():
+        _complete(kept[name], found[name])
+    for each in own:
         if each.title:
             chosen = Conversation.objects.filter(session_id=each.session_id, is_renamed=False)
             chosen.update(title=title_of(each.title))
 
 
-def _of_owners(notes: Sequence[Note]) -> list[Note]:
-    """Leave out the turns of subjects that opened another subject's session after it had ended."""
-    names = {each.session_id for each in notes}
-    owners = dict(Conversation.objects.filter(session_id__in=names).values_list("session_id", "subject"))
-    return [
-        each for each in notes if not each.owner or owners.get(each.session_id) in (None, "", subject_of(each.owner))
-    ]
+def _is_of_owner(each: Note, kept: Conversation | None) -> bool:
+    """Was the turn not of a subject that opened another subject's session after it had ended?"""
+    return not each.owner or kept is None or kept.subject in ("", subject_of(each.owner))
 
 
-def _conversation(session_id: str, notes: Sequence[Note]) -> Conversation:
-    own = [each for each in notes if each.session_id == session_id]
+def _conversation(own: Sequence[Note]) -> Conversation:
+    """Make the conversation of one session's notes, as if there were none."""
     return Conversation(
-        session_id=session_id,
+        session_id=own[0].session_id,
         subject=next((subject_of(each.owner) for each in own if each.owner), ""),
         title=next((words for each in own if (words := first_words(each.words))), ""),
         created=own[0].at,

@@ -34,7 +34,7 @@ class LogTurns:
         max_event_bytes: of one turn's events; further ones are left out, and counted.
 
     Attributes:
-        turns: the newest first. A turn that has not ended, or whose first frame is trimmed, is none of them.
+        turns: newest first. A turn that has not ended, or whose first frame is trimmed, is none of them.
         below: the offset before the oldest turn whose first frame was taken, or the last frame of an older one that has
             ended; ``None`` before that.
     """
@@ -81,7 +81,7 @@ class LogTurns:
 
 
 def join(log: Sequence[KeptTurn], table: Sequence[KeptTurn]) -> list[KeptTurn]:
-    """Join the turns of a log with those of the transcripts, which were read after it; the oldest first. Pure.
+    """Join the turns of a log with those of the transcripts, which were read after it; oldest first. Pure.
 
     The log knows its turns better: the transcripts may lack the newest.
     """
@@ -99,7 +99,7 @@ def spoken(turns: Iterable[KeptTurn]) -> list[KeptTurn]:
 
 
 def bounded(turns: Sequence[KeptTurn], bounds: Bounds) -> list[KeptTurn]:
-    """Return the last turns within bounds; whole ones are left out, the oldest first. Pure."""
+    """Return the last turns within bounds; whole ones are left out, oldest first. Pure."""
     first, characters = len(turns), 0
     while first > 0 and len(turns) - first < bounds.turns:
         characters += turns[first - 1].characters
@@ -113,7 +113,7 @@ class HistoryPage(msgspec.Struct, frozen=True):
     """Some turns of a session.
 
     Attributes:
-        turns: the newest first.
+        turns: newest first.
         next: the cursor of the turns before them; ``None`` if there are none.
         is_complete: is no turn missing because the database did not answer, or has not got it yet?
     """
@@ -123,13 +123,13 @@ class HistoryPage(msgspec.Struct, frozen=True):
     is_complete: bool
 
     def fields(self) -> dict[str, Any]:
-        """Give its members as clients get them (any JSON)."""
+        """Return its members as clients get them (any JSON)."""
         turns = [turn.fields() for turn in self.turns]
         return {"turns": turns, "next": self.next, "incomplete": not self.is_complete}
 
 
 def merge(log: Part, table: Part, bounds: Bounds) -> tuple[list[KeptTurn], bool]:
-    """Join two parts of a history into a page, the newest first. Returns it, and whether there is more. Pure.
+    """Join two parts of a history into a page, newest first. Returns it, and whether there is more. Pure.
 
     A source that is not all may have more turns before its last one, so no older turn of the other is given.
     """
@@ -159,7 +159,7 @@ class History:
         self._transcripts = transcripts
 
     async def before(self, turn: Turn) -> list[KeptTurn]:
-        """Return the last turns before this one, the oldest first, within the bounds of the settings.
+        """Return the last turns before this one, oldest first, within the bounds of the settings.
 
         Never raises: turns that cannot be read soon are left out, and the agent answers without them.
         """
@@ -189,13 +189,13 @@ class History:
         return HistoryPage(turns, turns[-1].cursor if turns and has_more else None, is_complete)
 
     async def _is_behind(self, session_id: str, goes_on_at: str, table: Part) -> bool:
-        """Do the transcripts lack the turn with which they should go on, because it is not written yet?"""
+        """Do the transcripts lack the turn with which they should continue, because it is not written yet?"""
         if not (goes_on_at and self._transcripts.is_on) or any(row.place == goes_on_at for row in table.turns):
             return False
         return not await self._transcripts.has(session_id, goes_on_at)
 
     async def _log_part(self, session_id: str, reader: Reader, before: str, bounds: Bounds) -> tuple[Part, str]:
-        """Read the log's turns before a cursor, and the place of the turn with which the transcripts go on."""
+        """Read the log's turns before a cursor, and the place of the turn with which the transcripts continue."""
         state = await self._layer.get(session_id, reader.subject)
         if state is None or (before and before < place_of(state.epoch, state.oldest)):
             return Part([], True), before if not before.startswith(OLD) else ""

@@ -71,7 +71,7 @@ class KeptTurn(msgspec.Struct, frozen=True, kw_only=True):
         return self.place or f"{OLD}{self.turn_id}"
 
     def fields(self) -> dict[str, Any]:
-        """Give its members in a page of a history."""
+        """Return its members in a page of a history."""
         return {
             "turn_id": self.turn_id,
             "subject": self.subject,
@@ -92,7 +92,7 @@ def moment_text(moment: datetime | None) -> str | None:
 
 
 class Part(NamedTuple):
-    """Turns out of one source, the newest first; ``is_all``: the source has none before them."""
+    """Turns out of one source, newest first; ``is_all``: the source has none before them."""
 
     turns: list[KeptTurn]
     is_all: bool

@@ -33,7 +33,7 @@ class Pruner:
         self._task = BackgroundTask()
 
     def start(self) -> None:
-        """Start to prune, if transcripts are not kept for good."""
+        """Start to prune, unless transcripts are kept forever."""
         if conf.transcripts and conf.transcript_days:
             self._task.start(self._prune_for_ever(), "pruner")
 

@@ -36,7 +36,8 @@ class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
         error: why it failed, in words for operators; empty if it did not.
         upstream_status: the status of the agent's HTTP response to a turn that failed; ``None`` if there was none.
         input_tokens, output_tokens: as the agent reports them; ``None`` if it does not.
-        tokens, started_at, duration_seconds: ``None`` if the worker that ran the turn died.
+        tokens, started_at, duration_seconds: ``None`` if the worker that ran the turn died, and no
+            other continued it.
         owner: the subject that the session belonged to; ``None``: to no subject.
         place: orders the turns of a session: see ``place_of``.
         finish_reason: of its final frame; ``error`` after an error.
@@ -152,7 +153,7 @@ def _kept(row: Turn) -> KeptTurn:
 
 
 def newest(session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
-    """Read a session's last turns, the oldest first, less those that have no text and no answer.
+    """Read a session's last turns, oldest first, less those that have no text and no answer.
 
     Raises:
         DatabaseError: they cannot be read.

@@ -1,8 +1,9 @@
 """Writes ended turns to the database, in a thread of its own: no turn waits, however slow the database is.
 
-The runner hands over one value at a turn's end and goes on. The queue is bounded. A slow database gets larger
-batches; a batch that fails several times is given up, counted and logged, with one line for a series of failures. The
-thread is a daemon, so a database that never answers does not keep the process from ending.
+The runner hands over one value at a turn's end and continues. The queue is bounded. Turns that end within a moment are
+written in one transaction, and a slow database gets larger batches. A batch that fails several times is given up,
+counted and logged, with one line for a series of failures. The thread is a daemon, so it does not keep the process from
+ending while a database does not answer.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 MAX_WAITING_TURNS: Final = 10_000  # a hundred a second for more than a minute and a half
 MAX_WAITING_CHARACTERS: Final = 64_000_000  # of their answers and events together
 MAX_BATCH: Final = 200  # turns in one transaction
+GATHER_SECONDS: Final = 0.1  # a turn waits so long for others; most of its cost is the transaction's
 RETRY_SECONDS: Final = (0.2, 1.0, 3.0)  # before each further attempt to write a batch
 READ_SECONDS: Final = 1.0  # for a session's last turns, while a turn waits for them
 FLUSH_SECONDS: Final = 3.0  # at the end of a drain
@@ -60,7 +62,8 @@ class Transcripts:
         self._jobs: deque[_Queued] = deque()
         self._turns = 0  # queued, or being written
         self._characters = 0  # of their answers and events
-        self._changed = threading.Condition()  # guards the three above
+        self._awaited = 0  # other jobs that are queued: a caller waits for them
+        self._changed = threading.Condition()  # guards the four above
         self._thread: threading.Thread | None = None
         self._is_full = False
         self._is_failing = False
@@ -89,7 +92,8 @@ class Transcripts:
                 self._turns += 1
                 self._characters += size
                 self._jobs.append(turn)
-                self._changed.notify()
+                if len(self._jobs) == 1:  # otherwise the thread knows, and gathers more
+                    self._changed.notify()
         if is_full:
             metrics.TRANSCRIPTS_DROPPED.labels("full").inc()
             if not self._is_full:
@@ -121,11 +125,11 @@ class Transcripts:
             raise StoreUnavailable from exc
 
     async def newest(self, session_id: str, owner: str | None, limit: int) -> list[KeptTurn]:
-        """Read a session's last turns, the oldest first, queued ones too. None if the database fails, or is slow."""
+        """Read a session's last turns, oldest first, queued ones too. None if the database fails, or is slow."""
         return await self._read(partial(rows.newest, session_id, owner, limit)) or []
 
     async def page(self, session_id: str, reader: Reader, before: str, bounds: Bounds) -> Part | None:
-        """Read a session's turns before a cursor, the newest first, queued ones too; see ``rows.page``.
+        """Read a session's turns before a cursor, newest first, queued ones too; see ``rows.page``.
 
         Returns:
             ``None`` if the database fails, or is slow.
@@ -179,9 +183,10 @@ class Transcripts:
         self._put(job)
         return job.done
 
-    def _put(self, job: _Queued) -> None:
+    def _put(self, job: _Job | None) -> None:
         with self._changed:
             self._jobs.append(job)
+            self._awaited += 1
             self._changed.notify()
 
     # The methods below run in the thread.
@@ -198,11 +203,13 @@ class Transcripts:
             connection.close()
 
     def _take(self) -> list[_Queued]:
-        """Wait for jobs, and take all that are queued."""
+        """Wait for jobs, and take all that are queued; turns for which no caller waits gather for a moment."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs)
+            self._changed.wait_for(lambda: self._awaited, GATHER_SECONDS)
             jobs = list(self._jobs)
             self._jobs.clear()
+            self._awaited = 0
         return jobs
 
     def _do(self, run: Sequence[_Queued]) -> None:
@@ -247,7 +254,7 @@ def _write_patiently(batch: list[EndedTurn]) -> None:
 def _attempt(read: Callable[[], T]) -> T | None:
     try:
         return read()
-    except Exception as exc:  # a turn goes on without its history
+    except Exception as exc:  # a turn continues without its history
         connection.close()
         logger.info("history without transcripts: %s", type(exc).__name__)
         return None

@@ -21,7 +21,7 @@ MAX_CHARACTERS: Final = 8_192  # of each text: receivers want no more than 20 kB
 
 def describe_end(recorder: TurnRecorder, terminal: Frame) -> TurnEnded:
     """Describe a turn that ends, or has ended, with a terminal frame."""
-    turn, was_run_here = recorder.turn, not recorder.turn.is_abandoned
+    turn, is_known = recorder.turn, recorder.is_known
     if recorder.ended_at is None:
         recorder.ended_at = datetime.now(UTC)
     fields = json_text.decode(terminal.v1)
@@ -34,9 +34,9 @@ def describe_end(recorder: TurnRecorder, terminal: Frame) -> TurnEnded:
         subject=None if turn.subject is None else clean(turn.subject),
         finish_reason=clean(finish_reason),
         error_code=fields["code"] if is_error else None,
-        started_at=recorder.ended_at - timedelta(seconds=recorder.elapsed_seconds) if was_run_here else None,
+        started_at=recorder.ended_at - timedelta(seconds=recorder.elapsed_seconds) if is_known else None,
         ended_at=recorder.ended_at,
-        tokens=recorder.tokens if was_run_here else None,
+        tokens=recorder.tokens if is_known else None,
         input_tokens=recorder.usage.input_tokens,
         output_tokens=recorder.usage.output_tokens,
         **(_content(recorder, fields["content"] if is_error else None) if conf.webhook_content else {}),
@@ -71,7 +71,7 @@ def _webhook(ended: TurnEnded) -> str:
 
 
 def _content(recorder: TurnRecorder, error: str | None) -> dict[str, Any]:
-    """Give the texts of a turn, and whether one was cut. ``Any``: texts, and a boolean."""
+    """Return the texts of a turn, and whether one was cut. ``Any``: texts, and a boolean."""
     texts = {
         "message": clean(message_text(recorder.turn.message)),
         "answer": clean(json_text.decode(f'"{recorder.answer}"')),

@@ -120,7 +120,17 @@ def _end(span: Span, recorder: TurnRecorder) -> None:
         span.set_attribute("gen_ai.usage.output_tokens", recorder.usage.output_tokens)
     if recorder.first_token_seconds is not None:
         span.set_attribute("gen_ai.response.time_to_first_chunk", recorder.first_token_seconds)
-    if reason not in ("answered", "cancelled"):
+    for detachment in recorder.detachments:
+        span.add_event(
+            "gateway.agent.detached",
+            {
+                "gateway.agent.detached_seconds": detachment.seconds,
+                "gateway.agent.attempts": detachment.attempts,
+                "gateway.agent.result": detachment.result,
+            },
+            detachment.started_at,
+        )
+    if reason not in ("answered", "cancelled", "handed_over"):
         span.set_attribute("error.type", reason)
         span.set_status(Status(StatusCode.ERROR))
     span.end()

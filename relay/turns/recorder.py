@@ -13,8 +13,10 @@ from typing import Final
 
 import msgspec
 
+from relay.agent.answer import Answer
 from relay.agent.failures import Evidence, is_echo
 from relay.agent.protocols.vocabulary import Usage
+from relay.agent.rejoining import Detachment
 from relay.conf import conf
 from relay.exceptions import RelayError
 from relay.layers.values import Accepted, Turn
@@ -25,7 +27,7 @@ from relay.transcripts.answer_parts import AnswerParts
 from relay.transcripts.kept_turn import place_of
 from relay.transcripts.rows import EndedTurn
 
-ECHO: Final = "the agent's words repeat a part of the conversation: only the transcript has them"
+ECHO: Final = "the agent's text repeats part of the conversation: only the transcript has it"
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +53,16 @@ class TurnRecorder:
         turn: the turn.
         parts: the texts of its tokens, and its events; kept for transcripts, and where the store may lose its own.
         tokens: how many tokens are in the log; empty ones do not count.
-        first_token_seconds: from the claim to the first of them; ``None`` before it.
-        duration_seconds: from the claim to the end; 0 before it.
+        first_token_seconds: from the first claim to the first of them; ``None`` before it, or if another worker had it.
+        duration_seconds: from the first claim to the end; 0 before it.
         usage: the tokens that the agent says it has used.
         evidence: the facts that operators need if the turn fails.
         ended_at: set once, when its end is first told of; ``None`` before that.
+        is_resumable: has the store a position behind what it has of the answer?
+        is_continued: is its answer read on behind what another worker has stored?
+        is_handed_over: is it left to another process?
+        given_up: its answer, if the store was away for too long to go on with it; the agent is not stopped yet.
+        detachments: the times in which the answer was without a connection to the agent.
         error: why it failed, in words for operators; empty if it did not.
         reason: how it ended: ``answered``, ``cancelled``, or an error's code; empty before it.
         terminal: the frame that ended it; ``None`` before it.
@@ -70,11 +77,17 @@ class TurnRecorder:
         self.ended_at: datetime | None = None
         self.usage = Usage()
         self.evidence = Evidence()
+        self.is_resumable = False
+        self.is_continued = False
+        self.is_handed_over = False
+        self.given_up: Answer | None = None
+        self.detachments: list[Detachment] = []
         self.error = ""
         self.reason = ""
         self.terminal: Frame | None = None
         self._intervals = metrics.TOKEN_INTERVAL.labels("")  # looked up once: every token passes here
-        self._started_at = self._appended_at = time.monotonic()
+        self._appended_at = time.monotonic()
+        self._started_at = self._appended_at - turn.ran_seconds
         if turn.is_abandoned:
             metrics.TURNS_ABANDONED.inc()
         else:
@@ -99,13 +112,28 @@ class TurnRecorder:
 
     @property
     def elapsed_seconds(self) -> float:
-        """How long ago the turn was claimed."""
+        """How long ago the turn was claimed first."""
         return time.monotonic() - self._started_at
+
+    @property
+    def is_known(self) -> bool:
+        """Were its beginning and its tokens seen, here or by the worker before?"""
+        return self.is_continued or not self.turn.is_abandoned
+
+    def continues(self, tokens: int) -> None:
+        """Note that the answer of another worker, with so many tokens, is read on here."""
+        self.tokens, self.is_resumable, self.is_continued = tokens, True, True
 
     def lease_lost(self) -> None:
         """Note that the turn does not end in this worker."""
         metrics.LEASES_LOST.inc()
         logger.warning("turn lost: another worker has taken it over, or its session is gone")
+
+    def handed_over(self) -> None:
+        """Note that the turn continues in another process, because this one ends."""
+        self.reason = "handed_over"
+        metrics.TURNS_HANDED_OVER.inc()
+        logger.info("turn handed over: this process ends")
 
     def finish(self, terminal: Frame) -> None:
         """Count the turn, and write its log line."""
@@ -152,7 +180,7 @@ class TurnRecorder:
 
 def ended_turn(recorder: TurnRecorder) -> EndedTurn:
     """Sum up a turn that has just ended. Waits for nothing."""
-    turn, ended_at, was_run_here = recorder.turn, datetime.now(UTC), not recorder.turn.is_abandoned
+    turn, ended_at, is_known = recorder.turn, datetime.now(UTC), recorder.is_known
     finish_reason, failure = frames.ending(recorder.terminal)
     return EndedTurn(
         turn_id=turn.turn_id,
@@ -161,14 +189,14 @@ def ended_turn(recorder: TurnRecorder) -> EndedTurn:
         message=turn.message,
         answer=recorder.answer,
         reason=recorder.reason,
-        tokens=recorder.tokens if was_run_here else None,
+        tokens=recorder.tokens if is_known else None,
         input_tokens=recorder.usage.input_tokens,
         output_tokens=recorder.usage.output_tokens,
         error=recorder.error,
         upstream_status=recorder.evidence.status if recorder.error else None,
         first_token_seconds=recorder.first_token_seconds,
-        duration_seconds=recorder.duration_seconds if was_run_here else None,
-        started_at=ended_at - timedelta(seconds=recorder.duration_seconds) if was_run_here else None,
+        duration_seconds=recorder.duration_seconds if is_known else None,
+        started_at=ended_at - timedelta(seconds=recorder.duration_seconds) if is_known else None,
         ended_at=ended_at,
         owner=turn.owner,
         place=place_of(turn.epoch, recorder.terminal.offset if recorder.terminal is not None else 0),

@@ -42,7 +42,7 @@ class Sweeper:
             self._runner.wake(session_id)
 
     async def _sweep_for_ever(self) -> None:
-        outages = OutageLog(logger, store=places.stores())
+        outages = OutageLog(logger, store=places.store())
         while True:
             await asyncio.sleep(conf.lease_seconds * random.uniform(0.25, 0.75))  # noqa: S311 - no secret
             try:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Final
 
+from relay import extras
 from relay.turns.tracing import Tracing
 
 EXPORTERS: Final = ("otlp", "console", "none")
-_PACKAGES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
@@ -38,7 +37,4 @@ def wanted_exporter(environ: Mapping[str, str] = os.environ) -> str:
 
 def is_installed() -> bool:
     """Are OpenTelemetry's packages installed?"""
-    try:
-        return all(find_spec(name) is not None for name in _PACKAGES)
-    except ModuleNotFoundError:  # a package above them is missing
-        return False
+    return extras.is_installed("tracing")

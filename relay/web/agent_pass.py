@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from relay.access.auth import limited_network, redeem
+from relay.access.rules import Rule, open_to, unauthorized
 from relay.adapters.entrance import admitted, scope_of
 from relay.agent.passing import PathRequest, Unpassable, body_of, check_answer, passed_headers
 from relay.agent.transport import Exchange
@@ -65,6 +66,7 @@ def methods_of(path: str) -> frozenset[str]:
 
 
 @csrf_exempt  # the Origin is checked, as for sockets
+@open_to(Rule.POLICY)
 async def pass_on(request: HttpRequest, path: str) -> HttpResponseBase:
     """Send a request for one of the agent's own paths to the agent, and its answer to the client."""
     if b"%" in scope_of(request).get("raw_path", b""):
@@ -77,7 +79,7 @@ async def pass_on(request: HttpRequest, path: str) -> HttpResponseBase:
         handshake, identity = await admitted(scope_of(request), session_id if is_session_id(session_id) else "")
     except RelayError as exc:
         record_refusal(exc)
-        return views.unauthorized() if isinstance(exc, Unauthorized) else refusal(exc)
+        return unauthorized() if isinstance(exc, Unauthorized) else refusal(exc)
     return await _counted(request, path, handshake, identity)
 
 
@@ -92,7 +94,7 @@ async def _counted(request: HttpRequest, path: str, handshake: Handshake, identi
         await within_store_timeout(redeem(handshake, gateway.policy, ""))
         response = await _answer(request, path, gateway, identity)
     except RelayError as exc:
-        response = views.unauthorized() if isinstance(exc, Unauthorized) else refusal(exc)
+        response = unauthorized() if isinstance(exc, Unauthorized) else refusal(exc)
     except BaseException:
         gateway.connection_limiter.release(network)
         raise

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import IO, Any
 
 from django.core.handlers.asgi import ASGIHandler
+from django.core.signals import request_finished
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from relay.delivery.http_stream import StreamBroken
 from relay.tasks import cancel_and_wait
 
+Handler = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application; hence ``Any``."""
+
 
 class _Owned:
-    """The tasks of one request, and the file that holds its body."""
+    """The tasks that Django starts for one request, and the file that holds its body."""
 
     def __init__(self) -> None:
+        self.server_task = asyncio.current_task()
         self.tasks: list[asyncio.Task[Any]] = []
         self.body: IO[bytes] | None = None
 
@@ -31,10 +38,10 @@ _owned: ContextVar[_Owned] = ContextVar("owned by a request")
 
 
 class OwningHandler(ASGIHandler):
-    """Owns the two tasks of a request, and its body.
+    """Owns the tasks of a request, and its body.
 
     A server cancels requests that outlive it, such as an event stream that its client does not read. Django's handler
-    would leave both tasks behind (one runs on, the other fails unseen) and the body's file open.
+    would leave the body's file open and, before 6.1, both of its tasks behind: one runs on, the other fails unseen.
 
     A response that breaks off is left without its last message: a server then closes the connection before the end of
     the body, which the client sees. (An exception would do the same, with a traceback in the log.)
@@ -50,6 +57,7 @@ class OwningHandler(ASGIHandler):
             raise
         except StreamBroken:
             await owned.release()
+            await request_finished.asend(sender=type(self))  # as Django does for a request whose client left
 
     async def read_body(self, receive: Any) -> IO[bytes]:
         body: IO[bytes] = await super().read_body(receive)
@@ -68,5 +76,16 @@ class OwningHandler(ASGIHandler):
 
 def _own_task() -> None:
     task = asyncio.current_task()
-    if task is not None:
-        _owned.get().tasks.append(task)
+    owned = _owned.get()
+    if task is not None and task is not owned.server_task:  # since Django 6.1 that one makes the response
+        owned.tasks.append(task)
+
+
+def break_off(handler: Handler) -> Handler:
+    """Let another handler of HTTP break a broken stream off, too."""
+
+    async def handle(scope: Any, receive: Any, send: Any) -> None:
+        with contextlib.suppress(StreamBroken):
+            await handler(scope, receive, send)
+
+    return handle

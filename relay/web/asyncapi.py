@@ -1,4 +1,4 @@
-"""The sockets, described for programs: an AsyncAPI document made from the models in ``relay.web.frame_schemas``.
+"""The sockets, described for programs: an AsyncAPI document made from models of frames and messages.
 
 Source of the format: https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
@@ -11,11 +11,11 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from relay.web import frame_schemas
+from relay.web import frame_schemas, message_schemas
 
-PLAIN_IN: Final = (frame_schemas.PlainUserMessage, frame_schemas.PlainCancel)
+PLAIN_IN: Final = (message_schemas.PlainUserMessage, message_schemas.PlainCancel)
 PLAIN_OUT: Final = (frame_schemas.PlainToken, frame_schemas.PlainFinal, frame_schemas.PlainError)
-V1_IN: Final = (frame_schemas.ClientUserMessage, frame_schemas.ClientCancel, frame_schemas.ClientHistory)
+V1_IN: Final = (message_schemas.ClientUserMessage, message_schemas.ClientCancel, message_schemas.ClientHistory)
 COMMON_EVENTS: Final = (
     frame_schemas.Reasoning,
     frame_schemas.ToolCall,
@@ -67,7 +67,7 @@ def document() -> Document:
         },
         "defaultContentType": "application/json",
         "channels": {
-            "plain": _channel("A socket that asks for no subprotocol.", (*PLAIN_IN, *PLAIN_OUT)),
+            "plain": _channel("A socket without a subprotocol.", (*PLAIN_IN, *PLAIN_OUT)),
             "gateway.v1": _channel("A socket with the subprotocol gateway.v1.", (*V1_IN, *V1_OUT), is_v1=True),
         },
         "operations": {

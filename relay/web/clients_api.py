@@ -20,7 +20,7 @@ from relay.protocol.client_messages import DEFAULT_HISTORY_TURNS
 from relay.transcripts import conversation_rows
 from relay.transcripts.conversation_rows import KeptConversation
 from relay.web import frame_schemas, rest_schemas
-from relay.web.callers import NO_SESSION, admitted_reader, use_up
+from relay.web.callers import NO_SESSION, admitted_reader, by_policy, use_up
 from relay.web.page_cursor import position_cursor, read_position
 from relay.web.rest_schemas import SESSION, SessionPath, client_answers
 from relay.web.schema_fields import TurnCursor
@@ -28,16 +28,16 @@ from relay.web.sessions_api import kept_fields
 
 Limit = Annotated[int, Query(ge=1, le=rest_schemas.MAX_LIMIT)]
 
-router = Router(auth=None)  # the access policy decides, after the key
+router = Router(auth=by_policy)
 
 
 @router.get(f"{SESSION}/turns", response=client_answers({200: frame_schemas.TurnPage}, 400, 429, 503))
 async def read_turns(
     request: HttpRequest, session_id: SessionPath, before: TurnCursor = "", limit: Limit = DEFAULT_HISTORY_TURNS
 ) -> dict[str, object]:
-    """Read a session's ended turns, the newest first; `next` is `before` of the next page, and null on the last.
+    """Read a session's ended turns, newest first; `next` is `before` of the next page, and null on the last.
 
-    A page holds fewer turns than `limit` where they are long.
+    A page has fewer turns than `limit` if they are long.
     """
     handshake, reader = await admitted_reader(request, session_id)
     gateway = await lifecycle.current()
@@ -68,7 +68,7 @@ async def list_own_sessions(
     q: rest_schemas.Words = "",
     limit: Limit = DEFAULT_HISTORY_TURNS,
 ) -> dict[str, object]:
-    """List the caller's own sessions, the last used first: `q` searches titles, `next` is the next page's `cursor`."""
+    """List the caller's own sessions, last used first: `q` searches titles, `next` is the next page's `cursor`."""
     handshake, reader = await admitted_reader(request, NO_SESSION)
     gateway = await lifecycle.current()
     await within_store_timeout(take_reading(gateway.layer.limits, f"@{reader.subject}", limited_network(handshake)))

@@ -1,4 +1,4 @@
-"""Models of what goes over a socket: frames and clients' messages. They describe it for OpenAPI, AsyncAPI and readers.
+"""Models of the frames that go over a socket. They describe them for OpenAPI, AsyncAPI and readers.
 
 Frames are made elsewhere; tests check real frames against these models.
 """
@@ -11,7 +11,6 @@ from pydantic import ConfigDict, Field
 
 from relay.agent.protocols.base import RESERVED_TYPES
 from relay.layers.values import CancelStatus, TurnStatus
-from relay.protocol.client_messages import DEFAULT_HISTORY_TURNS, MAX_HISTORY_TURNS
 from relay.web.schema_fields import (
     AnyTurnId,
     ClientMessageId,
@@ -20,8 +19,8 @@ from relay.web.schema_fields import (
     Model,
     Moment,
     Offset,
+    Replaces,
     RetryAfter,
-    TurnCursor,
     TurnId,
     Words,
 )
@@ -33,12 +32,8 @@ GATEWAYS_TYPES: Final = (
 )  # of an agent's own event, none of these
 
 
-CallId = Annotated[str, Field(description="Names a tool call; its result has the same.")]
+CallId = Annotated[str, Field(description="The id of a tool call; its result has the same id.")]
 Tokens = Annotated[int | None, Field(ge=0)]
-Replaces = Annotated[
-    str | None,
-    Field(min_length=1, max_length=128, description="The turn in place of which this one is to be shown."),
-]
 
 
 class LogFrame(Model):
@@ -52,7 +47,7 @@ class LogFrame(Model):
 
 
 class UserMessage(LogFrame):
-    """Starts a turn: a message of any client of the session. A forwarded kind keeps its own fields."""
+    """Starts a turn: a message of any client of the session. A forwarded type keeps its own fields."""
 
     type: Literal["user_message"]
     content: str
@@ -61,7 +56,7 @@ class UserMessage(LogFrame):
 
 
 class Token(LogFrame):
-    """One token of the answer, or several that were merged for a client that asked for that."""
+    """One token of the answer, or several merged ones, for a client that requested this."""
 
     type: Literal["assistant_message"]
     token: str
@@ -75,7 +70,7 @@ class FinalMessage(LogFrame):
     type: Literal["assistant_message"]
     token: Literal[""]
     is_final: Literal[True]
-    finish_reason: Annotated[str, Field(description="stop, cancelled, or what the agent said.")]
+    finish_reason: Annotated[str, Field(description="stop, cancelled, or the agent's own reason.")]
 
 
 class TurnError(LogFrame):
@@ -99,14 +94,14 @@ class AgentEvent(LogFrame):
 
 
 class Reasoning(LogFrame):
-    """A piece of the model's reasoning; pieces are joined as tokens are."""
+    """A piece of the model's reasoning; pieces are joined like tokens."""
 
     type: Literal["reasoning"]
     token: str
 
 
 class AskedCall(Model):
-    """A tool call that was made before, and for which the agent asks a person."""
+    """An earlier tool call about which the agent asks a person."""
 
     call_id: CallId
     tool_name: str
@@ -114,21 +109,21 @@ class AskedCall(Model):
 
 
 class ToolCall(LogFrame):
-    """A tool call of the agent, or its question to a person. The same call may come again, to ask for approval."""
+    """A tool call of the agent, or its question to a person. The same call may be sent again to ask for approval."""
 
     type: Literal["tool_call"]
     call_id: CallId
     tool_name: str
-    arguments: Annotated[dict[str, Any] | str, Field(description="An object; a text if the agent gave no object.")]
+    arguments: Annotated[dict[str, Any] | str, Field(description="An object, or a string if the agent sent no object.")]
     requires_approval: Annotated[bool | None, Field(description="true: the agent waits for a person.")] = None
-    approval_id: Annotated[str | None, Field(description="The agent's name for the approval, if it has one.")] = None
+    approval_id: Annotated[str | None, Field(description="The agent's id for the approval, if it has one.")] = None
     tool_call: Annotated[AskedCall | None, Field(description="The call that a question is about, if it names one.")] = (
         None
     )
 
 
 class ToolResult(LogFrame):
-    """A tool's result, or why it has none: either ``result`` or ``error``."""
+    """A tool's result, or the reason why there is none: either ``result`` or ``error``."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["result"]}, {"required": ["error"]}]})
 
@@ -153,7 +148,7 @@ class Usage(LogFrame):
 
 
 class SessionTitle(LogFrame):
-    """The title of the conversation, as the agent names it."""
+    """The title of the conversation, set by the agent."""
 
     type: Literal["session_title"]
     title: str
@@ -167,7 +162,7 @@ class MessageStart(LogFrame):
 
 
 class Notice(LogFrame):
-    """A message for people. It ends nothing."""
+    """A message for people. It does not end the turn."""
 
     type: Literal["notice"]
     code: Code
@@ -175,7 +170,7 @@ class Notice(LogFrame):
 
 
 class PendingResolved(LogFrame):
-    """The turn's message answers what the agent has asked. Another answer is refused with ``already_decided``."""
+    """The turn's message answers a question of the agent. Further answers are refused with ``already_decided``."""
 
     type: Literal["pending_resolved"]
     call_id: CallId
@@ -185,7 +180,7 @@ class PendingResolved(LogFrame):
 
 
 class OperatorNotice(Model):
-    """An operator's words. They are in no log."""
+    """A notice from an operator. It is in no log."""
 
     type: Literal["notice"]
     code: Literal["operator"]
@@ -205,9 +200,7 @@ class Pending(Model):
     call_id: CallId
     turn_id: Annotated[TurnId, Field(description="The turn in which it was asked.")]
     tool_name: str
-    arguments: Annotated[
-        dict[str, Any] | list[Any] | str | None, Field(description="null: too large, or there are none.")
-    ]
+    arguments: Annotated[dict[str, Any] | list[Any] | str | None, Field(description="null: too large, or none.")]
     expires_at: Annotated[str, Field(description="In UTC, as in RFC 3339.", json_schema_extra={"format": "date-time"})]
 
 
@@ -217,15 +210,19 @@ class SessionInfo(Model):
     session_id: str
     epoch: Epoch
     offset: Annotated[Offset, Field(description="The newest frame.")]
-    after: Annotated[Offset | None, Field(description="The next frames start after it; null if a snapshot follows.")]
-    recovered: Annotated[bool | None, Field(description="Is every frame after the cursor still kept? null: no cursor.")]
+    after: Annotated[
+        Offset | None, Field(description="The next frames start after this offset; null if a snapshot follows.")
+    ]
+    recovered: Annotated[bool | None, Field(description="Are all frames after the cursor still kept? null: no cursor.")]
     heartbeat_seconds: float
     retention_seconds: float
     max_message_bytes: int
     active: Active | None
-    queued: Annotated[list[TurnId], Field(description="In the order in which they will run.")]
-    pending: Annotated[list[Pending], Field(description="The oldest first.")]
-    history: Annotated[bool, Field(description="Can ended turns, also those that the log has lost, be read by page?")]
+    queued: Annotated[list[TurnId], Field(description="In the order in which they will be run.")]
+    pending: Annotated[list[Pending], Field(description="Oldest first.")]
+    history: Annotated[
+        bool, Field(description="Can ended turns, including those no longer in the log, be read page by page?")
+    ]
 
 
 class Welcome(SessionInfo):
@@ -242,7 +239,7 @@ class Failure(Model):
 
 
 class Snapshot(Model):
-    """The newest turn's text so far. It replaces all that the client has of that turn."""
+    """The newest turn's text so far. It replaces everything that the client has of that turn."""
 
     type: Literal["snapshot"]
     epoch: Epoch
@@ -255,37 +252,41 @@ class Snapshot(Model):
     reason: Literal["trimmed", "epoch_changed"]
     finish_reason: Annotated[str | None, Field(description="null while the turn runs; error after an error.")]
     error: Failure | None
-    history: Annotated[bool, Field(description="Can ended turns be read by page?")]
+    history: Annotated[bool, Field(description="Can ended turns be read page by page?")]
 
 
 class PlacedEvent(Model):
-    """An event of an ended turn that is no text."""
+    """An event of an ended turn that is not text."""
 
     position: Annotated[int, Field(ge=0, description="Code points of the answer before it.")]
-    event: Annotated[dict[str, object], Field(description="As it was sent; neighbouring `reasoning` is one event.")]
+    event: Annotated[
+        dict[str, object], Field(description="As it was sent; adjacent `reasoning` events are merged into one.")
+    ]
 
 
 class EndedTurn(Model):
     """An ended turn of a session."""
 
     turn_id: TurnId
-    subject: Annotated[str | None, Field(description="Its sender, where it is known.")]
-    message: Annotated[str, Field(description="Its content; of a forwarded kind the whole message as JSON.")]
-    answer: Annotated[str, Field(description="As far as it came.")]
-    finish_reason: Annotated[str, Field(description="stop, cancelled, error, or what the agent said.")]
+    subject: Annotated[str | None, Field(description="Its sender, if known.")]
+    message: Annotated[str, Field(description="Its content; for a forwarded type the whole message as JSON.")]
+    answer: Annotated[str, Field(description="The answer as far as it was received.")]
+    finish_reason: Annotated[str, Field(description="stop, cancelled, error, or the agent's own reason.")]
     error: Failure | None
     events: list[PlacedEvent]
-    events_left_out: Annotated[int, Field(ge=0, description="Events that GATEWAY__TRANSCRIPT_EVENTS_BYTES excludes.")]
+    events_left_out: Annotated[
+        int, Field(ge=0, description="The number of events beyond GATEWAY__TRANSCRIPT_EVENTS_BYTES.")
+    ]
     started_at: Moment
     ended_at: Moment
 
 
 class TurnPage(Model):
-    """Some of a session's ended turns, the newest first; ``next`` is ``before`` of the next page, null on the last."""
+    """Some of a session's ended turns, newest first; ``next`` is ``before`` of the next page, null on the last."""
 
     turns: list[EndedTurn]
     next: str | None
-    incomplete: Annotated[bool, Field(description="May turns be missing at the moment? Then ask again.")]
+    incomplete: Annotated[bool, Field(description="Turns may be missing at the moment: request the page again.")]
 
 
 class AcceptedFields(Model):
@@ -293,32 +294,32 @@ class AcceptedFields(Model):
 
     client_message_id: ClientMessageId
     turn_id: TurnId
-    position: Annotated[int | None, Field(ge=0, description="Queued turns before it; null once it has ended.")]
+    position: Annotated[int | None, Field(ge=0, description="Queued turns ahead of it; null once it has ended.")]
     status: TurnStatus
-    duplicate: Annotated[bool, Field(description="The message was stored before; this is its turn.")]
+    duplicate: Annotated[bool, Field(description="The message was already stored; this is its turn.")]
 
 
 class Accepted(AcceptedFields):
-    """The answer to a message, for its sender only."""
+    """The reply to a message, for its sender only."""
 
     type: Literal["accepted"]
 
 
 class CancelAckFields(Model):
-    """The outcome of a request to stop a turn; ``turn_id`` is null when there was nothing to stop."""
+    """The result of a request to stop a turn; ``turn_id`` is null if there was nothing to stop."""
 
     turn_id: AnyTurnId | None
     status: CancelStatus
 
 
 class CancelAck(CancelAckFields):
-    """The answer to ``cancel``."""
+    """The reply to ``cancel``."""
 
     type: Literal["cancel_ack"]
 
 
 class HistoryFrame(TurnPage):
-    """The answer to ``history``."""
+    """The reply to ``history``."""
 
     type: Literal["history"]
     client_message_id: ClientMessageId
@@ -348,65 +349,11 @@ class Disconnect(Model):
     type: Literal["disconnect"]
     code: Code
     content: Words
-    reconnect: Annotated[bool, Field(description="May the client come back?")]
-    delay_ms: Annotated[int, Field(ge=0, description="Milliseconds to wait before coming back.")]
+    reconnect: Annotated[bool, Field(description="May the client reconnect?")]
+    delay_ms: Annotated[int, Field(ge=0, description="Milliseconds to wait before reconnecting.")]
 
 
-# Messages of clients.
-
-
-class Message(Model):
-    """Starts a turn."""
-
-    content: str
-    type: Literal["user_message"] = "user_message"
-    client_message_id: ClientMessageId = None
-    on_busy: Literal["enqueue", "reject", "interrupt"] = "enqueue"
-    traceparent: Annotated[str | None, Field(description="W3C trace context; the agent gets it as a header.")] = None
-
-
-class ClientUserMessage(Message):
-    """Starts a turn."""
-
-    type: Literal["user_message"]
-    replaces: Replaces = None
-
-
-class CancelFields(Model):
-    """Stops a turn: the named one, or else the turn in flight, or else the queue's head."""
-
-    turn_id: AnyTurnId | None = None
-
-
-class ClientCancel(CancelFields):
-    """Stops a turn: the named one, or else the turn in flight, or else the queue's head."""
-
-    type: Literal["cancel"]
-
-
-class ClientHistory(Model):
-    """Asks for a page of ended turns."""
-
-    type: Literal["history"]
-    before: TurnCursor = ""
-    limit: Annotated[int, Field(ge=1, le=MAX_HISTORY_TURNS)] = DEFAULT_HISTORY_TURNS
-    client_message_id: ClientMessageId = None
-
-
-# The plain dialect: messages and frames.
-
-
-class PlainUserMessage(Model):
-    """Starts a turn."""
-
-    type: Literal["user_message"]
-    content: str
-
-
-class PlainCancel(Model):
-    """Stops the turn in flight, else the queue's head."""
-
-    type: Literal["cancel"]
+# Frames of the plain dialect.
 
 
 class PlainToken(Model):
@@ -418,7 +365,7 @@ class PlainToken(Model):
 
 
 class PlainFinal(Model):
-    """The turn is over, also after a cancel."""
+    """The turn is over, even after a cancel."""
 
     type: Literal["assistant_message"]
     token: Literal[""]

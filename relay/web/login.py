@@ -52,14 +52,14 @@ async def _take_login(address: str, name: str) -> None:
 
 
 def login_urls() -> list[URLPattern]:
-    """Give the paths of a login for readers of the chat page."""
+    """Return the paths of a login for readers of the chat page."""
     view = LoginView.as_view(
         template_name="relay/login.html",
         authentication_form=LimitedLoginForm,
-        next_page="/",
+        next_page="relay:chat",
         redirect_authenticated_user=True,
     )
     return [
         path(LOGIN_PATH.lstrip("/"), view, name="login"),
-        path(LOGOUT_PATH.lstrip("/"), LogoutView.as_view(next_page="/"), name="logout"),
+        path(LOGOUT_PATH.lstrip("/"), LogoutView.as_view(next_page="relay:chat"), name="logout"),
     ]

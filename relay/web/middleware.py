@@ -12,17 +12,21 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware import common
+from django.urls import get_script_prefix
 from django.utils.decorators import async_only_middleware
 
 from relay.access.auth import has_internal_key, may_scrape
+from relay.access.rules import unauthorized, wrong_host
 from relay.adapters.paths import is_adapter_path
 from relay.conf import conf
 from relay.observability import logging_config
 from relay.policies import COOKIE_POLICY
+from relay.protocol.page_policy import HEADER, policy_text
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
 from relay.web.agent_pass import methods_of
 from relay.web.login import LOGIN_PATHS
-from relay.web.views import bad_request, unauthorized
+
+__all__ = ["internal_auth", "request_context"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +34,12 @@ logger = logging.getLogger(__name__)
 PROBES: Final = frozenset({"/health", "/ready"})
 METRICS: Final = "/metrics"
 ANY_HOST: Final = PROBES | {METRICS}  # Prometheus goes to addresses, which change
-CSP: Final = "Content-Security-Policy"
+PAGES: Final = frozenset({"/", "/api/v1/frame"})  # the chat page, whole and in a frame
 API_DOCS: Final = frozenset({"/api/v1/docs", "/api/v1/openapi.json"})  # a browser cannot send the key
 
 FOR_CLIENTS: Final = (
     ("GET", re.compile(r"/api/v1/sessions/[^/]+/(events|pending|turns)")),
+    ("POST", re.compile(r"/api/v1/sessions/[^/]+/(messages|cancel)")),
     ("GET", re.compile(r"/api/v1/me/sessions")),
     ("POST", re.compile(r"/api/v1/sessions")),
     ("PATCH", re.compile(r"/api/v1/sessions/[^/]+")),
@@ -74,11 +79,11 @@ def internal_auth(get_response: Respond) -> Respond:
 @async_only_middleware
 def content_security_policy(get_response: Respond) -> Respond:
     """Tell browsers what the gateway's pages may load: ``SECURE_CSP``, as in Django 6, which has this built in."""
-    policy = "; ".join(" ".join([directive, *sources]) for directive, sources in settings.SECURE_CSP.items())
+    policy = policy_text(settings.SECURE_CSP)
 
     async def respond(request: HttpRequest) -> HttpResponseBase:
         response = await get_response(request)
-        response.headers.setdefault(CSP, policy)
+        response.headers.setdefault(HEADER, policy)
         return response
 
     return respond
@@ -92,9 +97,8 @@ class CommonMiddleware(common.CommonMiddleware):
             return None
         try:
             return super().process_request(request)
-        except DisallowedHost as exc:  # Django would log a traceback for each
-            logger.info("request refused: Host not allowed")
-            return bad_request(request, exc)
+        except DisallowedHost:  # Django would log a traceback for each
+            return wrong_host()
 
 
 def is_open(path: str) -> bool:
@@ -103,12 +107,17 @@ def is_open(path: str) -> bool:
         return True
     has_chat_page, has_admin = conf.chat_page or settings.DEBUG, conf.admin or settings.DEBUG
     return (
-        (has_chat_page and path == "/")
+        (has_chat_page and path in PAGES)
         or (has_chat_page and conf.ws_auth == COOKIE_POLICY and path in LOGIN_PATHS)
         or (settings.DEBUG and path in API_DOCS)
         or (has_admin and (path == "/admin" or path.startswith("/admin/")))
-        or ((has_chat_page or has_admin) and path.startswith(settings.STATIC_URL))
+        or ((has_chat_page or has_admin) and path.startswith(_static_path()))
     )
+
+
+def _static_path() -> str:
+    """Return the path of static files below the root path, which is a part of Django's setting."""
+    return f"/{settings.STATIC_URL.removeprefix(get_script_prefix())}"
 
 
 def is_for_policy(request: HttpRequest) -> bool:

@@ -9,18 +9,19 @@ from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import ImproperlyConfigured, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, reverse
 from django.views.decorators.csrf import csrf_exempt
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Router
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.operation import Operation
 from ninja.security import APIKeyHeader
 
 from relay.access.auth import has_internal_key
+from relay.access.rules import Rule, open_to, rule_of, unauthorized
 from relay.conf import conf
 from relay.exceptions import (
     ClientMessageInvalid,
@@ -31,11 +32,10 @@ from relay.exceptions import (
     Unauthorized,
 )
 from relay.observability import logging_config
-from relay.protocol.request_headers import INTERNAL_KEY
+from relay.protocol.request_headers import INTERNAL_KEY, is_length
 from relay.web import rest_schemas, views
 from relay.web.json_io import JsonParser, JsonRenderer, refusal
 
-SyncView = Callable[[HttpRequest], HttpResponse]
 View = Callable[..., Awaitable[HttpResponseBase]]
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ DESCRIPTION: Final = "Sessions, their turns and their logs. docs/protocol.md des
 
 
 class InternalKey(APIKeyHeader):
-    """The internal key. The gateway's middleware checks it too, but another project may leave that middleware out."""
+    """The internal key: the access rule of every operation that names no other."""
 
     param_name = INTERNAL_KEY
 
@@ -57,8 +57,18 @@ class GatewayAPI(NinjaAPI):
     """ninja's API with the answers' exact content type, and operations named as clients would name a function."""
 
     def get_content_type(self) -> str:
-        """Give JSON's media type, which has no charset (RFC 8259 §11)."""
+        """Return JSON's media type, which has no charset (RFC 8259 §11)."""
         return JsonRenderer.media_type
+
+    def get_operation_url_name(self, operation: Operation, router: Router) -> str:
+        """Name the path of an operation, which must have an access rule: the key, or ``callers.by_policy``."""
+        if not operation.auth_callbacks:
+            raise ImproperlyConfigured(f"the operation {operation.view_func.__name__} has no access rule")
+        return super().get_operation_url_name(operation, router)
+
+    def get_root_path(self, path_params: dict[str, Any]) -> str:
+        """Return the path of the API, whatever the prefix of the gateway's paths is."""
+        return reverse("relay:api:api-root", kwargs=path_params)
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         """Name an operation after its view: ``send_message`` becomes ``sendMessage``."""
@@ -76,7 +86,7 @@ def make_api() -> GatewayAPI:
         parser=JsonParser(),
         renderer=JsonRenderer(),
         docs_url="/docs" if settings.DEBUG else None,
-        docs_decorator=_described_with_key,
+        docs_decorator=open_to(Rule.DESCRIPTION),
         urls_namespace="api",
     )
     for error, handler in ERROR_HANDLERS.items():
@@ -85,28 +95,21 @@ def make_api() -> GatewayAPI:
 
 
 def json_only_urls(api: NinjaAPI) -> tuple[list[URLPattern | URLResolver], str, str]:
-    """Give the API's paths for Django's ``path``; each answers JSON, also to a method that it does not have."""
+    """Return the API's paths for Django's ``path``; each answers JSON, also to a method that it does not have."""
     patterns, app_name, namespace = api.urls
     for pattern in patterns:
         if isinstance(pattern, URLPattern) and iscoroutinefunction(pattern.callback):
             pattern.callback = _json_only(pattern.callback)
+        elif isinstance(pattern, URLPattern) and rule_of(pattern.callback) is None:
+            pattern.callback = open_to(Rule.KEY)(pattern.callback)
     return list(patterns), app_name, namespace
 
 
-def _described_with_key(view: SyncView) -> SyncView:
-    """Show the description only with the key. With ``DEBUG`` it is open, because a browser cannot send the key."""
-
-    @wraps(view)
-    def respond(request: HttpRequest) -> HttpResponse:
-        return view(request) if settings.DEBUG or has_internal_key(request) else views.unauthorized()
-
-    return respond
-
-
 def _json_only(view: View) -> View:
-    """Answer 405 in JSON, refuse a length that is no number, name the session in the log, and let no cache keep it."""
+    """Answer 405 in JSON, refuse an invalid length, name the session in the log, and forbid caching."""
 
     @csrf_exempt
+    @open_to(Rule.OPERATION)
     @wraps(view)
     async def respond(request: HttpRequest, **parameters: object) -> HttpResponseBase:
         if (session_id := parameters.get("session_id")) is not None:
@@ -119,7 +122,7 @@ def _json_only(view: View) -> View:
 
 
 async def _respond(view: View, request: HttpRequest, **parameters: object) -> HttpResponseBase:
-    if not (request.META.get("CONTENT_LENGTH") or "0").isdecimal():
+    if not is_length(request.META.get("CONTENT_LENGTH")):
         return refusal(ClientMessageInvalid())
     response = await view(request, **parameters)
     return views.method_not_allowed(response["Allow"]) if response.status_code == 405 else response
@@ -133,7 +136,7 @@ def _on_refusal(request: HttpRequest, exc: RelayError) -> HttpResponse:
 
 
 def _on_unauthorized(request: HttpRequest, exc: AuthenticationError | Unauthorized) -> HttpResponse:
-    return views.unauthorized()
+    return unauthorized()
 
 
 def _on_forbidden(request: HttpRequest, exc: Forbidden) -> HttpResponse:

@@ -24,14 +24,14 @@ router = Router()
 
 @router.delete(f"{SESSION}/queue", response=answers({200: rest_schemas.ClearedQueue}, 503))
 async def clear_queue(request: HttpRequest, session_id: SessionPath) -> dict[str, object]:
-    """Cancel every queued turn; each ends `cancelled` in its place. The turn in flight goes on."""
+    """Cancel every queued turn; each ends `cancelled` in its place. The turn in flight continues."""
     gateway = await lifecycle.current()
     return {"cancelled": await within_store_timeout(gateway.layer.clear_queue(session_id))}
 
 
 @router.delete(f"{SESSION}/viewers", response=answers({202: rest_schemas.DisconnectedViewers}, 503))
 async def disconnect_viewers(request: HttpRequest, session_id: SessionPath) -> Status[dict[str, object]]:
-    """Disconnect every present viewer of a session: `kicked`, 4403. The session goes on."""
+    """Disconnect every present viewer of a session: `kicked`, 4403. The session continues."""
     gateway = await lifecycle.current()
     state = await within_store_timeout(gateway.layer.get(session_id))
     await within_store_timeout(gateway.control.disconnect(session_id))
@@ -40,10 +40,10 @@ async def disconnect_viewers(request: HttpRequest, session_id: SessionPath) -> S
 
 @router.post("/notice", response=answers({202: None}, 400, 413, 503, in_session=False))
 async def send_notice(request: HttpRequest, fields: rest_schemas.NoticeBody) -> HttpResponse:
-    """Send words to every `gateway.v1` client, or to those of one session. Plain clients have no frame for them."""
+    """Send a notice to every `gateway.v1` client, or to those of one session. Plain clients do not get notices."""
     content, session_id = fields.get("content"), fields.get("session_id")
     if not isinstance(content, str) or not content.strip():
-        raise ParameterInvalid("content must be words.")
+        raise ParameterInvalid("content must be a text that is not empty.")
     if session_id is not None and not (isinstance(session_id, str) and is_session_id(session_id)):
         raise ParameterInvalid("session_id must name a session.")
     gateway = await lifecycle.current()
@@ -55,7 +55,7 @@ async def send_notice(request: HttpRequest, fields: rest_schemas.NoticeBody) -> 
 async def drain(
     request: HttpRequest, fields: Annotated[rest_schemas.DrainRequest, Body()] = rest_schemas.DRAIN_HERE
 ) -> HttpResponse:
-    """End this process in order, as SIGTERM does; with `everywhere`, end every process."""
+    """Gracefully stop this process, like SIGTERM; with `everywhere`, stop every process."""
     if fields.everywhere:
         gateway = await lifecycle.current()
         await within_store_timeout(gateway.control.drain())

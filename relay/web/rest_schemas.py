@@ -14,7 +14,8 @@ from relay.policies.handshake import is_subject
 from relay.protocol import json_text
 from relay.protocol.client_messages import MAX_HISTORY_TURNS, MAX_NESTING, is_deeper_than, is_session_id
 from relay.protocol.text import clean
-from relay.web.frame_schemas import Active, CancelFields, Message, Pending, Refusal, Snapshot
+from relay.web.frame_schemas import Active, Pending, Refusal, Snapshot
+from relay.web.message_schemas import CancelFields, Message
 from relay.web.schema_fields import Epoch, Model, Moment, Offset, TurnId
 
 MAX_LIMIT: Final = MAX_HISTORY_TURNS  # of a page, whatever is on it
@@ -52,16 +53,16 @@ _SESSION_ID_SCHEMA: Final = WithJsonSchema(
     {
         "type": "string",
         "pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$",
-        "description": "1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not a dot or two alone.",
+        "description": "1 to 128 of A-Z a-z 0-9 . _ : ~ @ -, but not . or ..",
     }
 )
 SessionId = Annotated[str, AfterValidator(_checked(is_session_id)), _SESSION_ID_SCHEMA]
 SessionPath = Annotated[str, _SESSION_ID_SCHEMA, Path()]  # the path's converter has checked it
-SESSION: Final = "/sessions/{session_id:session_id}"
+SESSION: Final = "/sessions/{relay_session_id:session_id}"
 PageCursor = Annotated[
     str,
     WithJsonSchema(
-        {"type": "string", "pattern": "^([A-Za-z0-9_-]{4})*$", "description": "`next` of the page before; or empty."}
+        {"type": "string", "pattern": "^([A-Za-z0-9_-]{4})*$", "description": "`next` of the previous page, or empty."}
     ),
 ]
 Subject = Annotated[
@@ -71,7 +72,7 @@ Subject = Annotated[
         {
             "type": "string",
             "pattern": "^[!-~]([ -~]{0,253}[!-~])?$",
-            "description": "The ticket's holder: 1 to 255 printable ASCII characters, no space at either end.",
+            "description": "The user of the ticket: 1 to 255 printable ASCII characters, no space at either end.",
         }
     ),
 ]
@@ -99,7 +100,7 @@ class SessionPage(Model):
 
 
 class PendingPage(Model):
-    """Questions of the agent, the oldest first."""
+    """Questions of the agent, oldest first."""
 
     pending: list[Pending]
 
@@ -123,7 +124,7 @@ def _cleaned(value: Any) -> Any:  # Any: any JSON
 class ConversationChanges(Model):
     """Sets the title or the metadata of a session, or both."""
 
-    title: Annotated[str | None, Field(max_length=MAX_TITLE_CHARACTERS, description="Words for a person.")] = None
+    title: Annotated[str | None, Field(max_length=MAX_TITLE_CHARACTERS, description="A sentence for a person.")] = None
     metadata: Annotated[
         dict[str, Any] | None,
         Field(description=f"For front ends; at most {MAX_METADATA_CHARACTERS} characters of JSON."),
@@ -136,17 +137,17 @@ class ConversationChanges(Model):
 
 
 class KeptSession(Model):
-    """A session as its owner finds it again."""
+    """A session as its owner sees it."""
 
     session_id: str
-    title: Annotated[str, Field(description="As its owner or its agent names it, or the first words; may be empty.")]
+    title: Annotated[str, Field(description="Set by its owner or its agent, otherwise its first words; may be empty.")]
     created: Moment
     updated: Annotated[Moment, Field(description="When its last turn ended.")]
     metadata: dict[str, Any]
 
 
 class OwnSession(KeptSession):
-    """A session of the caller's, in a list."""
+    """One of the caller's sessions, in a list."""
 
     active: Active | None
     pending: Annotated[int, Field(ge=0, description="Questions of the agent that wait for a person.")]
@@ -160,46 +161,46 @@ class ConversationPage(Model):
 
 
 class ClearedQueue(Model):
-    """The outcome of clearing a queue."""
+    """The result of clearing a queue."""
 
-    cancelled: Annotated[int, Field(ge=0, description="Turns that will end without running.")]
+    cancelled: Annotated[int, Field(ge=0, description="The number of turns that will end without being run.")]
 
 
 class DisconnectedViewers(Model):
-    """The viewers that are being disconnected."""
+    """The number of viewers being disconnected."""
 
     viewers: Annotated[int, Field(ge=0, description="The number of viewers.")]
 
 
 class NoticeRequest(Model):
-    """Sends words to every client, or to the clients of one session."""
+    """Sends a notice to every client, or to the clients of one session."""
 
-    content: Annotated[str, Field(pattern=r"\S", description="Words for a person.")]
+    content: Annotated[str, Field(pattern=r"\S", description="A sentence for a person.")]
     session_id: SessionId | None = None
 
 
 class DrainRequest(Model):
-    """Ends one process in order, or every process."""
+    """Gracefully stops one process, or every process."""
 
     everywhere: Annotated[bool, Field(strict=True)] = False
 
 
 class FramePage(Model):
-    """Frames of the log, as a ``gateway.v1`` client gets them; empty at the newest."""
+    """Frames of the log, as sent to a ``gateway.v1`` client; empty after the newest frame."""
 
     epoch: Epoch
     frames: list[dict[str, object]]
 
 
 class SnapshotPage(Model):
-    """A snapshot, in place of frames that are gone."""
+    """A snapshot that replaces missing frames."""
 
     epoch: Epoch
     snapshot: Snapshot
 
 
 class TicketRequest(Model):
-    """Asks for a ticket."""
+    """Requests a ticket."""
 
     session_id: SessionId
     subject: Subject | None = None
@@ -211,14 +212,14 @@ class TicketRequest(Model):
 
 
 class IssuedTicket(Model):
-    """A ticket, for the browser that is to open the session."""
+    """A ticket for the browser that will open the session."""
 
     ticket: str
     expires_in: Annotated[int, Field(description="Seconds.")]
 
 
 class Detail(Model):
-    """The error of a request that has nothing to do with messages."""
+    """An error of a request that is not about a message."""
 
     detail: str
 
@@ -238,16 +239,17 @@ class _DescribedBy:
         self._describe = describe
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Give the models' schema."""
+        """Return the models' schema."""
         return self._describe()
 
 
 def _message_schema() -> dict[str, Any]:
-    """Describe what starts a turn: a user message, or one of the kinds that this gateway forwards."""
+    """Describe what starts a turn: a user message, or one of the further kinds of this gateway."""
     message = Message.model_json_schema()
-    if not conf.forward_types:
+    message["properties"] |= {name: {} for name in sorted(conf.message_fields)}
+    if not conf.further_kinds:
         return message
-    properties = {**message["properties"], "content": {}, "type": {"enum": sorted(conf.forward_types)}}
+    properties = {**message["properties"], "content": {}, "type": {"enum": sorted(conf.further_kinds)}}
     return {"oneOf": [message, {**message, "title": "Forwarded", "properties": properties, "required": ["type"]}]}
 
 

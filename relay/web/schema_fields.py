@@ -1,4 +1,4 @@
-"""Kinds of field, each with its description, that the models of frames and of REST share."""
+"""Kinds of field, each with its description, that the models of frames, of messages and of REST share."""
 
 from __future__ import annotations
 
@@ -15,21 +15,25 @@ def _text(value: object) -> str:
     return value
 
 
-Epoch = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}$", description="Names one life of the log.")]
+Epoch = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}$", description="Changes when the log starts again.")]
 Offset = Annotated[int, Field(ge=0, description="A frame's place in its log: 1, 2, 3 and so on.")]
-TurnId = Annotated[str, Field(description="Names a turn.")]
-Words = Annotated[str, Field(description="Words for a person.")]
-Code = Annotated[str, Field(description="Names the event, for a program.")]
+TurnId = Annotated[str, Field(description="The id of a turn.")]
+Words = Annotated[str, Field(description="A sentence for a person.")]
+Code = Annotated[str, Field(description="The code of the event, for programs.")]
 RetryAfter = Annotated[
-    int | None, Field(ge=0, description="Milliseconds after which the same message may succeed; absent if never.")
+    int | None, Field(ge=0, description="Milliseconds after which the same message may succeed; absent if it cannot.")
 ]
 ClientMessageId = Annotated[
     str | None,
     # JSON Schema knows no \Z; its $ is the very end, as Python's \Z.
-    Field(pattern=CLIENT_MESSAGE_ID_PATTERN.replace(r"\Z", "$"), description="The client's own name for its message."),
+    Field(pattern=CLIENT_MESSAGE_ID_PATTERN.replace(r"\Z", "$"), description="The client's own id for its message."),
+]
+Replaces = Annotated[
+    str | None,
+    Field(min_length=1, max_length=128, description="The turn that this one replaces on the screen."),
 ]
 AnyTurnId = Annotated[  # unlike pydantic's own text it may hold half a character
-    str, PlainValidator(_text), WithJsonSchema({"type": "string", "description": "Names a turn."})
+    str, PlainValidator(_text), WithJsonSchema({"type": "string", "description": "The id of a turn."})
 ]
 
 
@@ -46,11 +50,11 @@ TurnCursor = Annotated[
         {
             "type": "string",
             "pattern": TURN_CURSOR_PATTERN.replace(r"\Z", "$"),
-            "description": "`next` of the page before; or empty.",
+            "description": "`next` of the previous page, or empty.",
         }
     ),
 ]
-Moment = Annotated[str | None, Field(description="RFC 3339; null where it is not known yet.")]
+Moment = Annotated[str | None, Field(description="RFC 3339; null if it is not known yet.")]
 
 
 class Model(BaseModel):

@@ -19,7 +19,7 @@ from relay.transcripts import conversation_rows
 from relay.transcripts.conversation_rows import KeptConversation
 from relay.transcripts.kept_turn import moment_text
 from relay.web import frame_schemas, rest_schemas
-from relay.web.callers import NO_SESSION, admitted_reader, check_owner, use_up
+from relay.web.callers import NO_SESSION, admitted_reader, by_policy, check_owner, use_up
 from relay.web.page_cursor import page_cursor, read_page_cursor
 from relay.web.rest_schemas import SESSION, SessionPath, answers, client_answers
 
@@ -37,7 +37,7 @@ router = Router()
 async def list_sessions(
     request: HttpRequest, cursor: rest_schemas.PageCursor = "", limit: Limit = DEFAULT_LIMIT
 ) -> dict[str, object]:
-    """List the live sessions, one page a call: `next` is the cursor of the next page, and null on the last page."""
+    """List the live sessions, one page per call: `next` is the cursor of the next page, and null on the last page."""
     gateway = await lifecycle.current()
     found, after = await within_store_timeout(gateway.layer.active(read_page_cursor(cursor), limit))
     return {"sessions": [listed_fields(state) for state in found], "next": page_cursor(after) if after else None}
@@ -54,11 +54,11 @@ async def describe_session(request: HttpRequest, session_id: SessionPath) -> dic
 
 @router.post(
     "/sessions",
-    auth=None,
+    auth=by_policy,
     response=client_answers({201: rest_schemas.KeptSession}, 400, 413, 429, 503, in_session=False),
 )
 async def create_session(request: HttpRequest, fields: Changes = rest_schemas.NO_CHANGES) -> Status[dict[str, object]]:
-    """Make a session of the caller's, under an id that cannot be guessed. Its log starts with its first message."""
+    """Create a session of the caller, with an id that cannot be guessed. Its log starts with its first message."""
     handshake, reader = await admitted_reader(request, NO_SESSION)
     gateway = await lifecycle.current()
     network = limited_network(handshake)
@@ -70,9 +70,9 @@ async def create_session(request: HttpRequest, fields: Changes = rest_schemas.NO
     return Status(201, kept_fields(made))
 
 
-@router.patch(SESSION, auth=None, response=client_answers({200: rest_schemas.KeptSession}, 400, 413, 503))
+@router.patch(SESSION, auth=by_policy, response=client_answers({200: rest_schemas.KeptSession}, 400, 413, 503))
 async def change_session(request: HttpRequest, session_id: SessionPath, fields: Changes) -> dict[str, object]:
-    """Set a session's title or metadata. The title stays whatever the agent names it; an empty one gives it back."""
+    """Set a session's title or metadata. The agent cannot change this title; an empty one lets it choose again."""
     handshake, reader = await admitted_reader(request, session_id)
     gateway = await lifecycle.current()
     await within_store_timeout(check_owner(gateway, session_id, reader))
@@ -84,7 +84,7 @@ async def change_session(request: HttpRequest, session_id: SessionPath, fields: 
     return kept_fields(changed)
 
 
-@router.delete(SESSION, auth=None, response=client_answers({204: None}, 503))
+@router.delete(SESSION, auth=by_policy, response=client_answers({204: None}, 503))
 async def delete_session(request: HttpRequest, session_id: SessionPath) -> HttpResponse:
     """Erase a session, its log and its transcripts: for services and its owner. Its turns end, viewers are told."""
     handshake, reader = await admitted_reader(request, session_id)
@@ -113,7 +113,7 @@ def _info(state: SessionState) -> dict[str, object]:
 
 
 def kept_fields(conversation: KeptConversation) -> dict[str, Any]:  # Any: its metadata
-    """Give a conversation's members in REST."""
+    """Return a conversation's members in REST."""
     return {
         "session_id": conversation.session_id,
         "title": conversation.title,

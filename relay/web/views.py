@@ -1,29 +1,31 @@
 """Plain HTTP: health, readiness, metrics and the chat page.
 
-The views check the key themselves, because another project may leave the gateway's middleware out.
+Each view has its access rule, because another project may leave the gateway's middleware out.
 """
 
 from __future__ import annotations
 
 import msgspec
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render, resolve_url
+from django.urls import NoReverseMatch, reverse
 from django.views.decorators.csrf import csrf_exempt
-from prometheus_client import REGISTRY
-from prometheus_client.exposition import choose_encoder
 
-from relay.access.auth import may_scrape
+from relay.access.rules import Rule, open_to
 from relay.conf import conf
 from relay.policies import COOKIE_POLICY
 from relay.process import lifecycle
 from relay.process.readiness import Check
-from relay.web.login import LOGIN_PATH, LOGOUT_PATH
+from relay.process.scrape import scrape
+from relay.protocol.page_policy import HEADER as CSP
+from relay.protocol.page_policy import chat_policy
 
 _READING = frozenset({"GET", "HEAD"})
 
 
 @csrf_exempt
+@open_to(Rule.PROBE)
 async def health(request: HttpRequest) -> HttpResponse:
     """Say that the process answers."""
     if request.method not in _READING:
@@ -32,6 +34,7 @@ async def health(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
+@open_to(Rule.PROBE)
 async def ready(request: HttpRequest) -> HttpResponse:
     """Say whether new clients may be sent here, check by check."""
     if request.method not in _READING:
@@ -47,37 +50,59 @@ async def ready(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
+@open_to(Rule.SCRAPER)
 async def metrics(request: HttpRequest) -> HttpResponse:
-    """Give this process' metrics, as Prometheus' text or, by ``Accept``, as OpenMetrics."""
-    if not may_scrape(request):
-        return unauthorized()
+    """Return the metrics of this process and its fellow workers, as Prometheus' text or, by ``Accept``, OpenMetrics."""
     if request.method not in _READING:
         return method_not_allowed()
-    await (await lifecycle.current()).readiness.checks()  # so that they are fresh even if /ready is never requested
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return HttpResponse(encode(REGISTRY), content_type=content_type)
+    content, content_type = await scrape(request.headers.get("Accept", ""))
+    return HttpResponse(content, content_type=content_type)
 
 
+@open_to(Rule.PAGE)
 async def chat_page(request: HttpRequest) -> HttpResponse:
     """Show the page to talk to the agent, where it is switched on."""
-    if not (settings.DEBUG or conf.chat_page):
-        raise Http404
+    return await _chat(request, is_framed=False)
+
+
+@open_to(Rule.PAGE)
+async def chat_frame(request: HttpRequest) -> HttpResponse:
+    """Show one conversation in a frame of a page of the same origin: ``{% gateway_chat session_id %}``."""
+    response = await _chat(request, is_framed=True)
+    response["X-Frame-Options"] = "SAMEORIGIN"
+    return response
+
+
+async def _chat(request: HttpRequest, *, is_framed: bool) -> HttpResponse:
     if request.method not in _READING:
         return method_not_allowed()
-    return render(request, "relay/chat.html", await _ways_in(request))
+    response = render(request, "relay/chat.html", {"is_framed": is_framed, **await _chat_context(request)})
+    response[CSP] = chat_policy(settings.STATIC_URL, is_framed=is_framed)
+    return response
 
 
-async def _ways_in(request: HttpRequest) -> dict[str, str]:
-    """Say how a reader of the chat page comes in, and who it is that is logged in."""
+async def _chat_context(request: HttpRequest) -> dict[str, str]:
+    """Say where the gateway is, how a reader of the chat page comes in, and the name of the one that is logged in."""
     has_login = conf.ws_auth == COOKIE_POLICY
     user = await request.auser() if has_login and hasattr(request, "auser") else None
     return {
+        "base": reverse("relay:chat").rstrip("/"),
+        "page_path": request.path,
+        "page_address": request.get_full_path(),
         "access": conf.ws_auth,
         "user_name": user.get_username() if user is not None and user.is_authenticated else "",
-        "login_url": conf.chat_login_url or (LOGIN_PATH if has_login else ""),
-        "logout_url": LOGOUT_PATH,
+        "login_url": conf.chat_login_url or (resolve_url(settings.LOGIN_URL) if has_login else ""),
+        "logout_url": _logout_url(),
         "credential_url": conf.chat_credential_url,
     }
+
+
+def _logout_url() -> str:
+    """Return the path that Django's own URLs, and the gateway's, call ``logout``; empty: the project has none."""
+    try:
+        return reverse("logout")
+    except NoReverseMatch:
+        return ""
 
 
 def method_not_allowed(allowed: str = "GET, HEAD") -> JsonResponse:
@@ -88,11 +113,6 @@ def method_not_allowed(allowed: str = "GET, HEAD") -> JsonResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
     """Answer 400, also to a wrong Host; the reason stays in the log."""
     return JsonResponse({"detail": "bad request"}, status=400)
-
-
-def unauthorized() -> JsonResponse:
-    """Answer 401: the key, or the policy's credential, is missing or wrong."""
-    return JsonResponse({"detail": "unauthorized"}, status=401)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> JsonResponse:

@@ -51,6 +51,7 @@ class Webhooks:
         self._outbox = outbox
         self._survives_process = survives_process
         self._woken = asyncio.Event()
+        self._ended: set[str] = set()  # sessions in which a turn has ended here since the last look
         self._task = BackgroundTask()
         self._outages = OutageLog(logger)
         self._is_failing = False
@@ -69,8 +70,9 @@ class Webhooks:
             )
             self._task.start(self._send_for_ever(), "send webhooks")
 
-    def wake(self) -> None:
-        """Look at once: a turn has ended here."""
+    def wake(self, session_id: str) -> None:
+        """Look at once: a turn of this session has ended here."""
+        self._ended.add(session_id)
         self._woken.set()
 
     async def flush(self, seconds: float) -> None:
@@ -95,18 +97,25 @@ class Webhooks:
             await self._http.aclose()
 
     async def _send_for_ever(self) -> None:
+        look_at = time.monotonic()  # at those of all sessions
         while True:
             self._woken.clear()
+            ended, self._ended = self._ended, set()
+            is_due = time.monotonic() >= look_at
+            if is_due:
+                look_at = time.monotonic() + LOOK_SECONDS * random.uniform(0.5, 1)  # noqa: S311 - no secret
             try:
-                batch = await self._outbox.take(BATCH, LEASE_SECONDS)
+                batch = await self._outbox.take(BATCH, LEASE_SECONDS, session_ids=None if is_due else ended)
                 await asyncio.gather(*map(self._send, batch))
             except Exception:
                 logger.exception("webhooks failed; the next look follows")
                 batch = []
-            if len(batch) < BATCH:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS * random.uniform(0.5, 1)):  # noqa: S311 - no secret
-                        await self._woken.wait()
+            if len(batch) == BATCH:
+                look_at = time.monotonic()  # there may be more
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(look_at - time.monotonic()):
+                    await self._woken.wait()
 
     async def _send(self, notification: Notification) -> None:
         """Try once; then remove the notification, or make it due again."""
@@ -118,7 +127,7 @@ class Webhooks:
                 return
             await self._outbox.remove(notification)
             metrics.WEBHOOKS.labels("expired").inc()
-            self._outages.failed("webhook given up: %s", "the receiver did not take it within a day", host=_host())
+            self._outages.failed("webhook given up: %s", "the receiver did not accept it within a day", host=_host())
         except StoreUnavailable:
             pass  # it is due again after its lease
 

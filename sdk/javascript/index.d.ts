@@ -23,11 +23,17 @@ export interface Options {
   keys: readonly (string | undefined)[];
   /** Seconds between comments, by which the gateway knows that the agent is alive. Default: 15. */
   keepAliveSeconds?: number;
+  /**
+   * An answer goes on when its connection breaks, and is kept for so long after its end, so that the gateway can read it
+   * on by `GET <path>/<turn_id>`. Default: 0, it is aborted.
+   */
+  keepSeconds?: number;
 }
 
 /** What is used of Node's `IncomingMessage`, and of Express's `Request`. */
 export interface Incoming extends AsyncIterable<Uint8Array> {
   method?: string;
+  url?: string;
   headers: Record<string, string | string[] | undefined>;
   body?: unknown;
 }

@@ -18,36 +18,115 @@ const encoder = new TextEncoder();
 /** Ends the answer as an error. Its message is for the person who asked; other errors' messages are only logged. */
 export class AgentError extends Error {}
 
-/** @typedef {Pick<Request, 'method' | 'json' | 'signal'> & { headers: { get(name: string): string | null } }} Asked */
+/** @typedef {Pick<Request, 'method' | 'url' | 'json' | 'signal'> & { headers: { get(name: string): string | null } }} Asked */
 
 /** @type {typeof import('./index.js').agent} */
-export function agent({ keys, keepAliveSeconds = 15 }, answer) {
+export function agent({ keys, keepAliveSeconds = 15, keepSeconds = 0 }, answer) {
   if (!keys.length || !keys.every(Boolean)) {
     throw new Error('An agent needs the key GATEWAY__INTERNAL_API_KEY of the gateway: without, anyone could ask.');
   }
 
+  /** @type {Map<string, Kept>} */
+  const kept = new Map();
+
+  /** Read on, or stop, an answer that is kept. @param {Asked} request */
+  function handleKept(request) {
+    const run = kept.get(request.url.split('/').at(-1) ?? '');
+    if (!run) return refuse(404, 'This answer is not known.');
+    if (request.method === 'DELETE') {
+      run.stop.abort();
+      return Response.json({ status: 'It is stopped.' });
+    }
+    const cursor = Number(request.headers.get('last-event-id') ?? 0);
+    if (!Number.isInteger(cursor) || cursor > run.events.length) {
+      return refuse(410, 'There is no such event in this answer.');
+    }
+    return respond(run.after(cursor), request.signal, new AbortController());
+  }
+
+  /** @param {AsyncGenerator<Uint8Array<ArrayBuffer>, void>} events @param {AbortSignal} signal @param {AbortController} left */
+  function respond(events, signal, left) {
+    const headers = keepSeconds ? { ...HEADERS, 'X-Agent-Resume': '1' } : HEADERS;
+    return new Response(stream(events, signal, left, keepAliveSeconds), { headers });
+  }
+
   /** @param {Asked} request */
   async function handle(request) {
-    if (request.method !== 'POST') return refuse(405, 'An agent takes POST only.');
+    const isRest = Boolean(keepSeconds) && (request.method === 'GET' || request.method === 'DELETE');
+    if (request.method !== 'POST' && !isRest) return refuse(405, 'An agent takes POST only.');
     if (!(await isKnown(request.headers.get('x-internal-auth') ?? '', keys))) {
       return refuse(401, 'The key in X-Internal-Auth is missing or wrong.');
     }
+    if (isRest) return handleKept(request);
     const message = await request.json().catch(() => null);
     if (typeof message?.session_id !== 'string' || request.signal.aborted) {
       return refuse(400, 'The body is not a message: it must be a JSON object with a session_id.');
     }
     const left = new AbortController();
+    const turnId = request.headers.get('idempotency-key') ?? '';
+    const isKept = Boolean(keepSeconds && turnId);
     const session = {
       sessionId: message.session_id,
-      turnId: request.headers.get('idempotency-key') ?? '',
+      turnId,
       subject: request.headers.get('x-subject') ?? '',
-      signal: AbortSignal.any([request.signal, left.signal]),
+      signal: isKept ? left.signal : AbortSignal.any([request.signal, left.signal]),
     };
     const events = eventsOf(() => answer(message, session), session.signal);
-    return new Response(stream(events, session.signal, left, keepAliveSeconds), { headers: HEADERS });
+    if (!isKept) return respond(events, session.signal, left);
+    const run = new Kept(events, left);
+    kept.set(turnId, run);
+    void run.ended.then(() => setTimeout(() => kept.get(turnId) === run && kept.delete(turnId), keepSeconds * 1000));
+    return respond(run.after(0), request.signal, new AbortController());
   }
 
   return Object.assign(handle, { node: listener(handle) });
+}
+
+/** An answer that goes on without a reader: its events, each with its number. */
+class Kept {
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  events = [];
+  #isOver = false;
+  #wake = () => {};
+  #changed = Promise.resolve();
+
+  /** @param {AsyncGenerator<Uint8Array<ArrayBuffer>, void>} source @param {AbortController} stop */
+  constructor(source, stop) {
+    this.stop = stop;
+    stop.signal.addEventListener('abort', () => void source.return());
+    this.#renew();
+    this.ended = this.#collect(source);
+  }
+
+  #renew() {
+    const wake = this.#wake;
+    this.#changed = new Promise((resolve) => (this.#wake = () => resolve()));
+    wake();
+  }
+
+  /** @param {AsyncGenerator<Uint8Array<ArrayBuffer>, void>} source */
+  async #collect(source) {
+    for await (const data of source) {
+      const id = encoder.encode(`id: ${this.events.length + 1}\n`);
+      const numbered = new Uint8Array(id.length + data.length);
+      numbered.set(id);
+      numbered.set(data, id.length);
+      this.events.push(numbered);
+      this.#renew();
+    }
+    this.#isOver = true;
+    this.#renew();
+  }
+
+  /** @param {number} number @returns {AsyncGenerator<Uint8Array<ArrayBuffer>, void>} */
+  async *after(number) {
+    for (;;) {
+      const changed = this.#changed;
+      for (; number < this.events.length; number += 1) yield this.events[number];
+      if (this.#isOver) return;
+      await changed;
+    }
+  }
 }
 
 /**
@@ -123,7 +202,8 @@ function listener(handle) {
     outgoing.on('close', () => gone.abort());
     const headers = { get: (/** @type {string} */ name) => incoming.headers[name]?.toString() ?? null };
     const json = async () => incoming.body ?? JSON.parse(await textOf(incoming)); // a body that Express has parsed
-    const response = await handle({ method: incoming.method ?? '', headers, json, signal: gone.signal });
+    const url = (incoming.url ?? '').split('?')[0];
+    const response = await handle({ method: incoming.method ?? '', url, headers, json, signal: gone.signal });
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));
     outgoing.flushHeaders();
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();

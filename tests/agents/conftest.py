@@ -74,13 +74,28 @@ def start_agent() -> Iterator[StartAgent]:
         yield start
 
 
+@pytest.fixture(scope="package")
+def start_service(start_agent: StartAgent) -> Iterator[Callable[[kinds.Kind], Service]]:
+    """Start a gateway before a kind of agent, unless it runs; all are stopped at the end."""
+    started: list[Service] = []
+    with ExitStack() as stack:
+
+        def start(kind: kinds.Kind) -> Service:
+            for service in started:
+                if service.kind == kind:
+                    return service
+            agent = start_agent(kind)
+            gateway = stack.enter_context(processes.gateway("serve", agent.http_url, **kind.settings))
+            started.append(Service(kind, agent, gateway))
+            return started[-1]
+
+        yield start
+
+
 @pytest.fixture(scope="module")
-def service(request: pytest.FixtureRequest, start_agent: StartAgent) -> Iterator[Service]:
+def service(request: pytest.FixtureRequest, start_service: Callable[[kinds.Kind], Service]) -> Service:
     """A gateway before the kind of agent that a test names."""
-    kind: kinds.Kind = request.param
-    agent = start_agent(kind)
-    with processes.gateway("serve", agent.http_url, **kind.settings) as gateway:
-        yield Service(kind, agent, gateway)
+    return start_service(request.param)
 
 
 @pytest.fixture(params=["plain", V1])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import urllib.request
 
 import pytest
@@ -25,14 +23,7 @@ def test_gateway_is_ready_and_doctor_has_a_turn(service: Service):
         assert response.status == 200
     settings = {"AGENT_URL": service.agent.http_url, "INTERNAL_API_KEY": processes.KEY, "TRANSCRIPTS": "false"}
     env = {f"GATEWAY__{name}": value for name, value in {**settings, **service.kind.settings}.items()}
-    doctor = subprocess.run(
-        [sys.executable, "manage.py", "doctor", "--say", "text"],
-        cwd=processes.ROOT,
-        env=processes.environment(**env),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    doctor = processes.manage("doctor", "--say", "text", **env)
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     assert '{"type":"assistant_message","token":" three","is_final":false}' in doctor.stdout
 

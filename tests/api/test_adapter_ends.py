@@ -85,7 +85,7 @@ async def test_answer_breaks_off_when_its_credential_expires(asking, adapter, ag
     assert disconnects("unauthorized") == before + 1
 
 
-@pytest.mark.parametrize("method", ["_start", "_text", "_event", "_final"])
+@pytest.mark.parametrize("method", ["on_start", "on_text", "on_event", "on_final"])
 async def test_bug_in_a_translator_breaks_the_answer_off(asking, adapter, agent, monkeypatch, method, caplog):
     def fail(*_):
         raise ValueError

@@ -424,7 +424,7 @@ async def test_bug_in_a_replay_is_no_success(runs, agent, monkeypatch):
     async with runs() as client:
         await client.run()
         await client.rest()
-    monkeypatch.setattr("relay.adapters.ag_ui.AgUiTranslator._final", fail)
+    monkeypatch.setattr("relay.adapters.ag_ui.AgUiTranslator.on_final", fail)
     async with runs(f"?runId=r1&offset={client.ids[0]}") as replay:
         assert (await replay.rest())[-1]["code"] == "internal"
         assert await replay.close_code() == 1011

@@ -365,7 +365,7 @@ async def test_bug_is_told_in_words_and_fails_its_request_alone(chats, agent, mo
             patched.setattr("relay.adapters.ai_sdk_socket.read_request", fail)
             await client.request("r1")
             assert "Something went wrong" in (await client.next("r1"))["errorText"]
-        monkeypatch.setattr("relay.adapters.ai_sdk.AiSdkTranslator._final", fail)
+        monkeypatch.setattr("relay.adapters.ai_sdk.AiSdkTranslator.on_final", fail)
         agent.script = [Token("a"), Final()]
         await client.request("r2")
         assert "Something went wrong" in (await client.rest("r2"))[-1]["errorText"]

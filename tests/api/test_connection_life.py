@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from relay.policies import Handshake, Identity
 from relay.process import lifecycle
 from relay.protocol import frames
 from relay.protocol.frames import CloseCode
-from tests.buffer.turns import message
+from relay.testing.turns import message
 from tests.clients import LIMIT_SECONDS, V1, CommunicatorClient
 from tests.http_clients import API, EventReader, HttpClient
 
@@ -73,11 +74,18 @@ class OverEvents:
 Connect = Callable[[], Any]
 
 
+@pytest.fixture
+def server_tasks() -> list[asyncio.Task[Any]]:
+    """The task in which a server runs the application, of each connection."""
+    return []
+
+
 @pytest.fixture(params=["socket", "events"])
-def connect(request: pytest.FixtureRequest, application: Any) -> Connect:
+def connect(request: pytest.FixtureRequest, application: Any, server_tasks: list[Any]) -> Connect:
     """Open a session as a client from some address, over one transport."""
 
     async def from_address(scope: Any, receive: Any, send: Any) -> None:
+        server_tasks.append(asyncio.current_task())
         await application({**scope, "client": ["192.0.2.1", 50_000]}, receive, send)
 
     @asynccontextmanager
@@ -149,6 +157,31 @@ async def is_released(gateway: Any) -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
         while gateway.connections or gateway.connection_limiter._taken:
             await asyncio.sleep(0)
+
+
+async def test_connection_that_the_server_cancels_while_it_ends_leaves_the_session(
+    connect, gateway, server_tasks, monkeypatch
+):
+    detached = []
+    detach = gateway.layer.detach
+
+    async def detach_while_cancelled(*call: Any) -> Any:
+        for task in server_tasks:
+            task.cancel()
+        await asyncio.sleep(0)
+        detached.append(await detach(*call))
+        return detached[-1]
+
+    monkeypatch.setattr(gateway.layer, "detach", detach_while_cancelled)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        with contextlib.suppress(asyncio.CancelledError):
+            async with connect() as viewer:
+                await viewer.frame_of("welcome")
+                (connection,) = gateway.connections
+                leaving = asyncio.create_task(connection.disconnect(Kicked()))
+                await viewer.frame_of("disconnect")
+        await leaving
+    assert detached == [0]
 
 
 # Until the connection is open.

@@ -84,7 +84,7 @@ async def test_one_more_than_may_be_watched_is_told_to_come_back(v1, plain, http
 @pytest.fixture
 async def store(application: Any, settings: Any) -> AsyncIterator[Redis]:
     with Valkey() as server:
-        backend = {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"urls": [server.url]}}
+        backend = {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"url": server.url}}
         settings.CHANNEL_LAYERS = {"default": backend}
         channel_layers.backends = {}
         async with Redis.from_url(server.url) as redis:

@@ -6,9 +6,13 @@ import json
 import pytest
 
 from relay.agent import protocols
-from relay.agent.protocols.base import AgentProtocol, AgentRequest, AnswerReader
+from relay.agent.protocols.base import (
+    AgentProtocol,
+    AgentRequest,
+    AnswerReader,
+)
+from relay.conf.parsers import GATEWAY_HEADERS
 from relay.exceptions import UpstreamError
-from relay.setting_parsers import GATEWAY_HEADERS
 from tests.scripted_agent import Break, ContentType, Final, Head, Send, Stall, Status, Token, Wait
 
 FOREIGN = f"{__name__}.Foreign"
@@ -172,7 +176,7 @@ async def test_a_refusal_is_in_the_words_of_its_protocol(v1, foreign, status):
 
 
 async def test_a_refusal_whose_body_does_not_end_is_given_up(v1, foreign, monkeypatch):
-    monkeypatch.setattr("relay.agent.client.REFUSAL_SECONDS", 0.1)
+    monkeypatch.setattr("relay.agent.refusals.REFUSAL_SECONDS", 0.1)
     foreign(ContentType("text/plain"), Head(), Send(b"x" * 30), Stall())
     async with v1() as browser:
         await browser.say("hello")
@@ -180,7 +184,7 @@ async def test_a_refusal_whose_body_does_not_end_is_given_up(v1, foreign, monkey
 
 
 async def test_of_a_long_refusal_only_the_first_bytes_are_read(v1, foreign, monkeypatch):
-    monkeypatch.setattr("relay.agent.client.MAX_REFUSAL_BYTES", 20)
+    monkeypatch.setattr("relay.agent.refusals.MAX_REFUSAL_BYTES", 20)
     foreign(ContentType("text/plain"), *[Send(b"x" * 15)] * 4, Stall())
     async with v1() as browser:
         await browser.say("hello")

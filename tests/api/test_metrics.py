@@ -19,7 +19,7 @@ def counted():
     """What was counted since the test began."""
     before = scraping.here()
     yield lambda: scraping.here().since(before)
-    scraping.here().since(before).assert_nothing_wrong()
+    assert not scraping.here().since(before).wrong()
 
 
 async def test_metrics_are_prometheus_text_behind_the_key(http, configure):
@@ -101,14 +101,14 @@ async def test_an_agent_that_is_not_there(v1, agent, counted, monkeypatch):
     refused = 'gateway_upstream_requests_total{status="refused"}'
     agent.refuse()
     async with v1() as browser, asyncio.timeout(LIMIT_SECONDS):
-        monkeypatch.setattr("relay.agent.client.CONNECT_SECONDS", 3600.0)
+        monkeypatch.setattr("relay.agent.asking.CONNECT_SECONDS", 3600.0)
         await browser.say("it is asked again and again")
         while counted()[refused] < 2:
             await asyncio.sleep(0.01)
         await browser.cancel()
         await browser.turn()
         before = counted()[refused]
-        monkeypatch.setattr("relay.agent.client.CONNECT_SECONDS", 0.0)
+        monkeypatch.setattr("relay.agent.asking.CONNECT_SECONDS", 0.0)
         await browser.say("it is asked once")
         await browser.turn()
     assert counted()[refused] == before + 1

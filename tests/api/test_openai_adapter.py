@@ -44,6 +44,14 @@ async def test_answer_is_streamed_and_ends_after_its_last_event(http, agent):
     assert (body.events[-1], body.is_whole) == ("[DONE]", True)
 
 
+async def test_members_that_are_named_go_to_the_agent_beside_the_words(http, agent, configure):
+    configure(MESSAGE_FIELDS="temperature")
+    agent.script = [Final()]
+    await read(http, "POST", PATH, body=asked("Hi", temperature=0.5, top_p=1, metadata={"session_id": "s"}))
+    (request,) = agent.requests
+    assert request.json == {"session_id": "s", "type": "user_message", "content": "Hi", "temperature": 0.5}
+
+
 async def test_answer_in_one_piece(http, agent):
     usage = Event({"type": "usage", "input_tokens": 3, "output_tokens": 4})
     agent.script = [Event({"type": "reasoning", "token": "hm"}), Token("a "), Token('"b"'), usage, Final()]
@@ -284,7 +292,7 @@ async def test_bug_breaks_off(http, agent, monkeypatch):
         raise ValueError
 
     agent.script = [Token("a"), Final()]
-    monkeypatch.setattr("relay.adapters.openai.OpenAITranslator._final", fail)
+    monkeypatch.setattr("relay.adapters.openai.OpenAITranslator.on_final", fail)
     _, body = await read(http, "POST", PATH, body=asked())
     assert not body.is_whole
 

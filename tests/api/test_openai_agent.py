@@ -156,7 +156,7 @@ async def test_silence_is_given_up(v1, model, configure):
 
 
 async def test_a_server_that_is_not_there_is_unavailable(v1, agent, model, monkeypatch):
-    monkeypatch.setattr("relay.agent.client.CONNECT_SECONDS", 0.0)
+    monkeypatch.setattr("relay.agent.asking.CONNECT_SECONDS", 0.0)
     agent.refuse()
     async with v1() as browser:
         await browser.say("hi")

@@ -10,7 +10,7 @@ import pytest
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.policies import ticket_signing
 from relay.process import lifecycle
-from tests.buffer.turns import log, message
+from relay.testing.turns import log, message
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import API, EventReader, HttpClient
 

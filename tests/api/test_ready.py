@@ -43,7 +43,7 @@ async def test_an_agent_that_takes_no_connection_and_then_does(http, agent, conf
     configure(AGENT_URL="http://127.0.0.1:9")
     assert await ready(http) == (503, "unready", {**GREEN, "agent": False})
     checks = (await http.request("GET", "/ready", key=None)).json()["checks"]
-    assert checks["agent"]["detail"] == "The agent takes no connections: the connection is refused."
+    assert checks["agent"]["detail"] == "The agent accepts no connections: the connection is refused."
     assert scraping.here()['gateway_ready{check="agent"}'] == 0
     configure(AGENT_URL=agent.url)
     await becomes(http, (200, "ready", GREEN))
@@ -56,7 +56,7 @@ async def test_an_agent_with_a_certificate_that_is_not_trusted(http, configure, 
         configure(AGENT_URL=f"https://localhost:{agent.sockets[0].getsockname()[1]}")
         answer = await http.request("GET", "/ready", key=None)
     check = answer.json()["checks"]["agent"]
-    assert check["detail"] == "The agent is there, but its certificate is signed by itself, which is not trusted here."
+    assert check["detail"] == "The agent responds, but its certificate is self-signed, which is not trusted here."
     assert not check["ok"]
 
 

@@ -112,6 +112,25 @@ async def test_forwarded_kinds_go_to_the_agent_whole(http, v1, agent, configure)
     assert agent.requests[0].json == {"type": "tool_result", "id": 7, "session_id": "s"}
 
 
+async def test_further_fields_go_to_the_agent_and_to_viewers_if_they_are_named(http, v1, agent, configure):
+    body = {"content": "Hi", "locale": "de", "attachments": [{"id": 7}], "other": 1}
+    async with v1() as browser:
+        await http.post(f"{API}/s/messages", body)
+        await browser.turn()
+        configure(MESSAGE_FIELDS="locale,attachments")
+        await http.post(f"{API}/s/messages", body)
+        frame = await browser.frame_of("user_message")
+        await browser.turn()
+        await browser.ask("Ho", locale=None)
+    said = {"session_id": "s", "type": "user_message"}
+    assert [request.json for request in agent.requests] == [
+        {**said, "content": "Hi"},
+        {**said, "content": "Hi", "locale": "de", "attachments": [{"id": 7}]},
+        {**said, "content": "Ho", "locale": None},
+    ]
+    assert (frame["locale"], frame["attachments"], "other" in frame) == ("de", [{"id": 7}], False)
+
+
 @pytest.mark.parametrize("declares_length", [True, False])
 async def test_largest_message_passes_and_one_byte_more_is_too_large(http, configure, declares_length):
     configure(MAX_MESSAGE_BYTES="1024")
@@ -345,7 +364,6 @@ async def test_limit_outside_its_bounds_is_a_bad_request(http, ended, limit):
         ("GET", ""),
         ("GET", "/s"),
         ("DELETE", "/s"),
-        ("POST", "/s/messages"),
         ("POST", "/s/cancel"),
         ("GET", "/s/frames"),
     ],
@@ -413,6 +431,14 @@ async def test_openapi_describes_the_kinds_that_are_forwarded(http, configure):
     message, forwarded = body["content"]["application/json"]["schema"]["oneOf"]
     assert (message["required"], forwarded["required"]) == (["content"], ["type"])
     assert forwarded["properties"]["type"] == {"enum": ["tool_result"]}
+
+
+async def test_openapi_describes_the_further_fields_of_a_message(http, configure):
+    configure(MESSAGE_FIELDS="locale")
+    described = (await http.get("/api/v1/openapi.json")).json()
+    body = described["paths"]["/api/v1/sessions/{session_id}/messages"]["post"]["requestBody"]
+    schema = body["content"]["application/json"]["schema"]
+    assert (schema["properties"]["locale"], schema["required"]) == ({}, ["content"])
 
 
 async def test_docs_page_exists_with_debug_only(http, settings):

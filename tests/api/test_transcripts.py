@@ -113,7 +113,7 @@ async def test_a_compressed_body_is_named_and_its_bytes_are_no_words(v1, agent, 
         await browser.turn()
     ((seen, error),) = [(turn.upstream_status, turn.error) for turn in kept]
     assert seen == status
-    assert error.endswith("(its body is compressed, which the request did not ask for)")
+    assert error.endswith("(its body is compressed, although the request did not allow it)")
     assert "abc" not in error
 
 

@@ -16,6 +16,7 @@ from relay.layers.values import Turn
 from relay.process import lifecycle
 from relay.protocol.frames import FrameKind
 from relay.turns import runner
+from relay.turns.log_sink import FRAMES_AN_ITERATION
 from tests.clients import LIMIT_SECONDS
 from tests.scripted_agent import Event, Final, Send, Stall, Token, Wait
 
@@ -74,12 +75,12 @@ async def test_no_call_of_the_store_is_made_for_nothing(v1, agent, monkeypatch):
     layer, sizes, is_seen = (await lifecycle.current()).layer, [], asyncio.Event()
     append = layer.append
 
-    async def note_and_append(turn, frames):
+    async def note_and_append(turn, frames, position):
         sizes.append(len(frames))
-        await append(turn, frames)
+        await append(turn, frames, position)
 
     monkeypatch.setattr(layer, "append", note_and_append)
-    monkeypatch.setattr(layer, "append_nowait", lambda turn, frames, stored: False)
+    monkeypatch.setattr(layer, "append_nowait", lambda *arguments: False)
     agent.script = [Token("a"), Wait(is_seen), Final()]
     async with v1() as browser:
         await browser.say("x")
@@ -109,9 +110,9 @@ async def test_answer_whose_last_token_was_not_stored_does_not_look_whole(v1, ag
     append_nowait, go_on, is_lost = layer.append_nowait, asyncio.Event(), asyncio.Event()
     agent.script = [Token("a"), Wait(go_on), Token("lost"), Wait(is_lost), Final()]
 
-    def lose(turn, frames, stored):
+    def lose(*arguments):
         if not go_on.is_set():
-            return append_nowait(turn, frames, stored)
+            return append_nowait(*arguments)
         is_lost.set()
         return True
 
@@ -325,7 +326,7 @@ async def test_failure_where_a_chunk_arrives_ends_the_turn_in_words_and_is_logge
     assert "secret detail" in caplog.text
 
 
-@pytest.mark.parametrize("size", [8, runner.FRAMES_AN_ITERATION + 1])
+@pytest.mark.parametrize("size", [8, FRAMES_AN_ITERATION + 1])
 async def test_tokens_of_one_chunk_arrive_once_and_in_order(v1, agent, size):
     datas = [f'data: {{"type":"assistant_message","token":"{number}"}}\n\n' for number in range(3 * size)]
     chunks = ["".join(datas[start : start + size]).encode() for start in range(0, 3 * size, size)]

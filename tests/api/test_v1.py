@@ -362,7 +362,7 @@ async def test_cancel_closes_the_connection_to_the_agent(v1, agent, script):
 
 
 async def test_cancel_before_the_connection_is_made_ends_the_turn(v1, agent, monkeypatch):
-    monkeypatch.setattr("relay.agent.client.CONNECT_SECONDS", 3600.0)
+    monkeypatch.setattr("relay.agent.asking.CONNECT_SECONDS", 3600.0)
     agent.refuse()
     async with v1() as browser:
         await browser.say("x")

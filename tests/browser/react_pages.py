@@ -16,7 +16,7 @@ from tests.processes import ROOT, START_SECONDS, environment
 EXAMPLES = examples_of("front-ends.md")
 PLAIN = "-plain"
 NAMES = ("react-http", "react-websocket", "react-gateway")
-MODULES = ("gateway-chat-transport.js", "ui-message-chunks.js", "gateway-client.js")
+MODULES = ("gateway-chat-transport.js", "ui-message-chunks.js", "gateway-client.js", "gateway-http-socket.js")
 HTML = '<!doctype html><meta charset="utf-8"><div id="root"></div><script type="module" src="./{}.jsx"></script>'
 CONFIG = (
     "export default {{ esbuild: {{ jsx: 'automatic' }}, build: {{ minify: false, rollupOptions: {{ input: {} }} }} }};"

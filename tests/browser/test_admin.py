@@ -126,7 +126,7 @@ async def test_list_updates_itself_across_gateways(site, page):
         await browser.cancel()
         await browser.frame_of("cancel_ack")
     await page.route("**/livesession/data", lambda route: route.fulfill(status=503, json={"code": "store_unavailable"}))
-    await expect(page.get_by_role("alert")).to_contain_text("The store does not answer")
+    await expect(page.get_by_role("alert")).to_contain_text("The store is not responding")
     await expect(row).to_be_visible()
     await page.unroute("**/livesession/data")
     await expect(page.get_by_role("alert")).to_be_hidden()
@@ -149,6 +149,18 @@ async def test_session_is_watched_and_stopped(site, page):
         await browser.ask("long " * 2000)
         await browser.ask("next")
         await expect(page.locator(".relay-answer").last).to_have_text("Agentnext")
+        await browser.ask("script:tools")
+        parts = [
+            "Userscript:tools",
+            "Agenta ",
+            "ReasoningLet me see.",
+            "Agentb",
+            re.compile("call"),
+            re.compile("result"),
+        ]
+        await expect(page.locator("#relay-frames > li").last.locator("> *")).to_have_text(
+            [*parts, re.compile("Answered")]
+        )
         await expect(page.locator(".relay-end").last).to_be_in_viewport()  # the page follows
     assert [who for who, _ in site.written_down("watched")] == ["actor"]
     await page.reload()
@@ -183,9 +195,7 @@ async def test_queue_is_cleared_and_viewers_are_disconnected_once_the_operator_i
         assert [await browser.close_code(), await plain.close_code()] == [4403, 4403]
     # It is written down once it is done: the viewers may know of it before the page says so.
     await expect(page.locator(".relay-said")).to_contain_text("Disconnected the viewers.")
-    await expect(page.locator("#relay-ended")).to_contain_text(
-        "The viewers were disconnected, and this page with them."
-    )
+    await expect(page.locator("#relay-ended")).to_contain_text("All viewers were disconnected, including this page.")
     await expect(page.locator("#relay-frames")).not_to_contain_text("kicked")
     await expect(page.locator("#relay-state")).to_contain_text("0 viewers ·")
     await page.click("text=Watch again")
@@ -211,6 +221,17 @@ async def test_deletion_asks_first_and_takes_transcripts_along(site, page):
         assert (await browser.frame_of("disconnect"))["code"] == "session_deleted"
     await expect(page.locator(".relay-said")).to_contain_text("Deleted")
     assert [words for _, words in site.written_down("gone")] == ["Deleted the session and its transcripts."]
+
+
+async def test_nothing_can_be_done_before_the_script_that_asks_first_runs(site, page):
+    await site.log_in(page, "actor")
+    await page.route("**/admin-*.js", lambda route: route.abort())
+    for path, acts in (("", 1), ("session/unasked/", len(ACTS))):
+        await page.goto(f"{site.url}{LIVE}{path}")
+        buttons = page.locator("#relay-acts button, #relay-notice button")
+        await expect(buttons).to_have_count(acts)
+        for button in await buttons.all():
+            await expect(button).to_be_disabled()
 
 
 async def test_notice_reaches_everybody(site, page):

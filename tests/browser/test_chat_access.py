@@ -6,6 +6,7 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from playwright.async_api import BrowserContext, Route, expect
 
 from tests import processes
 from tests.browser.chat_page import ChatPage, open_before, welcome
+from tests.front_ends.plain_nginx import PlainNginx
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -78,6 +80,24 @@ async def test_conversations_of_a_user_are_the_gateways_list(
     await expect(dialog.get_by_role("link")).to_have_count(0)
     await expect(chat.page.locator("#banner")).to_contain_text("This conversation was deleted.")
     await expect(chat.page.locator("#banner").get_by_role("link", name="New conversation")).to_be_attached()
+
+
+async def test_reader_logs_in_and_talks_where_no_websocket_can_be_opened(
+    context: BrowserContext, with_logins: processes.Process, tmp_path: Path
+) -> None:
+    with PlainNginx(tmp_path, with_logins.port) as nginx:
+        chat = ChatPage(await context.new_page(), nginx.http_url)
+        chat.may_lose_line = True
+        await chat.open("/?session=over-http")
+        await chat.page.get_by_role("alert").get_by_role("link", name="Log in").click()
+        await log_in(chat, "ada")
+        await chat.is_connected()
+        await expect((await chat.ask("hello")).get_by_text("hello")).to_have_count(2)
+        await chat.say("script:stall")
+        await expect(chat.turns.last).to_contain_text("a")
+        await chat.page.get_by_role("button", name="Stop").click()
+        await expect(chat.turns.last).to_have_attribute("data-phase", "ended")
+        assert chat.complaints == []
 
 
 async def test_login_goes_nowhere_else(tab: Callable[..., Any], with_logins: processes.Process) -> None:

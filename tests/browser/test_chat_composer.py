@@ -87,12 +87,12 @@ async def test_edited_message_replaces_its_turn_in_every_tab(chat: ChatPage, tab
     await turn.hover()
     await turn.get_by_role("button", name="Edit").click()
     await expect(chat.field).to_have_value("frist")
-    await expect(chat.page.get_by_text("You are changing a message")).to_be_visible()
+    await expect(chat.page.get_by_text("You are editing a message")).to_be_visible()
     await chat.say("first")
     for one in (chat, other):
         await expect(visible(one.answers)).to_have_text(["first"])
         await expect(visible(one.messages)).to_have_text(["first"])
-    await expect(chat.page.get_by_text("You are changing a message")).to_be_hidden()
+    await expect(chat.page.get_by_text("You are editing a message")).to_be_hidden()
     await chat.page.reload()
     await expect(visible(chat.messages)).to_have_text(["first"])
 
@@ -103,7 +103,7 @@ async def test_edit_is_left_with_escape(chat: ChatPage) -> None:
     await turn.get_by_role("button", name="Edit").click()
     await chat.field.press("Escape")
     await expect(chat.field).to_have_value("")
-    await expect(chat.page.get_by_text("You are changing a message")).to_be_hidden()
+    await expect(chat.page.get_by_text("You are editing a message")).to_be_hidden()
 
 
 async def test_time_is_shown_on_hover(chat: ChatPage) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
 
 from tests import processes
 from tests.browser.chat_page import ChatPage, open_before, welcome
@@ -21,6 +22,7 @@ DRAW = """async text => {
     if (!view.element.isConnected) document.querySelector('#turns').append(view.element);
     view.show(text, false);
 }"""
+CLEAR = "() => { document.querySelector('#turns').replaceChildren(); delete window.view_; delete window.isHacked; }"
 END = "text => window.view_.show(text, true)"
 SHOWN = "() => window.view_.element.innerHTML"
 
@@ -81,10 +83,30 @@ async def test_highlighter_and_formulas_load_when_they_are_needed(chat: ChatPage
     assert {"highlight.js", "katex.js"} <= set(await chat.page.evaluate(loaded))
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared(browser: Browser, site: processes.Process) -> AsyncIterator[ChatPage]:
+    """A page on which each test draws a text of its own."""
+    context = await browser.new_context()
+    chat = await ChatPage(await context.new_page(), site.http_url).open()
+    chat.page.on("request", lambda request: chat.complaints.append(request.url) if "hacked" in request.url else None)
+    chat.page.on("dialog", lambda dialog: chat.complaints.append(dialog.message))
+    yield chat
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def drawing(shared: ChatPage) -> AsyncIterator[Page]:
+    """The page that tests share, without a text; a test fails where the page complains, or asks for what is hostile."""
+    await shared.page.evaluate(CLEAR)
+    shared.complaints.clear()
+    yield shared.page
+    assert shared.complaints == []
+
+
 @pytest.mark.parametrize("hostile", HOSTILE)
-async def test_nothing_an_agent_writes_acts(hostile_page: Page, hostile: str) -> None:
+async def test_nothing_an_agent_writes_acts(drawing: Page, hostile: str) -> None:
     """Whole, and cut at every place, as it may be while it streams."""
-    seen = await hostile_page.evaluate(
+    seen = await drawing.evaluate(
         """async text => {
             const { TextView } = await import('/static/relay/chat-text.js');
             const holder = document.querySelector('#turns');
@@ -109,14 +131,6 @@ async def test_nothing_an_agent_writes_acts(hostile_page: Page, hostile: str) ->
     assert seen == {"found": [], "isHacked": None}
 
 
-@pytest.fixture
-async def hostile_page(chat: ChatPage) -> Page:
-    """A page that fails the test where anything is requested that the page itself has no use for."""
-    chat.page.on("request", lambda request: chat.complaints.append(request.url) if "hacked" in request.url else None)
-    chat.page.on("dialog", lambda dialog: chat.complaints.append(dialog.message))
-    return chat.page
-
-
 async def test_hostile_answers_do_nothing_in_the_whole_page(tab: Callable[..., Any], site: processes.Process) -> None:
     """As one conversation, over the socket, through the page's own code."""
     frames: list[str] = []
@@ -134,8 +148,7 @@ async def test_hostile_answers_do_nothing_in_the_whole_page(tab: Callable[..., A
     chat = await open_before(tab, site.http_url, welcome(offset=0), *frames)
     await expect(chat.turns).to_have_count(len(HOSTILE))
     await expect(chat.turns.last).to_have_attribute("data-phase", "ended")
-    for details in await chat.page.locator("details").all():
-        await details.evaluate("details => details.open = true")
+    await chat.page.locator("details").evaluate_all("all => all.forEach(details => { details.open = true; })")
     assert await chat.page.evaluate("window.isHacked") is None
     assert (
         await chat.page.locator("#turns :is(script, img, iframe, object, embed, svg, form, style, [style])").count()
@@ -169,8 +182,8 @@ async def _drawn(page: Page, text: str) -> str:
         ("~~struck through~~ text", "~"),
     ],
 )
-async def test_marks_never_show_while_it_is_written(chat: ChatPage, text: str, never: str) -> None:
-    shown = await draw_in_pieces(chat.page, text)
+async def test_marks_never_show_while_it_is_written(drawing: Page, text: str, never: str) -> None:
+    shown = await draw_in_pieces(drawing, text)
     assert [one for one in shown if never in one] == []
 
 

@@ -307,7 +307,7 @@ async def test_killed_gateway_in_memory_is_explained_and_goes_on(
     gateway.start()
     await chat.is_connected()
     await expect(chat.page.locator(".note.rule")).to_contain_text("The server restarted")
-    await expect(chat.turns.nth(1).locator(".error")).to_contain_text("no longer kept")
+    await expect(chat.turns.nth(1).locator(".error")).to_contain_text("no longer available")
     await expect(chat.answers.nth(1)).to_contain_text("1 2 3")
     await expect(chat.answers.last).to_contain_text("said while it was down")
     await expect(chat.messages).to_have_text(["first", "count to 1000", "said while it was down"])

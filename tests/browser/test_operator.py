@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from relay.models import Conversation, Turn
 from tests.browser.admin_site import LIVE, admin_site
+from tests.seeded_turns import OWN_WORDS, UNLUCKY, seeded_turns
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TURNS = "/admin/relay/turn/"
@@ -26,42 +25,13 @@ CUT_OFF = """
   .filter((each) => getComputedStyle(each).display !== 'inline')
   .map((each) => each.outerHTML.slice(0, 200))
 """
+# In the dark theme.
+LIGHT_SPOTS = """
+[...document.querySelectorAll('.relay-end, .relay-message')]
+  .filter((each) => getComputedStyle(each).backgroundColor.match(/\\d+/g).slice(0, 3).every((part) => part > 127))
+  .map((each) => each.outerHTML.slice(0, 200))
+"""
 AXE = Path(__file__).resolve().parents[1] / "javascript" / "node_modules" / "axe-core" / "axe.min.js"
-OWN_WORDS = "The model gpt-oss-120b is overloaded; try again in 20 s."
-FAILURES = (
-    {"reason": "upstream_error", "upstream_status": 401, "error": "Invalid API key: the key has expired."},
-    {"reason": "upstream_error", "upstream_status": 500, "error": "Traceback: KeyError 'tools'"},
-    {"reason": "upstream_error", "error": OWN_WORDS},
-)
-UNLUCKY = "7f3c2f1e-94c4-4f0e-8f0b-5d6a3c2b1a09@customers.example.com"  # the user of the first agent
-
-
-def seeded_turns():
-    """Make 300 turns: one user's agent answers 401, one 500, one in words of its own; the others answer."""
-    now = datetime.now(UTC)
-    sessions = [str(uuid.UUID(int=number * 7919 << 64 | number, version=4)) for number in range(20)]
-    users = [UNLUCKY, *(f"user-{number}@example.org" for number in range(1, 20))]
-    turns = []
-    for number in range(300):
-        who = number % 20
-        failed = who < len(FAILURES)
-        end = FAILURES[who] if failed else {"reason": "answered"}
-        at = now - timedelta(seconds=2 * (300 - number))
-        turns.append(
-            Turn(
-                turn_id=str(uuid.UUID(int=number, version=4)), session_id=sessions[who], subject=users[who],
-                message=f"Question {number}: how do I change the address of an order that was sent yesterday?",
-                answer="" if failed else "Open the order and choose Change address. " * 5,
-                tokens=0 if failed else 40, input_tokens=1234, output_tokens=56,
-                first_token_seconds=None if failed else 0.4, duration_seconds=1.5,
-                worker="gateway-5d9c8b7f6-x2x4z:7", started_at=at - timedelta(seconds=2), ended_at=at, **end,
-            )
-        )  # fmt: skip
-    Turn.objects.bulk_create(turns)
-    Conversation.objects.bulk_create(
-        Conversation(session_id=session, subject=user, title=f"Address of an order {number}", created=now, updated=now)
-        for number, (session, user) in enumerate(zip(sessions, users, strict=True))
-    )
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +67,7 @@ class Steps:
             if folder := os.environ.get("PICTURES"):
                 await self.page.screenshot(path=f"{folder}/{name}-{scheme}.png")
             self.faults += [(name, scheme, fault) for fault in await self._faults()]
+        self.faults += [(name, scheme, "light", html) for html in await self.page.evaluate(LIGHT_SPOTS)]
 
     async def _faults(self):
         await self.page.evaluate(AXE.read_text())
@@ -148,6 +119,7 @@ async def test_why_they_fail(steps):
         await expect(rows.filter(has_text=words[1])).to_contain_text(words[0])
     await steps.click(rows.filter(has_text="HTTP 500").locator("a"))
     await expect(page.locator("#result_list")).to_contain_text("HTTP 500")
+    await expect(page.locator(".paginator")).to_contain_text("15 turns")  # as the start page counts them
 
 
 async def test_what_was_said(site, steps):

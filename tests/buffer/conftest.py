@@ -1,50 +1,38 @@
-"""The fixtures of the contract suite: one store, empty, for each backend.
-
-A test with other bounds opens its own layer: ``await store.layer(Bounds(max_queue=2))``.
-"""
+"""The fixtures of the contract suite, for each backend."""
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 
-from relay.layers.bounds import Bounds
-from tests.buffer.redis_store import MEMORY_ONLY_CASES, MEMORY_ONLY_MODULES
+from relay.testing.fixtures import layer, limits, peer, store
 from tests.buffer.stores import STORES
-from tests.buffer.turns import LEASE_SECONDS
+from tests.properties import load_profile
+
+__all__ = ["layer", "limits", "peer", "store"]
+
+# The same questions cost a multiple over a store: for each step of a model a wait for it, in a cluster for three nodes.
+EXAMPLES_DIVIDED_BY = {"memory": 1, "redis": 2, "cluster": 10}
+MEMORY_ONLY_MODULES = ("test_cost", "test_room")  # Redis keeps no count of sessions, and its calls cost commands
 
 
-def pytest_collection_modifyitems(config, items):
-    """Leave out what only the memory layer promises."""
-    left_out = [item for item in items if _is_memory_only(item)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
-
-
-def _is_memory_only(item):
-    module = item.module.__name__.rpartition(".")[2] if hasattr(item, "module") else ""
-    is_redis = "redis" in item.callspec.params.values() if hasattr(item, "callspec") else False
-    return is_redis and (module in MEMORY_ONLY_MODULES or item.name.startswith(MEMORY_ONLY_CASES))
-
-
-@pytest.fixture(params=sorted(STORES))
-async def store(request):
-    """An empty store; ``advance`` moves its time, ``forget`` loses a session."""
-    store = STORES[request.param]()
-    yield store
-    await store.close()
+def pytest_generate_tests(metafunc):
+    """Run each test over each backend that promises it."""
+    if "make_store" in metafunc.fixturenames:
+        is_memory_only = metafunc.module.__name__.endswith(MEMORY_ONLY_MODULES)
+        metafunc.parametrize("backend", ["memory"] if is_memory_only else sorted(STORES), indirect=True)
 
 
 @pytest.fixture
-async def layer(store):
-    return await store.layer(Bounds(lease_seconds=LEASE_SECONDS))
+def backend(request):
+    return request.param
 
 
 @pytest.fixture
-async def peer(store, layer):
-    """The same sessions, seen from another process."""
-    return await store.peer()
-
-
-@pytest.fixture
-async def limits(store):
-    return await store.limits()
+def make_store(backend):
+    """What makes the store; the test then takes as many examples as this backend is worth."""
+    fewer = hypothesis.settings(max_examples=hypothesis.settings().max_examples // EXAMPLES_DIVIDED_BY[backend])
+    hypothesis.settings.register_profile(backend, fewer)
+    hypothesis.settings.load_profile(backend)
+    yield STORES[backend]
+    load_profile()

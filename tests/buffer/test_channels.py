@@ -6,7 +6,7 @@ import pytest
 from channels.layers import BaseChannelLayer
 
 from relay.layers.base import EXTENSION, SessionLayer
-from tests.buffer.turns import LIMIT_SECONDS, S, answer, log
+from relay.testing.turns import LIMIT_SECONDS, S, answer, log
 
 
 async def receive(layer, channel):

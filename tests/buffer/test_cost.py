@@ -12,7 +12,7 @@ import pytest
 from relay.layers.bounds import Bounds
 from relay.layers.values import new_id
 from relay.protocol.cursor import Cursor
-from tests.buffer.turns import S, message, tokens
+from relay.testing.turns import S, message, tokens
 
 FEW, MANY = 5, 5_000
 

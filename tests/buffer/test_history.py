@@ -5,10 +5,10 @@ import pytest
 from relay.exceptions import StoreUnavailable, UpstreamEof
 from relay.layers.bounds import Bounds
 from relay.protocol import frames
+from relay.testing.turns import S, answer, enqueue, say, start
 from relay.transcripts import history
 from relay.transcripts.history import History
 from relay.transcripts.writer import Transcripts
-from tests.buffer.turns import S, answer, enqueue, say, start
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.layers.bounds import Bounds
+from relay.testing.turns import S, say, start, stop
 from relay.transcripts.history import History
 from relay.transcripts.kept_turn import KeptTurn, Part, Reader, place_of
-from tests.buffer.stores import STORES
-from tests.buffer.turns import S, say, start, stop
 from tests.properties import examples
 
 READER = Reader(None)
@@ -106,27 +105,30 @@ step = st.one_of(
 )
 
 
-@pytest.mark.parametrize("backend", sorted(STORES))
-@given(max_frames=st.integers(1, 12), steps=st.lists(step, max_size=40))
-@example(8, [("end", 2), ("end", 2), ("read", 1), ("end", 9), ("read", 1), ("read", 1)])
-@example(8, [("end", 2), ("write", 1), ("forget", None), ("end", 2), ("read", 1), ("read", 1)])
-@examples(120)
-def test_every_turn_comes_once_and_in_order_or_the_page_says_that_turns_are_missing(backend, max_frames, steps):
-    async def run():
-        store = STORES[backend]()
-        try:
-            world = World(store, await store.layer(Bounds(max_frames=max_frames)))
-            for name, argument in steps:
-                await getattr(world, name)(argument)
-            world.table.write(99)
-            world._reading = None
-            for _ in range(len(world.ended) + 1):
-                await world.read(1)
-                if world._reading is None:
-                    break
-            assert world._reading is None
-        finally:
-            await store.close()
+@pytest.mark.hypothesis
+def test_every_turn_comes_once_and_in_order_or_the_page_says_that_turns_are_missing(make_store):
+    @given(max_frames=st.integers(1, 12), steps=st.lists(step, max_size=40))
+    @example(8, [("end", 2), ("end", 2), ("read", 1), ("end", 9), ("read", 1), ("read", 1)])
+    @example(8, [("end", 2), ("write", 1), ("forget", None), ("end", 2), ("read", 1), ("read", 1)])
+    @examples(120)
+    def it_does(max_frames, steps):
+        with asyncio.Runner() as runner:
+            runner.run(_every_turn_comes_once(make_store(), max_frames, steps))
 
-    with asyncio.Runner() as runner:
-        runner.run(run())
+    it_does()
+
+
+async def _every_turn_comes_once(store, max_frames, steps):
+    try:
+        world = World(store, await store.layer(Bounds(max_frames=max_frames)))
+        for name, argument in steps:
+            await getattr(world, name)(argument)
+        world.table.write(99)
+        world._reading = None
+        for _ in range(len(world.ended) + 1):
+            await world.read(1)
+            if world._reading is None:
+                break
+        assert world._reading is None
+    finally:
+        await store.close()

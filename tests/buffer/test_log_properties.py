@@ -17,11 +17,8 @@ from relay.layers.values import SessionState, new_id
 from relay.protocol import frames
 from relay.protocol.cursor import UNKNOWN, Cursor
 from relay.protocol.frames import FrameKind, ReplayGap
-from tests.buffer.stores import STORES
-from tests.buffer.turns import LIMIT_SECONDS, S, claim, enqueue, message, stop, tokens
+from relay.testing.turns import LIMIT_SECONDS, S, claim, enqueue, message, stop, tokens
 from tests.properties import examples
-
-QUICK = examples(120)
 
 
 class Screen:
@@ -90,6 +87,7 @@ SIZES = {  # the measure of ``Bounds.max_bytes``
     "memory": lambda frame: frame.size,
     "redis": lambda frame: len(f"{frame.body}{frame.members}".encode()),
 }
+SIZES["cluster"] = SIZES["redis"]
 word = st.text(alphabet='abcé😀\ud83d"\\', max_size=4)
 step = st.one_of(
     st.tuples(st.just("append"), st.lists(word, max_size=5)),
@@ -106,14 +104,17 @@ A_LOG_THAT_IS_FULL_IN_BYTES_ONLY = [("append", ["\\😀"])]  # 99 characters, of
 small_bounds = st.builds(Bounds, max_frames=st.integers(1, 12), max_bytes=st.sampled_from([100, 400, 1_500, 100_000]))
 
 
-@pytest.mark.parametrize("backend", sorted(STORES))
-@given(bounds=small_bounds, history=st.lists(step, max_size=40))
-@example(bounds=Bounds(max_frames=2, max_bytes=400), history=A_REPETITION_AFTER_A_REFUSAL)
-@example(bounds=Bounds(max_frames=2, max_bytes=100), history=A_LOG_THAT_IS_FULL_IN_BYTES_ONLY)
-@QUICK
-def test_every_viewer_ends_with_the_same_texts_and_ends(backend, bounds, history):
-    with asyncio.Runner() as runner:
-        runner.run(_every_viewer_ends_the_same(STORES[backend](), bounds, history, SIZES[backend]))
+@pytest.mark.hypothesis
+def test_every_viewer_ends_with_the_same_texts_and_ends(make_store, backend):
+    @given(bounds=small_bounds, history=st.lists(step, max_size=40))
+    @example(bounds=Bounds(max_frames=2, max_bytes=400), history=A_REPETITION_AFTER_A_REFUSAL)
+    @example(bounds=Bounds(max_frames=2, max_bytes=100), history=A_LOG_THAT_IS_FULL_IN_BYTES_ONLY)
+    @examples(120)
+    def they_do(bounds, history):
+        with asyncio.Runner() as runner:
+            runner.run(_every_viewer_ends_the_same(make_store(), bounds, history, SIZES[backend]))
+
+    they_do()
 
 
 async def _every_viewer_ends_the_same(store, bounds, history, size):
@@ -229,17 +230,20 @@ class Story:
         assert first.gaps or first.texts == self._texts
 
 
-@pytest.mark.parametrize("backend", sorted(STORES))
-@given(
-    bounds=small_bounds,
-    appends=st.lists(st.lists(word, max_size=6), max_size=12),
-    joins=st.lists(st.integers(0, 12), max_size=3),
-    pauses=st.lists(st.integers(0, 3), min_size=1, max_size=12),
-)
-@QUICK
-def test_concurrent_tails_see_the_whole_text_while_it_is_written(backend, bounds, appends, joins, pauses):
-    with asyncio.Runner() as runner:
-        runner.run(_concurrent_tails(STORES[backend](), bounds, appends, joins, pauses))
+@pytest.mark.hypothesis
+def test_concurrent_tails_see_the_whole_text_while_it_is_written(make_store):
+    @given(
+        bounds=small_bounds,
+        appends=st.lists(st.lists(word, max_size=6), max_size=12),
+        joins=st.lists(st.integers(0, 12), max_size=3),
+        pauses=st.lists(st.integers(0, 3), min_size=1, max_size=12),
+    )
+    @examples(120)
+    def they_do(bounds, appends, joins, pauses):
+        with asyncio.Runner() as runner:
+            runner.run(_concurrent_tails(make_store(), bounds, appends, joins, pauses))
+
+    they_do()
 
 
 async def _concurrent_tails(store, bounds, appends, joins, pauses):

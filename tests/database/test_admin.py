@@ -79,15 +79,24 @@ def shown(response):
         ("?q=answer+of+a", {"a"}),
         ("?q=MESSAGE+of", {"a", "b", "c"}),
         ("?reason=cancelled", {"c"}),
+        ("?status=503", {"b"}),
+        ("?status=none&reason=answered", {"a"}),
         ("?ended_at__year=2025", {"c"}),
         ("?q=nothing+like+that", set()),
     ],
 )
 def test_turns_are_found_by_name_words_end_and_date(reader, query, found):
     turn("a")
-    turn("b", subject="ann", message="x", answer="message of somebody")
+    turn("b", subject="ann", message="x", answer="message of somebody", reason="upstream_error", upstream_status=503)
     turn("c", session_id="s-2", reason="cancelled", answer="message of old", ended_at=NOW - timedelta(days=365))
     assert set(shown(reader.get(LIST + query))) == found
+
+
+def test_search_for_words_finds_the_newest(reader, monkeypatch):
+    monkeypatch.setattr("relay.admin.search.MAX_FOUND", 2)
+    for number in range(4):
+        turn(f"t{number}", ended_at=NOW + timedelta(minutes=number))
+    assert shown(reader.get(f"{LIST}?q=answer+of")) == ["t3", "t2"]
 
 
 def test_turn_reads_like_a_conversation_with_its_neighbours(reader):
@@ -111,8 +120,15 @@ def test_turn_that_is_not_there_leads_back(reader):
 def test_who_may_not_see_turns_does_not(person, permissions):
     browser = person(*permissions)
     row = turn("a")
-    for path in (LIST, reverse("admin:relay_turn_change", args=[row.pk])):
+    named = [reverse("admin:relay_turn_named", args=[name]) for name in ("a", "nothing")]
+    for path in (LIST, reverse("admin:relay_turn_change", args=[row.pk]), *named):
         assert browser.get(path).status_code == 403
+
+
+@pytest.mark.parametrize("chat_page", ["true", "false"])
+def test_the_chat_page_is_linked_where_there_is_one(reader, settings, chat_page):
+    settings.GATEWAY = {**settings.GATEWAY, "CHAT_PAGE": chat_page}
+    assert ("View site" in reader.get(LIST).content.decode()) == (chat_page == "true")
 
 
 def test_who_is_not_logged_in_is_asked_to(database, client, settings, person):
@@ -255,7 +271,7 @@ def test_a_link_cannot_make_the_admin_match_a_pattern(person, path):
         "ended_at__year=x", "ended_at__year=9999", "ended_at__year=0", "ended_at__year=" + 30 * "9",
         "ended_at__year=2026&ended_at__month=13", "ended_at__year=2026&ended_at__month=2&ended_at__day=30",
         "ended_at__gte=x", "ended_at__lt=9999-99-99",
-        "q=" + 201 * "a",
+        "q=" + 201 * "a", "status=x", "status=99999999999",
     ],
 )  # fmt: skip
 def test_a_link_with_what_the_list_does_not_offer_is_refused_on_a_page(reader, query):
@@ -332,11 +348,11 @@ def test_a_page_whose_query_runs_long_says_so(reader, kind, monkeypatch, caplog)
 
 
 def test_a_page_without_permission_says_so(person):
-    assert "You lack the permission" in page_of(person().get(LIST), 403)
+    assert "You do not have permission" in page_of(person().get(LIST), 403)
 
 
 def test_a_page_that_does_not_exist_says_so(reader):
-    assert "There is no such page." in page_of(reader.get("/admin/nowhere/"), 404)
+    assert "This page does not exist." in page_of(reader.get("/admin/nowhere/"), 404)
 
 
 @pytest.mark.parametrize("is_migrated", [False], indirect=True)

@@ -73,15 +73,35 @@ def on_screen(capsys):
 def test_a_person_sees_the_counts_first(turns, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     shown = on_screen(capsys)
-    assert shown.splitlines()[0].strip() == "2 failed turns: 1 upstream_error, 1 upstream_timeout"
-    assert "upstream_error (HTTP 401)" in shown
+    assert shown.splitlines()[:5] == [
+        "4 turns ended, 2 failed.",
+        "     1  upstream_error (HTTP 401): No such key[2J",
+        "     1  upstream_timeout",
+        "by user: 1 (none), 1 ann",
+        "by session: 1 s-refused, 1 s-silent",
+    ]
+
+
+def test_the_most_frequent_are_counted(turns, capsys):
+    """Of each reason with the words of its newest turn that has some."""
+    for number in range(6):
+        Turn.objects.create(
+            turn_id=str(number), session_id="s", subject=f"u-{number}", reason="internal", ended_at=datetime.now(UTC),
+            error="A bug." * (number == 3),
+        )  # fmt: skip
+    lines = on_screen(capsys).splitlines()
+    assert lines[1] == "     6  internal: A bug."
+    assert lines[4:6] == [
+        "by user: 1 (none), 1 ann, 1 u-0, 1 u-1, 1 u-2, …",
+        "by session: 6 s, 1 s-refused, 1 s-silent",
+    ]
 
 
 def test_a_person_is_told_that_there_is_none(database, capsys, settings):
     settings.GATEWAY = {**settings.GATEWAY, "TRANSCRIPTS": "true"}
-    assert on_screen(capsys) == "No turn failed.\n"
+    assert on_screen(capsys) == "0 turns ended, 0 failed.\n"
     settings.GATEWAY = {**settings.GATEWAY, "TRANSCRIPTS": "false"}
-    assert on_screen(capsys) == "No transcripts are kept (GATEWAY__TRANSCRIPTS=false).\n"
+    assert on_screen(capsys) == "Transcripts are off (GATEWAY__TRANSCRIPTS=false).\n"
 
 
 @pytest.mark.parametrize("is_migrated", [False], indirect=True)

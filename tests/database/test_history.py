@@ -7,10 +7,10 @@ import pytest
 
 from relay.layers.bounds import Bounds
 from relay.layers.memory.layer import MemorySessionLayer
+from relay.testing.turns import S, answer, start
 from relay.transcripts import writer as writer_
 from relay.transcripts.history import History
 from relay.transcripts.writer import Transcripts
-from tests.buffer.turns import S, answer, start
 from tests.database.test_transcripts import LIMIT_SECONDS, ended, execute, locked
 
 __all__ = ["locked"]  # a fixture

@@ -14,8 +14,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from gateway_project.management.commands import migrate
 from relay.database import migration_lock
-from relay.management.commands import migrate
 from tests import processes
 from tests.databases import default_database
 

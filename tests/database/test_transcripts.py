@@ -129,6 +129,24 @@ async def test_many_turns_are_written_in_batches(transcripts):
     assert len(await rows()) == 3 * transcripts_.MAX_BATCH
 
 
+async def test_turns_that_end_within_a_moment_are_written_in_one_batch(transcripts, monkeypatch):
+    monkeypatch.setattr(transcripts_, "GATHER_SECONDS", LIMIT_SECONDS)
+    batches = []
+    monkeypatch.setattr(transcripts_.rows, "write", batches.append)
+    for number in range(3):
+        transcripts.keep(ended(f"t{number}"))
+        assert await rows() == []  # as long as a thread takes to look
+    await transcripts.flush(LIMIT_SECONDS)  # which waits for no others
+    assert [[turn.turn_id for turn in batch] for batch in batches] == [["t0", "t1", "t2"]]
+
+
+async def test_a_turn_is_written_without_any_that_follow(transcripts):
+    transcripts.keep(ended())
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not await rows():
+            await asyncio.sleep(0.01)
+
+
 async def test_erasing_a_session_takes_also_what_waits_but_nothing_later_and_no_other(transcripts):
     transcripts.keep(ended("waiting"))
     transcripts.keep(ended("other", session_id="other"))

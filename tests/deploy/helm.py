@@ -21,12 +21,17 @@ RELEASE = "gateway"
 ACTION = re.compile(r"(\s*)\{\{(-?) (.+?) (-?)\}\}(\s*)")
 
 
-def render(values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+Documents = dict[str, Any]  # by their kind: Helm sorts them in its own order
+
+
+def render(values: Mapping[str, Any] | None = None) -> Documents:
     """Give the documents that the chart makes of its own values and these."""
-    if shutil.which("helm"):
-        return list(yaml.safe_load_all(by_helm(values or {})))
-    merged = _merged(yaml.safe_load((CHART / "values.yaml").read_text()), values or {})
-    return list(yaml.safe_load_all(by_hand(merged)))
+    return documents((by_helm if shutil.which("helm") else by_hand)(values or {}))
+
+
+def documents(text: str) -> Documents:
+    """Read YAML in which each kind occurs once."""
+    return {document["kind"]: document for document in yaml.safe_load_all(text)}
 
 
 def by_helm(values: Mapping[str, Any]) -> str:
@@ -36,6 +41,7 @@ def by_helm(values: Mapping[str, Any]) -> str:
 
 def by_hand(values: Mapping[str, Any]) -> str:
     """Render the template without Helm."""
+    values = _merged(yaml.safe_load((CHART / "values.yaml").read_text()), values)
     pieces = iter(_pieces((CHART / "templates" / "gateway.yaml").read_text()))
     return _rendered(list(pieces), {".Values": values, ".Release": {"Name": RELEASE}})
 

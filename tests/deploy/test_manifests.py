@@ -77,7 +77,7 @@ def conf(manifests: dict[str, Any]) -> Conf:
 def test_settings_of_the_manifest_are_settings_and_valid(conf):
     assert conf.unknown_names() == []
     assert list(conf.problems()) == []
-    assert conf.redis_urls  # several processes share their sessions
+    assert conf.redis_url  # several processes share their sessions
 
 
 def test_process_is_killed_only_after_its_drain_could_have_ended(pod, container, conf):

@@ -262,4 +262,4 @@ async def test_certificate_that_is_not_trusted_is_told_apart_and_not_tried_again
     assert error["code"] == "upstream_unavailable"
     assert "certificate" not in error["content"]
     assert counted['gateway_upstream_requests_total{status="tls"}'] == 1
-    assert log.count("its certificate is signed by itself, which is not trusted here") == 1
+    assert log.count("its certificate is self-signed, which is not trusted here") == 1

@@ -92,8 +92,8 @@ def test_lost_gateway_is_come_back_to(scripted_agent):
         terminal.wait_for("[connection lost; retrying]")
         terminal.type("said while away\n")
         gateway.start()
-        terminal.wait_for("[connected again]")
-        terminal.wait_for("the gateway has forgotten this conversation")
+        terminal.wait_for("[reconnected]")
+        terminal.wait_for("the gateway no longer has this conversation")
         terminal.wait_for("\r> said while away\r\nsaid while away\r\n> ")
 
 
@@ -114,7 +114,7 @@ def test_session_that_the_log_has_lost_is_shown_from_the_transcripts(scripted_ag
         database = new_database("sqlite", tmp_path)
     settings = {"TRANSCRIPTS": "true", "DATABASE_URL": database}
     with processes.gateway("serve", scripted_agent.http_url, **settings) as gateway:
-        script(gateway, "--session", "chat-9", said=b"script:tools\nscript:break")
+        script(gateway, "--session", "chat-9", said="script:tools\nscript:break")
         gateway.stop()
         gateway.start()
         with Terminal("chat", "--url", gateway.ws_url, "--session", "chat-9") as terminal:
@@ -125,7 +125,7 @@ def test_session_that_the_log_has_lost_is_shown_from_the_transcripts(scripted_ag
             terminal.wait_for("\r\n> ")
             terminal.type("now\n")
             terminal.wait_for("now\r\nnow\r\n> ")
-        assert script(gateway, "--session", "chat-9", said=b"again").stdout == b"again\n"
+        assert script(gateway, "--session", "chat-9", said="again").stdout == "again\n"
 
 
 def test_error_is_shown_in_words_and_the_next_message_works(service):
@@ -137,31 +137,28 @@ def test_error_is_shown_in_words_and_the_next_message_works(service):
         terminal.wait_for("next\r\nnext\r\n> ")
 
 
-def script(service, *arguments: str, said: bytes = b"one\ntwo") -> subprocess.CompletedProcess[bytes]:
+def script(service, *arguments: str, said: str = "one\ntwo") -> subprocess.CompletedProcess[str]:
     """Talk as a script does: words from a pipe, and the answers into another."""
-    env = processes.environment(GATEWAY_URL=service.http_url, GATEWAY__INTERNAL_API_KEY=processes.KEY)
-    return subprocess.run(
-        [sys.executable, "manage.py", "chat", *arguments],
-        input=said, cwd=processes.ROOT, env=env, capture_output=True, timeout=LIMIT_SECONDS, check=False,
-    )  # fmt: skip
+    env = {"GATEWAY_URL": service.http_url, "GATEWAY__INTERNAL_API_KEY": processes.KEY}
+    return processes.manage("chat", *arguments, said=said, **env)
 
 
 def test_script_gets_its_answers_and_nothing_else(service):
     done = script(service, "--session", "chat-7")
-    assert (done.returncode, done.stdout) == (0, b"one\ntwo\n")
-    assert b"Connected. Session chat-7." in done.stderr
+    assert (done.returncode, done.stdout) == (0, "one\ntwo\n")
+    assert "Connected. Session chat-7." in done.stderr
 
 
 def test_script_whose_answer_fails_ends_with_1(service):
-    done = script(service, said=b"script:break\nscript:tools")
+    done = script(service, said="script:break\nscript:tools")
     assert done.returncode == 1
-    assert done.stdout == b"a \na b\n"
-    assert b"was cut off" in done.stderr
-    assert b"[calls clock {}]\n[result: no clock]" in done.stderr
+    assert done.stdout == "a \na b\n"
+    assert "was cut off" in done.stderr
+    assert "[calls clock {}]\n[result: no clock]" in done.stderr
 
 
 def test_script_whose_message_is_refused_ends_with_1(service):
-    assert script(service, said=b"x" * 300_000).returncode == 1
+    assert script(service, said="x" * 300_000).returncode == 1
 
 
 def test_a_reader_that_leaves_ends_it_quietly(service):
@@ -184,7 +181,7 @@ def guarded(scripted_agent: processes.Process) -> Iterator[processes.Process]:
 
 
 def test_key_opens_every_session(guarded):
-    assert script(guarded, said=b"hello").stdout == b"hello\n"
+    assert script(guarded, said="hello").stdout == "hello\n"
 
 
 def test_ticket_opens_its_session(guarded):
@@ -195,11 +192,11 @@ def test_ticket_opens_its_session(guarded):
     )
     with urllib.request.urlopen(request) as response:
         ticket = json.load(response)["ticket"]
-    done = script(guarded, "--session", "chat-8", "--ticket", ticket, said=b"hello")
-    assert done.stdout == b"hello\n"
-    refused = script(guarded, "--session", "chat-8", "--ticket", "nonsense", said=b"hello")
+    done = script(guarded, "--session", "chat-8", "--ticket", ticket, said="hello")
+    assert done.stdout == "hello\n"
+    refused = script(guarded, "--session", "chat-8", "--ticket", "nonsense", said="hello")
     assert refused.returncode == 1
-    assert b"CommandError" in refused.stderr
+    assert "CommandError" in refused.stderr
 
 
 def test_gateway_that_is_not_there_is_named():
@@ -210,7 +207,7 @@ def test_gateway_that_is_not_there_is_named():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [(["--url", "ftp://x"], "must begin with http://"), (["--session", ".."], "session's name")]
+    ("arguments", "words"), [(["--url", "ftp://x"], "must begin with http://"), (["--session", ".."], "session id")]
 )
 def test_wrong_argument_is_named(arguments, words):
     done = processes.run(["manage.py", "chat", *arguments])

@@ -103,7 +103,7 @@ def test_settings_of_compose_are_settings_and_valid_and_name_its_services(servic
     texts = {name.removeprefix(PREFIX): re.sub(r"\$\{.*:-(.*)\}", r"\1", text) for name, text in environment.items()}
     conf = Conf(lambda: texts)
     assert (conf.unknown_names(), list(conf.problems())) == ([], [])
-    assert conf.redis_urls == ("redis://valkey:6379/0",)
+    assert conf.redis_url == "redis://valkey:6379/0"
     assert conf.agent_url == "http://agent:8001"
 
 

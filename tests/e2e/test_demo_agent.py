@@ -16,7 +16,7 @@ import httpx
 import pytest
 from django.core.management import CommandError, call_command
 
-from relay.demo_agent import answers
+from relay.demo_agent import answers, runs
 from relay.demo_agent.app import MAX_BODY_BYTES, DemoAgentApplication
 from relay.demo_agent.config import REPLACED_NAMES, DemoAgentConfig
 from relay.protocol.event_stream import EventStreamDecoder
@@ -208,6 +208,7 @@ class AsgiConversation:
     """The application, driven by hand: what no HTTP client in this process can show."""
 
     def __init__(self, app, scope):
+        self.app, self.scope = app, scope
         self.received = asyncio.Queue()
         self.sent = asyncio.Queue()
         self.task = asyncio.create_task(app(scope, self.received.get, self.sent.put))
@@ -222,7 +223,7 @@ class AsgiConversation:
 
 
 def conversation(config):
-    headers = [(b"x-internal-auth", b"change-me-internal-key"), (b"idempotency-key", b"turn-1")]
+    headers = [(b"x-internal-auth", b"change-me-internal-key")]
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers}
     return AsgiConversation(DemoAgentApplication(config), scope)
 
@@ -236,6 +237,57 @@ async def test_disconnect_stops_the_answer_at_once():
     talk.received.put_nowait({"type": "http.disconnect"})
     await talk.done()
     assert talk.sent.empty()
+
+
+async def test_answer_with_a_key_is_kept_read_on_and_stopped(monkeypatch):
+    async with agent_client(DemoAgentConfig(word_delay_seconds=0)) as client:
+        response = await client.post(PATH, json=say("count to 5"), headers={"Idempotency-Key": "turn-1"})
+        assert response.headers["x-agent-resume"] == "1"
+        events = EventStreamDecoder(1_000_000).feed(response.content)
+        assert [event.last_event_id for event in events] == [str(number) for number in range(1, len(events) + 1)]
+        again = await client.get(f"{PATH}/turn-1")
+        assert again.content == response.content
+        rest = await client.get(f"{PATH}/turn-1", headers={"Last-Event-ID": "3"})
+        assert EventStreamDecoder(1_000_000).feed(rest.content) == events[3:]
+        assert (await client.get(f"{PATH}/turn-1", headers={"Last-Event-ID": "999"})).status_code == 410
+        assert (await client.get(f"{PATH}/turn-1", headers={"Last-Event-ID": "x"})).status_code == 410
+        assert (await client.get(f"{PATH}/turn-2")).status_code == 404
+        assert (await client.delete(f"{PATH}/turn-2")).status_code == 404
+        assert (await client.put(f"{PATH}/turn-1")).status_code == 405
+        assert (await client.get(f"{PATH}/turn-1", headers={"X-Internal-Auth": "x"})).status_code == 401
+        assert (await client.delete(f"{PATH}/turn-1")).status_code == 200
+
+
+async def test_kept_answer_goes_on_without_its_reader_until_it_is_stopped():
+    talk = conversation(DemoAgentConfig(word_delay_seconds=3_600))
+    talk.scope["headers"].append((b"idempotency-key", b"turn-1"))
+    talk.received.put_nowait({"type": "http.request", "body": json.dumps(say("long")).encode()})
+    await talk.next_sent()
+    assert (await talk.next_sent())["body"].startswith(b"id: 1\ndata:")
+    talk.received.put_nowait({"type": "http.disconnect"})
+    await talk.done()
+    run = talk.app._runs.get("turn-1")
+    assert not run.task.done()
+    scope = {**talk.scope, "method": "DELETE", "path": f"{PATH}/turn-1"}
+    stop = AsgiConversation(talk.app, scope)
+    await stop.done()
+    assert (await stop.next_sent())["status"] == 200
+    await asyncio.wait([run.task])
+    assert [event async for event in run.after(1)] == []
+
+
+async def test_run_is_forgotten_some_time_after_its_end(monkeypatch):
+    monkeypatch.setattr(runs, "KEPT_SECONDS", 0.0)
+    kept = runs.Runs()
+
+    async def events():
+        yield b"data: 1\n\n"
+
+    run = kept.start("turn-1", events())
+    assert [event async for event in run.after(0)] == [b"id: 1\ndata: 1\n\n"]
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while kept.get("turn-1") is not None:
+            await asyncio.sleep(0)
 
 
 async def test_disconnect_within_the_body_is_no_message():
@@ -338,9 +390,9 @@ def test_process_answers_refuses_and_stops_when_the_client_leaves():
             assert "my secret plan" in text_of(events_of(response.content))
             refused = client.post(PATH, json=say("my secret plan"), headers={"X-Internal-Auth": "third"})
             assert refused.status_code == 401
-            with client.stream("POST", PATH, json=say("slow"), headers={"Idempotency-Key": "turn-7"}) as response:
+            with client.stream("POST", PATH, json=say("slow")) as response:
                 next(response.iter_bytes())
-            agent.wait_for_log(b"turn turn-7: client disconnected, answer stopped")
+            agent.wait_for_log(b"client disconnected, answer stopped")
         assert agent.stop() == b""
     assert b"secret plan" not in agent.log
     assert b"Traceback" not in agent.log

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
+import signal
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,23 +12,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from channels.layers import channel_layers
 
+from relay.layers.redis import RedisSessionLayer
 from relay.management.doctor import examine
 from relay.management.finding import Level
 from tests import processes
 from tests.certificates import certificate
 from tests.faults.valkey import Valkey
 from tests.identity_provider import IdentityProvider
-from tests.processes import KEY, ROOT
+from tests.processes import KEY
 from tests.scripted_agent import PATH, ScriptedAgent, Status
 
 
 def run(*arguments, **settings):
     """Run the command in an environment."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY__")}
-    env.pop("DJANGO_SETTINGS_MODULE", None)
-    env |= {f"GATEWAY__{name}": value for name, value in {"INTERNAL_API_KEY": KEY, **settings}.items()}
-    command = [sys.executable, "manage.py", "doctor", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, timeout=60)
+    given = {"INTERNAL_API_KEY": KEY, **settings}
+    return processes.manage("doctor", *arguments, **{f"GATEWAY__{name}": value for name, value in given.items()})
 
 
 @pytest.fixture
@@ -40,8 +36,8 @@ def look(settings, demo_agent):
     async def examined(**texts):
         given = {"AGENT_URL": demo_agent.http_url, "TRANSCRIPTS": "false", **texts}
         settings.GATEWAY = {**settings.GATEWAY, **given}
-        if urls := texts.get("REDIS_URL"):
-            backend = {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"urls": [urls]}}
+        if url := texts.get("REDIS_URL"):
+            backend = {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"url": url}}
             settings.CHANNEL_LAYERS = {"default": backend}
         channel_layers.backends = {}
         found = [finding async for finding in examine()]
@@ -91,7 +87,7 @@ async def test_an_agent_with_another_key(look):
 
 async def test_an_agent_that_takes_any_key(look, scripted_agent):
     finding = (await look(AGENT_URL=scripted_agent.http_url))["agent"]
-    assert (finding.level, finding.words) == (Level.WARNING, "takes a message with any key")
+    assert (finding.level, finding.words) == (Level.WARNING, "accepts messages with any key")
 
 
 async def test_an_agent_that_is_elsewhere(look, demo_agent):
@@ -173,7 +169,7 @@ async def test_an_agent_with_a_certificate_that_is_not_trusted(look, tmp_path):
     async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=tls) as agent:
         address = f"localhost:{agent.sockets[0].getsockname()[1]}"
         finding = (await look(AGENT_URL=f"https://{address}"))["agent"]
-    words = f"{address} is there, but its certificate is signed by itself, which is not trusted here"
+    words = f"{address} responds, but its certificate is self-signed, which is not trusted here"
     assert (finding.level, finding.words) == (Level.PROBLEM, words)
     assert "SSL_CERT_FILE" in finding.advice
 
@@ -188,8 +184,8 @@ async def test_a_store_that_does_not_answer(look):
     address = f"127.0.0.1:{processes.free_port()}"
     found = await look(REDIS_URL=f"redis://user:a-password@{address}/0")
     assert set(found) == {"store", "sessions"}
-    assert found["store"].words == f"{address} cannot be used: no server listens at its address"
-    assert found["sessions"].words == "cannot be kept in the store: no server listens at its address"
+    assert found["store"].words == f"{address} cannot be used: no server is listening at its address"
+    assert found["sessions"].words == "cannot be kept in the store: no server is listening at its address"
     assert "a-password" not in str(found)
 
 
@@ -215,9 +211,9 @@ async def test_a_store_that_forgets_and_does_not_let_us_subscribe(look):
     [
         (["CONFIG", "SET", "maxmemory", "1"], "it is full: give it more memory (maxmemory)"),
         (["CONFIG", "SET", "min-replicas-to-write", "1"], "it has fewer replicas than it must have (NOREPLICAS)"),
-        (["REPLICAOF", "127.0.0.1", "1"], "it is a replica, which takes no writes (READONLY)"),
+        (["REPLICAOF", "127.0.0.1", "1"], "it is a read-only replica (READONLY)"),
         (["ACL", "SETUSER", "default", "-evalsha"], "its user may not run 'evalsha'"),
-        (["ACL", "SETUSER", "default", "-publish"], "its user may not run 'publish'"),
+        (["ACL", "SETUSER", "default", "-spublish"], "its user may not run 'spublish'"),
         (["ACL", "SETUSER", "default", "resetkeys", "~other*"], "its user may not use the gateway's keys"),
     ],
 )
@@ -227,6 +223,25 @@ async def test_a_store_that_cannot_serve_turns(look, command, words):
         found = await look(REDIS_URL=valkey.url)
     assert set(found) == {"sessions"}
     assert found["sessions"].words.startswith(f"cannot be kept in the store: {words}")
+
+
+@pytest.mark.parametrize("name", ["check", "check_announcements"])
+async def test_a_slow_store_is_given_more_time_than_a_probe_has(look, monkeypatch, name):
+    check, checks = getattr(RedisSessionLayer, name), []
+
+    async def check_frozen_once(layer):
+        checks.append(layer)
+        if len(checks) == 1:
+            valkey.signal(signal.SIGSTOP)
+        try:
+            await check(layer)
+        finally:
+            valkey.signal(signal.SIGCONT)
+
+    monkeypatch.setattr(RedisSessionLayer, name, check_frozen_once)
+    with Valkey() as valkey:
+        assert await look(REDIS_URL=valkey.url) == {}
+    assert len(checks) > 1
 
 
 async def test_a_store_with_another_password(look):
@@ -251,8 +266,8 @@ async def test_an_identity_provider_that_gives_its_keys(look):
 @pytest.mark.parametrize(
     ("status", "published", "words"),
     [
-        (503, ["rsa"], "does not give its keys (HTTP 503)"),
-        (200, [], "gives no keys that may sign tokens (RS256 or ES256): PyJWKSetError"),
+        (503, ["rsa"], "does not provide its keys (HTTP 503)"),
+        (200, [], "provides no keys that can sign tokens (RS256 or ES256): PyJWKSetError"),
     ],
 )
 async def test_an_identity_provider_without_keys(look, status, published, words):
@@ -268,4 +283,4 @@ async def test_an_identity_provider_without_keys(look, status, published, words)
 )
 async def test_an_identity_provider_that_does_not_answer(look, host, cause):
     finding = (await look(WS_AUTH="jwt", JWKS_URL=f"http://{host}/keys"))["identity provider"]
-    assert finding.words == f"does not give its keys ({cause})"
+    assert finding.words == f"does not provide its keys ({cause})"

@@ -139,6 +139,10 @@ def test_commands_of_the_readme_exist_and_are_named_once():
     readme = (processes.ROOT / "README.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
     lines = [line.partition("#")[0].split() for block in blocks for line in block.splitlines() if "make" not in line]
+    packaged = [words for words in lines if words[0] in ("agent-gateway", "pip", "pipx", "uvx")]  # from a wheel
+    commands = {words[1] for words in packaged if words[0] == "agent-gateway" and not words[1].startswith("-")}
+    assert {"doctor"} <= commands <= set(get_commands())
+    lines = [words for words in lines if words not in packaged]
     programs = [words[2] if words[:2] == ["python", "manage.py"] else words[0] for words in lines]
     assert set(programs) <= {*get_commands(), *processes.SERVERS}
     assert len(set(programs)) == len(programs) > 4

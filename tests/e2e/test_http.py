@@ -157,4 +157,4 @@ def test_wrong_setting_stops_the_start_and_is_named(server, scripted_agent):
 
 def test_misspelt_setting_is_pointed_out(scripted_agent):
     with processes.gateway("runserver", scripted_agent.http_url, REQUEST_TIMOUT="5") as gateway:
-        assert "GATEWAY__REQUEST_TIMOUT is no setting of the gateway" in gateway.output()
+        assert "The gateway has no setting GATEWAY__REQUEST_TIMOUT" in gateway.output()

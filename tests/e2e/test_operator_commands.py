@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import urllib.request
 from contextlib import ExitStack, closing, contextmanager
 
 import pytest
@@ -60,11 +59,6 @@ class Cluster:
             ended_with = exc.code
         assert ended_with == code, output.getvalue()
         return output.getvalue()
-
-    def delete(self, path):
-        url, headers = self.gateways[ASKED].http_url + path, {"X-Internal-Auth": processes.KEY}
-        with urllib.request.urlopen(urllib.request.Request(url, method="DELETE", headers=headers)) as response:
-            return json.load(response)
 
     def transcripts(self, session_id):
         with closing(sqlite3.connect(self.database.removeprefix("sqlite:///"))) as connection:
@@ -170,14 +164,41 @@ async def test_cancel_stops_the_answer_on_another_gateway(cluster):
         turn_id = (await browser.frame_of("user_message"))["turn_id"]
         assert "is being stopped" in await cluster.run("cancel", "cancel")
         assert (await browser.turn())[-1]["finish_reason"] == "cancelled"
-        assert "has ended already" in await cluster.run("cancel", "cancel", "--turn", turn_id, code=1)
+        assert "has already ended" in await cluster.run("cancel", "cancel", "--turn", turn_id, code=1)
         assert "nothing to stop" in await cluster.run("cancel", "cancel", code=1)
 
 
-@pytest.mark.parametrize("arguments", [["cancel"], ["cancel", "--json"], ["tail"], ["notice", "Hello.", "--session"]])
+async def test_cancel_of_all_removes_what_is_queued_too(cluster):
+    async with cluster.open("cancel-all") as browser:
+        await browser.say("script:stall")
+        await browser.frame_of("user_message")
+        for words in "one", "two":
+            await browser.say(words)
+            await browser.frame_of("accepted")
+        shown = await cluster.run("cancel", "cancel-all", "--all")
+        assert shown.startswith("Removed 2 queued messages.\nTurn ")
+        for _ in range(3):
+            assert (await browser.turn())[-1]["finish_reason"] == "cancelled"
+        assert "nothing to stop" in await cluster.run("cancel", "cancel-all", "--all", code=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["cancel"], ["cancel", "--json"], ["tail"], ["turns"], ["disconnect"], ["notice", "Hello.", "--session"]],
+)
 async def test_session_that_does_not_exist_is_named(cluster, arguments):
     assert await cluster.run(*arguments, "nosuch", code=1) == "There is no session nosuch."
     assert "There is no session" in await cluster.run("drop", "nosuch", "--yes", code=1)  # none came to be
+
+
+async def test_turns_are_printed_from_the_log_and_from_the_transcripts(cluster):
+    async with cluster.open("said") as browser:
+        for words in "first", "second":
+            await browser.ask(words)
+        turns = [json.loads(line) for line in (await cluster.run("turns", "said")).splitlines()]
+        assert [(turn["message"], turn["answer"]) for turn in turns] == [("first", "first"), ("second", "second")]
+        (newest,) = (await cluster.run("turns", "said", "--limit", "1", "--json")).splitlines()
+        assert json.loads(newest)["message"] == "second"
 
 
 async def test_drop_erases_log_and_transcripts_and_tells_viewers(cluster):
@@ -204,7 +225,7 @@ async def test_notice_reaches_clients_of_every_gateway(cluster):
 async def test_viewers_on_another_gateway_are_sent_away(cluster):
     async with cluster.open("kick") as browser, cluster.open_plain("kick") as plain:
         await browser.frame_of("welcome")
-        assert (await asyncio.to_thread(cluster.delete, "/api/v1/sessions/kick/viewers"))["viewers"] == 2
+        assert await cluster.run("disconnect", "kick") == "Disconnected 2 viewers.\n"
         assert (await browser.frame_of("disconnect"))["code"] == "kicked"
         assert [await browser.close_code(), await plain.close_code()] == [4403, 4403]
 
@@ -218,10 +239,10 @@ async def test_ticket_is_alone_on_its_line_for_scripts(cluster):
 @pytest.mark.parametrize(
     ("arguments", "key", "code", "words"),
     [
-        (["cancel", ".."], processes.KEY, 1, "a session's name has"),
+        (["cancel", ".."], processes.KEY, 1, "a session id has"),
         (["cancel"], processes.KEY, 1, "required"),
         (["notice", " "], processes.KEY, 1, "the notice is empty"),
-        (["sessions"], "wrong", 1, "must be the same here as there"),
+        (["sessions"], "wrong", 1, "here differs from the gateway's"),
     ],
 )
 async def test_what_goes_wrong_is_said(cluster, settings, arguments, key, code, words):
@@ -239,7 +260,9 @@ async def test_gateway_of_another_name_says_so(scripted_agent, settings):
     settings.GATEWAY = {**settings.GATEWAY, "INTERNAL_API_KEY": processes.KEY}
     with (
         processes.gateway("serve", scripted_agent.http_url, ALLOWED_HOSTS="chat.example") as gateway,
-        pytest.raises(CommandError, match=r"not called 127\.0\.0\.1: add that to its GATEWAY__ALLOWED_HOSTS"),
+        pytest.raises(
+            CommandError, match=r"does not accept the host name 127\.0\.0\.1: add it to its GATEWAY__ALLOWED_HOSTS"
+        ),
     ):
         await asyncio.to_thread(call_command, "sessions", url=gateway.http_url)
 
@@ -255,11 +278,7 @@ async def test_gateway_of_another_name_says_so(scripted_agent, settings):
 )
 def test_commands_end_with_their_codes(arguments, key, code):
     """As processes: 2 for wrong usage is argparse's own, 3 for nobody there is ours."""
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "gateway_project.settings", "GATEWAY__INTERNAL_API_KEY": key}
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=processes.ROOT, capture_output=True, text=True, env=env,
-        timeout=LIMIT_SECONDS, check=False,
-    )  # fmt: skip
+    done = processes.manage(*arguments, GATEWAY__INTERNAL_API_KEY=key)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
 

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import pytest
 
-from scripts.run_ports import names_agent
+from gateway_project.run_ports import names_agent
 from tests import processes
 from tests.clients import SocketClient
 
 # As `make run` does it, but for the folder of its `.env`.
-RUN = "import pathlib, sys; from scripts import run; run.ROOT = pathlib.Path(sys.argv[1]); sys.exit(run.main())"
+RUN = "import pathlib, sys; from gateway_project.run import main; sys.exit(main(folder=pathlib.Path(sys.argv[1])))"
 FUNCTION = """
 async def answer(message, session):
     yield f"A function says: {message['content']}"
@@ -97,13 +97,13 @@ def test_an_agent_that_ends_is_named_and_ends_everything(tmp_path):
         os.kill(agent, signal.SIGKILL)
         said, _ = run.process.communicate(timeout=processes.STOP_SECONDS)
     assert run.process.returncode == 1
-    assert "The demo agent has ended, so everything stops." in said
+    assert "The demo agent has stopped, so everything is being stopped." in said
 
 
 def test_with_an_agent_of_ones_own_no_demo_agent_is_started():
     port = processes.free_port()
     env = processes.environment(PORT=str(port), GATEWAY__AGENT_PROTOCOL="openai", GATEWAY__TRANSCRIPTS="false")
-    command = [sys.executable, "-m", "scripts.run"]
+    command = [sys.executable, "-m", "gateway_project.run"]
     with subprocess.Popen(command, cwd=processes.ROOT, env=env, stdout=subprocess.PIPE, text=True) as running:
         try:
             while f"Open http://127.0.0.1:{port}/" not in running.stdout.readline():

@@ -38,9 +38,9 @@ def gateway(scripted_agent: processes.Process) -> Iterator[processes.Process]:
         yield gateway
 
 
-def terminal(gateway: processes.Process, *arguments: str) -> Terminal:
+def terminal(gateway: processes.Process, *arguments: str, columns: int = 80) -> Terminal:
     env = {"GATEWAY_URL": gateway.http_url, "GATEWAY__INTERNAL_API_KEY": processes.KEY}
-    return Terminal("sessions", *arguments, lines=LINES, **env)
+    return Terminal("sessions", *arguments, lines=LINES, columns=columns, **env)
 
 
 def test_each_session_is_printed_once(gateway):
@@ -53,6 +53,21 @@ def test_each_session_is_printed_once(gateway):
     assert shown.count(f"{SESSIONS + 1} sessions") == 1
 
 
+@pytest.fixture
+def usual_name(gateway: processes.Process) -> Iterator[str]:
+    """One more session, whose name has the usual length."""
+    name = "00000000-1111-2222-3333-444444444444"
+    headers = {"X-Internal-Auth": processes.KEY}
+    httpx.post(f"{gateway.http_url}{API}/{name}/messages", json={"content": "x"}, headers=headers).raise_for_status()
+    yield name
+    httpx.delete(f"{gateway.http_url}{API}/{name}", headers=headers).raise_for_status()
+
+
+def test_name_of_a_usual_length_can_be_copied_from_a_usual_terminal(gateway, usual_name):
+    with terminal(gateway) as screen:
+        assert usual_name in screen.read_to_end()
+
+
 def test_watched_table_fits_the_other_screen_and_has_the_busy_ones(gateway):
     with terminal(gateway, "--watch") as screen:
         screen.wait_for(OTHER_SCREEN)
@@ -63,3 +78,15 @@ def test_watched_table_fits_the_other_screen_and_has_the_busy_ones(gateway):
         screen.process.send_signal(signal.SIGINT)
         screen.wait_for(FIRST_SCREEN)
         assert screen.wait_ended() == 0
+
+
+def test_watched_names_are_cut_on_a_narrow_terminal_but_no_state_or_number(gateway, usual_name):
+    with terminal(gateway, "--watch", columns=72) as screen:
+        screen.wait_for(f"{SESSIONS + 2} sessions")
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", screen.wait_for("more"))
+        screen.process.send_signal(signal.SIGINT)
+        screen.wait_ended()
+    assert usual_name not in shown
+    assert re.search(rf"{usual_name[:8]}[-0-9]*…", shown)
+    assert re.search(r"session +state +queue +viewers +frames/s +idle for +age", shown)
+    assert re.search(r"the-busy-one +running +0 +0 ", shown)

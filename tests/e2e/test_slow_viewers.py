@@ -94,7 +94,7 @@ async def p99_ms(tally: Tally, viewers: list[Viewer]) -> float:
 
 async def test_slow_viewers_cost_little_delay_nobody_and_end_up_with_the_text(crowded, server, record_property):
     path, tally = f"/ws/{new_id()}/", Tally()
-    viewers = [await connect(tally, f"{crowded.ws_url}{path}") for _ in range(FAST_VIEWERS)]
+    viewers = [await connect(Viewer(tally), f"{crowded.ws_url}{path}") for _ in range(FAST_VIEWERS)]
     await bursts(viewers)  # now the process is as large as it gets
     alone_ms = await p99_ms(tally, viewers)
     before = resident_bytes(crowded.pid)

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from scripts.run import wait_until_healthy
+from gateway_project.run import wait_until_healthy
 from tests import processes
 
 SECRET = "s3cret-Value"
@@ -48,7 +48,7 @@ def refused(folder: Path, command: str, **env: str) -> str:
 def test_a_line_of_the_env_file_that_is_not_understood_stops_the_start(checkout, command):
     (checkout / ".env").write_text(f"# ours\nGATEWAY__INTERNAL_API_KEY {SECRET}\n")
     said = refused(checkout, command)
-    assert f"{checkout}/.env, line 2 (GATEWAY__INTERNAL_API_KEY): this is not understood." in said
+    assert f"{checkout}/.env, line 2 (GATEWAY__INTERNAL_API_KEY): this line is not valid." in said
 
 
 @pytest.mark.parametrize("command", ["serve", "daphne", "uvicorn", "demo_agent"])
@@ -62,17 +62,22 @@ def test_a_setting_with_blanks_around_the_sign_is_read(checkout):
     assert "GATEWAY__MAX_QUEUE must be" in refused(checkout, "serve")
 
 
-@pytest.mark.parametrize("command", ["serve", "daphne", "uvicorn", "migrate"])
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("command", "name", "text"),
     [
-        ("REDIS_URL", f"redis://user:{SECRET}/{SECRET}@127.0.0.1:6379/0"),
-        ("REDIS_URL", f"redis://user:{SECRET}@127.0.0.1:6379/0?nonsense={SECRET}"),
-        ("DATABASE_URL", f"postgres://user:{SECRET}/{SECRET}@127.0.0.1/name"),
-        ("DATABASE_URL", f"postgres://user:{SECRET}@127.0.0.1/name?nonsense={SECRET}"),
-        ("DATABASE_URL", SECRET),
-        ("DATABASE_URL", f"redshift://user:{SECRET}@127.0.0.1/name"),
-        ("AGENT_URL", f"http://user:{SECRET}/@127.0.0.1"),
+        ("serve", "REDIS_URL", f"redis://user:{SECRET}/{SECRET}@127.0.0.1:6379/0"),
+        ("serve", "DATABASE_URL", f"postgres://user:{SECRET}/{SECRET}@127.0.0.1/name"),
+        ("serve", "DATABASE_URL", f"redshift://user:{SECRET}@127.0.0.1/name"),
+        *[
+            (command, name, text)
+            for command in ("serve", "daphne", "uvicorn", "migrate")
+            for name, text in [
+                ("REDIS_URL", f"redis://user:{SECRET}@127.0.0.1:6379/0?nonsense={SECRET}"),
+                ("DATABASE_URL", f"postgres://user:{SECRET}@127.0.0.1/name?nonsense={SECRET}"),
+                ("DATABASE_URL", SECRET),
+                ("AGENT_URL", f"http://user:{SECRET}/@127.0.0.1"),
+            ]
+        ],
     ],
 )
 def test_an_address_that_cannot_be_used_stops_the_start(checkout, command, name, text):
@@ -96,7 +101,7 @@ def test_a_command_without_checks_finds_no_other_database(checkout):
 def test_a_wrong_port_is_named(command, port):
     ended = processes.run(["manage.py", command, f"--port={port}"])
     assert ended.returncode == 2
-    assert "a port is a number from 0 (any free one) to 65535" in ended.stdout
+    assert "a port is a number from 0 (any free port) to 65535" in ended.stdout
     assert "Traceback" not in ended.stdout
 
 

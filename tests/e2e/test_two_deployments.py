@@ -18,7 +18,7 @@ from tests import processes
 from tests.clients import V1, SocketClient
 from tests.databases import new_database
 from tests.faults.valkey import Valkey
-from tests.scraping import scrape
+from tests.scraping import assert_nothing_wrong
 
 S = "the-same"
 LIMIT_SECONDS = 60
@@ -94,7 +94,7 @@ async def test_nothing_crosses_from_one_deployment_into_the_other(deployments):
         answers = await asyncio.gather(guest.answer(), host.answer())
         assert answers == [" ".join(f"{name}-{n}" for n in range(20)) + " " for name in ("one", "host")]
         for deployment in deployments:
-            scrape(deployment.gateway.http_url).assert_nothing_wrong()
+            assert_nothing_wrong(deployment.gateway)
             await deployment.has_transcripts(["answered"])
 
         # A notice.

@@ -7,7 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
@@ -18,9 +18,12 @@ from relay.layers.redis.layer import RedisSessionLayer
 from tests import processes
 from tests.clients import LIMIT_SECONDS, V1, SocketClient
 from tests.faults.valkey import Valkey
-from tests.scraping import Scrape, scrape
+from tests.faults.valkey_cluster import ValkeyCluster
+from tests.scraping import Scrape, assert_nothing_wrong, scrape
 
 T = TypeVar("T")
+
+PATIENT = {"REQUEST_TIMEOUT": "600"}  # an agent that stalls is not given up before its worker is killed
 
 
 async def until_served(call: Callable[[], Awaitable[T]]) -> T:
@@ -36,7 +39,9 @@ async def until_served(call: Callable[[], Awaitable[T]]) -> T:
 class Cluster:
     """Gateways, the store and the agent."""
 
-    def __init__(self, valkey: Valkey, agent: processes.Process, gateways: list[processes.Process]) -> None:
+    def __init__(
+        self, valkey: Valkey | ValkeyCluster, agent: processes.Process, gateways: list[processes.Process]
+    ) -> None:
         self.valkey = valkey
         self.gateways = gateways
         self._agent = agent
@@ -90,16 +95,19 @@ class Cluster:
 
 @contextmanager
 def running_cluster(server, agent, **settings):
-    with ExitStack() as stack:
-        valkey = stack.enter_context(Valkey(persistent=True))
-        settings = {"REDIS_URL": valkey.url, "HEARTBEAT_SECONDS": "1", **settings}
-        gateways = [processes.gateway(server, agent.http_url, **settings) for _ in range(2)]
-        stack.enter_context(processes.running(*gateways))
+    with Valkey(persistent=True) as valkey, running_gateways(server, agent, valkey, [valkey.url] * 2, **settings) as it:
+        yield it
+
+
+@contextmanager
+def running_gateways(server, agent, valkey, urls, **settings):
+    """Run a gateway for each address at which it finds the store."""
+    settings = {"HEARTBEAT_SECONDS": "1", **PATIENT, **settings}
+    gateways = [processes.gateway(server, agent.http_url, REDIS_URL=url, **settings) for url in urls]
+    with processes.running(*gateways):
         yield Cluster(valkey, agent, gateways)
         for gateway in gateways:
-            assert "Traceback" not in gateway.output(), gateway.output()
-            if gateway.is_running:
-                scrape(gateway.http_url).assert_nothing_wrong()
+            assert_nothing_wrong(gateway)
 
 
 @pytest.fixture
@@ -115,7 +123,7 @@ async def open_layer():
     layers = []
 
     async def open_one(url, **bounds):
-        layers.append(RedisSessionLayer([url], Bounds(**bounds)))
+        layers.append(RedisSessionLayer(url, Bounds(**bounds)))
         await layers[-1].start()
         return layers[-1]
 

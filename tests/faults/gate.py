@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 from tests.faults.proxy import Proxy
 
@@ -10,8 +11,10 @@ from tests.faults.proxy import Proxy
 class Gate(Proxy):
     """Lines that were shut stay dead; ``open`` lets new ones through. ``has_lost`` tells when something was lost."""
 
-    def __init__(self, target_port: int) -> None:
-        super().__init__(target_port)
+    def __init__(
+        self, target_port: int, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        super().__init__(target_port, tls=tls, host=host, port=port)
         self._is_open = True
         self.has_lost = asyncio.Event()
 

@@ -12,15 +12,18 @@ READ_BYTES = 65_536
 class Proxy:
     """Passes bytes on, both ways, to a port of loopback; with ``tls`` its clients speak that to it."""
 
-    def __init__(self, target_port: int, *, tls: ssl.SSLContext | None = None) -> None:
-        self.port = 0  # chosen when it begins to listen
+    def __init__(
+        self, target_port: int, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self._host = host
+        self.port = port  # 0: chosen when it starts to listen
         self._target_port = target_port
         self._tls = tls
         self._lines: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self._host}:{self.port}/0"
 
     def break_off(self) -> None:
         """Reset every line."""
@@ -35,13 +38,12 @@ class Proxy:
         return True
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._accept, self._host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        await asyncio.sleep(0)  # a line that was never begun could not close its end
         self.break_off()
         await asyncio.gather(*self._lines, return_exceptions=True)
 
@@ -49,6 +51,7 @@ class Proxy:
         task = asyncio.ensure_future(self._serve(reader, writer))  # not the server's own: that one logs a cancel
         self._lines.add(task)
         task.add_done_callback(self._lines.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # also of a line that is cut before its task has run
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends, line = [writer], self.new_line()

@@ -7,7 +7,7 @@ import pytest
 
 from relay.layers.bounds import Bounds
 from relay.layers.redis.layer import RedisSessionLayer
-from tests.buffer.turns import LIMIT_SECONDS, S, cursor_at, say, start, stop, tailing
+from relay.testing.turns import LIMIT_SECONDS, S, cursor_at, say, start, stop, tailing
 from tests.faults.valkey import Valkey
 from tests.faults.watches import make_deaf, waits, watch_of
 
@@ -24,7 +24,7 @@ def valkey():
 async def workers(valkey):
     """One that runs the turn, one where a viewer is."""
     bounds = Bounds(viewer_seconds=3 * HEARTBEAT_SECONDS)
-    layers = [RedisSessionLayer([valkey.url], bounds) for _ in range(2)]
+    layers = [RedisSessionLayer(valkey.url, bounds) for _ in range(2)]
     for layer in layers:
         await layer.start()
     yield layers
@@ -35,7 +35,7 @@ async def workers(valkey):
 
 async def after_next_comparison(layer):
     """Wait for the next time that positions are compared with the store's. Returns what is known right after it."""
-    store, known = layer._store(S), asyncio.get_running_loop().create_future()
+    store, known = layer._store, asyncio.get_running_loop().create_future()
     compare = store.compare
 
     async def told():
@@ -100,4 +100,4 @@ async def test_appends_between_what_is_there_and_what_comes_are_seen_once(worker
 async def watching(layer):
     """The session as a process knows it; somebody watches, so that announcements come."""
     async with contextlib.AsyncExitStack() as stack:
-        return await stack.enter_async_context(layer._store(S).open_feed(S))
+        return await stack.enter_async_context(layer._store.open_feed(S))

@@ -9,8 +9,8 @@ from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import new_id
 from relay.protocol import frames
 from relay.protocol.frames import ReplayGap
+from relay.testing.turns import S, answer, claim, cursor_at, enqueue, gap_at, log, run_queue, say, shown, start, stop
 from tests.buffer.redis_store import server_url
-from tests.buffer.turns import S, answer, claim, cursor_at, enqueue, gap_at, log, run_queue, say, shown, start, stop
 
 
 class Backup:
@@ -43,7 +43,7 @@ def backup(prefix):
 
 @pytest.fixture
 async def layer(prefix):
-    layer = RedisSessionLayer([server_url()], Bounds(), prefix=prefix)
+    layer = RedisSessionLayer(server_url(), Bounds(), prefix=prefix)
     await layer.start()
     yield layer
     await layer.flush()

@@ -14,9 +14,9 @@ from relay.layers.redis.foreign import REPORT_SECONDS, ForeignMessages
 from relay.layers.values import new_id
 from relay.protocol.cursor import UNKNOWN, Cursor
 from relay.protocol.frames import FrameKind, ReplayGap
+from relay.testing.turns import LIMIT_SECONDS, S, cursor_at, say, start, stop, tailing
 from tests import scraping
-from tests.buffer.turns import LIMIT_SECONDS, S, cursor_at, say, start, stop, tailing
-from tests.faults.watches import waits, watch_of
+from tests.faults.watches import subscriber_of, waits, watch_of
 
 FOREIGN = new_id()
 TOKEN = f"{FrameKind.TOKEN.value}{new_id()}\nforged"
@@ -55,11 +55,11 @@ class Forger:
         self._turn = turn
 
     async def publish(self, text):
-        store = self._layer._store(S)
+        store = self._layer._store
         newest = (await self._layer.ensure(S)).newest
         fields = {"epoch": self._turn.epoch, "offset": newest, "turn_id": self._turn.turn_id}
         data = text if isinstance(text, bytes) else text.format(**fields)
-        assert await self._redis.publish(store.keys.of_session(S).channel, data) > 0
+        assert await self._redis.spublish(store.keys.of_session(S).names.channel, data) > 0
         await store.check_announcements()  # on the same connection: what was published before has been heard
 
 
@@ -143,7 +143,7 @@ async def test_a_cursor_of_a_foreign_epoch_is_a_gap_though_its_frames_were_annou
 async def test_frames_announced_before_anybody_has_read_the_log_wait_for_the_logs_word(workers, turn, forger):
     """Nothing is known of the session yet: a foreign announcement comes first."""
     layer, viewer = workers
-    async with viewer._store(S).open_feed(S):
+    async with viewer._store.open_feed(S):
         for offset in (0, 1, 2):
             await forger.publish(f"{FOREIGN}\n{offset}\n{TOKEN}")
         for cursor in (UNKNOWN, Cursor(FOREIGN, 0), Cursor(FOREIGN, 2), Cursor(FOREIGN, 3)):
@@ -159,11 +159,11 @@ async def test_a_foreign_cancel_does_not_wake_who_waits_for_ours(workers, turn, 
     layer, _ = workers
     waiting = asyncio.create_task(layer.wait_cancelled(turn))
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not ((watch := layer._store(S).watched(S)) and watch._cancel_waiters):
+        while not ((watch := layer._store.watched(S)) and watch._cancel_waiters):
             await asyncio.sleep(0)
     for text in (BY_EPOCH["a cancel"], BY_EPOCH["a deletion"], BY_FORMAT["a cancel without an epoch"]):
         await forger.publish(text)
-    await layer._store(S).check_announcements()
+    await layer._store.check_announcements()
     assert not waiting.done()
     await layer.cancel(S)
     await asyncio.wait_for(waiting, LIMIT_SECONDS)
@@ -181,10 +181,32 @@ async def test_a_log_that_starts_again_is_not_foreign(workers, turn, counted):
         async with tailing(viewer, await cursor_at(viewer, 0)) as tail:
             await layer.reset(turn, "text")
             await tail.raises()
-            await viewer._store(S).check_announcements()
+            await viewer._store.check_announcements()
         await layer.delete(S)
         turn = await start(layer)
     assert counted("epoch") == counted("format") == 0
+
+
+async def test_a_log_that_starts_again_twice_is_not_foreign(valkey, workers, turn, counted):
+    """A store has lost its data: a viewer starts the log again, then its turn's owner, who is announced late."""
+    layer, viewer = workers
+    announced = asyncio.Queue()
+    async with tailing(viewer, await cursor_at(viewer, 0)) as tail:
+        await tail.has(1)
+        await waits(viewer)
+        subscriber = subscriber_of(viewer)
+        deliver, subscriber._on_message = subscriber._on_message, lambda *message: announced.put_nowait(message)
+        valkey.command("FLUSHALL")
+        watch_of(viewer).lose_position()
+        assert isinstance(await tail.raises(), ReplayGap)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        deliver(*await announced.get())
+        await layer.reset(turn, "text")
+        async with tailing(viewer, await cursor_at(viewer, 1)):
+            await waits(viewer)
+            deliver(*await announced.get())
+            await waits(viewer)
+    assert counted("epoch") == 0
 
 
 async def test_what_comes_late_from_the_life_before_is_neither_sent_nor_foreign(workers, turn, forger, counted):

@@ -9,11 +9,13 @@ from functools import partial
 import pytest
 from redis.asyncio import Redis
 
+from relay.layers.redis.keys import Keys
 from relay.protocol.frames import CloseCode
+from relay.testing.turns import LIMIT_SECONDS
 from tests import processes
-from tests.buffer.turns import LIMIT_SECONDS
 from tests.faults.gate import Gate
 
+ORDERS = Keys("relay:0").orders.names[0]
 ASKED, OTHER = 0, 1
 PAUSE_SECONDS = 0.1
 
@@ -75,7 +77,7 @@ async def test_orders_to_every_process_arrive_after_the_store_was_away(patient_c
         cluster.valkey.kill()
         await asyncio.to_thread(cluster.valkey.start)
         async with Redis.from_url(cluster.valkey.url) as redis, asyncio.timeout(LIMIT_SECONDS):
-            while await redis.pubsub_numsub("relay:0:orders") != [(b"relay:0:orders", 2)]:
+            while await redis.pubsub_shardnumsub(ORDERS) != [(ORDERS.encode(), 2)]:
                 await asyncio.sleep(PAUSE_SECONDS)
 
         await ask_rest(cluster, "POST", "notice", content="back again")
@@ -118,6 +120,6 @@ async def test_a_foreign_order_is_not_followed(valkey, open_layer, data):
     orders = asyncio.Queue()
     await layer.listen_for_orders(orders.put_nowait)
     async with Redis.from_url(valkey.url) as redis, asyncio.timeout(LIMIT_SECONDS):
-        assert await redis.publish("relay:0:orders", data) == 1
+        assert await redis.spublish(ORDERS, data) == 1
         await layer.publish_order({"order": "ours"})
         assert await orders.get() == {"order": "ours"}

@@ -11,12 +11,12 @@ from relay.exceptions import AlreadyDecided, TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.redis import scripts
 from relay.layers.redis.layer import RedisSessionLayer
-from relay.layers.values import Accepted, CancelAck, CancelStatus, NewNotification, Rate, new_id
+from relay.layers.values import Accepted, AgentPosition, CancelAck, CancelStatus, NewNotification, Rate, new_id
 from relay.protocol import frames
 from relay.protocol.cursor import Cursor
+from relay.testing.contract.questions import decision, question
+from relay.testing.turns import LIMIT_SECONDS, S, enqueue, log, message, say, shown, start, stop, tokens
 from tests.buffer.redis_store import server_url
-from tests.buffer.test_questions import decision, question
-from tests.buffer.turns import LIMIT_SECONDS, S, enqueue, log, message, say, shown, start, stop, tokens
 from tests.faults.cutting_proxy import CuttingProxy
 
 CUTS = 2
@@ -25,6 +25,7 @@ COVERED = {
     *(
         "announce",
         "append",
+        "append_at",
         "append_calls",
         "attach",
         "cancel",
@@ -35,12 +36,13 @@ COVERED = {
         "detach",
         "enqueue",
         "finish",
+        "outbox_due",
         "outbox_postpone",
         "outbox_remove",
         "outbox_take",
         "page",
     ),
-    *("pending", "position", "read", "renew", "reset", "state", "take", "use_once", "used_for"),
+    *("pending", "position", "read", "release", "renew", "reset", "state", "take", "use_once", "used_for"),
 }
 
 
@@ -55,9 +57,9 @@ async def proxy():
 async def layer(proxy, monkeypatch):
     """A layer behind the proxy; every script is loaded already, and a check has time for the calls' repetition."""
     monkeypatch.setattr("relay.layers.redis.layer.CHECK_SECONDS", LIMIT_SECONDS)
-    layer = RedisSessionLayer([proxy.url], Bounds(), prefix=f"test-{new_id()}")
+    layer = RedisSessionLayer(proxy.url, Bounds(), prefix=f"test-{new_id()}")
     async with Redis.from_url(server_url()) as redis:
-        for name in COVERED:
+        for name in (*COVERED, "append_calls_at"):
             await redis.script_load(layer._stores._scripts[name].text)
     await layer.start()
     yield layer
@@ -101,6 +103,20 @@ async def test_append(layer, cut):
         with cut():
             assert await say(layer, turn, text) == offset
     assert await log(layer) == ["user:hi", "token:a", "token:b", "token:c"]
+
+
+async def test_position_is_kept_with_its_frames_once(layer, cut):
+    """Behind a question too, whose append is another script."""
+    turn = await start(layer)
+    with cut():
+        await layer.append(turn, tokens(turn, "a"), AgentPosition("run", "1"))
+    with cut():
+        await layer.append(turn, [question(turn)], AgentPosition("run", "2", 1))
+    with cut():
+        await layer.release(turn)
+    with cut():
+        assert (await layer.claim(S, new_id())).position == AgentPosition("run", "2", 1)
+    assert await log(layer) == ["user:hi", "token:a", "event:tool_call"]
 
 
 async def test_begun_append(layer, cut):
@@ -231,7 +247,7 @@ async def test_lists_and_checks(layer, cut):
 
 
 async def test_an_order_that_is_published_again_is_heard_once(layer, cut):
-    peer = RedisSessionLayer([server_url()], prefix=layer._stores._prefix)
+    peer = RedisSessionLayer(server_url(), prefix=layer._stores._namespace.partition(":")[0])
     orders = asyncio.Queue()
     await peer.listen_for_orders(orders.put_nowait)
     with cut():
@@ -245,10 +261,10 @@ async def test_an_order_that_is_published_again_is_heard_once(layer, cut):
 
 async def test_comparing_with_the_store(layer, cut):
     epoch = (await layer.ensure(S)).epoch
-    async with layer._store(S).open_feed(S) as watch:
+    async with layer._store.open_feed(S) as watch:
         watch.position = Cursor(epoch, 0)
         with cut():
-            await layer._store(S).compare()
+            await layer._store.compare()
         assert watch.position == Cursor(epoch, 0)
 
 

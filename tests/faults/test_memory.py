@@ -6,15 +6,15 @@ from redis.asyncio import Redis
 from relay.layers.bounds import Bounds
 from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import new_id
+from relay.testing.turns import S, answer, enqueue, say, start, stop
 from tests.buffer.redis_store import server_url
-from tests.buffer.turns import S, answer, enqueue, say, start, stop
 
 BOUNDS = Bounds(max_frames=200, max_bytes=50_000, max_remembered_turns=20, max_queue=3)
 
 
 @pytest.fixture
 async def layer():
-    layer = RedisSessionLayer([server_url()], BOUNDS, prefix=f"test-{new_id()}")
+    layer = RedisSessionLayer(server_url(), BOUNDS, prefix=f"test-{new_id()}")
     await layer.start()
     yield layer
     await layer.flush()
@@ -24,7 +24,7 @@ async def layer():
 async def stored_bytes(layer):
     """The memory of all keys of the layer, as the server counts it."""
     async with Redis.from_url(server_url()) as redis:
-        keys = [key async for key in redis.scan_iter(f"{layer._stores._prefix}:*")]
+        keys = [key async for key in redis.scan_iter(f"{layer._stores._namespace}:*")]
         return sum([await redis.memory_usage(key, samples=0) for key in keys])
 
 

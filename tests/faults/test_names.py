@@ -6,14 +6,17 @@ import re
 import pytest
 from redis.asyncio import Redis
 
+from relay.access.rate_limits import take_message, take_reading
 from relay.layers.bounds import Bounds
+from relay.layers.redis.buckets import TAGS, bucket_of, tag_of
 from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import Rate
-from tests.buffer.turns import LIMIT_SECONDS, S, answer, cursor_at, enqueue, say, start, stop, tailing
+from relay.testing.turns import LIMIT_SECONDS, S, answer, cursor_at, enqueue, say, start, stop, tailing
 from tests.faults.conftest import until_served
 
 OTHERS = [("relay", 0), ("other", 1)]  # another prefix, another number
-PUBSUB_COMMANDS = ("PUBLISH", "SUBSCRIBE")
+PUBLISH = ("PUBLISH", "SPUBLISH")
+SUBSCRIBE = ("SUBSCRIBE", "SSUBSCRIBE")
 
 
 @pytest.fixture
@@ -25,8 +28,8 @@ async def monitored(valkey):
         async def listen():
             async for command in monitor.listen():
                 verb, *names = re.findall(r"[^\s\"]+", command["command"])
-                if verb.upper() in PUBSUB_COMMANDS:
-                    channels.update(names[:1] if verb.upper() == "PUBLISH" else names)
+                if verb.upper() in PUBLISH + SUBSCRIBE:
+                    channels.update(names[:1] if verb.upper() in PUBLISH else names)
 
         listening = asyncio.create_task(listen())
         yield channels
@@ -79,20 +82,35 @@ async def hears(layer, channel, send):
 @pytest.mark.parametrize(("prefix", "database"), OTHERS)
 async def test_every_name_carries_prefix_and_database(valkey, monitored, prefix, database):
     url = f"{valkey.url.removesuffix('/0')}/{database}"
-    layers = [RedisSessionLayer([url], Bounds(), prefix=prefix) for _ in range(2)]
+    layers = [RedisSessionLayer(url, Bounds(), prefix=prefix) for _ in range(2)]
     for layer in layers:
         await layer.start()
     await call_everything(*layers)
     async with Redis.from_url(url) as redis:
         keys = {key.decode() async for key in redis.scan_iter()}
-        heard = {channel.decode() for channel in await redis.pubsub_channels()}
+        heard = {channel.decode() for channel in await redis.pubsub_channels() + await redis.pubsub_shardchannels()}
     for layer in layers:
         await layer.close()
     namespace = f"{prefix}:{database}:"
     assert {key for key in keys if not key.startswith(namespace)} == set()
     assert {channel for channel in heard | monitored if not channel.startswith(namespace)} == set()
-    kinds = {channel.removeprefix(namespace).partition(":")[0] for channel in heard | monitored}
-    assert kinds == {"c", "orders", "channels"}
+    kinds = {re.sub(r"^{\d+}:", "{}:", name.removeprefix(namespace)) for name in heard | monitored}
+    assert {re.match(r"({}:)?\w+", kind)[0] for kind in kinds} == {"{}:c", "{}:orders", "channels"}
+
+
+async def test_all_that_a_message_needs_is_in_one_slot(valkey, settings):
+    """So that no node of a cluster has to answer for a session but its own."""
+    settings.GATEWAY = {**settings.GATEWAY, "RATE_LIMIT": "300"}
+    layer = RedisSessionLayer(valkey.url, Bounds())
+    await layer.start()
+    await take_message(layer.limits, S)
+    await take_reading(layer.limits, S, "network")
+    await answer(layer, "hi", "a")
+    await layer.close()
+    async with Redis.from_url(valkey.url, decode_responses=True) as redis:
+        keys = [key async for key in redis.scan_iter()]
+    assert {"messages", "readings"} == {key.split(":")[4] for key in keys if ":b:" in key}
+    assert {tag_of(key) for key in keys} == {TAGS[bucket_of(S)]}
 
 
 @pytest.mark.parametrize("separated_by", ["database", "prefix"])
@@ -100,8 +118,8 @@ async def test_limits_tickets_groups_and_sessions_are_apart(valkey, separated_by
     """Both have the same names; each is asked after the other, so what crosses would have arrived."""
     server = valkey.url.removesuffix("/0")
     number, prefix = (1, "relay") if separated_by == "database" else (0, "other")
-    one = RedisSessionLayer([f"{server}/0"], Bounds())
-    other = RedisSessionLayer([f"{server}/{number}"], Bounds(), prefix=prefix)
+    one = RedisSessionLayer(f"{server}/0", Bounds())
+    other = RedisSessionLayer(f"{server}/{number}", Bounds(), prefix=prefix)
     once = Rate(1, 60)
     for layer in (one, other):
         await layer.start()
@@ -136,7 +154,7 @@ async def test_limits_tickets_groups_and_sessions_are_apart(valkey, separated_by
 async def test_orders_do_not_cross(valkey, path, prefix):
     """The store hands out what is published in order: once an order has arrived, an earlier one would have."""
     server = valkey.url.removesuffix("/0")
-    one, other = RedisSessionLayer([f"{server}/0"], Bounds()), RedisSessionLayer([server + path], prefix=prefix)
+    one, other = RedisSessionLayer(f"{server}/0", Bounds()), RedisSessionLayer(server + path, prefix=prefix)
     orders = asyncio.Queue()
     await other.listen_for_orders(orders.put_nowait)
     await one.publish_order({"order": "foreign"})

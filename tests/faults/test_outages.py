@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import signal
 import time
 
@@ -12,12 +13,12 @@ from relay.exceptions import LeaseLost, StoreUnavailable
 from relay.layers.redis.values import EpochDeleted
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import ReplayGap
+from relay.testing.turns import S, claim, cursor_at, enqueue, gap_at, log, say, start, stop, tailing, tokens
 from tests import scraping
-from tests.buffer.turns import S, claim, cursor_at, enqueue, gap_at, log, say, start, stop, tailing, tokens
 from tests.faults.conftest import until_served
 from tests.faults.gate import Gate
 from tests.faults.valkey import Valkey
-from tests.faults.watches import make_deaf, waits
+from tests.faults.watches import make_deaf, subscriber_of, waits
 
 LEASE_SECONDS = 4.0  # where a test waits until it has lapsed
 PATIENT_LEASE_SECONDS = 60.0  # where it must not lapse, however slow the machine is
@@ -37,7 +38,9 @@ def volatile():
 
 @pytest.fixture
 def open_layer(open_layer):
-    return lambda valkey, lease_seconds=PATIENT_LEASE_SECONDS: open_layer(valkey.url, lease_seconds=lease_seconds)
+    return lambda valkey, lease_seconds=PATIENT_LEASE_SECONDS, **bounds: open_layer(
+        valkey.url, lease_seconds=lease_seconds, **bounds
+    )
 
 
 async def watched_turn(layer, peer):
@@ -110,9 +113,8 @@ async def test_a_dead_line_is_noticed_however_many_sessions_come_and_go(volatile
 
 
 async def _watch_more_and_more(layer):
-    store = layer._store(S)
     for number in itertools.count():
-        store._subscriber.add(store.keys.of_session(f"other-{number}").channel)
+        subscriber_of(layer).add(layer._store.keys.of_session(f"other-{number}").names.channel)
         await asyncio.sleep(LEASE_SECONDS / 10)
 
 
@@ -125,6 +127,22 @@ async def test_a_process_that_stood_still_does_not_blame_the_store(volatile, ope
         await say(layer, turn, "a")
         await tail.has(2)
         assert tail.shown == ["user:hi", "token:a"]
+
+
+@pytest.mark.parametrize("is_connected", [False, True], ids=["connecting", "asking"])
+async def test_a_process_that_stood_still_gives_up_no_call(volatile, open_layer, is_connected):
+    layer = await open_layer(volatile, LEASE_SECONDS)
+    if is_connected:
+        await layer.get(S)
+    volatile.signal(signal.SIGSTOP)
+    calls = []
+    for _ in range(2):  # the second waits for the first one's exchange
+        calls.append(asyncio.create_task(layer.get(S)))
+        for _ in range(10):
+            await asyncio.sleep(0)
+    volatile.signal(signal.SIGCONT)
+    time.sleep(1.5 * LEASE_SECONDS)
+    assert await asyncio.gather(*calls) == [None, None]
 
 
 async def test_a_full_store_makes_calls_wait_until_there_is_room(volatile, open_layer):
@@ -242,7 +260,7 @@ async def test_a_lost_announcement_is_found_by_comparing_with_the_store(volatile
         make_deaf(deaf)
         await say(layer, turn, "a")
         before = scraping.here()
-        await deaf._store(S).compare()
+        await deaf._store.compare()
         await tail.has(2)
         assert scraping.here().since(before)['gateway_pubsub_gaps_total{found_by="comparison"}'] == 1
 
@@ -266,7 +284,40 @@ async def test_every_key_but_the_indexes_ends_by_itself(volatile, open_layer):
     await stop(layer, turn)
     async with Redis.from_url(volatile.url) as redis:
         without = [key async for key in redis.scan_iter() if await redis.pttl(key) == -1]
-    assert set(without) <= {b"relay:0:w", b"relay:0:a", b"relay:0:e"}
+    assert {re.sub(rb"\{\d+\}", b"{}", key) for key in without} <= {b"relay:0:{}:w", b"relay:0:{}:a", b"relay:0:{}:e"}
+
+
+@pytest.mark.parametrize("waited_seconds", [0, 50_000])
+async def test_a_claimed_session_is_kept_for_a_day_however_long_it_has_waited(volatile, open_layer, waited_seconds):
+    layer = await open_layer(volatile)
+    await enqueue(layer)
+    names = layer._store.keys.of_session(S).names
+    async with Redis.from_url(volatile.url) as redis:
+        kept = [key async for key in redis.scan_iter(f"*:{S}")]
+        assert names.session.encode() in kept
+        await redis.hincrbyfloat(names.session, "touched", -waited_seconds)
+        for key in kept:
+            await redis.pexpire(key, await redis.pttl(key) - 1_000 * waited_seconds)
+        assert await claim(layer) is not None
+        kept = [key async for key in redis.scan_iter(f"*:{S}")]
+        assert names.log.encode() in kept
+        day = 86_400_000
+        assert [key for key in kept if await redis.pttl(key) < day - 60_000] == []
+
+
+async def test_a_log_that_outlives_its_session_is_no_part_of_the_next(volatile, open_layer):
+    layer = await open_layer(volatile, max_frames=4)
+    turn = await start(layer)
+    await say(layer, turn, *"abcdef")
+    keys = layer._store.keys.of_session(S).names
+    async with Redis.from_url(volatile.url) as redis:
+        assert await redis.delete(keys.session)
+        assert await redis.exists(keys.log, keys.text) == 2
+    turn = await start(layer)
+    assert (await gap_at(layer, Cursor("", 0))).text == ""
+    await say(layer, turn, "x")
+    await stop(layer, turn)
+    assert await log(layer) == ["user:hi", "token:x", "final:stop"]
 
 
 async def test_connections_stay_few_whatever_the_number_of_viewers(volatile, open_layer):

@@ -9,9 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from relay.layers.values import new_id
+from relay.testing.contract.questions import decision, question
+from relay.testing.turns import S, run_queue, start, stop
 from tests import processes
-from tests.buffer.test_questions import decision, question
-from tests.buffer.turns import S, run_queue, start, stop
 from tests.clients import SocketClient
 from tests.faults.conftest import Cluster, running_cluster
 
@@ -93,7 +93,7 @@ async def test_store_keeps_a_session_as_long_as_its_question(valkey, open_layer)
     turn = await start(layer)
     await layer.append(turn, [question(turn)])
     await stop(layer, turn)
-    keys = layer._stores.of(S).keys.of_session(S)
+    keys = layer._store.keys.of_session(S).names
     async with Redis.from_url(valkey.url) as redis:
         for key in (keys.session, keys.log, keys.turns):
             assert await redis.pttl(key) > 900_000

@@ -12,8 +12,8 @@ from relay.layers.redis.page_cache import PAGE_FRAMES
 from relay.layers.values import new_id
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import ReplayGap
+from relay.testing.turns import S, cursor_at, say, start, stop
 from tests.buffer.redis_store import server_url
-from tests.buffer.turns import S, cursor_at, say, start, stop
 
 PAGES = 5
 VIEWERS = 100
@@ -21,7 +21,7 @@ VIEWERS = 100
 
 @pytest.fixture
 async def layer():
-    layer = RedisSessionLayer([server_url()], Bounds(), prefix=f"test-{new_id()}")
+    layer = RedisSessionLayer(server_url(), Bounds(), prefix=f"test-{new_id()}")
     await layer.start()
     yield layer
     await layer.flush()
@@ -85,11 +85,11 @@ async def test_what_was_erased_is_shown_to_nobody(layer):
 
 
 async def test_pages_over_the_bound_are_not_kept(reads):
-    layer = RedisSessionLayer([server_url()], Bounds(max_bytes=50_000), prefix=f"test-{new_id()}")
+    layer = RedisSessionLayer(server_url(), Bounds(max_bytes=50_000), prefix=f"test-{new_id()}")
     end = await long_answer(layer)
     state = await layer.ensure(S)
     cursor = Cursor(state.epoch, state.oldest - 1)
-    async with layer._store(S).open_feed(S) as watch:
+    async with layer._store.open_feed(S) as watch:
         for _ in range(2):
             assert (await watched(layer, cursor, end))[0] == state.oldest
         assert watch._pages._bytes <= 50_000

@@ -12,9 +12,12 @@ from relay.addresses.store import parse_sentinel_url
 from relay.exceptions import LeaseLost, StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.redis.connection import RedisConnection, pack
+from relay.layers.redis.keys import Keys
 from relay.layers.redis.layer import RedisSessionLayer
-from tests.buffer.turns import S, cursor_at, log, say, start, stop, tailing
+from relay.testing.turns import S, cursor_at, log, say, start, stop, tailing
 from tests.faults.sentinel import SentinelStore
+
+SESSION = Keys("relay:0").of_session(S).names.session
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def store():
 async def layers(request, store):
     """Workers whose patience outlasts a failover, also one whose first vote is split: that takes six seconds more."""
     lease_seconds = getattr(request, "param", 30)
-    layers = [RedisSessionLayer([store.url], Bounds(lease_seconds=lease_seconds)) for _ in range(2)]
+    layers = [RedisSessionLayer(store.url, Bounds(lease_seconds=lease_seconds)) for _ in range(2)]
     for layer in layers:
         await layer.start()
     yield layers
@@ -38,7 +41,7 @@ async def layers(request, store):
 async def replica_has(store, offset):
     """Wait until what was written has reached the replica: a failover loses the rest."""
     async with asyncio.timeout(60), Redis(port=store.replica.port) as replica:
-        while await replica.hget(f"relay:0:s:{S}", "newest") != str(offset).encode():
+        while await replica.hget(SESSION, "newest") != str(offset).encode():
             await asyncio.sleep(0.01)
 
 
@@ -96,7 +99,7 @@ async def test_messages_of_groups_pass_too(layers):
 
 
 async def test_a_service_that_no_sentinel_knows_is_a_store_out_of_reach(store):
-    layer = RedisSessionLayer([store.url.replace("sessions", "other")], Bounds(lease_seconds=1))
+    layer = RedisSessionLayer(store.url.replace("sessions", "other"), Bounds(lease_seconds=1))
     with pytest.raises(StoreUnavailable):
         await layer.get(S)
     await layer.close()

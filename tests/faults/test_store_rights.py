@@ -17,8 +17,8 @@ from redis import Redis
 from websockets.exceptions import InvalidStatus
 
 from relay.exceptions import StoreUnavailable
+from relay.testing.turns import LIMIT_SECONDS, S
 from tests import processes
-from tests.buffer.turns import LIMIT_SECONDS, S
 from tests.clients import V1, SocketClient
 from tests.faults.conftest import Cluster, until_served
 from tests.faults.valkey import Valkey
@@ -28,8 +28,9 @@ from tests.processes import KEY, ROOT
 USER, PASSWORD = "gateway", "a-long-password"
 _LINE = re.search(r"ACL SETUSER gateway [^`]*", (ROOT / "docs" / "deployment.md").read_text())
 ACL = _LINE[0].split() if _LINE else []
-COSMETIC = {"+info", "+client|setinfo"}
-NEEDED = [word for word in ACL if word[0] in "+~&" and word not in COSMETIC]
+COSMETIC = {"+info", "+client|setinfo", "+cluster|slots"}
+ONLY_FOR_GROUPS = {"+publish", "+subscribe", "+unsubscribe"}
+NEEDED = [word for word in ACL if word[0] in "+~&" and word not in COSMETIC | ONLY_FOR_GROUPS]
 ONLY_WHEN_CONNECTING = {"+select", "+client|setname"}
 
 

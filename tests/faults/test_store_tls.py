@@ -11,20 +11,24 @@ from contextlib import asynccontextmanager
 import pytest
 
 from relay.exceptions import StoreUnavailable
+from relay.management.doctor_store import examine_store
+from relay.management.finding import Level
+from relay.testing.turns import LIMIT_SECONDS, answer
 from tests import processes
-from tests.buffer.turns import LIMIT_SECONDS, answer
 from tests.e2e.test_doctor import run
 from tests.faults.certificates import DAY, Authority
 from tests.faults.conftest import until_served
+from tests.faults.node_gates import UNKNOWN_HOSTS, NodeGates
 from tests.faults.proxy import Proxy
 from tests.faults.valkey import Valkey
+from tests.faults.valkey_cluster import SLOTS, ValkeyCluster
 
 CAUSES = {
     "expired": "its TLS certificate has expired",
     "another host": "its TLS certificate is for another host",
     "unknown authority": "its TLS certificate is from an authority that is not trusted here",
     "no TLS": "it does not speak TLS, but its address starts with rediss://",
-    "TLS unasked": "does it want TLS (rediss://)?",
+    "TLS unasked": "does it require TLS (rediss://)?",
 }
 
 
@@ -68,6 +72,31 @@ async def test_what_is_wrong_with_tls_is_named_by_every_check_and_in_the_log(
         with pytest.raises(StoreUnavailable):
             await layer.ensure("s")
     assert [line for line in caplog.messages if CAUSES[trouble] in line]
+
+
+async def test_a_cluster_that_speaks_tls_carries_turns_and_groups_to_each_node(open_layer, tmp_path):
+    """Every node is reached by TLS: those of the address, and those that are found, also where a call is sent on."""
+    authority, host = Authority(tmp_path), "127.0.0.4"
+    with ValkeyCluster(*UNKNOWN_HOSTS, replicas=0) as cluster:
+        async with NodeGates(cluster, host, tls=authority.context(host)) as gates:
+            url = f"{gates.url}?ssl_ca_certs={authority.path}"
+            layer = await open_layer(url)
+            await until_served(layer.check)
+            await until_served(layer.check_announcements)
+            assert {finding.level async for finding in examine_store(url)} == {Level.OK}
+            for _ in range(2):
+                for number in range(20):
+                    await answer(layer, "hi", "a", session_id=f"session-{number}")
+                await asyncio.to_thread(cluster.move_slots, 0, SLOTS // 2, cluster.nodes[2])
+            channel = await layer.new_channel()
+            await layer.group_add("group", channel)
+            await layer.group_send("group", {"type": "a"})
+            async with asyncio.timeout(LIMIT_SECONDS):
+                assert await layer.receive(channel) == {"type": "a"}
+            stranger = await open_layer(f"{gates.url}?ssl_ca_certs={Authority(tmp_path, 'another').path}")
+            async with asyncio.timeout(LIMIT_SECONDS):
+                while CAUSES["unknown authority"] not in await refusal(stranger.check):
+                    pass
 
 
 async def refusal(check):

@@ -13,16 +13,16 @@ from websockets.exceptions import ConnectionClosedError
 from relay.layers.bounds import Bounds
 from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.values import new_id
+from relay.testing.turns import answer, claim, enqueue, stop
 from tests import processes, scraping
-from tests.buffer.turns import answer, claim, enqueue, stop
 from tests.clients import V1, SocketClient, text_of
 from tests.faults.gate import Gate
 from tests.faults.valkey import Valkey
 
 TAKEOVER_SECONDS = 60  # lease and sweep are 9 s at most
 CLOSING = {"close_timeout": 0.2}  # a client that has not read everything would wait ten seconds
-LONG = "script:distinct 200 x delay=0.05"
-LONG_TEXT = "".join(f"x-{number} " for number in range(200))
+LONG = "script:distinct 2000 x delay=0.05"  # it is not over before its worker is stopped
+LONG_TEXT = "".join(f"x-{number} " for number in range(2000))
 
 
 class Workers:
@@ -69,7 +69,7 @@ def running_workers(agent, valkey, *urls):
         stack.enter_context(processes.running(*gateways))
         yield Workers(valkey, gateways)
         for gateway in gateways:
-            assert "Traceback" not in gateway.output(), gateway.output()
+            scraping.assert_nothing_wrong(gateway)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ async def test_every_viewer_is_told_within_lease_and_sweep_and_the_queue_goes_on
 @pytest.fixture
 async def dead(workers):
     """A worker in this process, of which only the traces in the store will be left."""
-    layer = RedisSessionLayer([workers.valkey.url], Bounds())
+    layer = RedisSessionLayer(workers.valkey.url, Bounds())
     await layer.start()
     yield layer
     await layer.close()

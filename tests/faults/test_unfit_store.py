@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.values import new_id
+from relay.testing.turns import LIMIT_SECONDS, S, answer, cursor_at, start, stop, tailing
 from tests import scraping
-from tests.buffer.turns import LIMIT_SECONDS, S, answer, cursor_at, start, stop, tailing
 from tests.clients import text_of
 from tests.faults.conftest import running_cluster, until_served
 from tests.faults.proxy import Proxy
@@ -66,7 +66,7 @@ async def test_what_a_store_refuses_again_and_again_is_logged_once_with_its_reas
         "full": ("unavailable", "store calls given up: it is full: give it more memory (maxmemory)"),
         "denied": (
             "refused",
-            "store call refused: its user may not run 'hset': docs/deployment.md lists the rights",
+            "store call refused: its user may not run 'hset': docs/deployment.md lists the permissions",
         ),
     }[how]
     assert [message for message in caplog.messages if "store" in message] == [line]

@@ -6,19 +6,26 @@ import asyncio
 
 from relay.layers.redis.feed import SessionFeed
 from relay.layers.redis.layer import RedisSessionLayer
-from tests.buffer.turns import LIMIT_SECONDS, S
+from relay.layers.redis.subscriber import Subscriber
+from relay.testing.turns import LIMIT_SECONDS, S
 
 
 def watch_of(layer: RedisSessionLayer) -> SessionFeed:
     """The session as a worker knows it; somebody watches it there, or did a moment ago."""
-    watch = layer._store(S).watched(S)
+    watch = layer._store.watched(S)
     assert watch is not None
     return watch
 
 
-def make_deaf(layer: RedisSessionLayer) -> None:
-    """Lose every announcement from now on; the line itself stays."""
-    layer._store(S)._subscriber._on_message = lambda channel, data: None
+def make_deaf(layer: RedisSessionLayer, session_id: str = S) -> None:
+    """Lose every announcement of the session's node from now on; the line itself stays."""
+    subscriber_of(layer, session_id)._on_message = lambda channel, data: None
+
+
+def subscriber_of(layer: RedisSessionLayer, session_id: str = S) -> Subscriber:
+    """The line on which the session's announcements arrive."""
+    store = layer._store
+    return store._nodes.of(store.keys.bucket(session_id).number).subscriber
 
 
 async def waits(layer: RedisSessionLayer) -> None:

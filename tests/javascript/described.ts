@@ -1,6 +1,5 @@
 // Holds `gateway-client.d.ts` and `gateway-client.js` to each other: each has what the other has, of the same type.
-import type { KINDS } from './client/kinds.js';
-import type * as described from '../../relay/static/relay/gateway-client.js';
+import type * as described from '../../clients/javascript/gateway-client.js';
 import type * as implemented from './implementation.js';
 
 type Fits<Wanted, _Given extends Wanted> = Wanted;
@@ -28,6 +27,6 @@ export type Checks = [
   Fits<ConstructorParameters<typeof implemented.GatewayClient>, ConstructorParameters<typeof described.GatewayClient>>,
   Fits<ConstructorParameters<typeof described.GatewayError>, ConstructorParameters<typeof implemented.GatewayError>>,
   Fits<ConstructorParameters<typeof implemented.GatewayError>, ConstructorParameters<typeof described.GatewayError>>,
-  Fits<keyof described.GatewayEvents, (typeof KINDS)[number]>,
-  Fits<(typeof KINDS)[number], keyof described.GatewayEvents>,
+  Fits<keyof described.GatewayEvents, (typeof described.KINDS)[number]>,
+  Fits<(typeof described.KINDS)[number], keyof described.GatewayEvents>,
 ];

@@ -1,1 +1,1 @@
-../../relay/static/relay/gateway-client.js
+../../clients/javascript/gateway-client.js

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parent
-FILES = sorted(path for part in ("agent", "client", "transport") for path in (FOLDER / part).glob("*.test.js"))
+FILES = sorted(
+    path for part in ("agent", "client", "session", "transport") for path in (FOLDER / part).glob("*.test.js")
+)
 OLDEST = (20, 11)
 LIMIT_SECONDS = 60
 

@@ -1,5 +1,5 @@
 // Holds `gateway-chat-transport.d.ts` and `gateway-chat-transport.js` to each other, as `described.ts` does the client's.
-import type * as described from '../../relay/static/relay/gateway-chat-transport.js';
+import type * as described from '../../clients/javascript/gateway-chat-transport.js';
 import type * as implemented from './transport.js';
 
 type Fits<Wanted, _Given extends Wanted> = Wanted;

@@ -1,1 +1,1 @@
-../../relay/static/relay/gateway-chat-transport.js
+../../clients/javascript/gateway-chat-transport.js

@@ -18,6 +18,7 @@ class Response:
         self._has_head = False
         self.is_over = False
         self.closes_when_reused = False
+        self.headers: dict[str, str] = {}  # further ones of the head
 
     async def play(self, step: Step) -> None:
         match step:
@@ -90,8 +91,9 @@ class Response:
     def _head(self) -> None:
         if not self._has_head:
             self._has_head = True
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: {self._content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
-            self._writer.write(head.encode())
+            further = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {self._content_type}\r\nTransfer-Encoding: chunked\r\n"
+            self._writer.write(f"{head}{further}\r\n".encode())
 
     def _close(self) -> None:
         self.is_over = True

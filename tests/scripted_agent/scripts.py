@@ -80,13 +80,18 @@ def _paced(options: Options, steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def _tokens(words: list[str], options: Options) -> Iterator[Step]:
-    """``tokens <n> [delay=<seconds>] [gate=<name>]``: an empty one, then ``0 `` ``1 `` …; half of them at the gate."""
+    """``tokens <n> [delay=<seconds>] [gate=<name>] [last=<name>]``: an empty one, then ``0 `` ``1 `` ….
+
+    Half of them wait at the gate, the end at the last one.
+    """
     numbers = range(int(words[0]))
     yield Token("")
     yield from _paced(options, (Token(f"{number} ") for number in numbers[: len(numbers) // 2]))
     if "gate" in options:
         yield Wait(_gates[options["gate"]])
     yield from _paced(options, (Token(f"{number} ") for number in numbers[len(numbers) // 2 :]))
+    if "last" in options:
+        yield Wait(_gates[options["last"]])
     yield Final(options.get("finish"))
 
 
@@ -302,6 +307,7 @@ SCRIPTS: dict[str, Made] = {
     "ask": _ask,
     "interim": _interim,
     "burst": _burst,
+    "kept": _distinct,  # see kept.py
     "distinct": _distinct,
     "stamps": _stamps,
     "status": _status,

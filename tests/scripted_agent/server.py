@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tests.scripted_agent.kept import HEAD, KEPT, KeptRun
 from tests.scripted_agent.response import Response
 from tests.scripted_agent.scripts import open_gate, script_for
-from tests.scripted_agent.steps import Status, Step, Steps
+from tests.scripted_agent.steps import Head, Status, Step, Steps
 
 PATH = "/agent/message/stream"
 LIMIT_SECONDS = 60
@@ -62,6 +63,8 @@ class ScriptedAgent:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._failures: list[Exception] = []
+        self._kept: dict[str, KeptRun] = {}
+        self._answering: set[asyncio.StreamWriter] = set()
         self._changed = asyncio.Event()
 
     @property
@@ -100,6 +103,8 @@ class ScriptedAgent:
 
     async def __aexit__(self, *_: object) -> None:
         self.refuse()
+        for run in self._kept.values():
+            run.task.cancel()
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -138,6 +143,9 @@ class ScriptedAgent:
     ) -> None:
         closes_when_reused = False
         while request := await requests.get():
+            if request.path.startswith(f"{PATH}/"):
+                await self._serve_kept(request, reading, writer)
+                return
             if request.method == "GET":
                 await Response(writer).play(self._own_answer(request.path))
                 continue
@@ -146,7 +154,7 @@ class ScriptedAgent:
             if closes_when_reused:
                 return
             response = Response(writer)
-            playing = asyncio.create_task(self._play(request, response))
+            playing = asyncio.create_task(self._play(request, response, writer))
             try:
                 await asyncio.wait({playing, reading}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -163,7 +171,36 @@ class ScriptedAgent:
                 return
             closes_when_reused = response.closes_when_reused
 
-    async def _play(self, request: Request, response: Response) -> None:
+    async def _serve_kept(self, request: Request, reading: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+        """Read a kept answer on, or stop it."""
+        run, response = self._kept.get(request.path.removeprefix(f"{PATH}/")), Response(writer)
+        if run is None:
+            await response.play(Status(404))
+        elif request.method == "DELETE":
+            run.task.cancel()
+            await response.play(Status(200))
+        else:
+            number = int(request.headers.get("last-event-id", "0"))
+            playing = asyncio.create_task(self._play_kept(run, response, number, writer))
+            await asyncio.wait({playing, reading}, return_when=asyncio.FIRST_COMPLETED)
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+
+    async def _play_kept(self, run: KeptRun, response: Response, number: int, writer: asyncio.StreamWriter) -> None:
+        response.headers = HEAD
+        self._answering.add(writer)
+        try:
+            await response.play(Head())
+            await run.send(response, number)
+            await response.end()
+        finally:
+            self._answering.discard(writer)
+
+    async def _play(self, request: Request, response: Response, writer: asyncio.StreamWriter) -> None:
+        if KEPT.match(request.content):
+            run = self._kept[request.headers.get("idempotency-key", "")] = KeptRun(script_for(request.content))
+            await self._play_kept(run, response, 0, writer)
+            return
         async with contextlib.aclosing(_steps_of(self._script_for(request), request)) as steps:
             async for step in steps:
                 await response.play(step)
@@ -184,6 +221,10 @@ class ScriptedAgent:
             asked = [{"path": r.path, "headers": r.headers, "json": r.json} for r in self.requests]
             body = json.dumps({"requests": asked, "disconnects": len(self.disconnects)}).encode()
             return Status(200, {"Content-Type": "application/json"}, body)
+        if path == "/cut":  # the connections on which kept answers are sent
+            for writer in self._answering:
+                writer.transport.abort()
+            return Status(200)
         if path.startswith("/open/"):
             open_gate(path.removeprefix("/open/"))
             return Status(200)

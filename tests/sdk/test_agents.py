@@ -186,6 +186,6 @@ async def test_client_that_leaves_within_its_message_ends_nothing_else(http, pat
 def test_doctor_finds_the_agent_and_the_agent_answers_only_what_is_said(path, agent):
     answers = {"AGENT_URL": agent.http_url, "AGENT_PATH": path, "TRANSCRIPTS": "false"}
     found = run("--json", **answers).stdout
-    assert "takes the key (400 to an empty message" in found
-    assert "takes a message with any key" not in found
+    assert "accepts the key (status 400 for an empty message" in found
+    assert "accepts messages with any key" not in found
     assert '"token":"gr' in run("--say", "hello", **answers).stdout.replace(" ", "")

@@ -33,7 +33,9 @@ CHECKS = [
 ]
 EXAMPLES = 5
 DRAINS = 1  # each ends the gateway
-FOR_CLIENTS = {"readTurns", "listOwnSessions", "createSession", "changeSession", "deleteSession"}
+FOR_CLIENTS = {
+    "readTurns", "listOwnSessions", "createSession", "changeSession", "deleteSession", "sendMessage", "cancelTurn",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def gateway(request: pytest.FixtureRequest, scripted_agent: processes.Process) -
         "CHAT_PAGE": "true",
         "ADMIN": "true",
         "AGENT_PASS": "/open/*",
-        "ADAPTERS": ADAPTERS,
+        "ADAPTERS": f"{ADAPTERS},tests.extending.project.helpdesk.kiosk.Kiosk",
     }
     with processes.gateway(request.param, scripted_agent.http_url, **settings) as gateway:
         yield gateway
@@ -212,8 +212,6 @@ class Entrance:
 
 
 ENTRANCES = [
-    Entrance("POST", f"{API}/{{s}}/messages", 202, body=BODY),
-    Entrance("POST", f"{API}/{{s}}/cancel", 200, body=b"{}"),
     Entrance("GET", f"{API}/{{s}}", 404),
     Entrance("GET", f"{API}/{{s}}/frames", 404),
     Entrance("POST", f"{API}/{{s}}/turns", 405),
@@ -310,11 +308,14 @@ async def test_event_streams(gateway):
         Entrance("GET", f"{API}/{{s}}/turns", 200, 200),
         Entrance("PATCH", f"{API}/{{s}}", 404, 404, b'{"title":"x"}'),
         Entrance("DELETE", f"{API}/{{s}}", 404, 404),
+        Entrance("POST", f"{API}/{{s}}/messages", 202, 202, BODY),
+        Entrance("POST", f"{API}/{{s}}/cancel", 200, 200, b"{}"),
     ],
     ids=lambda entrance: f"{entrance.method} {entrance.path}",
 )
-async def test_of_a_session(gateway, entrance):
+async def test_of_a_session(gateway, scripted_agent, entrance):
     """What front ends may do with a session opens as its log does; a ticket that was taken opens nothing more."""
+    refused = set()
     for case in cases(gateway):
         await case.prepare()
         with ask(case, entrance) as response:
@@ -327,10 +328,13 @@ async def test_of_a_session(gateway, entrance):
             expected = {"right ticket": entrance.without, "another subject's": 403}.get(case.credential, 401)
         assert status == expected, f"{case}: {status}"
         assert "canary" not in text, str(case)
+        if status >= 400 and case.credential not in ("used", "another subject's"):  # in these another client has asked
+            refused.add(case.session_id)
         if case.credential == "right ticket" and case.origin in GOOD_ORIGINS:
             for path in ("turns", "events"):
                 with ask(case, Entrance("GET", f"{API}/{{s}}/{path}", 401)) as response:
                     assert response.status == 401, f"{case}: used twice"
+    assert not refused & asked_sessions(scripted_agent)
 
 
 @pytest.mark.parametrize(
@@ -397,6 +401,12 @@ def stop(session_id: str) -> Request:
     return Request("POST", f"/api/v1/ai-sdk/chat/{session_id}/stop", None, {})
 
 
+def kiosk(session_id: str) -> Request:
+    """Ask at the adapter of a project."""
+    body = {"kiosk": session_id, "messages": [{"role": "user", "words": "Hi"}]}
+    return Request("POST", "/api/v1/adapters/kiosk", body, {})
+
+
 def models(session_id: str) -> Request:
     return Request("GET", "/v1/models", None, {})
 
@@ -407,6 +417,7 @@ ADAPTER_PATHS = {
     "AI SDK, stop": Adapter(stop),
     "AG-UI": Adapter(ag_ui, starts=True),
     "OpenAI": Adapter(openai, starts=True),
+    "a project's own": Adapter(kiosk, starts=True),
     "OpenAI, models": Adapter(models, owner_is_asked=False),
 }
 # Where there is nothing to protect: a run that is not known, a path that does not exist.

@@ -9,11 +9,12 @@ import argparse
 import asyncio
 import contextlib
 import json
+import threading
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from relay.conf.parsers import proxies
 from relay.server import limits, reactor
-from relay.setting_parsers import proxies
 
 reactor.install()
 
@@ -149,6 +150,19 @@ async def flood(scope: Any, receive: Any, send: Any, megabytes: str) -> None:
     await send({"type": "websocket.close", "code": 1000})
 
 
+async def flood_later(scope: Any, receive: Any, send: Any) -> None:
+    """Send nothing until released, then more than the client reads."""
+    await accept(receive, send)
+    await released.wait()
+    released.clear()
+    while True:
+        try:
+            await send({"type": "websocket.send", "bytes": bytes(CHUNK)})
+        except OSError as exc:
+            taken["last_error"] = f"flooded: {type(exc).__name__}"
+            raise
+
+
 async def stuck(scope: Any, receive: Any, send: Any) -> None:
     """Send until the client must read first, then close with a last text in front."""
 
@@ -170,8 +184,8 @@ async def stuck(scope: Any, receive: Any, send: Any) -> None:
     taken["last_error"] = "stuck"
 
 
-async def burst(scope: Any, receive: Any, send: Any, messages: str) -> None:
-    """Send as fast as the client takes it, then say how often others had their turn meanwhile."""
+async def count_turns(sending: Any) -> int:
+    """Await something, and return how often others had their turn meanwhile."""
     turns = 0
 
     async def other() -> None:
@@ -180,12 +194,21 @@ async def burst(scope: Any, receive: Any, send: Any, messages: str) -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    await accept(receive, send)
     others = asyncio.create_task(other())
-    for _ in range(int(messages)):
-        await send({"type": "websocket.send", "bytes": bytes(1000)})
+    await sending
     others.cancel()
-    await send({"type": "websocket.send", "text": str(turns)})
+    return turns
+
+
+async def burst(scope: Any, receive: Any, send: Any, messages: str) -> None:
+    """Send as fast as the client takes it, then say how often others had their turn meanwhile."""
+
+    async def sending() -> None:
+        for _ in range(int(messages)):
+            await send({"type": "websocket.send", "bytes": bytes(1000)})
+
+    await accept(receive, send)
+    await send({"type": "websocket.send", "text": str(await count_turns(sending()))})
     await receive()
 
 
@@ -223,12 +246,9 @@ async def respond(send: Any, body: str) -> None:
 
 async def state(scope: Any, receive: Any, send: Any) -> None:
     sockets = sum(protocol.application_type == "websocket" for protocol in map(Kind, server.connections))
-    await respond(
-        send,
-        json.dumps(
-            {**taken, "most": most_work, "all": all_work, "sockets": sockets, "connections": len(server.connections)}
-        ),
-    )
+    resting = sum(protocol.rests_until is not None for protocol in server.connections)
+    counts = {"sockets": sockets, "resting": resting, "connections": len(server.connections)}
+    await respond(send, json.dumps({**taken, "most": most_work, "all": all_work, **counts}))
 
 
 class Kind:
@@ -271,6 +291,18 @@ async def stream(scope: Any, receive: Any, send: Any, megabytes: str) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def gush(scope: Any, receive: Any, send: Any, pieces: str) -> None:
+    """Send a body as fast as the client takes it; its last word says how often others had their turn meanwhile."""
+
+    async def sending() -> None:
+        for _ in range(int(pieces)):
+            await send({"type": "http.response.body", "body": bytes(1000), "more_body": True})
+
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    turns = await count_turns(sending())
+    await send({"type": "http.response.body", "body": b" %d" % turns})
+
+
 async def drip(scope: Any, receive: Any, send: Any) -> None:
     """One event, and the next one only when released."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
@@ -303,6 +335,7 @@ SOCKETS = {
     "headers": headers,
     "nothing": nothing,
     "flood": flood,
+    "flood-later": flood_later,
     "stuck": stuck,
     "burst": burst,
     "busy": busy,
@@ -317,10 +350,50 @@ REQUESTS = {
     "leave": leave_http,
     "hang": hang_http,
     "stream": stream,
+    "gush": gush,
     "drip": drip,
     "scope": scope_http,
     "health": leave_http,
 }
+
+
+# Ends.
+
+
+async def nothing() -> None:
+    """As a server whose end needs nothing."""
+
+
+async def cancelled() -> None:
+    """Fail as an ``await`` of a task that another one has cancelled."""
+    raise asyncio.CancelledError
+
+
+async def stand_still() -> None:
+    """Neither end, nor be cancelled."""
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+async def leave_thread() -> None:
+    """Start a thread that does not end, which Python waits for as the process ends."""
+    threading.Thread(target=threading.Event().wait).start()
+
+
+ENDS = {end.__name__: end for end in (nothing, cancelled, stand_still, leave_thread)}
+
+
+class EndingServer(HardenedServer):
+    """A server that does at its end whatever the options say."""
+
+    drain_end = stop_end = staticmethod(nothing)
+
+    async def on_drain(self, deadline: asyncio.Event) -> None:
+        await self.drain_end()
+
+    async def on_stop(self) -> None:
+        await self.stop_end()
 
 
 def main() -> int:
@@ -328,6 +401,8 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--proxies", type=proxies().read, default=0)
+    parser.add_argument("--drain", choices=ENDS, default="nothing")
+    parser.add_argument("--stop", choices=ENDS, default="nothing")
     parser.add_argument("limits", nargs="*")
     arguments = parser.parse_args()
     for limit in arguments.limits:
@@ -339,7 +414,8 @@ def main() -> int:
     decoder._dataReceived_CHUNK_LENGTH = counted("chunks", decoder._dataReceived_CHUNK_LENGTH)
     HttpRequest.process = counted("requests", HttpRequest.process)
     endpoint = f"tcp:port={arguments.port}:interface=127.0.0.1"
-    server = HardenedServer(application=application, endpoints=[endpoint])
+    server = EndingServer(application=application, endpoints=[endpoint])
+    server.drain_end, server.stop_end = ENDS[arguments.drain], ENDS[arguments.stop]
     server.trusted_proxies = arguments.proxies
     if any(limit.startswith("MAX_MESSAGES=") for limit in arguments.limits):
         server.max_messages = int(limits.MAX_MESSAGES)

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import signal
+import threading
 import urllib.request
 from collections.abc import Iterator
 
@@ -173,6 +174,22 @@ def ready(service: processes.Process) -> tuple[int, dict]:
     status, body = response.status, json.load(response)
     connection.close()
     return status, body
+
+
+async def leave_thread(message, session):
+    """An agent, as a Python function, that leaves a thread behind."""
+    threading.Thread(target=threading.Event().wait).start()
+    yield "left"
+
+
+@both
+async def test_a_thread_that_does_not_end_does_not_keep_the_process(server):
+    with processes.gateway(server, "", AGENT_PROTOCOL=f"{__name__}.leave_thread") as gateway:
+        async with plain(gateway, "s") as client:
+            assert await client.ask("leave a thread") == "left"
+        gateway.signal(signal.SIGTERM)
+        assert await exit_code(gateway) == 0
+        assert "thread does not end" in gateway.output()
 
 
 @both

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import httpx
 import pytest
 
 from tests.processes import Process
@@ -62,6 +63,14 @@ async def test_others_have_their_turn_while_a_client_takes_all_it_is_sent(servic
         while (frame := await client.answer()).opcode == BINARY:
             pass
         assert int(frame.payload) >= 2_000 * 1_000 // 65_536
+
+
+async def test_others_have_their_turn_while_a_client_takes_a_body_as_it_comes(service):
+    async with httpx.AsyncClient() as client:
+        body = (await client.get(f"http://127.0.0.1:{service.port}/gush/2000")).content
+    head, _, turns = body.rpartition(b" ")
+    assert head == bytes(2_000 * 1_000)
+    assert int(turns) >= 2_000 * 1_000 // 65_536
 
 
 async def test_busy_consumer_is_sent_200_megabytes_and_costs_little(service):

@@ -199,7 +199,7 @@ def refusal(*options: str, fds: tuple[int, ...] = ()) -> str:
 def test_number_that_is_no_listening_socket_is_named(tmp_path):
     with (tmp_path / "file").open("w") as file, socket.socket() as silent:
         fds = (file.fileno(), silent.fileno())
-        assert f"no socket with the number {fds[0]}" in refusal("--fd", str(fds[0]), fds=fds)
+        assert f"no open socket with the number {fds[0]}" in refusal("--fd", str(fds[0]), fds=fds)
         assert f"{fds[1]} does not listen" in refusal("--fd", str(fds[1]), fds=fds)
 
 

@@ -3,10 +3,13 @@
 1. Every accepted message has exactly one end, the same for whoever saw it.
 2. What a viewer sees of an answer is a gapless prefix of it at any moment, and the whole when it ends with ``stop``.
 3. The agent is asked once for a message, whatever dies.
-4. Nothing is left over when all is done.
+4. An answer that its agent keeps, and of which the log had something, goes on whatever dies: it ends as such only where
+   the store was away.
+5. Nothing is left over when all is done.
 
 A store that lost its data excuses what it took with it, and only that: a message accepted before may have no end, and a
-turn that had ended may end once more, with ``buffer_lost``.
+turn that had ended may end once more, with ``buffer_lost``. A cluster in which a replica took over has lost at most the
+newest data: it excuses only what was seen since all had reached the replicas.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from tests.soak.history import Event, History
 
 Ending = str  # a finish_reason, or an error's code
 _ENDINGS = {"stop", "cancelled", "interrupted", "store_unavailable", "buffer_lost", "shutting_down"}
+_GIVEN_UP = {"interrupted", "shutting_down"}
+_KEPT = "script:kept "
 _FIRST_WORD = re.compile(r"(m\d+)-")
 
 
@@ -33,7 +38,10 @@ class Checker:
         self._accepted: dict[str, tuple[int, str]] = {}  # by turn: when, which message
         self._message_turns: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self._asked: list[tuple[str, str]] = []
-        self._losses: list[int] = []
+        self._losses: list[
+            tuple[int, int, int]
+        ] = []  # since when data may be lost, when it was at the earliest, and noted
+        self._had_text: set[str] = set()  # turns
         self._viewers: dict[str, ResumableView | PlainView] = {}
         self.plain_ends: list[tuple[str, str, str]] = []  # viewer, message, text
         for when, event in enumerate(history.events):
@@ -43,6 +51,7 @@ class Checker:
         self._check_ends()
         self._check_plain_ends()
         self._check_asked()
+        self._check_kept()
 
     def complain(self, problem: str) -> None:
         self.problems.append(problem)
@@ -72,10 +81,12 @@ class Checker:
                     turns.append((when, event["turn"]))
             case "frame" if event["frame"]["type"] == "user_message":
                 self.contents[event["frame"]["turn_id"]] = event["frame"]["content"]
+            case "frame" if event["frame"].get("token") and "turn_id" in event["frame"]:
+                self._had_text.add(event["frame"]["turn_id"])
             case "asked":
                 self._asked.append((event["turn"], event["content"]))
             case "store_lost":
-                self._losses.append(when)
+                self._losses.append((event["since"], event["after"], when))
 
     def _take(self, when: int, event: Event) -> None:
         match event["kind"]:
@@ -97,7 +108,8 @@ class Checker:
         view.open(event["cursor"])
 
     def _lost_after(self, when: int) -> bool:
-        return any(loss > when for loss in self._losses)
+        """Was something lost that was seen at this time?"""
+        return any(since <= when < noted for since, _, noted in self._losses)
 
     def _check_ends(self) -> None:
         for turn, (when, message) in self._accepted.items():
@@ -105,7 +117,7 @@ class Checker:
                 self.complain(f"{message}: accepted as {turn}, never ended")
         for turn, endings in self.endings.items():
             extra = [ending for _, ending in endings]
-            if len(endings) > 1 and any(loss < endings[-1][0] for loss in self._losses):
+            if len(endings) > 1 and self._lost_between(endings[0][0], endings[-1][0]):
                 extra = [ending for ending in extra if ending != "buffer_lost"]
             if len(extra) > 1:
                 self.complain(f"{turn}: ended {len(extra)} times: {', '.join(extra)}")
@@ -122,16 +134,28 @@ class Checker:
                 self.complain(f"plain viewer {viewer}: {message} ended with {text[-60:]!r}, not the whole answer")
 
     def _lost_between(self, first: int, last: int) -> bool:
-        return any(first < loss < last for loss in self._losses)
+        """Was something lost that was seen first, before it was seen last?"""
+        return any(since <= first and after < last for since, after, _ in self._losses)
+
+    def _is_doubtful(self, when: int | None) -> bool:
+        """May a loss, whenever it was noticed, have taken what was seen at this time, or was not seen at all?"""
+        return any(when is None or since <= when for since, _, _ in self._losses)
 
     def _check_asked(self) -> None:
         for turn, count in Counter(turn for turn, _ in self._asked).items():
             if count > 1:
                 self.complain(f"{turn}: the agent was asked {count} times")
-        if not self._losses:
-            for content, count in Counter(content for _, content in self._asked).items():
-                if count > 1:
-                    self.complain(f"{content}: the agent was asked {count} times, as different turns")
+        accepted = {self.contents.get(turn): when for turn, (when, _) in reversed(self._accepted.items())}
+        for content, count in Counter(content for _, content in self._asked).items():
+            if count > 1 and not self._is_doubtful(accepted.get(content)):
+                self.complain(f"{content}: the agent was asked {count} times, as different turns")
+
+    def _check_kept(self) -> None:
+        for turn, endings in self.endings.items():
+            if self.contents.get(turn, "").startswith(_KEPT) and turn in self._had_text:
+                for when, ending in endings:
+                    if ending in _GIVEN_UP and not self._is_doubtful(when):
+                        self.complain(f"{turn}: ended with {ending}, though its answer could go on")
 
 
 class ResumableView:

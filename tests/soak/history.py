@@ -14,7 +14,8 @@ class History:
 
     ``said`` (message, content, text: what the agent answers), ``accepted`` (message, turn), ``opened`` (viewer,
     dialect, cursor or ``None``), ``frame`` (viewer, frame), ``closed`` (viewer), ``asked`` (turn, content),
-    ``store_lost``, ``leftover`` (what), ``fault`` (name; for the reader of a failure).
+    ``store_lost`` (since: so many events had happened before what may be lost; after: so many before it may have been),
+    ``leftover`` (what), ``fault`` (name) and ``log`` (worker, text), for the reader of a failure.
     """
 
     def __init__(self, events: list[Event] | None = None) -> None:

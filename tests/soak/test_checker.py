@@ -56,13 +56,23 @@ def plain(text=None):
 SAID = {"kind": "said", "message": "m1", "content": "c1", "text": TEXT}
 ACCEPTED = {"kind": "accepted", "message": "m1", "turn": TURN}
 ASKED = {"kind": "asked", "turn": TURN, "content": "c1"}
-LOST = {"kind": "store_lost"}
+LOST = {"kind": "store_lost", "since": 0}
+AGAIN = {**ACCEPTED, "turn": "t2"}
 USER = frame("user_message", 1, content="c1")
 RIGHT = [SAID, opened(), welcome(), ACCEPTED, USER, token(2, "m1-0 "), token(3, "m1-1 "), final(4), ASKED]
 
 
+def lost_since(index):
+    """A replica took over that lacked what was seen from this place on."""
+    return {"kind": "store_lost", "since": index, "after": index}
+
+
 def found(events):
-    return problems(History(copy.deepcopy(events)))
+    events = copy.deepcopy(events)
+    for when, event in enumerate(events):
+        if event["kind"] == "store_lost":
+            event.setdefault("after", when)
+    return problems(History(events))
 
 
 def with_(index, *events):
@@ -72,6 +82,10 @@ def with_(index, *events):
 
 CURSOR = {"epoch": EPOCH, "offset": 2}
 DROPPED = [opened(CURSOR), welcome(2, True)]
+LOST_AFTER_ITS_END = [
+    *(opened({"epoch": EPOCH, "offset": 4}), welcome(None, False)),
+    snapshot(TEXT, 1, finish_reason="error", error={"code": "buffer_lost"}),
+]
 PLAIN = [{"kind": "opened", "viewer": "p", "dialect": "plain", "cursor": None}]
 
 
@@ -84,7 +98,10 @@ PLAIN = [{"kind": "opened", "viewer": "p", "dialect": "plain", "cursor": None}]
         [*RIGHT[:6], error(3, "interrupted"), ASKED],
         [*RIGHT[:6], LOST, opened(CURSOR), welcome(None, False), snapshot("m1-0 ", 0), error(1, "buffer_lost"), ASKED],
         [SAID, opened(), welcome(), ACCEPTED, LOST],
+        [SAID, opened(), welcome(), ACCEPTED, lost_since(3)],
         [*RIGHT, LOST, opened({"epoch": EPOCH, "offset": 4}), welcome(None, False), snapshot(None, 0, turn=None)],
+        [*RIGHT, lost_since(7), *LOST_AFTER_ITS_END],
+        [*RIGHT, *LOST_AFTER_ITS_END, lost_since(7)],
         [*RIGHT, *PLAIN, plain("m1-0 "), plain("m1-1 "), plain()],
         [*RIGHT, *PLAIN, plain("m1-0 ")],
     ],
@@ -99,7 +116,9 @@ def test_a_right_history_passes(events):
         # ends
         ([*RIGHT[:6], ASKED], "never ended"),
         ([SAID, LOST, opened(), welcome(), ACCEPTED, ASKED], "never ended"),
+        ([SAID, opened(), welcome(), ACCEPTED, lost_since(4), ASKED], "never ended"),
         ([*RIGHT, error(5, "interrupted")], "ended 2 times"),
+        ([*RIGHT, lost_since(8), *LOST_AFTER_ITS_END], "ended 2 times"),
         ([*RIGHT, error(5, "interrupted")], "after its end"),
         ([*RIGHT, final(5)], "after its end"),
         ([*RIGHT, token(5, "late")], "after its end"),
@@ -125,13 +144,16 @@ def test_a_right_history_passes(events):
         ([*RIGHT[:6], snapshot("m1-0 ", 3, finish_reason="stop"), ASKED], "not the whole answer"),
         ([*RIGHT, *PLAIN, plain("m1-1 "), plain()], "plain viewer p"),
         ([*RIGHT, *PLAIN, plain("m1-0 "), plain("m1-0 "), plain()], "plain viewer p"),
+        ([*RIGHT, *PLAIN, plain("m1-0 "), LOST, plain("m2-0 "), plain()], "no prefix"),
         ([*RIGHT, *PLAIN, plain("m1-0 "), plain()], "not the whole answer"),
         ([*RIGHT, *PLAIN, plain("m2-0 "), plain()], "plain viewer p"),
         # the agent
         ([*RIGHT, ASKED], "asked 2 times"),
         ([*RIGHT, LOST, ASKED], "asked 2 times"),
         ([*RIGHT, {**ASKED, "turn": "t2"}], "as different turns"),
-        ([*RIGHT, {**ACCEPTED, "turn": "t2"}], "accepted as 2 turns"),
+        ([*RIGHT, lost_since(4), {**ASKED, "turn": "t2"}], "as different turns"),
+        ([*RIGHT, AGAIN], "accepted as 2 turns"),
+        ([*RIGHT, lost_since(4), AGAIN], "accepted as 2 turns"),
         # what is left
         ([*RIGHT, {"kind": "leftover", "what": "a lease"}], "a lease"),
     ],
@@ -149,3 +171,22 @@ def test_another_turn_within_a_turn_is_found_out():
 def test_a_history_is_kept_and_read_again(tmp_path):
     History(RIGHT).save(tmp_path / "history.jsonl")
     assert History.load(tmp_path / "history.jsonl").events == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "is_wrong"),
+    [
+        ("script:kept 2 m1", "interrupted", True),
+        ("script:kept 2 m1", "shutting_down", True),
+        ("script:kept 2 m1", "store_unavailable", False),
+        ("script:distinct 2 m1", "interrupted", False),
+    ],
+)
+def test_kept_answer_must_go_on(content, code, is_wrong):
+    said, user = {**SAID, "content": content}, frame("user_message", 1, content=content)
+    events = [said, opened(), welcome(), ACCEPTED, user, token(2, "m1-0 "), error(3, code)]
+    assert any("could go on" in problem for problem in found(events)) is is_wrong
+    before_its_text = [said, opened(), welcome(), ACCEPTED, user, error(2, code)]
+    assert found(before_its_text) == []
+    assert not any("could go on" in problem for problem in found([*events, LOST]))
+    assert any("could go on" in problem for problem in found([*events, lost_since(7)])) is is_wrong

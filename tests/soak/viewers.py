@@ -99,6 +99,11 @@ class Talker(Viewer):
     def is_waiting(self) -> bool:
         return bool(self._unanswered)
 
+    @property
+    def waiting(self) -> list[str]:
+        """The messages without an answer."""
+        return list(self._unanswered)
+
     async def say(self, message: str, content: str, text: str, on_busy: str) -> None:
         self._history.add("said", message=message, content=content, text=text)
         frame = {"type": "user_message", "content": content, "client_message_id": message, "on_busy": on_busy}

@@ -11,8 +11,8 @@ from tests.processes import ROOT
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 TOOLS = {"coverage.py"}  # a package's name
 CODE = re.compile(r"`([^`\s]+)`")
-FILE = re.compile(r"[\w./-]+\.(?:py|lua|js|ts|sh)|(?:relay|tests|docs|deploy|scripts|benchmarks|sdk)/[\w./-]*")
-FOLDERS = ("relay", "gateway_project", "tests", "docs", "deploy", "scripts", "benchmarks", "sdk")
+FILE = re.compile(r"[\w./-]+\.(?:py|lua|js|ts|sh)|(?:relay|tests|docs|deploy|scripts|benchmarks|sdk|clients)/[\w./-]*")
+FOLDERS = ("relay", "gateway_project", "tests", "docs", "deploy", "scripts", "benchmarks", "sdk", "clients")
 NAMES = {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")} | {"manage.py"}
 
 
@@ -56,6 +56,7 @@ def test_readme_has_its_order():
         "Connect your agent",
         "Connect your front end",
         "What is guaranteed, and what is not",
+        "What it costs",
         "Production",
         "Development",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts import run_ports
+from gateway_project import run_ports
+from gateway_project.progress import QUIET_SECONDS, Progress, run
+from gateway_project.run_ports import MAKE_RUN, PortsUnfit, names_agent, usable_ports
 from scripts.install import Pip, main
-from scripts.progress import QUIET_SECONDS, Progress, run
-from scripts.run_ports import PortsUnfit, names_agent, usable_ports
 from tests.processes import ROOT, free_port
 
 LIMIT_SECONDS = 60
@@ -61,9 +62,9 @@ def test_progress_of_pip_is_counted():
     for line in [*lines, "Installing collected packages: p0", "WARNING: Retrying (1)", "WARNING: Retrying (0)"]:
         pip.take(line)
     assert said == [
-        "  10 of 12 packages are here",
-        "  all 12 packages are here; unpacking them",
-        "  the package index does not answer; trying again",
+        "  10 of 12 packages downloaded",
+        "  all 12 packages downloaded; unpacking them",
+        "  the package index does not respond; retrying",
     ]
     assert not pip.is_offline
 
@@ -79,7 +80,7 @@ def test_a_missing_network_is_explained(tmp_path, monkeypatch, capsys):
     assert main(Path(sys.prefix), requirements) == 1
     said = capsys.readouterr().out
     assert said.startswith("Installing some 0 packages")
-    assert "the package index does not answer; trying again" in said
+    assert "the package index does not respond; retrying" in said
     assert "Is this machine online?" in said
     assert "Traceback" not in said
 
@@ -87,8 +88,8 @@ def test_a_missing_network_is_explained(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("text", ["abc", "0", "80000", "-1", "8_000", "8000.0"])
 def test_what_is_no_port_is_named(text, monkeypatch):
     monkeypatch.setenv("AGENT_PORT", text)
-    with pytest.raises(PortsUnfit, match=r"AGENT_PORT must be the number of a port, 1 to 65535.*AGENT_PORT=9001"):
-        usable_ports("make run", "PORT", "AGENT_PORT")
+    with pytest.raises(PortsUnfit, match=r"AGENT_PORT must be a port number from 1 to 65535.*AGENT_PORT=9001"):
+        usable_ports(MAKE_RUN, "PORT", "AGENT_PORT")
 
 
 def test_a_port_that_is_taken_is_replaced_and_the_other_kept(monkeypatch):
@@ -97,10 +98,21 @@ def test_a_port_that_is_taken_is_replaced_and_the_other_kept(monkeypatch):
         monkeypatch.setenv("PORT", str(taken))
         monkeypatch.setenv("AGENT_PORT", str(free))
         with pytest.raises(PortsUnfit, match=rf"Port {taken} is in use\. .*PORT=\d+ AGENT_PORT={free}$") as unfit:
-            usable_ports("make run", "PORT", "AGENT_PORT")
+            usable_ports(MAKE_RUN, "PORT", "AGENT_PORT")
     proposed = str(unfit.value).partition(" PORT=")[2].partition(" ")[0]
     monkeypatch.setenv("PORT", proposed)
-    assert usable_ports("make run", "PORT", "AGENT_PORT") == {"PORT": int(proposed), "AGENT_PORT": free}
+    assert usable_ports(MAKE_RUN, "PORT", "AGENT_PORT") == {"PORT": int(proposed), "AGENT_PORT": free}
+
+
+@pytest.mark.parametrize(("port", "agent_port"), [(9_461, 9_462), (8_461, 9_461)])
+def test_the_ports_that_are_proposed_differ(port, agent_port, monkeypatch):
+    monkeypatch.setattr(run_ports, "_obstacle", lambda port: "is in use" if port in (8_461, 9_461) else "")
+    monkeypatch.setenv("PORT", str(port))
+    monkeypatch.setenv("AGENT_PORT", str(agent_port))
+    with pytest.raises(PortsUnfit) as unfit:
+        usable_ports(MAKE_RUN, "PORT", "AGENT_PORT")
+    proposed = [int(text) for text in re.findall(r"PORT=(\d+)", str(unfit.value))]
+    assert len(set(proposed) - {8_461, 9_461}) == 2
 
 
 def test_a_port_that_was_not_given_is_not_proposed(monkeypatch):
@@ -109,7 +121,7 @@ def test_a_port_that_was_not_given_is_not_proposed(monkeypatch):
         monkeypatch.delenv("PORT", raising=False)
         monkeypatch.delenv("AGENT_PORT", raising=False)
         with pytest.raises(PortsUnfit, match=r"Choose another: make run PORT=\d+$"):
-            usable_ports("make run", "PORT", "AGENT_PORT")
+            usable_ports(MAKE_RUN, "PORT", "AGENT_PORT")
 
 
 def test_two_servers_need_two_ports(monkeypatch):
@@ -117,7 +129,7 @@ def test_two_servers_need_two_ports(monkeypatch):
     monkeypatch.setenv("PORT", port)
     monkeypatch.setenv("AGENT_PORT", port)
     with pytest.raises(PortsUnfit, match="must be different ports"):
-        usable_ports("make run", "PORT", "AGENT_PORT")
+        usable_ports(MAKE_RUN, "PORT", "AGENT_PORT")
 
 
 def test_ports_are_checked_before_anything_is_installed(tmp_path):
@@ -126,7 +138,8 @@ def test_ports_are_checked_before_anything_is_installed(tmp_path):
         ["make", "--dry-run", "run", f"VENV={tmp_path}/venv"],
         cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True,
     ).stdout  # fmt: skip
-    assert plan.index("scripts.run_ports") < plan.index("scripts.install") < plan.index("-m scripts.run\n")
+    order = ["gateway_project.run_ports", "scripts.install", "-m gateway_project.run\n"]
+    assert sorted(order, key=plan.index) == order
 
 
 @pytest.mark.parametrize(
@@ -140,6 +153,6 @@ def test_ports_are_checked_before_anything_is_installed(tmp_path):
     ],
 )
 def test_agent_of_the_env_file_is_seen_before_its_parser_is_there(text, names, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_ports, "ROOT", tmp_path)
+    monkeypatch.setattr(run_ports, "FOLDER", tmp_path)
     (tmp_path / ".env").write_text(text)
     assert names_agent(run_ports._names_in_env_file()) is names

@@ -12,7 +12,7 @@ import pytest
 
 from tests import fork_server
 from tests.clients import LIMIT_SECONDS
-from tests.processes import environment
+from tests.processes import environment, manage
 
 PROGRAM = """
 import json, os, signal, sys
@@ -58,6 +58,20 @@ def test_a_forked_program_finds_all_as_one_that_was_started(folder, start, argum
     alone = subprocess.run([sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True)
     assert said == "said"
     assert json.loads(forked) == json.loads(alone.stdout)
+
+
+def test_a_command_reads_a_pipe_and_has_its_outputs_apart():
+    done = manage("shell", "--no-imports", said="import os, sys; print(os.getsid(0) == os.getpid()); sys.exit('no')")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "False\n", "no\n")
+
+
+def test_a_leader_has_a_session_of_its_own(folder):
+    (folder / "program.py").write_text("import os; print(os.getsid(0) == os.getpid())")
+    with (folder / "output").open("w+") as output:
+        program = fork_server.start(["program.py"], cwd=folder, env=environment(), output=output, is_leader=True)
+        assert program.wait(LIMIT_SECONDS) == 0
+        output.seek(0)
+        assert output.read() == "True\n"
 
 
 def test_a_signal_ends_it_and_is_its_exit_code(start):

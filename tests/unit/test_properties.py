@@ -3,7 +3,7 @@
 import hypothesis
 import pytest
 
-from tests.properties import examples, profile_name
+from tests.properties import examples, load_profile, profile_name
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,9 @@ def test_the_environment_says_how_examples_are_chosen(environment, name, is_dera
 
 
 @pytest.mark.parametrize(("name", "count"), [("home", 30), ("ci", 30), ("long", 300)])
-def test_a_test_with_its_own_number_of_examples_takes_ten_times_as_many_in_a_long_run(monkeypatch, name, count):
-    monkeypatch.setenv("HYPOTHESIS_PROFILE", name)
-    assert examples(30).max_examples == count
+def test_a_test_with_its_own_number_of_examples_takes_ten_times_as_many_in_a_long_run(name, count):
+    hypothesis.settings.load_profile(name)
+    try:
+        assert examples(30).max_examples == count
+    finally:
+        load_profile()

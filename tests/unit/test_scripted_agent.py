@@ -160,7 +160,14 @@ async def test_wrong_script_is_refused_with_words(content):
     assert "is no script" in response.text
 
 
-ARGUMENTS = {"tokens": "2", "distinct": "2 s1", "status": "500", "content-type": "text/html", "finish": "length"}
+ARGUMENTS = {
+    "tokens": "2",
+    "distinct": "2 s1",
+    "kept": "2 s1",
+    "status": "500",
+    "content-type": "text/html",
+    "finish": "length",
+}
 ARGUMENTS |= {
     "wait": "0.001",
     "split": "3",

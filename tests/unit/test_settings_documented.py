@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 from relay.conf import PREFIX, conf
@@ -40,21 +39,3 @@ def test_the_pages_of_settings_have_the_same_sections():
 
 def pairs(texts: list[str]) -> list[tuple[str, str]]:
     return list(zip(texts[::2], texts[1::2], strict=True))
-
-
-def test_pins_are_those_of_pyproject():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = {line.split(";")[0].strip() for line in project["project"]["dependencies"]}
-    groups = project["dependency-groups"]
-    wanted_for_tests = {line for line in [*groups["dev"], *groups["bench"]] if isinstance(line, str)}
-    assert wanted <= pins("requirements.txt")
-    assert wanted | wanted_for_tests <= pins("requirements-dev.txt")
-    assert set(groups["tracing"]) <= pins("requirements-tracing.txt")
-    assert set(groups["mutants"]) <= pins("requirements-mutants.txt")
-    assert {re.sub(r"\[.*]", "", line) for line in groups["agents"]} <= pins("requirements-agents.txt")
-    assert pins("requirements.txt") | pins("requirements-tracing.txt") <= pins("requirements-dev.txt")
-
-
-def pins(name: str) -> set[str]:
-    lines = (ROOT / name).read_text().splitlines()
-    return {line.split(";")[0].strip() for line in lines if line and not line.lstrip().startswith("#")}

@@ -31,6 +31,14 @@ ALLOWED = {
 
 ANYWHERE = re.compile(r"\b(?:(?:no|some|every)body|who(?:m|se)?ever|begun|anew|wish(?:es|ed)?)\b", re.IGNORECASE)
 
+# Phrases that read as if translated, and that no sentence here needs.
+TRANSLATED = re.compile(
+    r"\b(?:looks? whether|what became of|no way back|in the place of|for ever|sen[dt]s? away|polite in trouble"
+    r"|three in the morning|stands? (?:in(?! for)|there)|takes any host|speaks on|broke off before|or else the"
+    r"|is no (?:JSON|number|text|object))\b",
+    re.IGNORECASE,
+)
+
 # Names of parts and of metrics that have better ones now.
 REPLACED = (
     r"quiet_seconds|stuck_seconds|Inbox|Outflow|EndOfTurn|Alarm|Pulse|patience\.in_time|seen_through|Seats|check_viewers"
@@ -87,6 +95,7 @@ def test_words_of_the_code_are_plain(path):
         if re.search(pattern, sentence, re.IGNORECASE)
     ]
     assert not found
+    assert not [text for text in texts(source) if text not in ALLOWED and TRANSLATED.search(text)]
     assert not [name for name in names(ast.parse(source)) if PLAIN_NAME.search(name)]
 
 
@@ -99,6 +108,9 @@ PROSE = [
         "deploy/**/*",
         "relay/static/**/*.js",
         "relay/templates/**/*",
+        "clients/**/*",
+        "sdk/**/*.md",
+        "sdk/**/*.js",
     )
     for path in sorted(ROOT.glob(pattern))
     if path.is_file() and path.name != "CHANGELOG.md"
@@ -111,6 +123,7 @@ def test_words_of_the_documentation_and_the_pages_are_plain(path):
     for allowed in ALLOWED:
         text = text.replace(allowed, "")
     assert not ANYWHERE.findall(text)
+    assert not TRANSLATED.findall(" ".join(text.split()))
 
 
 def test_no_replaced_name_is_left():

@@ -1,4 +1,7 @@
-"""Agent protocols, one a file. ``GATEWAY__AGENT_PROTOCOL`` chooses one; its module is imported only then."""
+"""Agent protocols, one a file. ``GATEWAY__AGENT_PROTOCOL`` chooses one; its module is imported only then.
+
+The names in ``__all__`` are for protocols of other projects.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,12 @@ from typing import Final
 
 from django.utils.module_loading import import_string
 
-from relay.agent.protocols.base import AgentProtocol
+from relay.agent.protocols.base import AgentProtocol, AgentRequest, AgentSettings, PastTurn
+from relay.agent.protocols.event_reader import EventReader
+from relay.layers.values import Turn
+from relay.protocol.event_stream import Event
+
+__all__ = ["AgentProtocol", "AgentRequest", "AgentSettings", "Event", "EventReader", "PastTurn", "Turn"]
 
 PROTOCOLS: Final = {
     "agent": "relay.agent.protocols.agent.OwnAgent",
@@ -30,5 +38,5 @@ def load(name: str) -> AgentProtocol:
     if isinstance(found, type) and issubclass(found, AgentProtocol):
         found = found()
     if not isinstance(found, AgentProtocol):
-        raise TypeError(f"{name} is no relay.agent.protocols.base.AgentProtocol")
+        raise TypeError(f"{name} is no relay.agent.protocols.AgentProtocol")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,12 +16,14 @@ from relay.agent.protocols.base import (
     AnswerReader,
     PastTurn,
 )
-from relay.layers.values import Turn
+from relay.agent.protocols.run import Run
+from relay.layers.values import AgentPosition, Turn
 from relay.protocol import json_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
 PATH: Final = "/agent/message/stream"
+RESUME: Final = "x-agent-resume"  # "1" in the head of an answer: the agent keeps the run, and can be rejoined
 DONE: Final = "[DONE]"  # how OpenAI's streams end
 
 _DECISIVE_NAMES: Final = frozenset(["error", "done"])  # an event's name that ends the turn, whatever its data is
@@ -46,6 +48,36 @@ class AgentEvents(AnswerReader):
     """Reads one answer."""
 
     _tokens_at_tool_call = -1  # equal to ``tokens``: a tool call was the last that came
+    _is_kept = False  # does the agent continue when the connection is closed?
+
+    def opened(self, headers: Mapping[str, str]) -> None:
+        """See ``AnswerReader``."""
+        self._is_kept = headers.get(RESUME) == "1"
+        if self._is_kept and self.may_resume:
+            self.run = Run(is_read_anywhere=True)
+
+    def rejoin_request(self, asked: AgentRequest) -> AgentRequest | None:
+        """See ``AnswerReader``."""
+        if self.run is None:
+            return None
+        behind = {"Last-Event-ID": self.run.seen} if self.run.seen else {}
+        return AgentRequest(f"{asked.path}/{self._turn_id}", None, "GET", behind)
+
+    def stop_request(self, asked: AgentRequest) -> AgentRequest | None:
+        """See ``AnswerReader``."""
+        return AgentRequest(f"{asked.path}/{self._turn_id}", None, "DELETE") if self._is_kept else None
+
+    def take_over(self, position: AgentPosition, so_far: Sequence[Frame], *, is_whole: bool) -> bool:
+        """See ``AnswerReader``."""
+        if position.skip > len(so_far):
+            return False
+        self._is_kept = True
+        self.run = Run.taken_over(position, is_read_anywhere=True)
+        behind = len(so_far) - position.skip
+        if self._count(so_far[:behind]) == "tool_call":
+            self._tokens_at_tool_call = self.tokens
+        self._repeated = so_far[behind:][::-1]
+        return True
 
     def _read(self, event: Event, made: list[Frame]) -> None:
         try:

@@ -5,13 +5,14 @@ Source: https://docs.ag-ui.com/concepts/events, the specification 1.0 and the pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
 from relay.agent.protocols import vocabulary
 from relay.agent.protocols.agui_resume import asked_calls, resume_of
+from relay.agent.protocols.any_json import is_bare_error, json_value
 from relay.agent.protocols.base import (
     INTERRUPT,
     TOOL_CALLS,
@@ -21,10 +22,9 @@ from relay.agent.protocols.base import (
     AnswerReader,
     PastTurn,
     check_calls,
-    is_bare_error,
-    json_value,
     said_before,
 )
+from relay.agent.protocols.run import LocalRun
 from relay.layers.values import Turn, message_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
@@ -61,6 +61,8 @@ _content = msgspec.json.Decoder(_Content)
 class AgUiEvents(AnswerReader):
     """Reads one answer."""
 
+    is_resumed_if_told = True
+
     def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
         super().__init__(turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
         self._message_id: str | None = None  # of the message that had the newest text; at first, of the first message
@@ -68,6 +70,18 @@ class AgUiEvents(AnswerReader):
         self._calls: dict[str, _Call] = {}  # that are not ended, by id
         self._ended: dict[str, dict[str, Any]] = {}  # that have no result yet: an interrupt may be about one
         self._chunked_id: str | None = None  # of the call that comes in chunks, which no event ends
+
+    def opened(self, headers: Mapping[str, str]) -> None:
+        """See ``AnswerReader``."""
+        if self.may_resume:
+            self.run = LocalRun()
+
+    def rejoin_request(self, asked: AgentRequest) -> AgentRequest | None:
+        """See ``AnswerReader``: the same request, with a cursor. Without one it would be the message again."""
+        run = self.run
+        if not isinstance(run, LocalRun) or not run.seen:
+            return None
+        return asked._replace(headers={**asked.headers, "Last-Event-ID": run.before or run.seen})
 
     def _read(self, event: Event, made: list[Frame]) -> None:
         try:

@@ -32,7 +32,7 @@ def _entry(answer: Answer) -> dict[str, Any]:
 
 
 def asked_calls(turn: Turn) -> list[dict[str, Any]]:
-    """Return the message with the calls that were asked about: an agent that keeps no history goes on from there."""
+    """Return the message with the calls that were asked about: an agent that keeps no history continues from there."""
     calls = [question["tool_call"] for question in turn.questions if isinstance(question.get("tool_call"), dict)]
     if not calls:
         return []

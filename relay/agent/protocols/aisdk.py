@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from relay.agent.protocols import vocabulary
+from relay.agent.protocols.any_json import is_bare_error, json_value
 from relay.agent.protocols.base import (
     INTERRUPT,
     AgentProtocol,
@@ -18,8 +19,6 @@ from relay.agent.protocols.base import (
     AgentSettings,
     AnswerReader,
     PastTurn,
-    is_bare_error,
-    json_value,
     said_before,
 )
 from relay.layers.values import Turn, message_text
@@ -239,7 +238,7 @@ class AiSdk(AgentProtocol):
         body = {} if turn.message.get("type") == "user_message" else dict(turn.message)
         parts = _answered_parts(turn)
         last = _message(turn.turn_id, "user", message_text(turn.message))
-        if parts:  # the assistant's message goes on
+        if parts:  # the assistant's message continues
             last = {"id": turn.turn_id, "role": "assistant", "parts": parts}
         body |= {"id": turn.session_id, "trigger": "submit-message", "messages": [*messages, last]}
         return AgentRequest(settings.path or PATH, body)

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from relay.agent.protocols.any_json import error_words
+from relay.agent.protocols.run import Run, RunLost
 from relay.agent.protocols.vocabulary import Usage
 from relay.exceptions import (
     AnswerNotUnderstood,
@@ -22,10 +24,10 @@ from relay.exceptions import (
     UpstreamEof,
     UpstreamError,
 )
-from relay.layers.values import Turn
+from relay.layers.values import AgentPosition, Turn
 from relay.protocol import frames, json_text
 from relay.protocol.event_stream import Event
-from relay.protocol.frames import Frame
+from relay.protocol.frames import Frame, FrameKind
 
 MAX_CALLS: Final = 1_000  # tool calls gathered at once: no model makes so many, and their frames are made in one go
 MAX_ID_CHARACTERS: Final = 1_000  # of an agent's id in a path; a whole address may have 65,536
@@ -49,8 +51,6 @@ RESERVED_TYPES: Final = frozenset(
     ]
 )
 
-_ERROR_WORDS: Final = ("content", "error", "detail", "message", "msg")  # members in which an error may have its text
-_MAX_WORDS_DEPTH: Final = 8
 _NOTICES: Final = {
     "malformed": "An event of the agent could not be understood and was left out.",
     "reserved": "An event of the agent had a type that only the gateway may use and was left out.",
@@ -125,7 +125,17 @@ class AnswerReader(abc.ABC):
         late: how many events came after the terminal frame, and were dropped.
         skipped: how many events were left out, by cause.
         usage: the tokens that the agent says it has used.
+        may_resume: may the answer continue after its connection broke? Set before the first event.
+        run: the agent's run that can be rejoined; ``None``: there is none, or it is not known yet.
+        wants_whole: must ``result_request`` be sent? An event came whose place in the run is not known; until there is
+            an answer, others are left out.
     """
+
+    is_resumed_if_told: ClassVar[bool] = False  # is the answer only resumed where ``AGENT_RESUMES`` says so?
+    run: Run | None = None
+    may_resume = False
+    wants_whole = False
+    _repeated: Sequence[Frame] = ()  # in the log already, and about to be made again; the last one first
 
     def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
         self.is_over = False
@@ -142,31 +152,61 @@ class AnswerReader(abc.ABC):
         """Look at the head of an answer that is an event stream, before its first event."""
 
     def frames(self, events: Iterable[Event]) -> list[Frame]:
-        """Return the frames for some events; the last of all is terminal.
+        """Return the frames for some events; the last of all is terminal. Events that were read before give none.
 
         Raises:
             UpstreamProtocol: the answer is above ``max_turn_bytes``.
+            RunLost: the run does not continue where the answer is.
         """
         made: list[Frame] = []
         for event in events:
             if self.is_over:
                 self.late += 1
                 continue
-            data = event.data
+            data, run = event.data, self.run
+            if run is not None and run.is_checking and run.is_known(self._cursor(event), data):
+                continue
             self._bytes_left -= len(data) if data.isascii() else len(data.encode("utf-8", "surrogatepass"))
             if self._bytes_left < 0:
                 raise AnswerTooLong
+            if run is not None:
+                self._read_on(run, event, made)
+                continue
             self._read(event, made)
+            if self.run is not None and not self.run.read(self._cursor_read(event), event.data, 0):
+                self.run = None
         return made
+
+    def _read_on(self, run: Run, event: Event, made: list[Frame]) -> None:
+        before = len(made)
+        self._read(event, made)
+        if (
+            not run.read(self._cursor_read(event), event.data, len(made) - before, is_last=self.is_over)
+            and not self.is_over
+        ):
+            self.run = None
+        if self._repeated:
+            self._drop_repeated(made, before)
+
+    def _drop_repeated(self, made: list[Frame], start: int) -> None:
+        repeated = list(self._repeated)
+        while repeated and start < len(made):
+            expected, frame = repeated.pop(), made.pop(start)
+            if (expected.kind, expected.body) != (frame.kind, frame.body):
+                raise RunLost
+        self._repeated = repeated
 
     def end_of_body(self, *, is_within_event: bool) -> list[Frame]:
         """Return the last frames of an answer whose body has ended without a terminal frame.
 
         Raises:
             UpstreamEof: nothing indicates that the agent meant to end here.
+            RunLost: the log has more of the answer than this run.
         """
         made: list[Frame] = []
-        if not is_within_event:
+        if self._repeated:
+            raise RunLost
+        if not is_within_event and not (self.run is not None and self.run.is_behind):
             self._end(made)
             if not self.is_over and self._nothing_understood:
                 self._finish("stop", made)
@@ -185,6 +225,76 @@ class AnswerReader(abc.ABC):
             asked: the request that was answered; its path gives that of the stop request.
         """
         return None
+
+    # A run that can be rejoined. A protocol that knows such runs sets ``run``, and overrides these.
+
+    @property
+    def position(self) -> AgentPosition | None:
+        """How far the answer is, for another reader; ``None``: no other one can continue."""
+        return None if self.run is None else self.run.position
+
+    def rejoin_request(self, asked: AgentRequest) -> AgentRequest | None:
+        """Return the request that continues with the run behind what was read; ``None``: it cannot be rejoined."""
+        return None
+
+    def result_request(self, asked: AgentRequest) -> AgentRequest | None:
+        """Return the request for the run as a whole, as one event; ``None``: there is none.
+
+        It is sent once a run cannot be rejoined because it has ended, and while ``wants_whole``.
+        """
+        return None
+
+    def rejoined(self) -> None:
+        """Take note that the next events come over another connection."""
+        if self.run is not None:
+            self.run.rejoin()
+
+    def take_over(self, position: AgentPosition, so_far: Sequence[Frame], *, is_whole: bool) -> bool:
+        """Go on where another reader ended. Returns whether that is possible.
+
+        Args:
+            so_far: the frames of the answer in the log.
+            is_whole: are they all of them? The oldest may be gone.
+        """
+        return False
+
+    def _count(self, so_far: Iterable[Frame]) -> str:
+        """Count frames that another reader made. Returns the type of the last one, if it is an event."""
+        kind = ""
+        for frame in so_far:
+            kind = ""
+            if frame.kind is FrameKind.TOKEN:
+                self.tokens += frame.token_text != ""
+                continue
+            fields = json_text.decode(frame.body)
+            if frame.kind is FrameKind.NOTICE:
+                cause = next((cause for cause, words in _NOTICES.items() if words == fields.get("content")), None)
+                self.skipped.update({cause: 1} if cause is not None else {})
+                continue
+            kind = fields["type"]
+            self._passed_on += 1
+            if kind == "usage":
+                self.usage.add(fields)
+        return kind
+
+    def _cursor(self, event: Event) -> str:
+        """Return the agent's name for an event; empty if it gave none."""
+        return event.last_event_id
+
+    def _cursor_read(self, event: Event) -> str:
+        """Return the same of the event that ``_read`` has just read, without parsing it again. Overridden with it."""
+        return event.last_event_id
+
+    def _replay(self, run: Run, so_far: Sequence[Frame]) -> None:
+        """Read a run from its start, and drop the frames that another reader made of it."""
+        self.run = run
+        run.rejoin()
+        self._repeated = so_far[::-1]
+
+    @property
+    def _is_untouched(self) -> bool:
+        """Has no event given anything yet? Only then is the first event of a run the first of the answer."""
+        return not (self.tokens or self._passed_on or any(self.skipped.values()))
 
     @abc.abstractmethod
     def _read(self, event: Event, made: list[Frame]) -> None:
@@ -267,31 +377,6 @@ def said_before(history: Sequence[PastTurn], system_prompt: str) -> list[tuple[s
     return [(role, text) for role, text in said if text]
 
 
-def json_value(data: str) -> Any:
-    """Read an event's data leniently; data that is no JSON is a text."""
-    try:
-        return json_text.decode_leniently(data)
-    except ValueError:
-        return data
-
-
-def is_bare_error(fields: dict[str, Any]) -> bool:
-    """Is an object an error by its members alone? Many servers report one in no shape of the protocol."""
-    return not isinstance(fields.get("type"), str) and any(map(fields.get, ("error", "detail", "message")))
-
-
-def error_words(value: Any, depth: int = _MAX_WORDS_DEPTH) -> str:
-    """Find the text of an error, whatever its shape (any JSON); empty if there is none."""
-    if isinstance(value, str):
-        return value
-    found: Iterable[str] = ()
-    if depth and isinstance(value, list):
-        return ", ".join(filter(str.strip, (error_words(item, depth - 1) for item in value)))
-    if depth and isinstance(value, dict):
-        found = (error_words(value.get(name), depth - 1) for name in _ERROR_WORDS)
-    return next(filter(str.strip, found), "")
-
-
 def check_calls(gathered: int) -> None:
     """Refuse one more tool call, if so many are gathered that no model means them.
 
@@ -300,11 +385,6 @@ def check_calls(gathered: int) -> None:
     """
     if gathered >= MAX_CALLS:
         raise TooManyToolCalls
-
-
-def text_of(value: Any) -> str:
-    """Return a JSON value that is a text; of any other, nothing."""
-    return value if isinstance(value, str) else ""
 
 
 def path_segment(agent_id: str) -> str:

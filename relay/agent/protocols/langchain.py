@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from relay.agent.protocols import vocabulary
-from relay.agent.protocols.base import check_calls, error_words, text_of
+from relay.agent.protocols.any_json import error_words, text_of
+from relay.agent.protocols.base import check_calls
 from relay.protocol import json_text
 
 

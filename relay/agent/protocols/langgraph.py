@@ -1,6 +1,6 @@
 """Graphs behind a LangGraph server (``langgraph dev``, LangGraph Platform): runs on a thread. Pure.
 
-Source: the packages ``langgraph-api`` 0.16 and ``langgraph-sdk`` 0.4. The server keeps the thread, and a run goes on
+Source: the packages ``langgraph-api`` 0.16 and ``langgraph-sdk`` 0.4. The server keeps the thread, and a run continues
 when the connection is closed: Stop is a request of its own.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from relay.agent.protocols import vocabulary
+from relay.agent.protocols.any_json import json_value, text_of
 from relay.agent.protocols.base import (
     INTERRUPT,
     TOOL_CALLS,
@@ -22,18 +23,18 @@ from relay.agent.protocols.base import (
     AgentSettings,
     AnswerReader,
     PastTurn,
-    json_value,
     path_segment,
-    text_of,
 )
 from relay.agent.protocols.langchain import Gathered, pieces, tool_result
-from relay.layers.values import Turn, message_text
+from relay.agent.protocols.run import SharedRun, is_run_name
+from relay.layers.values import AgentPosition, Turn, message_text
 from relay.protocol.answers import Answer, answers_of
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
 PATH: Final = "/threads/{thread_id}/runs/stream"
 ASSISTANT: Final = "agent"
+_BEFORE_THE_FIRST: Final = "0-0"  # the ids are those of Redis streams
 THREADS: Final = uuid.UUID("033a05b5-2135-41ee-a631-618619a917a3")  # the namespace of the threads' names; never changes
 
 
@@ -118,6 +119,22 @@ class RunEvents(AnswerReader):
     def opened(self, headers: Mapping[str, str]) -> None:
         """See ``AnswerReader``: ``Content-Location: /threads/<thread>/runs/<run>`` names the run."""
         self._run_id = headers.get("content-location", "").rpartition("/runs/")[2]
+        if self.may_resume and path_segment(self._run_id) and is_run_name(self._run_id):
+            self.run = SharedRun(self._run_id)
+
+    def rejoin_request(self, asked: AgentRequest) -> AgentRequest | None:
+        """See ``AnswerReader``. Without a cursor a server gives nothing that came before."""
+        if not isinstance(self.run, SharedRun):
+            return None
+        runs = asked.path.rpartition("/")[0]
+        headers = {**asked.headers, "Last-Event-ID": self.run.before or _BEFORE_THE_FIRST}
+        return AgentRequest(f"{runs}/{path_segment(self._run_id)}/stream", None, "GET", headers)
+
+    def take_over(self, position: AgentPosition, so_far: Sequence[Frame], *, is_whole: bool) -> bool:
+        """See ``AnswerReader``."""
+        self._run_id = position.run
+        self._replay(SharedRun(position.run), so_far)
+        return is_whole and position.skip == len(so_far)
 
     def stop_request(self, asked: AgentRequest) -> AgentRequest | None:
         """See ``AnswerReader``."""
@@ -168,7 +185,7 @@ class RunEvents(AnswerReader):
             self._skip("malformed", made)
 
     def _take_update(self, fields: dict[str, Any], made: list[Frame]) -> None:
-        """Handle a task's end, or the interrupts in which it waits for a person. Other tasks may go on."""
+        """Handle a task's end, or the interrupts in which it waits for a person. Other tasks may continue."""
         self._add_gathered(made)
         self._may_end = True
         interrupts = fields.get("__interrupt__")

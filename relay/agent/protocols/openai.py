@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from relay.agent.protocols import vocabulary
+from relay.agent.protocols.any_json import is_bare_error, json_value, text_of
 from relay.agent.protocols.base import (
     TOOL_CALLS,
     AgentProtocol,
@@ -21,10 +22,7 @@ from relay.agent.protocols.base import (
     AnswerReader,
     PastTurn,
     check_calls,
-    is_bare_error,
-    json_value,
     said_before,
-    text_of,
 )
 from relay.exceptions import RelayError
 from relay.layers.values import Turn, message_text
@@ -72,7 +70,7 @@ class OpenAIEvents(AnswerReader):
         super().__init__(turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
         self._calls: list[_Call] = []
         self._newest: dict[int | None, _Call] = {}  # call by index, and of all under ``None``
-        self._reason: str | None = None  # why the model stopped; the stream goes on to its usage
+        self._reason: str | None = None  # why the model stopped; the stream continues to its usage
         self._usage: dict[str, Any] | None = None  # the newest: some servers count up in every chunk
 
     def _read(self, event: Event, made: list[Frame]) -> None:

@@ -1,7 +1,7 @@
 """Agents that speak OpenAI's Responses API: OpenAI, Azure, LiteLLM, vLLM and the like. Pure.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming and the package ``openai``. A response runs
-in the background, so its server goes on when the connection is closed: Stop is a request of its own.
+in the background, so its server continues when the connection is closed: Stop is a request of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from relay.agent.protocols import vocabulary
+from relay.agent.protocols.any_json import error_words, is_bare_error, json_value, text_of
 from relay.agent.protocols.base import (
     INTERRUPT,
     TOOL_CALLS,
@@ -20,14 +21,11 @@ from relay.agent.protocols.base import (
     AgentSettings,
     AnswerReader,
     PastTurn,
-    error_words,
-    is_bare_error,
-    json_value,
     path_segment,
     said_before,
-    text_of,
 )
-from relay.layers.values import Turn, message_text
+from relay.agent.protocols.run import Run, RunLost
+from relay.layers.values import AgentPosition, Turn, message_text
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import Frame
 
@@ -46,6 +44,7 @@ class _TextDelta(msgspec.Struct):
     delta: str
     output_index: int = 0
     item_id: str = ""
+    sequence_number: int = -1
 
 
 _text_delta = msgspec.json.Decoder(_TextDelta)
@@ -57,6 +56,7 @@ class ResponseEvents(AnswerReader):
     def __init__(self, turn_id: str, *, max_turn_bytes: int, redact: Callable[[str], str]) -> None:
         super().__init__(turn_id, max_turn_bytes=max_turn_bytes, redact=redact)
         self._response_id = ""
+        self._sequence: Any = None  # of the last event
         self._output_index: Any = None  # of the message that the last text belonged to
         self._items: dict[Any, dict[str, Any]] = {}  # tool calls whose arguments come, by output index
         self._added: set[str] = set()  # tool calls and results: an item's end brings them, and the response's again
@@ -67,6 +67,27 @@ class ResponseEvents(AnswerReader):
         response = path_segment(self._response_id)
         return AgentRequest(f"{asked.path}/{response}/cancel", {}, headers=asked.headers) if response else None
 
+    def rejoin_request(self, asked: AgentRequest) -> AgentRequest | None:
+        """See ``AnswerReader``."""
+        if self.run is None:
+            return None
+        behind = f"&starting_after={self.run.seen}" if self.run.seen else ""
+        path = f"{asked.path}/{path_segment(self._response_id)}?stream=true{behind}"
+        return AgentRequest(path, None, "GET", asked.headers)
+
+    def take_over(self, position: AgentPosition, so_far: Sequence[Frame], *, is_whole: bool) -> bool:
+        """See ``AnswerReader``."""
+        self._response_id = position.run
+        self._replay(Run(position.run), so_far)
+        return is_whole and position.skip == len(so_far)
+
+    def _cursor(self, event: Event) -> str:
+        value = json_value(event.data)
+        return _count(value.get("sequence_number") if isinstance(value, dict) else None)
+
+    def _cursor_read(self, event: Event) -> str:
+        return _count(self._sequence)
+
     def _read(self, event: Event, made: list[Frame]) -> None:
         try:
             delta = _text_delta.decode(event.data)
@@ -76,6 +97,7 @@ class ResponseEvents(AnswerReader):
         if event.event == "error":
             self._look_closer(event, made)
             return
+        self._sequence = delta.sequence_number
         self._take_text(delta.delta, delta.output_index, delta.item_id, made)
 
     def _look_closer(self, event: Event, made: list[Frame]) -> None:
@@ -83,6 +105,7 @@ class ResponseEvents(AnswerReader):
         fields = value if isinstance(value, dict) else {}
         kind = fields.get("type")
         response = fields.get("response")
+        self._sequence = fields.get("sequence_number")
         if event.event == "error" or kind == "error" or is_bare_error(fields):
             self._fail(value, made)
         elif value == "[DONE]":  # of LiteLLM; never the end by itself
@@ -125,8 +148,13 @@ class ResponseEvents(AnswerReader):
             self._take_item({**self._items.pop(index), "arguments": fields.get("arguments")}, made)
 
     def _take_response(self, kind: str, response: dict[str, Any], made: list[Frame]) -> None:
-        """Handle an event about the whole response: its start, its end, or that it goes on."""
-        self._response_id = text_of(response.get("id")) or self._response_id
+        """Handle an event about the whole response: its start, its end, or that it continues."""
+        response_id = text_of(response.get("id"))
+        if self.run is not None and response_id and response_id != self.run.name:
+            raise RunLost
+        self._response_id = response_id or self._response_id
+        if self.may_resume and self.run is None and self._is_untouched and path_segment(response_id):
+            self.run = Run(response_id)
         if kind == "response.failed":
             self._add_usage(response, made)
             self._fail(response.get("error"), made)
@@ -181,6 +209,10 @@ class ResponseEvents(AnswerReader):
         )
         if event is not None:
             self._add_event(event, made)
+
+
+def _count(sequence: Any) -> str:
+    return str(sequence) if isinstance(sequence, int) and sequence >= 0 else ""
 
 
 def _call(call_id: str, item: dict[str, Any]) -> dict[str, Any]:

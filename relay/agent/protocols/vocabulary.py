@@ -66,7 +66,7 @@ class Usage(msgspec.Struct):
     output_tokens: int | None = None
 
     def add(self, event: Fields) -> None:
-        """Add an event's numbers; a member that is no number, or an absurd one, does not count."""
+        """Add an event's numbers; a member that is not a number, or an absurd one, does not count."""
         self.input_tokens = _added(self.input_tokens, event.get("input_tokens"))
         self.output_tokens = _added(self.output_tokens, event.get("output_tokens"))
 

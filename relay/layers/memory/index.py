@@ -12,7 +12,7 @@ from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.memory.session import MemorySession, TurnRecord
 
-_NO_ROOM: Final = "there are as many sessions as may be (MAX_SESSIONS), and each has work or a viewer"
+_NO_ROOM: Final = "the limit of sessions is reached (MAX_SESSIONS), and each has work or a viewer"
 
 
 class SessionIndex:
@@ -94,6 +94,11 @@ class SessionIndex:
             self._leased[session.session_id] = session
         self._leased.move_to_end(session.session_id)
 
+    def release(self, session: MemorySession, record: TurnRecord) -> None:
+        """Let a turn's lease run out now."""
+        record.lease_expires_at = self._clock()
+        self._leased.move_to_end(session.session_id, last=False)
+
     def pending(self, limit: int) -> list[str]:
         """Name sessions that have work and no live lease, the one that waits longest first."""
         now = self._clock()
@@ -106,14 +111,14 @@ class SessionIndex:
         return names
 
     def page(self, after: str, limit: int) -> list[MemorySession]:
-        """Give at most ``limit`` sessions after a name, in order. It looks at all sessions: only people ask for it."""
+        """Return at most ``limit`` sessions after a name, in order. It looks at all sessions: for people only."""
         self._forget_expired()
         kept = (name for name, session in self._sessions.items() if name > after and not session.is_empty)
         names = heapq.nsmallest(limit, kept)
         return [self._sessions[name] for name in names]
 
     def remove(self, session: MemorySession) -> None:
-        """Take a session out for good."""
+        """Remove a session."""
         self._take(session)
         del self._sessions[session.session_id]
 

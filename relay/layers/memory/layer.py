@@ -31,6 +31,7 @@ from relay.layers.memory.outbox import MemoryOutbox
 from relay.layers.memory.session import MemorySession, TurnRecord
 from relay.layers.values import (
     Accepted,
+    AgentPosition,
     CancelAck,
     CancelStatus,
     NewNotification,
@@ -105,7 +106,7 @@ class MemorySessionLayer(SessionLayer):
         elif record.lease_id != claim_id:
             if record.lease_expires_at > self._clock():
                 return None
-            record.lease_id, record.is_abandoned = claim_id, True
+            record.take_over(claim_id, self._clock())
         self._index.lease(session, record)
         return Turn(
             session_id=session_id,
@@ -115,28 +116,31 @@ class MemorySessionLayer(SessionLayer):
             subject=record.subject,
             owner=session.owner,
             is_abandoned=record.is_abandoned,
+            position=record.position if record.is_abandoned else None,
             is_cancelled=record.is_cancelled,
             waited_seconds=record.waited_seconds,
+            ran_seconds=record.ran_seconds,
             traceparent=record.traceparent,
             append_number=record.append_number,
             epoch=session.log.epoch,
             questions=[json_text.decode(question.body) for question in record.answered],
         )
 
-    async def append(self, turn: Turn, frames: list[Frame]) -> int:
+    async def append(self, turn: Turn, frames: list[Frame], position: AgentPosition | None = None) -> int:
         session, record = self._owned(turn)
         _refuse_if_behind(turn, record)
         if record.append_number == turn.append_number:
             if record.is_cancelled:
                 raise TurnCancelled
             session.write(frames)
-            record.append_number += 1
-            record.append_end = session.log.newest
+            record.appended(position)
         turn.append_number = record.append_number
         self._index.lease(session, record)
-        return record.append_end
+        return session.log.newest  # while a turn runs, only its appends write to the log
 
-    def append_nowait(self, turn: Turn, frames: list[Frame], stored: Callable[[], None]) -> bool:
+    def append_nowait(
+        self, turn: Turn, frames: list[Frame], stored: Callable[[], None], position: AgentPosition | None = None
+    ) -> bool:
         session = self._index.peek(turn.session_id)
         record = session.running if session is not None else None
         if session is None or record is None or record.lease_id != turn.lease_id or record.is_cancelled:
@@ -144,8 +148,7 @@ class MemorySessionLayer(SessionLayer):
         if record.append_number != turn.append_number:
             return False
         session.write(frames)
-        record.append_number += 1
-        record.append_end = session.log.newest
+        record.appended(position)
         turn.append_number = record.append_number
         self._index.lease(session, record)
         stored()
@@ -164,14 +167,18 @@ class MemorySessionLayer(SessionLayer):
             self._index.reindex(session)
             if notification is not None:
                 self._notify(session, turn, notification, is_cancelled=record.is_cancelled)
-            return terminal
-        return record.terminal
+        turn.is_last = not session.queue
+        return record.terminal or terminal
 
     async def renew(self, turn: Turn) -> None:
         session, record = self._owned(turn)
         self._index.lease(session, record)
         if record.is_cancelled:
             raise TurnCancelled
+
+    async def release(self, turn: Turn) -> None:
+        session, record = self._owned(turn)
+        self._index.release(session, record)
 
     async def wait_cancelled(self, turn: Turn) -> None:
         try:
@@ -199,6 +206,7 @@ class MemorySessionLayer(SessionLayer):
         if record is not None and record.lease_id != turn.lease_id:
             raise LeaseLost
         if record is not None and record.terminal is not None:
+            turn.is_last = not session.queue
             return record.terminal
         if session.running is not None and session.running.lease_id != turn.lease_id:
             raise LeaseLost
@@ -214,6 +222,7 @@ class MemorySessionLayer(SessionLayer):
         session.log.restart_turn(turn.turn_id, text)
         session.end_turn(record or session.adopt(turn), terminal)
         turn.epoch = session.log.epoch
+        turn.is_last = not session.queue
         self._index.reindex(session)
         if notification is not None:
             self._notify(session, turn, notification, is_cancelled=False)

@@ -41,7 +41,7 @@ class MemoryLimits(Limits):
         self._buckets = TokenBuckets(clock)
         self._used = _Expiring(clock)
 
-    async def take(self, key: str, rate: Rate) -> float:
+    async def take(self, key: str, rate: Rate, session_id: str = "") -> float:
         return self._buckets.take(key, rate)
 
     async def use_once(self, key: str, ttl_seconds: float, purpose: str = "") -> bool:

@@ -60,7 +60,7 @@ class Log:
         self._trimmed_text.write(text)
 
     def after(self, cursor: Cursor, limit: int) -> list[Frame]:
-        """Give at most ``limit`` frames after a position.
+        """Return at most ``limit`` frames after a position.
 
         Raises:
             ReplayGap: the position is of another epoch, beyond the newest, or frames after it are gone.

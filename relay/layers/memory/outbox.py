@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -42,7 +42,13 @@ class MemoryOutbox(Outbox):
         for turn_id in [turn_id for turn_id, entry in self._entries.items() if entry.session_id == session_id]:
             del self._entries[turn_id]
 
-    async def take(self, limit: int, lease_seconds: float, ahead_seconds: float = 0) -> list[Notification]:
+    async def take(
+        self,
+        limit: int,
+        lease_seconds: float,
+        ahead_seconds: float = 0,
+        session_ids: Collection[str] | None = None,
+    ) -> list[Notification]:
         if not self._entries:
             return []
         now = self._clock()

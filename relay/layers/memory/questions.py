@@ -31,7 +31,7 @@ class _Entry(msgspec.Struct):
 
 
 class Questions:
-    """A session's questions, the oldest first; settled ones stay, so that a second answer is refused."""
+    """A session's questions, oldest first; settled ones stay, so that a second answer is refused."""
 
     __slots__ = ("_bounds", "_clock", "_entries")
 

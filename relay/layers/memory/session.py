@@ -12,7 +12,7 @@ from relay.layers.bounds import Bounds
 from relay.layers.live import LiveSubscribers
 from relay.layers.memory.log import Log
 from relay.layers.memory.questions import Questions
-from relay.layers.values import Accepted, NewTurn, Question, SessionState, Turn, TurnStatus, new_epoch
+from relay.layers.values import Accepted, AgentPosition, NewTurn, Question, SessionState, Turn, TurnStatus, new_epoch
 from relay.protocol import frames
 from relay.protocol.client_messages import OnBusy
 from relay.protocol.frames import CallFrame, Frame
@@ -32,11 +32,11 @@ class TurnRecord:
         self.is_abandoned = False
         self.traceparent = new_turn.traceparent
         self.queued_at = queued_at
-        self.waited_seconds = 0.0
+        self.waited_seconds = self.ran_seconds = 0.0
         self.lease_id = ""
         self.lease_expires_at = 0.0
         self.append_number = 0
-        self.append_end = 0
+        self._position: tuple[int, AgentPosition] | None = None  # of that append
         self.terminal: Frame | None = None
         self.answered: list[Question] = []
         self.is_void = False  # has it ended without reaching the agent?
@@ -55,8 +55,24 @@ class TurnRecord:
         self.status, self.lease_id, self.waited_seconds = "running", lease_id, waited_seconds
         self._was_stopped_in_queue = self.is_cancelled
 
+    def take_over(self, lease_id: str, now: float) -> None:
+        self.lease_id, self.is_abandoned = lease_id, True
+        self.ran_seconds = now - self.queued_at - self.waited_seconds
+
+    def appended(self, position: AgentPosition | None) -> None:
+        self.append_number += 1
+        if position is not None:
+            self._position = (self.append_number, position)
+
+    @property
+    def position(self) -> AgentPosition | None:
+        """That of the newest append."""
+        number, position = self._position or (0, None)
+        return position if number == self.append_number else None
+
     def end(self, terminal: Frame) -> None:
         self.status, self.terminal, self.body, self.answered = "ended", terminal, "", []
+        self._position = None
         self.is_void = self._was_stopped_in_queue or frames.outcome(terminal) == UpstreamUnavailable.code
         self.wake()
 

@@ -9,7 +9,7 @@ from relay.layers.redis.frames import encode
 from relay.layers.redis.replies import accept
 from relay.layers.redis.store import Store
 from relay.layers.redis.wire import Reply
-from relay.layers.values import Turn
+from relay.layers.values import AgentPosition, Turn
 from relay.protocol.frames import CallFrame, Frame
 
 
@@ -21,7 +21,13 @@ class PendingAppend:
     """
 
     def __init__(
-        self, store: Store, turn: Turn, frames: list[Frame], now: str, stored: Callable[[], None] | None = None
+        self,
+        store: Store,
+        turn: Turn,
+        frames: list[Frame],
+        now: str,
+        stored: Callable[[], None] | None = None,
+        position: AgentPosition | None = None,
     ) -> None:
         self._store = store
         self._turn = turn
@@ -35,7 +41,9 @@ class PendingAppend:
         session_id, lease = turn.session_id, (turn.turn_id, turn.lease_id, self._number)
         calls = [frame for frame in frames if type(frame) is CallFrame]
         if calls:
-            store.append_calls(self, session_id, now, *lease, *map(encode, frames), calls=calls)
+            store.append_calls(self, session_id, now, *lease, *map(encode, frames), calls=calls, position=position)
+        elif position is not None:
+            store.append_at(self, session_id, now, *lease, *map(encode, frames), position=position)
         else:
             store.append(self, session_id, now, *lease, *map(encode, frames))
         self._feed = store.watched(turn.session_id)
@@ -81,7 +89,7 @@ class PendingAppend:
     def _take_in(self, reply: Reply) -> None:
         turn, frames = self._turn, self._frames
         turn.append_number, self._end, epoch = reply
-        if epoch is not None:  # the store has stored these frames now, and no others under this number before
+        if epoch is not None and frames:  # the store has stored these now, and no others under this number before
             after = self._end - len(frames)
             for offset, frame in enumerate(frames, after + 1):
                 frame.offset = offset

@@ -7,7 +7,6 @@ the deployment's namespace in front, and what comes out has it taken off.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +15,11 @@ from channels.layers import BaseChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from redis.asyncio.connection import parse_url
 
-from relay.addresses.store import database_number, parse_sentinel_url
+from relay.addresses.cluster import parse_cluster_url
+from relay.addresses.store import parse_sentinel_url
+from relay.layers.redis.any_node import any_node
 from relay.layers.redis.foreign import ForeignMessages
+from relay.layers.redis.keys import namespace
 
 
 class RedisChannels(BaseChannelLayer):  # type: ignore[misc]  # Channels has no types
@@ -27,18 +29,17 @@ class RedisChannels(BaseChannelLayer):  # type: ignore[misc]  # Channels has no 
         options: keywords of ``RedisPubSubChannelLayer``.
     """
 
-    def __init__(self, urls: Sequence[str], prefix: str, **options: Any) -> None:
+    def __init__(self, url: str, prefix: str, **options: Any) -> None:
         super().__init__()
-        self._urls = urls
+        self._url = url
         self._options = options
-        self._namespace = f"{prefix}:{'.'.join(str(database_number(url)) for url in urls)}:channels:"
+        self._namespace = f"{namespace(prefix, url)}:channels:"
         self._foreign = ForeignMessages()
 
     @cached_property
     def _layer(self) -> RedisPubSubChannelLayer:
         """The layer, made when it is used first: it changes the ``close`` of each event loop that it runs on."""
-        hosts = [channel_host(url) for url in self._urls]
-        return RedisPubSubChannelLayer(hosts=hosts, prefix=self._namespace, **self._options)
+        return RedisPubSubChannelLayer(hosts=[channel_host(self._url)], prefix=self._namespace, **self._options)
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         channel: str = await self._layer.new_channel(prefix)
@@ -85,7 +86,10 @@ class RedisChannels(BaseChannelLayer):  # type: ignore[misc]  # Channels has no 
 
 
 def channel_host(url: str) -> str | dict[str, Any]:
-    """Return a store's address as ``channels_redis`` takes it: keywords where sentinels know the primary."""
+    """Return a store's address as ``channels_redis`` takes it: keywords where there are several servers."""
+    cluster_url = parse_cluster_url(url)
+    if cluster_url is not None:
+        return any_node(cluster_url)
     sentinel_url = parse_sentinel_url(url)
     if sentinel_url is None:
         return url

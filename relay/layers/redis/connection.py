@@ -24,8 +24,6 @@ _OUTAGES: Final = (
     exceptions.ConnectionError,  # among them LOADING and a refused login of a server that has just started
     exceptions.ReadOnlyError,
     exceptions.MasterDownError,
-    exceptions.TryAgainError,
-    exceptions.ClusterDownError,
 )
 
 _UNABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # no disk, no replicas, an endless script
@@ -116,7 +114,7 @@ class RedisConnection:
         (await self._opened()).write(command)
 
     async def hand_to(self, on_reply: Callable[[Reply], None]) -> None:
-        """Hand over each reply or message as it comes, until the connection breaks: then raise why."""
+        """Hand over each reply or message as it arrives, until the connection breaks: then raise why."""
         await (await self._opened()).hand_to(on_reply)
 
     async def close(self) -> None:

@@ -1,7 +1,9 @@
 """The epoch of a session's log, as far as the store itself has named it. Pure.
 
 An announcement of another epoch raises a doubt, which the next read of the log settles: either the log has started
-again under that epoch, or the announcement was foreign, sent by another deployment or by mistake.
+again under that epoch, or the announcement was foreign, sent by another deployment or by mistake. It was foreign if the
+store names the same epoch after the announcement as before. A new epoch proves nothing: the log may have started again
+twice, and the second announcement may still be on its way.
 """
 
 from __future__ import annotations
@@ -39,9 +41,10 @@ class LogEpoch:
         self._version += 1
 
     def confirm(self, epoch: str) -> None:
-        """Set the epoch that the store has named."""
+        """Set the epoch that the store has named. A new one settles the doubt: it proves no announcement foreign."""
         if epoch != self._last:
             self._former, self._last = self._last, epoch
+            self._doubtful = None
         self.known = epoch
         self._version += 1
 
@@ -60,10 +63,9 @@ class LogEpoch:
         if question.version == self._version and epoch != self.known:
             self.confirm(epoch)
         doubtful = question.doubtful
-        if doubtful is None or doubtful == self._foreign:
+        if doubtful is None or doubtful != self._doubtful or epoch != self._last:
             return False
-        if self._doubtful == doubtful:
-            self._doubtful = None
+        self._doubtful = None
         if doubtful == epoch:
             return False
         self._foreign = doubtful

@@ -13,31 +13,39 @@ from typing import Final
 
 from redis import exceptions
 
-_CLUSTER: Final = "it is a cluster, and the gateway needs a server that is not clustered"
+IS_CLUSTER: Final = "it is a cluster: its address must begin with redis+cluster:// (or rediss+cluster://)"
+IS_NO_CLUSTER: Final = "it is not a cluster: its address must begin with redis:// (or rediss://)"
 _LOGIN: Final = "it does not accept the user or the password"
-_RIGHTS: Final = "docs/deployment.md lists the rights"
+_CLOSES: Final = "it closes each connection at once: does it require TLS (rediss://)?"
+_RIGHTS: Final = "docs/deployment.md lists the permissions"
 _CODES: Final = {
     "OOM": "it is full: give it more memory (maxmemory)",
     "MISCONF": "it cannot write its data to disk (MISCONF)",
     "NOREPLICAS": "it has fewer replicas than it must have (NOREPLICAS)",
     "BUSY": "it is busy with a script that does not end (BUSY)",
-    "READONLY": "it is a replica, which takes no writes (READONLY)",
+    "READONLY": "it is a read-only replica (READONLY)",
     "MASTERDOWN": "it is a replica that has lost its primary (MASTERDOWN)",
     "LOADING": "it is still loading its data (LOADING)",
-    "CROSSSLOT": _CLUSTER,
-    "MOVED": _CLUSTER,
-    "ASK": _CLUSTER,
-    "TRYAGAIN": _CLUSTER,
-    "CLUSTERDOWN": _CLUSTER,
+    "CROSSSLOT": IS_CLUSTER,
+    "MOVED": IS_CLUSTER,
+    "ASK": IS_CLUSTER,
+    "TRYAGAIN": IS_CLUSTER,
+    "CLUSTERDOWN": IS_CLUSTER,
     "WRONGPASS": _LOGIN,
     "NOAUTH": _LOGIN,
 }
+_NOT_SERVED: Final = {
+    "CLUSTERDOWN": "its cluster is down, or has no node for some slots (CLUSTERDOWN)",
+    "TRYAGAIN": "its cluster moves slots for too long (TRYAGAIN)",
+}
+DISAGREEMENT: Final = "the nodes of its cluster disagree about which of them serves a slot"
 _TEXTS: Final = {
     "No permissions to access a key": f"its user may not use the gateway's keys: {_RIGHTS}",
     "No permissions to access a channel": f"its user may not use the gateway's channels: {_RIGHTS}",
-    "Unknown command": "it lacks a command: Redis 7 or Valkey 8 is the oldest that works",
-    "Connection closed by server": "it closes each connection at once: does it want TLS (rediss://)?",
-    "max number of clients": "it takes no more connections (maxclients)",
+    "Unknown command": "it lacks a command: use Redis 7 or Valkey 8, or newer",
+    "Connection closed by server": _CLOSES,
+    "max number of clients": "it accepts no more connections (maxclients)",
+    "cluster support disabled": IS_NO_CLUSTER,
 }
 _NO_TLS: Final = "it does not speak TLS, but its address starts with rediss://"
 _NO_TLS_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
@@ -59,6 +67,15 @@ class NoTls(exceptions.ConnectionError):
     """A server answers without TLS where TLS was asked for."""
 
 
+class ClusterFailure(exceptions.RedisError):
+    """A cluster does not serve what it should; the text is for operators."""
+
+
+def not_served(reply: exceptions.RedisError) -> ClusterFailure:
+    """Return the failure of a call that nodes have refused for too long with this reply, or one like it."""
+    return ClusterFailure(_NOT_SERVED.get(_code(reply), DISAGREEMENT))
+
+
 def reason(failure: BaseException) -> str:
     """Say why a store could not be reached, or refused something."""
     causes = list(_causes(failure))
@@ -76,16 +93,17 @@ def reason(failure: BaseException) -> str:
 
 _NETWORK: Final[dict[type[BaseException], str]] = {
     NoTls: _NO_TLS,
-    ConnectionRefusedError: "no server listens at its address",
+    ConnectionResetError: _CLOSES,
+    ConnectionRefusedError: "no server is listening at its address",
     socket.gaierror: "the name of its host is not known here",
     TimeoutError: "it does not answer in time",
     exceptions.TimeoutError: "it does not answer in time",
-    exceptions.InvalidResponse: "it does not answer as Redis does: does it want TLS (rediss://)?",
+    exceptions.InvalidResponse: "it does not respond like Redis: does it require TLS (rediss://)?",
 }
 
 
 def _causes(failure: BaseException | None) -> Iterator[BaseException]:
-    """Give a failure and its causes; redis-py keeps an ``OSError`` as the context of its own error."""
+    """Yield a failure and its causes; redis-py keeps an ``OSError`` as the context of its own error."""
     while failure is not None:
         yield failure
         failure = failure.__cause__ or failure.__context__
@@ -99,10 +117,16 @@ def _tls_reason(failure: ssl.SSLError) -> str:
     return f"TLS fails ({failure.reason or type(failure).__name__})"
 
 
+def _code(reply: exceptions.RedisError) -> str:
+    return str(getattr(reply, "status_code", None) or str(reply).partition(" ")[0])
+
+
 def _reply_reason(failure: exceptions.RedisError) -> str:
     """Say what an error reply means; empty if the store has said nothing."""
     text = str(failure)
-    code = getattr(failure, "status_code", None) or text.partition(" ")[0]
+    if isinstance(failure, ClusterFailure):
+        return text
+    code = _code(failure)
     if code in _CODES:
         return _CODES[code]
     if command := _COMMAND.search(text):
@@ -112,4 +136,4 @@ def _reply_reason(failure: exceptions.RedisError) -> str:
             return words
     if isinstance(failure, exceptions.AuthenticationError):
         return _LOGIN
-    return "it refuses what the gateway asks" if isinstance(failure, exceptions.ResponseError) else ""
+    return "it refuses the gateway's requests" if isinstance(failure, exceptions.ResponseError) else ""

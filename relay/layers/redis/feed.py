@@ -32,8 +32,11 @@ class SessionFeed:
     ``users`` counts the handles in use; the store keeps the feed for a while after the last one.
     """
 
-    def __init__(self, session_id: str, foreign: ForeignMessages, *, max_frames: int, max_bytes: int) -> None:
+    def __init__(
+        self, session_id: str, bucket: int, foreign: ForeignMessages, *, max_frames: int, max_bytes: int
+    ) -> None:
         self.session_id = session_id
+        self.bucket = bucket
         self.users = 0
         self.position: Cursor | None = None  # of the newest frame that is known; ``None``: unknown
         self._max_frames = min(WINDOW_FRAMES, max_frames)
@@ -137,7 +140,7 @@ class SessionFeed:
                     self._waiters.notify()
                 return
             metrics.PUBSUB_GAPS.labels("offset").inc()
-        self._forget_window()  # a hole: the tails read what is missing, and go on here
+        self._forget_window()  # a hole: the tails read what is missing, and continue here
         self._extend(epoch, frames)
         self._waiters.notify()
 
@@ -154,7 +157,7 @@ class SessionFeed:
         self._wake()
 
     def fail(self, failure: RelayError | None) -> None:
-        """End every tail with an error, later ones too; ``None``: let tails go on."""
+        """End every tail with an error, later ones too; ``None``: let tails continue."""
         if failure is not None or self._failure is not None:
             self._failure = failure
             self._wake()
@@ -178,7 +181,7 @@ class SessionFeed:
 
     @contextmanager
     def cancel_waiter(self, epoch: str, turn_id: str) -> Iterator[asyncio.Future[None]]:
-        """Give a future that is done when the turn may have been cancelled, from here on."""
+        """Yield a future that is done when the turn may have been cancelled, from here on."""
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._cancel_waiters[waiter] = (epoch, turn_id)
         try:
@@ -189,7 +192,7 @@ class SessionFeed:
     async def tail(
         self, after: Cursor, read: Read, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
-        """Give the frames after a position, from the window or by ``read``, then each new one.
+        """Yield the frames after a position, from the window or by ``read``, then each new one.
 
         A subject reads the log first, whatever the window holds: the store checks whether the session is its own. The
         owner does not change within an epoch, so later frames of it need no such check.
@@ -238,7 +241,7 @@ class SessionFeed:
         return frames
 
     def _after(self, cursor: Cursor) -> list[Frame] | None:
-        """Give frames of the window; empty at its end, ``None`` where only the log knows."""
+        """Return frames of the window; empty at its end, ``None`` where only the log knows."""
         position = self.position
         if position is None or position.epoch != cursor.epoch or cursor.epoch != self._epoch.known:
             return None

@@ -1,21 +1,27 @@
 """Group commit: one exchange is in flight; calls that arrive meanwhile go out together in the next.
 
-So a busy process pays for one round trip for all its sessions, and a single call waits for no others.
+So a busy process pays for one round trip for all its sessions, and a single call waits for no others. A node of a
+cluster may refuse single calls, because it does not serve their slot now: these go to another node, or are repeated
+after a pause, and hold up no others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Final, Protocol
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import AskError, ClusterDownError, MovedError, NoScriptError, RedisError, TryAgainError
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.redis.connection import Argument, RedisConnection, is_unable, pack
-from relay.layers.redis.failures import reason
+from relay.layers.redis.failures import not_served, reason
+from relay.layers.redis.keys import ScriptKeys
 from relay.layers.redis.scripts import Scripts
 from relay.layers.redis.wire import Reply
 from relay.observability import metrics
@@ -25,7 +31,11 @@ from relay.tasks import Backoff, cancel_and_wait
 
 MAX_EXCHANGE_CALLS: Final = 512
 MAX_WAITING_CALLS: Final = 20_000  # more than a process can have in flight unless its store is gone
-RETRY_SECONDS: Final = (0.02, 0.5)  # the first and the longest pause before an exchange is repeated
+RETRY_SECONDS: Final = (0.02, 0.5)  # the first and the longest pause before an exchange, or a call, is repeated
+MAX_REDIRECTS: Final = 4  # of one call without a pause: nodes may disagree for a moment about the owner of a slot
+
+_ASKING: Final = pack("ASKING")
+_OF_A_CLUSTER: Final = (AskError, ClusterDownError, TryAgainError)  # ``MovedError`` is an ``AskError``
 
 
 class ReplyHandler(Protocol):
@@ -41,15 +51,36 @@ class ReplyHandler(Protocol):
         """Take the failure. Must not raise, nor wait."""
 
 
-class _Call:
-    __slots__ = ("asked_at", "command", "duration", "handler", "name")
+class Routes(Protocol):
+    """The ways from one node of a cluster to the others."""
 
-    def __init__(self, command: bytes, name: str, duration: Buckets, handler: ReplyHandler) -> None:
+    def owner(self, bucket: int) -> GroupCommit:
+        """Return where calls in a bucket go now."""
+
+    def learn(self, reply: MovedError) -> None:
+        """Note which node serves a slot, as the node says that has refused a call."""
+
+    def ask(self, reply: AskError) -> GroupCommit:
+        """Return where one call goes that the node has refused: the slot is on its way to another one."""
+
+    def doubt(self) -> None:
+        """Have another node asked who serves what: this one serves nothing now, or not what it should."""
+
+
+class _Call:
+    __slots__ = ("asked_at", "bucket", "command", "duration", "handler", "name", "refusals")
+
+    def __init__(self, command: bytes, name: str, bucket: int, duration: Buckets, handler: ReplyHandler) -> None:
         self.command = command
         self.name = name
+        self.bucket = bucket
         self.duration = duration
         self.handler = handler
+        self.refusals = 0  # by nodes that do not serve its slot
         self.asked_at = time.monotonic()
+
+
+_NO_BUCKET: Final = -1  # of a call that is meant for this node, whatever it serves
 
 
 class GroupCommit:
@@ -58,24 +89,42 @@ class GroupCommit:
     A repeated call was perhaps done before: every script recognises its own repetition, or may be done twice. Scripts
     refuse by values; an error reply means that the store cannot do, or the user may not do, what was asked.
 
+    One failed exchange ends no call, however long it took: after the whole process stood still, its time limits are
+    over before it looks for the replies.
+
+    Args:
+        routes: to the other nodes; ``None`` for a store that is no cluster.
+
     Attributes:
         failure: why the last exchange failed; ``None`` if it did not.
     """
 
     def __init__(
-        self, url: str, scripts: Scripts, outages: OutageLog, *, timeout_seconds: float, patience_seconds: float
+        self,
+        url: str,
+        scripts: Scripts,
+        outages: OutageLog,
+        *,
+        timeout_seconds: float,
+        patience_seconds: float,
+        routes: Routes | None = None,
     ) -> None:
         self._scripts = scripts
         self._outages = outages
         self._patience_seconds = patience_seconds
+        self._routes = routes
         self.failure: BaseException | None = None
         self._connection = RedisConnection(url, timeout_seconds=timeout_seconds)
         self._waiting: deque[_Call] = deque()
+        self._asking: deque[_Call] = deque()  # sent on by a node that is giving their slots to this one
+        self._parked: dict[_Call, asyncio.TimerHandle] = {}  # until they are repeated
+        self._is_closed = False
+        self._leave: Callable[[Sequence[_Call]], None] = self._refuse  # takes the calls that are left at the end
         self._working: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
-    def call(self, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> asyncio.Future[Reply]:
-        """Call a script; cancelling the future gives up waiting, the call may be done all the same.
+    def call(self, name: str, keys: ScriptKeys, arguments: tuple[Argument, ...]) -> asyncio.Future[Reply]:
+        """Call a script; cancelling the future gives up waiting, the call may be done nevertheless.
 
         Raises:
             StoreUnavailable: (when awaited) the store did not answer within ``patience_seconds``, or refused it.
@@ -84,14 +133,14 @@ class GroupCommit:
         self.submit(result, name, keys, arguments)
         return result
 
-    def submit(self, handler: ReplyHandler, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
+    def submit(self, handler: ReplyHandler, name: str, keys: ScriptKeys, arguments: tuple[Argument, ...]) -> None:
         """Call a script; ``handler`` receives the reply.
 
         Raises:
             StoreUnavailable: too many calls wait already.
         """
         sha = self._scripts[name].sha
-        self._send(handler, name, pack("EVALSHA", sha, len(keys), *keys, *arguments))
+        self._send(handler, name, keys.bucket, pack("EVALSHA", sha, len(keys.names), *keys.names, *arguments))
 
     def load(self, name: str) -> asyncio.Future[Reply]:
         """Load a script, whether the store knows it or not.
@@ -100,70 +149,112 @@ class GroupCommit:
             StoreUnavailable: as ``call``.
         """
         result: asyncio.Future[Reply] = self._loop.create_future()
-        self._send(result, "load", pack("SCRIPT", "LOAD", self._scripts[name].text))
+        self._send(result, "load", _NO_BUCKET, pack("SCRIPT", "LOAD", self._scripts[name].text))
         return result
 
-    def _send(self, handler: ReplyHandler, name: str, command: bytes) -> None:
-        if len(self._waiting) >= MAX_WAITING_CALLS:
+    def _send(self, handler: ReplyHandler, name: str, bucket: int, command: bytes) -> None:
+        if len(self._waiting) + len(self._parked) >= MAX_WAITING_CALLS:
             raise StoreUnavailable
-        self._waiting.append(_Call(command, name, metrics.STORE_CALLS.labels(name), handler))
+        self._waiting.append(_Call(command, name, bucket, metrics.STORE_CALLS.labels(name), handler))
         if self._working is None:
-            self._working = self._loop.create_task(self._work(), name="group commit")
+            self._start()
+
+    def _start(self) -> None:
+        if self._working is None:
+            # In a context of its own: it works for all sessions, so its log lines carry no name of the first caller.
+            self._working = self._loop.create_task(self._work(), name="group commit", context=Context())
 
     async def close(self) -> None:
         """Close the connection; calls that wait are refused."""
+        self._is_closed = True
         if self._working is not None:
             await cancel_and_wait(self._working)
-        self._refuse(list(self._waiting))
-        self._waiting.clear()
+        for timer in self._parked.values():
+            timer.cancel()
+        self._leave([*self._take_waiting(), *self._parked])
+        self._parked.clear()
         await self._connection.close()
 
+    async def retire(self) -> None:
+        """Close the connection to a node that serves nothing any more; calls that wait go to the others."""
+        self._leave = self._leave_to_others
+        await self.close()
+
+    def hand_over(self) -> None:
+        """Send calls that wait for this node, but are served by others now, to these."""
+        self._hand_over(self._take_waiting())
+
     async def _work(self) -> None:
-        backoff = Backoff(*RETRY_SECONDS)
+        backoff, failed_before = Backoff(*RETRY_SECONDS), False
         batch: list[_Call] = []
         try:
-            while self._waiting:
-                batch = self._next_batch()
-                failure = self.failure = await self._exchange(batch)
+            while self._asking or self._waiting:
+                is_asking = bool(self._asking)
+                batch = self._next_batch(self._asking if is_asking else self._waiting)
+                failure = self.failure = await self._exchange(batch, is_asking=is_asking)
                 if failure is None:
                     backoff.reset()
+                    failed_before = False
                     continue
-                self._put_back(batch, failure)
-                batch = []
+                self._put_back(batch, failure, gives_up=failed_before)
+                batch, failed_before = [], True
                 await backoff.pause()
         finally:  # no await since the last look at _waiting, so no call is forgotten
             self._working = None
-            self._refuse([*batch, *self._waiting])
-            self._waiting.clear()
+            self._leave([*batch, *self._take_waiting()])
 
-    def _next_batch(self) -> list[_Call]:
-        waiting = self._waiting
+    def _take_waiting(self) -> list[_Call]:
+        waiting = [*self._asking, *self._waiting]
+        self._asking.clear()
+        self._waiting.clear()
+        return waiting
+
+    @staticmethod
+    def _next_batch(waiting: deque[_Call]) -> list[_Call]:
         batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_EXCHANGE_CALLS))]
         return [call for call in batch if not call.handler.done()]
 
-    async def _exchange(self, batch: list[_Call]) -> BaseException | None:
+    async def _exchange(self, batch: list[_Call], *, is_asking: bool) -> BaseException | None:
         """Send a batch once and hand out the replies. Returns the failure, if one kept calls without a reply."""
+        commands = [call.command for call in batch]
+        if is_asking:
+            commands = [part for command in commands for part in (_ASKING, command)]
         replies: list[Reply] = []
         failure: BaseException | None = None
         try:
-            await self._connection.exchange([call.command for call in batch], replies)
+            await self._connection.exchange(commands, replies)
         except (RedisError, OSError) as exc:
             failure = exc
-        unknown: set[str] = set()
+        if is_asking:
+            del replies[::2]
+        errors: list[tuple[_Call, RedisError]] = []
         now = time.monotonic()
         for call, reply in zip(batch, replies, strict=False):
+            if isinstance(reply, RedisError):
+                errors.append((call, reply))
+            elif not call.handler.done():
+                call.duration.observe(now - call.asked_at)
+                call.handler.set_result(reply)
+        return await self._take_errors(batch, errors, failure) if errors else failure
+
+    async def _take_errors(
+        self, batch: list[_Call], errors: list[tuple[_Call, RedisError]], failure: BaseException | None
+    ) -> BaseException | None:
+        """Refuse calls, or see that they are repeated. Those that other nodes serve are taken out of the batch."""
+        unknown: set[str] = set()
+        for call, reply in errors:
             if isinstance(reply, NoScriptError):
                 unknown.add(call.name)
             elif is_unable(reply):
                 failure = reply
-            elif isinstance(reply, Exception):
+            elif self._routes is not None and isinstance(reply, _OF_A_CLUSTER):
+                batch.remove(call)
+                self._send_on(call, reply, self._routes)
+            else:
                 self._refuse([call], reply, "refused")
                 self._outages.failed(
                     "store call refused: %s", reason(reply), level=logging.ERROR, call=call.name, reply=str(reply)
                 )
-            elif not call.handler.done():
-                call.duration.observe(now - call.asked_at)
-                call.handler.set_result(reply)
         if failure is None and unknown:
             failure = await self._load(unknown)
             self._waiting.extendleft(call for call in reversed(batch) if failure is None and not call.handler.done())
@@ -178,19 +269,71 @@ class GroupCommit:
             return exc
         return next((reply for reply in replies if isinstance(reply, RedisError)), None)
 
-    def _put_back(self, batch: list[_Call], failure: BaseException) -> None:
-        too_old = time.monotonic() - self._patience_seconds
+    def _put_back(self, batch: list[_Call], failure: BaseException, *, gives_up: bool) -> None:
+        too_old = time.monotonic() - self._patience_seconds if gives_up else float("-inf")
         repeated = [call for call in batch if not call.handler.done()]
-        left = [*repeated, *self._waiting]
+        left = [*repeated, *self._take_waiting()]
         late = [call for call in left if call.asked_at <= too_old]
         self._refuse(late, failure)
-        self._waiting = deque(call for call in left if call.asked_at > too_old)
         metrics.STORE_REPEATS.inc(len(repeated))
         if late:
             self._outages.failed("store calls given up: %s", reason(failure))
+        if self._routes is not None:
+            self._routes.doubt()
+        self._hand_over([call for call in left if call.asked_at > too_old])
+
+    # Calls that another node serves, or none at the moment.
+
+    def _send_on(self, call: _Call, reply: RedisError, routes: Routes) -> None:
+        """Send a call where the node says, or repeat it after a pause."""
+        metrics.STORE_REPEATS.inc()
+        call.refusals += 1
+        if isinstance(reply, MovedError):
+            routes.learn(reply)
+        elif isinstance(reply, ClusterDownError):
+            routes.doubt()
+        if not isinstance(reply, AskError) or call.refusals > MAX_REDIRECTS:
+            self._park(call, reply)
+        elif isinstance(reply, MovedError):
+            self._hand_over([call])
+        else:
+            there = routes.ask(reply)
+            there._asking.append(call)
+            there._start()
+
+    def _park(self, call: _Call, reply: RedisError) -> None:
+        if call.refusals > 1 and call.asked_at <= time.monotonic() - self._patience_seconds:
+            failure = not_served(reply)
+            self._refuse([call], failure)
+            self._outages.failed("store calls given up: %s", reason(failure))
+            return
+        first, longest = RETRY_SECONDS
+        seconds = min(first * 2.0 ** min(call.refusals, 10), longest) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        self._parked[call] = self._loop.call_later(seconds, self._unpark, call)
+
+    def _unpark(self, call: _Call) -> None:
+        del self._parked[call]
+        self._hand_over([call])
+
+    def _leave_to_others(self, calls: Sequence[_Call]) -> None:
+        self._refuse([call for call in calls if call.bucket == _NO_BUCKET])
+        self._hand_over([call for call in calls if not call.handler.done()])
+
+    def _hand_over(self, calls: Sequence[_Call]) -> None:
+        """Let calls wait for the nodes that serve them, each behind those that wait there already."""
+        for call in calls:
+            there = self if self._routes is None or call.bucket == _NO_BUCKET else self._routes.owner(call.bucket)
+            there._receive(call)
+
+    def _receive(self, call: _Call) -> None:
+        if self._is_closed:
+            self._refuse([call])
+        else:
+            self._waiting.append(call)
+            self._start()
 
     @staticmethod
-    def _refuse(calls: list[_Call], cause: BaseException | None = None, kind: str = "unavailable") -> None:
+    def _refuse(calls: Sequence[_Call], cause: BaseException | None = None, kind: str = "unavailable") -> None:
         for call in calls:
             if not call.handler.done():
                 metrics.STORE_ERRORS.labels(kind).inc()

@@ -1,4 +1,4 @@
-"""The session layer of many processes and machines: sessions in one or several Redis or Valkey stores.
+"""The session layer of many processes and machines: sessions in a Redis or Valkey store.
 
 Each call is one script, and may be repeated: after an outage the group commit repeats calls that got no reply.
 """
@@ -6,34 +6,49 @@ Each call is one script, and may be repeated: after an outage the group commit r
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
+
+from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import Order, SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
 from relay.layers.live import FrameSink
 from relay.layers.redis.channels import RedisChannels
 from relay.layers.redis.frames import decode_all
+from relay.layers.redis.keys import Bucket
 from relay.layers.redis.limits import RedisLimits
 from relay.layers.redis.outbox import RedisOutbox
 from relay.layers.redis.replies import accept
+from relay.layers.redis.rounds import a_few, first_names, visit, visit_nodes
 from relay.layers.redis.store import Store
 from relay.layers.redis.stores import Stores
 from relay.layers.redis.turns import RedisTurns
 from relay.layers.redis.values import gap, state, subject_text
-from relay.layers.values import Accepted, CancelAck, NewNotification, NewTurn, SessionState, Turn, new_epoch, new_id
+from relay.layers.redis.wire import Reply
+from relay.layers.values import (
+    Accepted,
+    AgentPosition,
+    CancelAck,
+    NewNotification,
+    NewTurn,
+    SessionState,
+    Turn,
+    new_epoch,
+    new_id,
+)
 from relay.observability.outage_log import OutageLog
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
 
 logger = logging.getLogger(__name__)
 
-ORDERS: Final = "!orders"  # no session's name: chooses the store that carries the orders
 PREFIX: Final = "relay"
 CHECK_SECONDS: Final = 0.8  # a Kubernetes probe waits for one second
 
@@ -42,9 +57,10 @@ class RedisSessionLayer(SessionLayer):
     """Sessions in Redis.
 
     Args:
-        urls: ``redis://``, ``rediss://`` or ``unix://`` addresses; sessions are spread over them.
+        url: of a server, of sentinels or of a cluster, in the forms of ``REDIS_URL``. That of the settings, with their
+            prefix, if it is not given.
         prefix: of every key and channel; deployments that share a store need different ones, or different databases.
-        clock: in place of the stores' own time; for tests.
+        clock: in place of the store's own time; for tests.
         channels: keywords of the pub/sub layer of ``channels_redis``.
     """
 
@@ -53,20 +69,25 @@ class RedisSessionLayer(SessionLayer):
 
     def __init__(
         self,
-        urls: Sequence[str],
+        url: str | None = None,
         bounds: Bounds | None = None,
         *,
-        prefix: str = PREFIX,
+        prefix: str | None = None,
         clock: Callable[[], float] | None = None,
         **channels: Any,
     ) -> None:
-        super().__init__(RedisChannels(urls, prefix, **channels))
+        if url is None:
+            url, prefix = _configured_url(), prefix or conf.redis_prefix
+        prefix = prefix or PREFIX
+        if not set(prefix).isdisjoint("{}:"):
+            raise ImproperlyConfigured("The prefix of RedisSessionLayer holds no braces and no colons")
+        super().__init__(RedisChannels(url, prefix, **channels))
         self.bounds = bounds or configured_bounds()
         self._outages = OutageLog(logger)
-        self._stores = Stores(urls, prefix, self.bounds, clock)
-        self._turns = RedisTurns(self._stores)
+        self._stores = Stores(url, prefix, self.bounds, clock)
         self.limits = RedisLimits(self._stores)
         self.outbox = RedisOutbox(self._stores)
+        self._turns = RedisTurns(self._stores, self.outbox)
 
     # Turns.
 
@@ -76,11 +97,15 @@ class RedisSessionLayer(SessionLayer):
     def claim(self, session_id: str, claim_id: str) -> Coroutine[Any, Any, Turn | None]:
         return self._turns.claim(session_id, claim_id)
 
-    def append(self, turn: Turn, frames: list[Frame]) -> Coroutine[Any, Any, int]:
-        return self._turns.append(turn, frames)
+    def append(
+        self, turn: Turn, frames: list[Frame], position: AgentPosition | None = None
+    ) -> Coroutine[Any, Any, int]:
+        return self._turns.append(turn, frames, position)
 
-    def append_nowait(self, turn: Turn, frames: list[Frame], stored: Callable[[], None]) -> bool:
-        return self._turns.append_nowait(turn, frames, stored)
+    def append_nowait(
+        self, turn: Turn, frames: list[Frame], stored: Callable[[], None], position: AgentPosition | None = None
+    ) -> bool:
+        return self._turns.append_nowait(turn, frames, stored, position)
 
     def wait_appended(self, turn: Turn) -> Coroutine[Any, Any, None]:
         return self._turns.wait_appended(turn)
@@ -92,6 +117,9 @@ class RedisSessionLayer(SessionLayer):
 
     def renew(self, turn: Turn) -> Coroutine[Any, Any, None]:
         return self._turns.renew(turn)
+
+    def release(self, turn: Turn) -> Coroutine[Any, Any, None]:
+        return self._turns.release(turn)
 
     def wait_cancelled(self, turn: Turn) -> Coroutine[Any, Any, None]:
         return self._turns.wait_cancelled(turn)
@@ -114,7 +142,7 @@ class RedisSessionLayer(SessionLayer):
 
     async def read(self, session_id: str, after: Cursor, limit: int, subject: str | None = None) -> list[Frame]:
         position = (after.epoch, str(after.offset), limit, subject_text(subject))
-        reply = accept(await self._store(session_id).read("read", session_id, self._now(), new_epoch(), *position))
+        reply = accept(await self._store.read("read", session_id, self._now(), new_epoch(), *position))
         if reply[0] is not None:
             raise gap(reply)
         return decode_all(reply[1], after.offset)
@@ -123,7 +151,7 @@ class RedisSessionLayer(SessionLayer):
         self, session_id: str, after: Cursor, sink: FrameSink | None = None, subject: str | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         async with (
-            self._store(session_id).open_feed(session_id) as feed,
+            self._store.open_feed(session_id) as feed,
             aclosing(feed.tail(after, partial(self.read, session_id, subject=subject), sink, subject)) as batches,
         ):
             async for batch in batches:
@@ -132,33 +160,26 @@ class RedisSessionLayer(SessionLayer):
     # Sessions.
 
     async def attach(self, session_id: str, viewer: str, subject: str | None = None) -> int:
-        reply = await self._store(session_id).write(
-            "attach", session_id, self._now(), new_epoch(), viewer, subject_text(subject)
-        )
+        reply = await self._store.write("attach", session_id, self._now(), new_epoch(), viewer, subject_text(subject))
         viewers: int = accept(reply)
         return viewers
 
     async def detach(self, session_id: str, viewer: str) -> int:
-        left: int = await self._store(session_id).write("detach", session_id, self._now(), viewer)
+        left: int = await self._store.write("detach", session_id, self._now(), viewer)
         return left
 
     async def ensure(self, session_id: str, subject: str | None = None) -> SessionState:
-        reply = await self._store(session_id).read(
-            "state", session_id, self._now(), new_epoch(), 1, subject_text(subject)
-        )
+        reply = await self._store.read("state", session_id, self._now(), new_epoch(), 1, subject_text(subject))
         return state(session_id, accept(reply))
 
     async def get(self, session_id: str, subject: str | None = None) -> SessionState | None:
-        reply = await self._store(session_id).read("state", session_id, self._now(), "", 0, subject_text(subject))
+        reply = await self._store.read("state", session_id, self._now(), "", 0, subject_text(subject))
         return None if reply is None else state(session_id, accept(reply))
 
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
         found: list[SessionState] = []
         while True:
-            pages = await asyncio.gather(
-                *(store.call("page", (store.keys.all,), cursor, limit + 1) for store in self._stores.all())
-            )
-            names = [name.decode() for name in heapq.nsmallest(limit + 1, (name for page in pages for name in page))]
+            names = await first_names(self._store, cursor, limit + 1)
             wanted = names[: limit - len(found)]
             states = await asyncio.gather(*map(self.get, wanted))
             found += [state for state in states if state is not None and not state.is_empty]
@@ -169,67 +190,61 @@ class RedisSessionLayer(SessionLayer):
                 return found, cursor
 
     async def delete(self, session_id: str) -> bool:
-        store = self._store(session_id)
-        outbox = store.keys.outbox
-        existed = bool(await store.write("delete", session_id, self._now(), call_id=new_id(), further_keys=outbox))
+        store = self._store
+        existed = bool(await store.write("delete", session_id, self._now(), call_id=new_id(), with_outbox=True))
         feed = store.watched(session_id)
         if feed is not None:
             feed.lose_position()  # its frames are gone before the announcement says so
         return existed
 
     async def pending(self, limit: int) -> list[str]:
-        stores = self._stores.all()
-        pages = await asyncio.gather(
-            *(self._pending(store, limit) for store in stores), return_exceptions=len(stores) > 1
-        )
-        names: list[str] = []
-        for store, page in zip(stores, pages, strict=True):
-            if isinstance(page, BaseException):
-                if not isinstance(page, StoreUnavailable):
-                    raise page
-                reason = page.reason or "it does not answer"
-                self._outages.failed("waiting sessions of a store not listed: %s", reason, store=store.place)
-            else:
-                names += [name.decode() for name in page]
-        return names[:limit]
+        store = self._store
+        seconds = self.bounds.lease_seconds / 4
+        pages, failures = await visit_nodes(store.buckets_by_node(), seconds, partial(self._pending, store, limit))
+        for place, failure in failures.items():
+            if not pages:
+                raise failure
+            self._outages.failed("waiting sessions of a store not listed: %s", failure.reason, store=place)
+        return [name.decode() for page in pages for name in page][:limit]
 
-    async def _pending(self, store: Store, limit: int) -> list[bytes]:
-        """Ask one store, for a limited time: it must not delay the sessions of the others."""
-        try:
-            async with asyncio.timeout(self.bounds.lease_seconds / 4):
-                names: list[bytes] = await store.call("pending", (store.keys.work,), self._now(), limit)
-        except TimeoutError as exc:
-            raise StoreUnavailable from exc
-        return names
+    async def _pending(self, store: Store, limit: int, buckets: Sequence[Bucket]) -> AsyncIterator[list[bytes]]:
+        """Ask one node, from a bucket on that is chosen at random: workers that sweep at once find different ones."""
+        first = random.randrange(len(buckets))  # noqa: S311 - no secret
+        found = 0
+
+        def call(bucket: Bucket) -> Awaitable[Reply]:
+            return store.call("pending", bucket.work, self._now(), limit - found)
+
+        for few in a_few([*buckets[first:], *buckets[:first]]):
+            names = [name for _, page in await visit(few, call) for name in page]
+            yield names
+            found += len(names)
+            if found >= limit:
+                break
 
     # Orders.
 
     async def publish_order(self, order: Order) -> None:
-        await self._stores.of(ORDERS).orders.publish(order)
+        await self._store.orders.publish(order)
 
     async def listen_for_orders(self, follow: Callable[[Order], None]) -> None:
-        await self._stores.of(ORDERS).orders.listen(follow)
+        await self._store.orders.listen(follow)
 
     # Life.
 
     async def flush(self) -> None:
         await self._channels.flush()
-        cursor = ""
-        while True:
-            page, cursor = await self.active(cursor, 100)
-            for session in page:
-                await self.delete(session.session_id)
-            if not cursor:
-                break
-        for store in self._stores.all():
-            for name in await store.call(
-                "pending", (store.keys.empties,), "1e18", -1
-            ):  # empty sessions, whatever their age
+        store = self._store
+        started = await visit(store.keys.buckets, lambda bucket: store.call("page", bucket.all, "", -1))
+        empty = await visit(  # whatever their age
+            store.keys.buckets, lambda bucket: store.call("pending", bucket.empties, "1e18", -1)
+        )
+        for _, names in [*started, *empty]:
+            for name in names:
                 await self.delete(name.decode())
 
     async def start(self) -> None:
-        for store in self._stores.all():
-            store.start()
+        self._store.start()
 
     async def check(self) -> None:
         await self._check(Store.check)
@@ -238,20 +253,27 @@ class RedisSessionLayer(SessionLayer):
         await self._check(Store.check_announcements)
 
     async def _check(self, check: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
-        """Check each store; the error says why one does not answer, if that is known."""
-        stores = self._stores.all()
+        """Check the store; the error says why it does not answer, if that is known."""
+        store = self._store
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                await asyncio.gather(*map(check, stores))
+                await check(store)
         except TimeoutError as exc:
-            raise StoreUnavailable(next(filter(None, (store.trouble() for store in stores)), "")) from exc
+            raise StoreUnavailable(store.trouble()) from exc
 
     async def close(self) -> None:
         await self._stores.close()
         await self._channels.close()
 
-    def _store(self, session_id: str) -> Store:
-        return self._stores.of(session_id)
+    @property
+    def _store(self) -> Store:
+        return self._stores.current()
 
     def _now(self) -> str:
         return self._stores.now()
+
+
+def _configured_url() -> str:
+    if not conf.redis_url:
+        raise ImproperlyConfigured("RedisSessionLayer needs GATEWAY__REDIS_URL, or url in its CONFIG")
+    return conf.redis_url

@@ -10,8 +10,8 @@ import msgspec
 
 from relay.layers.base import Order
 from relay.layers.redis.foreign import ForeignMessages
-from relay.layers.redis.group_commit import GroupCommit
-from relay.layers.redis.subscriber import Subscriber
+from relay.layers.redis.keys import ScriptKeys
+from relay.layers.redis.nodes import Nodes
 from relay.layers.values import new_id
 
 REMEMBERED_ORDERS: Final = 64  # far more than are given while a call of the store is repeated
@@ -27,10 +27,10 @@ class _Published(msgspec.Struct):
 class Orders:
     """Publishes orders, and hands on those that arrive, each once."""
 
-    def __init__(self, channel: str, writes: GroupCommit, subscriber: Subscriber, foreign: ForeignMessages) -> None:
-        self.channel = channel
-        self._writes = writes
-        self._subscriber = subscriber
+    def __init__(self, keys: ScriptKeys, nodes: Nodes, foreign: ForeignMessages) -> None:
+        self._keys = keys
+        (self.channel,) = keys.names
+        self._nodes = nodes
         self._foreign = foreign
         self._follow: Callable[[Order], None] | None = None
         self._recent: deque[str] = deque(maxlen=REMEMBERED_ORDERS)
@@ -38,13 +38,14 @@ class Orders:
     async def publish(self, order: Order) -> None:
         """See ``SessionLayer``. After a lost reply the script is called again, and the order is published twice."""
         message = msgspec.json.encode(_Published(new_id(), order))
-        await self._writes.call("announce", (self.channel,), (message,))
+        await self._nodes.of(self._keys.bucket).writes.call("announce", self._keys, (message,))
 
     async def listen(self, follow: Callable[[Order], None]) -> None:
         """See ``SessionLayer``; the subscription is kept through every outage."""
         self._follow = follow
-        self._subscriber.add(self.channel)
-        await self._subscriber.confirmed(self.channel)
+        subscriber = self._nodes.of(self._keys.bucket).subscriber
+        subscriber.add(self.channel)
+        await subscriber.confirmed(self.channel)
 
     def hear(self, data: bytes) -> None:
         """Hand on an order that was published, unless it was heard before."""

@@ -38,7 +38,7 @@ class PageCache:
     async def page(
         self, after: Cursor, read: Read, version: int, subject: str | None, *, is_known: bool
     ) -> list[Frame]:
-        """Give the frames after a position, at most a page.
+        """Return the frames after a position, at most a page.
 
         Args:
             subject: for which ``read`` reads; a reading is shared by tails of the same subject only, because another

@@ -31,7 +31,7 @@ class Sentinels:
         self._addresses = list(url.sentinels)
 
     async def primary(self) -> tuple[str, int]:
-        """Give the primary's address.
+        """Return the primary's address.
 
         Raises:
             ConnectionError: no sentinel knows one.

@@ -1,4 +1,4 @@
-"""One store, as one event loop uses it: two connections for calls, one for announcements, the watched sessions."""
+"""The store, as one event loop uses it: its nodes, and the watched sessions."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Collection
 from typing import Final
 
-from relay.addresses.place import place
 from relay.exceptions import StoreUnavailable
 from relay.layers.bounds import Bounds
 from relay.layers.redis.announcements import deliver
 from relay.layers.redis.connection import Argument
-from relay.layers.redis.failures import reason
 from relay.layers.redis.feed import SessionFeed
 from relay.layers.redis.foreign import ForeignMessages
-from relay.layers.redis.group_commit import GroupCommit, ReplyHandler
-from relay.layers.redis.keys import Keys
+from relay.layers.redis.group_commit import ReplyHandler
+from relay.layers.redis.keys import Bucket, Keys, ScriptKeys
+from relay.layers.redis.node import Node, NodeOptions
+from relay.layers.redis.nodes import Nodes
 from relay.layers.redis.orders import Orders
 from relay.layers.redis.scripts import Scripts
-from relay.layers.redis.subscriber import Subscriber
+from relay.layers.redis.values import position_text
 from relay.layers.redis.wire import Reply
-from relay.layers.values import new_id, question_body
+from relay.layers.values import AgentPosition, new_id, question_body
 from relay.observability import metrics
-from relay.observability.outage_log import OutageLog
+from relay.protocol.cursor import Cursor
 from relay.protocol.frames import CallFrame, Frame
 from relay.tasks import cancel_and_wait
 
@@ -35,29 +36,26 @@ _CHECKED: Final = "!"  # no session's name
 
 
 class Store:
-    """Calls scripts, and keeps the feeds that announcements go to.
-
-    Reads have a connection of their own, so that a long replay does not hold up a token.
-    """
+    """Calls scripts in the nodes that serve their keys, and keeps the feeds that announcements go to."""
 
     def __init__(self, url: str, namespace: str, bounds: Bounds, scripts: Scripts) -> None:
         self.keys = Keys(namespace)
         self._bounds = bounds
         self._feeds: dict[str, SessionFeed] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._probe = b""
-        self._probe_arrived = asyncio.Event()
+        self._probes: dict[str, asyncio.Future[None]] = {}  # by channel: its announcement has arrived
         self._foreign = ForeignMessages()
-        limits = {"timeout_seconds": bounds.lease_seconds / 2, "patience_seconds": bounds.lease_seconds}
-        self.place = place(url)
-        outages = OutageLog(logger, store=self.place)
-        self._writes = GroupCommit(url, scripts, outages, **limits)
-        self._reads = GroupCommit(url, scripts, outages, **limits)
-        self._subscriber = Subscriber(
-            url, outages, on_message=self._on_message, on_connection=self._on_connection, **limits
+        self._nodes = Nodes(
+            url,
+            NodeOptions(
+                scripts,
+                on_message=self._on_message,
+                on_connection=self._on_connection,
+                timeout_seconds=bounds.lease_seconds / 2,
+                patience_seconds=bounds.lease_seconds,
+            ),
         )
-        self.orders = Orders(self.keys.orders, self._writes, self._subscriber, self._foreign)
-        self._probe_channel = self.keys.of_session(f"{_CHECKED}{new_id()}").channel
+        self.orders = Orders(self.keys.orders, self._nodes, self._foreign)
 
     # Calls.
 
@@ -68,60 +66,88 @@ class Store:
         now: str,
         *arguments: Argument,
         call_id: str = "",
-        further_keys: tuple[str, ...] = (),
+        with_outbox: bool = False,
     ) -> asyncio.Future[Reply]:
         """Call a session's script. ``call_id`` names the call where the store must know its repetition by it."""
-        keys = self.keys.of_session(session_id)
-        if call_id:
-            keys = keys.with_call(call_id)
-        return self._writes.call(name, keys + further_keys if further_keys else keys, (now, session_id, *arguments))
+        keys = self.keys.of_session(session_id).for_call(call_id, with_outbox=with_outbox)
+        return self._nodes.of(keys.bucket).writes.call(name, keys, (now, session_id, *arguments))
 
     def append(self, handler: ReplyHandler, session_id: str, now: str, *arguments: Argument) -> None:
         """Call ``append``, which needs few keys."""
-        self._writes.submit(
-            handler, "append", self.keys.of_session(session_id).for_append, (now, session_id, *arguments)
-        )
+        keys = self.keys.of_session(session_id).for_append
+        self._nodes.of(keys.bucket).writes.submit(handler, "append", keys, (now, session_id, *arguments))
+
+    def append_at(
+        self, handler: ReplyHandler, session_id: str, now: str, *arguments: Argument, position: AgentPosition
+    ) -> None:
+        """Call ``append_at``: an append that keeps the agent's position."""
+        arguments = (now, session_id, *arguments, position_text(position))
+        keys = self.keys.of_session(session_id).for_append
+        self._nodes.of(keys.bucket).writes.submit(handler, "append_at", keys, arguments)
 
     def append_calls(
-        self, handler: ReplyHandler, session_id: str, now: str, *arguments: Argument, calls: list[CallFrame]
+        self,
+        handler: ReplyHandler,
+        session_id: str,
+        now: str,
+        *arguments: Argument,
+        calls: list[CallFrame],
+        position: AgentPosition | None,
     ) -> None:
         """Call ``append_calls``: an append of which some frames ask, or settle what was asked."""
         limit = self._bounds.max_question_bytes
         asked = [text for frame in calls for text in (frame.call_id, question_body(frame, limit))]
         arguments = (now, session_id, *arguments, *asked, len(calls))
-        self._writes.submit(handler, "append_calls", self.keys.of_session(session_id), arguments)
+        keys = self.keys.of_session(session_id).for_script
+        writes = self._nodes.of(keys.bucket).writes
+        if position is None:
+            writes.submit(handler, "append_calls", keys, arguments)
+        else:
+            writes.submit(handler, "append_calls_at", keys, (*arguments, position_text(position)))
 
     def read(self, name: str, session_id: str, now: str, *arguments: Argument) -> asyncio.Future[Reply]:
         """Call a session's script on the connection for reads."""
-        return self._reads.call(name, self.keys.of_session(session_id), (now, session_id, *arguments))
+        keys = self.keys.of_session(session_id).for_script
+        return self._nodes.of(keys.bucket).reads.call(name, keys, (now, session_id, *arguments))
 
-    def call(self, name: str, keys: tuple[str, ...], *arguments: Argument) -> asyncio.Future[Reply]:
-        """Call a script that is not about one session; ``keys`` are whole names."""
-        return self._reads.call(name, keys, arguments)
+    def call(self, name: str, keys: ScriptKeys, *arguments: Argument) -> asyncio.Future[Reply]:
+        """Call a script that is not about one session."""
+        return self._nodes.of(keys.bucket).reads.call(name, keys, arguments)
 
     async def check(self) -> None:
-        """Load a script, and run one with every kind of key and every command that turns need."""
-        limits = (self.keys.name(kind, _CHECKED) for kind in "bmu")
-        await asyncio.gather(
-            self._writes.load("check"), self._writes.call("check", (*self.keys.of_session(_CHECKED), *limits), ())
-        )
+        """Load a script, and run one on each node with every kind of key and every command that turns need."""
+        await self._nodes.check()
+        await asyncio.gather(*(self._check_node(node, buckets[0]) for node, buckets in self.buckets_by_node().items()))
+
+    async def _check_node(self, node: Node, bucket: Bucket) -> None:
+        await asyncio.gather(node.writes.load("check"), node.writes.call("check", bucket.checked(_CHECKED), ()))
 
     async def check_announcements(self) -> None:
-        """See ``SessionLayer``."""
-        self._subscriber.add(self._probe_channel)
+        """See ``SessionLayer``; each node announces something."""
+        await asyncio.gather(*(self._probe(buckets[0]) for buckets in self.buckets_by_node().values()))
+
+    async def _probe(self, bucket: Bucket) -> None:
+        keys = bucket.session(f"{_CHECKED}{new_id()}")
+        channel = keys.names.channel
+        arrived = self._probes[channel] = asyncio.get_running_loop().create_future()
         try:
-            await self._subscriber.confirmed(self._probe_channel)
-            self._probe = new_id().encode()
-            self._probe_arrived.clear()
-            await self._writes.call("announce", (self._probe_channel,), (self._probe,))
-            await self._probe_arrived.wait()
+            await self._subscribed(bucket.number, channel)
+            await self._nodes.of(bucket.number).writes.call("announce", keys.only(channel), (b"",))
+            await arrived
         finally:
-            self._subscriber.remove(self._probe_channel)
+            del self._probes[channel]
+            self._nodes.of(bucket.number).subscriber.remove(channel)
 
     def trouble(self) -> str:
         """Say why the store does not serve at the moment; empty if nothing is known."""
-        failure = self._writes.failure or self._subscriber.failure
-        return "" if failure is None else reason(failure)
+        return self._nodes.trouble()
+
+    def buckets_by_node(self) -> dict[Node, list[Bucket]]:
+        """Return all buckets, by the node that serves them."""
+        found: dict[Node, list[Bucket]] = {}
+        for bucket in self.keys.buckets:
+            found.setdefault(self._nodes.of(bucket.number), []).append(bucket)
+        return found
 
     # Watching.
 
@@ -138,18 +164,21 @@ class Store:
         feed = self._feeds.get(session_id)
         if feed is None:
             feed = self._feeds[session_id] = self._new_feed(session_id)
-        channel = self.keys.of_session(session_id).channel
         feed.users += 1
         try:
-            self._subscriber.add(channel)
             async with asyncio.timeout(self._bounds.lease_seconds):
-                await self._subscriber.confirmed(channel)
+                await self._subscribed(feed.bucket, self.keys.of_session(session_id).names.channel)
         except BaseException as exc:
             self.release(feed)
             if isinstance(exc, TimeoutError):
-                raise StoreUnavailable from exc
+                raise StoreUnavailable(self.trouble()) from exc
             raise
         return feed
+
+    async def _subscribed(self, bucket: int, channel: str) -> None:
+        subscriber = self._nodes.of(bucket).subscriber
+        subscriber.add(channel)
+        await subscriber.confirmed(channel)
 
     def release(self, feed: SessionFeed) -> None:
         """End what ``acquire`` started. The feed is kept for a moment: a reloaded page is back at once."""
@@ -158,11 +187,11 @@ class Store:
             asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, feed)
 
     def watched(self, session_id: str) -> SessionFeed | None:
-        """Return the feed of a session that is watched in this process, or was a moment ago; else ``None``."""
+        """Return the feed of a session that is watched in this process, or was a moment ago; otherwise ``None``."""
         return self._feeds.get(session_id)
 
     def feed(self, session_id: str, epoch: bytes, after: int, frames: list[Frame]) -> None:
-        """Give frames that the store has confirmed to this process's viewers, before they are announced."""
+        """Pass frames that the store has confirmed to this process's viewers, before they are announced."""
         feed = self._feeds.get(session_id)
         if feed is not None and frames:
             feed.feed(epoch.decode(), after, frames)
@@ -170,9 +199,7 @@ class Store:
     async def close(self) -> None:
         """Stop the tasks and close the connections."""
         await cancel_and_wait(*self._tasks)
-        await self._subscriber.close()
-        await self._writes.close()
-        await self._reads.close()
+        await self._nodes.close()
 
     def start(self) -> None:
         """Compare with the store at intervals, and check that it takes writes, until ``close``."""
@@ -184,12 +211,13 @@ class Store:
 
     def _new_feed(self, session_id: str) -> SessionFeed:
         bounds = self._bounds
-        return SessionFeed(session_id, self._foreign, max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
+        bucket = self.keys.of_session(session_id).for_script.bucket
+        return SessionFeed(session_id, bucket, self._foreign, max_frames=bounds.max_frames, max_bytes=bounds.max_bytes)
 
     def _drop(self, feed: SessionFeed) -> None:
         if not feed.users and self._feeds.get(feed.session_id) is feed:
             del self._feeds[feed.session_id]
-            self._subscriber.remove(self.keys.of_session(feed.session_id).channel)
+            self._nodes.of(feed.bucket).subscriber.remove(self.keys.of_session(feed.session_id).names.channel)
 
     # Announcements.
 
@@ -199,8 +227,9 @@ class Store:
             return
         feed = self._feeds.get(self.keys.session_of(channel))
         if feed is None:
-            if channel == self._probe_channel and data == self._probe:  # not an older one that comes late
-                self._probe_arrived.set()
+            arrived = self._probes.get(channel)
+            if arrived is not None and not arrived.done():
+                arrived.set_result(None)
             return
         try:
             deliver(data, feed)
@@ -209,8 +238,8 @@ class Store:
             self._foreign.report(f"session {feed.session_id}", "format")
             feed.lose_position()  # perhaps a newer version has announced something: the log knows
 
-    def _on_connection(self, is_up: bool) -> None:
-        for feed in list(self._feeds.values()):
+    def _on_connection(self, channels: Collection[str], is_up: bool) -> None:
+        for feed in filter(None, (self._feeds.get(self.keys.session_of(channel)) for channel in channels)):
             if is_up:
                 feed.fail(None)
                 feed.lose_position()
@@ -218,27 +247,37 @@ class Store:
             else:
                 feed.fail(StoreUnavailable())
 
-    # A store that takes no writes may answer every read, and announces nothing.
+    # A node that takes no writes may answer every read, and announces nothing.
 
     async def _check_writes_for_ever(self) -> None:
-        """End every tail here once the store has taken no write for a lease, as if it were out of reach."""
-        lease_seconds = self._bounds.lease_seconds
-        taken_at = time.monotonic()
+        """End every tail of buckets that took no write for a lease, as if their node were out of reach."""
+        taken_at = [time.monotonic()] * len(self.keys.buckets)
         while True:
-            await asyncio.sleep(lease_seconds / 4 * random.uniform(0.75, 1))  # noqa: S311 - no secret
-            asked_at = time.monotonic()
-            if not any(feed.users for feed in self._feeds.values()):
-                taken_at = asked_at
-                continue
+            await asyncio.sleep(self._bounds.lease_seconds / 4 * random.uniform(0.75, 1))  # noqa: S311 - no secret
+            watched = {feed.bucket for feed in self._feeds.values() if feed.users}
+            await asyncio.gather(
+                *(
+                    self._check_writes(node, buckets, watched, taken_at)
+                    for node, buckets in self.buckets_by_node().items()
+                )
+            )
+
+    async def _check_writes(self, node: Node, buckets: list[Bucket], watched: set[int], taken_at: list[float]) -> None:
+        asked_at = time.monotonic()
+        served = {bucket.number for bucket in buckets}
+        if not served.isdisjoint(watched):
             try:
-                await self.check()
+                await self._check_node(node, buckets[0])
             except StoreUnavailable as exc:
-                if time.monotonic() - taken_at >= lease_seconds:
-                    taken_at = time.monotonic()
-                    for feed in list(self._feeds.values()):
+                late = time.monotonic() - self._bounds.lease_seconds
+                # A node that was replaced refuses its check at that moment; its buckets are checked at its successor.
+                served = {number for number in served if self._nodes.of(number) is node and taken_at[number] <= late}
+                asked_at = time.monotonic()
+                for feed in list(self._feeds.values()):
+                    if feed.bucket in served:
                         feed.end(exc)
-            else:
-                taken_at = asked_at
+        for number in served:
+            taken_at[number] = asked_at
 
     # An announcement may be lost without a trace; only the store knows its newest offset.
 
@@ -254,13 +293,24 @@ class Store:
                 logger.exception("comparison of watched sessions with the store failed")
 
     async def compare(self) -> None:
-        """Compare each watched session's position with the store's, once for all its viewers."""
-        asked = [(feed, feed.position) for feed in self._feeds.values() if feed.users and feed.position]
-        replies = await asyncio.gather(
-            *(self._reads.call("position", (self.keys.of_session(feed.session_id).session,), ()) for feed, _ in asked)
-        )
+        """Compare each watched session's position with the store's, once for all its viewers.
+
+        Raises:
+            StoreUnavailable: a node did not answer; the sessions of the others are compared nevertheless.
+        """
+        asked: dict[Node, list[tuple[SessionFeed, Cursor]]] = {}
+        for feed in self._feeds.values():
+            if feed.users and feed.position:
+                asked.setdefault(self._nodes.of(feed.bucket), []).append((feed, feed.position))
+        compared = await asyncio.gather(*map(self._compare, asked.values()), return_exceptions=True)
+        for failure in filter(None, compared):
+            raise failure
+
+    async def _compare(self, asked: list[tuple[SessionFeed, Cursor]]) -> None:
+        sessions = [self.keys.of_session(feed.session_id) for feed, _ in asked]
+        replies = await asyncio.gather(*(self.call("position", keys.only(keys.names.session)) for keys in sessions))
         for (feed, position), (epoch, newest) in zip(asked, replies, strict=True):
-            if position is not feed.position or position is None:
+            if position is not feed.position:
                 continue  # it has moved meanwhile, so announcements arrive
             if epoch is None or (epoch.decode(), int(newest or 0)) != (position.epoch, position.offset):
                 metrics.PUBSUB_GAPS.labels("comparison").inc()

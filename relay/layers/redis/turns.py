@@ -10,14 +10,15 @@ from relay.exceptions import BufferLost, StoreUnavailable
 from relay.layers.outbox import report_full
 from relay.layers.redis.append import PendingAppend
 from relay.layers.redis.frames import decode, decode_all, encode
-from relay.layers.redis.outbox import outbox_arguments
+from relay.layers.redis.outbox import RedisOutbox
 from relay.layers.redis.replies import accept
 from relay.layers.redis.store import Store
 from relay.layers.redis.stores import Stores
-from relay.layers.redis.values import subject_text
+from relay.layers.redis.values import position_of, subject_text
 from relay.layers.redis.wire import Reply
 from relay.layers.values import (
     Accepted,
+    AgentPosition,
     CancelAck,
     CancelStatus,
     NewNotification,
@@ -35,12 +36,13 @@ from relay.protocol.frames import Frame, FrameKind
 class RedisTurns:
     """The part of the contract that is about turns."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, outbox: RedisOutbox) -> None:
         self._stores = stores
+        self._outbox = outbox
 
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
         turn_id, position, status, duplicate = accept(
-            await self._stores.of(session_id).write(
+            await self._stores.current().write(
                 "enqueue",
                 session_id,
                 self._stores.now(),
@@ -59,12 +61,12 @@ class RedisTurns:
         return Accepted(turn_id.decode(), position if position >= 0 else None, status.decode(), bool(duplicate))
 
     async def claim(self, session_id: str, claim_id: str) -> Turn | None:
-        store = self._stores.of(session_id)
+        store = self._stores.current()
         reply = await store.write("claim", session_id, self._stores.now(), claim_id, FrameKind.USER_MESSAGE.value)
         if reply is None:
             return None
-        turn_id, body, subject, abandoned, cancelled, append_number, first, epoch, waited, trace, owner, *asked = reply
-        questions, resolved = asked
+        turn_id, body, subject, abandoned, cancelled, append_number, first, epoch, waited, trace, owner, *others = reply
+        questions, resolved, position, ran = others
         turn = Turn(
             session_id=session_id,
             turn_id=turn_id.decode(),
@@ -73,8 +75,10 @@ class RedisTurns:
             subject=subject[1:].decode() if subject else None,
             owner=owner[1:].decode() if owner else None,
             is_abandoned=abandoned == b"1",
+            position=position_of(position),
             is_cancelled=cancelled == b"1",
             waited_seconds=float(waited),
+            ran_seconds=float(ran),
             traceparent=trace.decode() or None,
             append_number=append_number,
             epoch=epoch.decode(),
@@ -85,15 +89,19 @@ class RedisTurns:
             store.feed(session_id, epoch, first - 1, [frame, *decode_all(resolved, first)])
         return turn
 
-    async def append(self, turn: Turn, frames: list[Frame]) -> int:
+    async def append(self, turn: Turn, frames: list[Frame], position: AgentPosition | None = None) -> int:
         await self.wait_appended(turn)
-        return await PendingAppend(self._stores.of(turn.session_id), turn, frames, self._stores.now()).wait()
+        store = self._stores.current()
+        return await PendingAppend(store, turn, frames, self._stores.now(), position=position).wait()
 
-    def append_nowait(self, turn: Turn, frames: list[Frame], stored: Callable[[], None]) -> bool:
+    def append_nowait(
+        self, turn: Turn, frames: list[Frame], stored: Callable[[], None], position: AgentPosition | None = None
+    ) -> bool:
         if turn.appending is not None:
             return False
+        store = self._stores.current()
         try:
-            turn.appending = PendingAppend(self._stores.of(turn.session_id), turn, frames, self._stores.now(), stored)
+            turn.appending = PendingAppend(store, turn, frames, self._stores.now(), stored, position)
         except StoreUnavailable:
             return False
         return True
@@ -104,7 +112,7 @@ class RedisTurns:
             await appending.wait()
 
     async def finish(self, turn: Turn, terminal: Frame, notification: NewNotification | None) -> Frame:
-        store = self._stores.of(turn.session_id)
+        store = self._stores.current()
         cancelled = encode(frames_.final(turn.turn_id, "cancelled"))
         reply = await store.write(
             "finish",
@@ -115,22 +123,27 @@ class RedisTurns:
             turn.append_number,
             encode(terminal),
             cancelled,
-            *(outbox_arguments(notification) if notification is not None else ()),
-            further_keys=store.keys.outbox if notification is not None else (),
+            *(self._outbox.arguments(notification) if notification is not None else ()),
+            with_outbox=notification is not None,
         )
-        return _stored(store, turn.session_id, accept(reply))
+        return _ended(store, turn, accept(reply))
 
     async def renew(self, turn: Turn) -> None:
         accept(await self._look(turn, extend=True))
 
+    async def release(self, turn: Turn) -> None:
+        store = self._stores.current()
+        arguments = (turn.turn_id, turn.lease_id)
+        accept(await store.write("release", turn.session_id, self._stores.now(), *arguments))
+
     async def wait_cancelled(self, turn: Turn) -> None:
-        async with self._stores.of(turn.session_id).open_feed(turn.session_id) as feed:
+        async with self._stores.current().open_feed(turn.session_id) as feed:
             with feed.cancel_waiter(turn.epoch, turn.turn_id) as waiter:
                 if await self._look(turn, extend=False) == b"held":
                     await waiter
 
     async def cancel(self, session_id: str, turn_id: str | None = None, subject: str | None = None) -> CancelAck:
-        store = self._stores.of(session_id)
+        store = self._stores.current()
         arguments = (turn_id or "", subject_text(subject))
         reply = accept(await store.write("cancel", session_id, self._stores.now(), *arguments, call_id=new_id()))
         return CancelAck(reply[0].decode() or None, CancelStatus(reply[1].decode()))
@@ -142,7 +155,7 @@ class RedisTurns:
         return await self._cancel_many(session_id, "queued")
 
     async def reset(self, turn: Turn, text: str, notification: NewNotification | None) -> Frame:
-        store = self._stores.of(turn.session_id)
+        store = self._stores.current()
         reply = await store.write(
             "reset",
             turn.session_id,
@@ -155,19 +168,19 @@ class RedisTurns:
             subject_text(turn.subject),
             turn.epoch,
             subject_text(turn.owner),
-            *(outbox_arguments(notification) if notification is not None else ()),
-            further_keys=store.keys.outbox if notification is not None else (),
+            *(self._outbox.arguments(notification) if notification is not None else ()),
+            with_outbox=notification is not None,
         )
         *stored, epoch = accept(reply)
         turn.epoch = epoch.decode()
-        return _stored(store, turn.session_id, stored)
+        return _ended(store, turn, stored)
 
     def _look(self, turn: Turn, *, extend: bool) -> asyncio.Future[Reply]:
-        store = self._stores.of(turn.session_id)
+        store = self._stores.current()
         return store.write("renew", turn.session_id, self._stores.now(), turn.turn_id, turn.lease_id, int(extend))
 
     async def _cancel_many(self, session_id: str, which: str) -> int:
-        store = self._stores.of(session_id)
+        store = self._stores.current()
         return int(await store.write("cancel_many", session_id, self._stores.now(), which, call_id=new_id()))
 
 
@@ -175,12 +188,13 @@ def _resolved(turn_id: str, call_id: str) -> tuple[str, str]:
     return call_id, encode(frames_.pending_resolved(turn_id, call_id))
 
 
-def _stored(store: Store, session_id: str, reply: Reply) -> Frame:
+def _ended(store: Store, turn: Turn, reply: Reply) -> Frame:
     """Read the terminal that is stored; if it is new, give it to the viewers of this process."""
-    data, offset, epoch, dropped = reply
+    data, offset, epoch, dropped, waiting = reply
+    turn.is_last = not waiting
     if dropped:
         report_full()
     terminal = decode(data, offset)
     if epoch is not None:
-        store.feed(session_id, epoch, offset - 1, [terminal])
+        store.feed(turn.session_id, epoch, offset - 1, [terminal])
     return terminal

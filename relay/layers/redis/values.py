@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay.layers.redis.frames import decode, decode_all
 from relay.layers.redis.wire import Reply
-from relay.layers.values import Question, SessionState
+from relay.layers.values import AgentPosition, Question, SessionState
 from relay.protocol.frames import ReplayGap, Snapshot, user_message
 
 
@@ -13,8 +13,21 @@ class EpochDeleted(ReplayGap):
 
 
 def subject_text(subject: str | None) -> str:
-    """Encode a subject for a script: empty for ``None``, else with one character before it."""
+    """Encode a subject for a script: empty for ``None``, otherwise with one character before it."""
     return "" if subject is None else f"={subject}"
+
+
+def position_text(position: AgentPosition) -> str:
+    """Encode a position for a script."""
+    return f"{position.run}\n{position.cursor}\n{position.skip}"
+
+
+def position_of(text: bytes) -> AgentPosition | None:
+    """Read what ``position_text`` made; empty for ``None``."""
+    if not text:
+        return None
+    run, cursor, skip = text.decode().split("\n")
+    return AgentPosition(run, cursor, int(skip))
 
 
 def state(session_id: str, reply: Reply) -> SessionState:

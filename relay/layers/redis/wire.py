@@ -54,7 +54,7 @@ class Wire(asyncio.Protocol):
     async def collect(self, count: int, replies: list[Reply], timeout_seconds: float) -> None:
         """Wait for so many replies, errors of single ones among them.
 
-        Replies that came before a failure are put into ``replies`` all the same.
+        Replies that came before a failure are put into ``replies`` nevertheless.
 
         Raises:
             TimeoutError: they did not come in time.
@@ -69,7 +69,7 @@ class Wire(asyncio.Protocol):
             del self._replies[:count]
 
     async def hand_to(self, on_reply: Callable[[Reply], None]) -> None:
-        """Hand over each reply as it comes, until the connection breaks: then raise why.
+        """Hand over each reply as it arrives, until the connection breaks: then raise why.
 
         Raises:
             redis.exceptions.ConnectionError: the connection broke. Or what ``on_reply`` raised.

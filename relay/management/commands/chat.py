@@ -17,18 +17,19 @@ from relay.management.help import with_examples
 from relay.management.operator import session_id
 from relay.management.terminal import quiet_pipe
 
-HELP: Final = """Talk to the agent in this terminal, through a gateway that is running.
+HELP: Final = """Talk to the agent in this terminal, through a running gateway.
 
-Ctrl-C stops an answer; pressed again, or when no answer is running, it quits, and so does Ctrl-D. A lost connection
-comes back by itself. The first key of GATEWAY__INTERNAL_API_KEY is sent, so it works whatever GATEWAY__WS_AUTH says;
-with --ticket the ticket is sent instead.
+Ctrl-C stops an answer; pressed again, or when no answer is running, it quits, and so does Ctrl-D. After a lost
+connection it reconnects by itself. It sends the first key of GATEWAY__INTERNAL_API_KEY, so it works with any
+GATEWAY__WS_AUTH; with --ticket it sends the ticket instead.
 
-In a pipe standard output has the answers alone. exit codes: 0 done, 1 the gateway refused, or an answer to a script
-failed, 2 wrong usage.
+In a pipe, standard output contains only the answers.
+
+exit codes: 0 done, 1 the gateway refused, or an answer failed in a script, 2 wrong usage.
 """
 EXAMPLES: Final = """examples:
   manage.py chat                                     in a new session
-  manage.py chat --session s-123                     go on in this one
+  manage.py chat --session s-123                     continue this session
   manage.py chat --session s-123 --ticket "$(manage.py ticket s-123 --subject ann)"   as ann
   echo "What is new?" | manage.py chat > answer.txt  one answer, for a script
 """
@@ -39,7 +40,7 @@ class Command(BaseCommand):
     """Chat until the person quits, or the gateway says not to come back."""
 
     help = HELP
-    requires_system_checks = ()  # the gateway's settings are not its business; its key is
+    requires_system_checks = ()  # of the gateway's settings it uses only the key
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         """Show examples under the help. (``kwargs`` are Django's.)"""
@@ -48,8 +49,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the gateway, the session, and a credential."""
         add_url(parser)
-        parser.add_argument("--session", type=session_id, metavar="ID", help="go on in this session (default: new)")
-        parser.add_argument("--ticket", help="send this ticket, not the key; it opens one session")
+        parser.add_argument(
+            "--session", type=session_id, metavar="ID", help="continue this session (default: a new one)"
+        )
+        parser.add_argument("--ticket", help="send this ticket instead of the key; it opens one session")
 
     def handle(self, *args: Any, url: str, session: str | None, ticket: str | None, **options: Any) -> None:
         """Talk. (Arguments are Django's.)"""

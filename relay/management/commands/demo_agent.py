@@ -5,21 +5,20 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from dataclasses import replace
 from typing import Any
 
-from daphne.endpoints import build_endpoint_description_strings
-from daphne.server import Server  # installs the asyncio reactor
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from relay.demo_agent.app import DemoAgentApplication
+from relay.conf import conf, is_own_project
 from relay.demo_agent.config import DEFAULT_WORD_DELAY_SECONDS, DELAY, DemoAgentConfig
-from relay.management.help import port_number
+from relay.management.help import check_extra, port_number
 
 HELP = """\
 Run the demo agent: an agent-runtime for trying and testing the gateway, not for production. It answers
-POST /agent/message/stream with canned words at a human pace; say "help" to it to see what it understands.
-It accepts the keys in GATEWAY__INTERNAL_API_KEY. A model server needs no demo agent: the gateway asks it with
-GATEWAY__AGENT_PROTOCOL=openai and GATEWAY__AGENT_URL (for example http://localhost:11434).
+POST /agent/message/stream with canned texts at a human pace; send it "help" to see what it can do.
+It accepts the gateway's keys, GATEWAY__INTERNAL_API_KEY. With a model server you do not need it: set
+GATEWAY__AGENT_PROTOCOL=openai and GATEWAY__AGENT_URL (for example http://localhost:11434) for the gateway.
 """
 
 
@@ -27,7 +26,7 @@ class Command(BaseCommand):
     """Serve the demo agent with daphne, in this process, until it is interrupted."""
 
     help = HELP
-    requires_system_checks = ()  # the gateway's settings are not its business
+    requires_system_checks = ()  # of the gateway's settings it uses only the keys
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -35,48 +34,33 @@ class Command(BaseCommand):
             "--port",
             type=port_number,
             default=8001,
-            help="port to listen on; 0 takes a free one (default: %(default)s)",
+            help="port to listen on; 0 picks a free one (default: %(default)s)",
         )
         parser.add_argument(
             "--delay",
             type=_seconds,
             default=os.environ.get(DELAY) or DEFAULT_WORD_DELAY_SECONDS,  # a text is read by ``type``
-            help=f"seconds before each word of an answer (default: {DELAY}, or else {DEFAULT_WORD_DELAY_SECONDS})",
+            help=f"seconds before each word of an answer (default: {DELAY}, otherwise {DEFAULT_WORD_DELAY_SECONDS})",
         )
 
     def handle(self, *args: Any, host: str, port: int, delay: float, **options: Any) -> None:  # Any: as in Django
         try:
             config = DemoAgentConfig.from_environment(os.environ, word_delay_seconds=delay)
+            if not is_own_project():  # its settings have the key, and the gateway sends that one
+                config = replace(config, internal_api_keys=conf.internal_api_keys)
         except ValueError as exc:
             raise CommandError(str(exc)) from exc
-        server = DemoAgentServer(self, config, host, port)
+        check_extra("serve")
+        from relay.demo_agent.server import DemoAgentServer
+
+        server = DemoAgentServer(config, host, port, say=self._say)
         server.run()
         if server.failure:
             raise CommandError(f"Cannot listen on {host}:{port}: {server.failure}")
 
-
-class DemoAgentServer(Server):  # type: ignore[misc]  # daphne has no types
-    """Daphne, with one line that says where it listens."""
-
-    failure = ""
-
-    def __init__(self, command: BaseCommand, config: DemoAgentConfig, host: str, port: int) -> None:
-        endpoints = build_endpoint_description_strings(host=host, port=port)
-        super().__init__(DemoAgentApplication(config), endpoints, server_name="", verbosity=0)
-        self._command = command
-
-    def listen_success(self, port: Any) -> None:  # Any: Twisted's port
-        super().listen_success(port)
-        address = port.getHost()
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        self._command.stdout.write(
-            f"The demo agent (canned answers) listens on http://{host}:{address.port} - for trying and testing only."
-        )
-        self._command.stdout.flush()
-
-    def listen_error(self, failure: Any) -> None:  # Any: Twisted's failure
-        self.failure = failure.getErrorMessage()
-        self.stop()
+    def _say(self, words: str) -> None:
+        self.stdout.write(words)
+        self.stdout.flush()
 
 
 def _seconds(text: str) -> float:

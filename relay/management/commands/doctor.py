@@ -21,25 +21,25 @@ from relay.protocol.frames import Frame
 
 STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 FOUND: Final = 1
-HELP: Final = """Check whether a gateway with these settings can work, and say what to do where it cannot.
+HELP: Final = """Check whether a gateway with these settings can work, and say what to do about each problem.
 
-Run it where the gateway runs, with the gateway's environment; the gateway itself need not run. It runs the system
-checks, sends the agent an empty message to see whether it takes the key (no answer starts), measures the store's round
-trips and clock, sends itself an announcement, and looks for migrations that the database lacks.
+Run it where the gateway runs, with the gateway's environment; the gateway itself does not have to be running. It runs
+the system checks, sends the agent an empty message to see whether it accepts the key (no answer starts), measures the
+store's round trips and clock, sends itself an announcement, and checks for unapplied database migrations.
 
 exit codes: 0 no problem (there may be warnings), 1 a problem was found, 2 wrong usage.
 """
 EXAMPLES: Final = """examples:
-  manage.py doctor                         check, and read what to do
-  manage.py doctor --json                  for programs: one object a line
-  manage.py doctor --deploy                also what is unsafe in production
-  manage.py doctor --say "hello"           ask the agent for one real answer, and show its frames
-  manage.py doctor && manage.py serve      start only what can work
+  manage.py doctor                         check, and say what to do
+  manage.py doctor --json                  for programs: one object per line
+  manage.py doctor --deploy                also report what is unsafe in production
+  manage.py doctor --say "hello"           request one real answer from the agent, and show its frames
+  manage.py doctor && manage.py serve      start only if it can work
 """
 
 
 class Command(BaseCommand):
-    """Shows each finding as it comes."""
+    """Shows each finding as it arrives."""
 
     help = HELP
     requires_system_checks = ()  # they are among what it shows
@@ -50,10 +50,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Say how to answer."""
-        parser.add_argument("--json", action="store_true", help="one object a line")
-        parser.add_argument("--deploy", action="store_true", help="run the system checks for a deployment too")
+        parser.add_argument("--json", action="store_true", help="one JSON object per line")
+        parser.add_argument("--deploy", action="store_true", help="also run the system checks for deployments")
         parser.add_argument(
-            "--say", metavar="WORDS", help="send these words to the agent, and show its answer's frames"
+            "--say", metavar="WORDS", help="send this message to the agent, and show the frames of its answer"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

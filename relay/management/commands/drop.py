@@ -12,9 +12,9 @@ from relay.management.operator_client import OperatorClient
 class Command(OperatorCommand):
     """Erases one session."""
 
-    help = """Erase a session: its turns end, its viewers are told, its log and its transcripts are gone.
+    help = """Erase a session with its log and its transcripts: its turns end, and its viewers are told.
 
-This cannot be undone. On a terminal the command asks first.
+This cannot be undone. On a terminal the command asks for confirmation.
 """
     examples = """  manage.py drop s-123
   manage.py drop s-123 --yes

@@ -14,7 +14,7 @@ class Command(OperatorCommand):
 
     help = """Send a notice to everyone connected, on every gateway; it appears in their conversations.
 
-It is not kept, and plain clients have no frame for it.
+It is not stored, and plain clients do not get it.
 """
     examples = """  manage.py notice "We restart at six. Your conversations will go on."
   manage.py notice "Please reload the page." --session s-123

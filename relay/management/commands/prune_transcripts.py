@@ -14,15 +14,16 @@ from relay.management.transcripts import age, refusal_said
 from relay.models import Conversation, Turn
 from relay.transcripts.rows import erase_some
 
-HELP = """Erase turns that ended, and conversations last used, longer ago than --older-than, or all of one session.
+HELP = """Erase turns that ended, and conversations last used, before the age --older-than, or all turns of one session.
 
-Meant for a nightly timer; GATEWAY__TRANSCRIPT_DAYS does the same without one. It erases some at a time, so it disturbs
-neither the gateway nor the admin, and it may be stopped and started again.
+Meant for a nightly timer; GATEWAY__TRANSCRIPT_DAYS does the same without one. It erases in small batches, so it
+disturbs neither the gateway nor the admin, and it may be stopped and started again.
+
 exit codes: 0 done, 1 the database refused, 2 wrong usage.
 """
 EXAMPLES = """examples:
-  manage.py prune_transcripts --older-than 30d            what is older than thirty days
-  manage.py prune_transcripts --older-than 12h --dry-run  only count
+  manage.py prune_transcripts --older-than 30d            everything older than thirty days
+  manage.py prune_transcripts --older-than 12h --dry-run  only count it
   manage.py prune_transcripts --session s-123             all of one conversation
 """
 BATCH: Final = 1_000
@@ -41,8 +42,8 @@ class Command(BaseCommand):
         """Say what to erase."""
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--older-than", type=age, metavar="AGE", help="for example 90m, 12h, 30d or 8w")
-        what.add_argument("--session", metavar="ID", help="all of this session")
-        parser.add_argument("--dry-run", action="store_true", help="only count them")
+        what.add_argument("--session", metavar="ID", help="all turns of this session")
+        parser.add_argument("--dry-run", action="store_true", help="only count, erase nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Count or erase. (Arguments are Django's.)"""

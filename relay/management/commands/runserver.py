@@ -1,13 +1,16 @@
-"""``manage.py runserver``: Django's, under the server that production has."""
+"""``manage.py runserver``: under the server that production has; Django's own where that is not installed."""
 
 from __future__ import annotations
 
-from daphne.management.commands.runserver import Command as DaphneCommand
+from django.apps import apps
 
-from relay.server.gateway import GatewayServer
+from relay import extras
 
+if extras.is_installed("serve"):
+    from relay.server.runserver import Command
+elif apps.is_installed("django.contrib.staticfiles"):
+    from django.contrib.staticfiles.management.commands.runserver import Command  # type: ignore[assignment]
+else:
+    from django.core.management.commands.runserver import Command  # type: ignore[assignment]
 
-class Command(DaphneCommand):  # type: ignore[misc]  # daphne has no types
-    """daphne's, with the gateway's server. With the autoreloader, a restart cuts every connection."""
-
-    server_cls = GatewayServer
+__all__ = ["Command"]

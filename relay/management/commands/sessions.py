@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any, Final
 
+from rich.console import ConsoleDimensions
 from rich.live import Live
 from rich.table import Table
 
@@ -14,10 +15,12 @@ from relay.management.operator import OperatorCommand, add_json
 from relay.management.operator_client import Fields, OperatorClient
 from relay.management.terminal import console, counted, duration
 
-COLUMNS: Final = ("session", "state", "queue", "viewers", "frames/s", "quiet", "age")
+COLUMNS: Final = ("session", "state", "queue", "viewers", "frames/s", "idle for", "age")
 STYLES: Final = {"running": "green", "cancelling": "yellow", "queued": "cyan", "idle": "dim"}
 WATCH_SECONDS: Final = 1.0
-FRAME_LINES: Final = 6  # of a table: title, three lines, head, caption
+FRAME_LINES: Final = 3  # of a table: title, head, caption
+GAP: Final = 2  # characters between two columns
+MIN_NAME_CHARACTERS: Final = 8
 
 
 class Command(OperatorCommand):
@@ -25,18 +28,18 @@ class Command(OperatorCommand):
 
     help = "List the live sessions: state, queue, viewers, time since the last activity. Active ones come first.\n"
     examples = """  manage.py sessions                 once, as a table
-  manage.py sessions --watch         again each second, until Ctrl-C
+  manage.py sessions --watch         updated every second, until Ctrl-C
   manage.py sessions --json          for programs: a list of objects
-  manage.py sessions | cut -f1       not on a terminal: columns between tabs
+  manage.py sessions | cut -f1       in a pipe: tab-separated columns
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the form of the list."""
-        parser.add_argument("--watch", action="store_true", help="again each second, with frames a second")
+        parser.add_argument("--watch", action="store_true", help="update every second, with frames per second")
         add_json(parser)
 
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
-        """List, once or for ever."""
+        """List, once or forever."""
         views = _views(client) if options["watch"] else iter([_View({}, client.sessions(), 0.0)])
         if options["json"]:
             for view in views:
@@ -51,7 +54,7 @@ class Command(OperatorCommand):
         """Show what fits on the alternate screen; the terminal has its old lines again afterwards."""
         with Live(console=console(), screen=True, auto_refresh=False) as live:
             for view in views:
-                live.update(view.table(live.console.height), refresh=True)
+                live.update(view.table(live.console.size), refresh=True)
 
 
 class _View:
@@ -75,17 +78,26 @@ class _View:
                 duration(session["age_seconds"]),
             )
 
-    def table(self, height: int | None = None) -> Table:
-        """Make a table of all sessions, or of so many of the first ones that the table has ``height`` lines at most."""
+    def table(self, screen: ConsoleDimensions | None = None) -> Table:
+        """Make a table of all sessions, or of so many of the first ones that the table fits the screen."""
         rows = list(self.rows())
-        hidden = 0 if height is None else max(0, len(rows) - max(1, height - FRAME_LINES))
-        table = Table(title=self._title(), title_justify="left", title_style="bold", caption_justify="left")
-        for column in COLUMNS:
+        hidden = 0 if screen is None else max(0, len(rows) - max(1, screen.height - FRAME_LINES))
+        # Without lines, and without the speed where there is none: so names of 36 characters fit 80 columns.
+        table = Table(
+            title=self._title(), title_justify="left", title_style="bold", caption_justify="left",
+            box=None, padding=(0, GAP, 0, 0), pad_edge=False,
+        )  # fmt: skip
+        shown = [index for index, column in enumerate(COLUMNS) if screen is not None or column != "frames/s"]
+        for column in (COLUMNS[index] for index in shown):
             table.add_column(column, justify="left" if column in ("session", "state") else "right", no_wrap=True)
-        if height is None:  # each name in full, on several lines if it must be: it may be copied
-            table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+        names = table.columns[0]
+        if screen is None:  # each name in full, on several lines if it must be: it may be copied
+            names.no_wrap, names.overflow = False, "fold"
+        else:  # names are cut before states and numbers are
+            others = (max(len(row[index]) for row in (COLUMNS, *rows)) for index in shown[1:])
+            names.max_width = max(MIN_NAME_CHARACTERS, screen.width - sum(width + GAP for width in others))
         for row in rows[: len(rows) - hidden]:
-            table.add_row(*row, style=STYLES[row[1]])
+            table.add_row(*(row[index] for index in shown), style=STYLES[row[1]])
         if hidden:
             table.caption = f"and {hidden} more"
         return table

@@ -1,4 +1,4 @@
-"""``manage.py tail``: a session's frames as they come."""
+"""``manage.py tail``: a session's frames as they arrive."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ START: Final = ":0"  # the cursor before everything that the log holds
 class Command(OperatorCommand):
     """Follows the log until Ctrl-C, or until the session is deleted."""
 
-    help = """Show a session's frames as they come: first the answer in flight, if there is one.
+    help = """Show a session's frames as they arrive, starting with the answer in flight, if there is one.
 
-On a terminal as a conversation, otherwise one JSON object a line. After a lost connection it continues where
-it was. It counts as a viewer of the session.
+On a terminal it shows a conversation, otherwise one JSON object per line. After a lost connection it continues
+where it was. It counts as a viewer of the session.
 """
-    examples = """  manage.py tail s-123                from the answer in flight on
-  manage.py tail s-123 --all          everything that the log holds, then what comes
+    examples = """  manage.py tail s-123                starting with the answer in flight
+  manage.py tail s-123 --all          everything in the log, then new frames
   manage.py tail s-123 --json | jq -r 'select(.type == "error").content'
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the session, and the place to start at."""
         add_session(parser)
-        parser.add_argument("--all", action="store_true", help="start with all that the log holds")
+        parser.add_argument("--all", action="store_true", help="start with everything in the log")
         add_json(parser)
 
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ it was. It counts as a viewer of the session.
                 if not was_reached:
                     raise
                 if not is_lost:
-                    self.stderr.write("No gateway answers at the moment. This comes back by itself.", self.style.NOTICE)
+                    self.stderr.write("The gateway does not respond at the moment; retrying.", self.style.NOTICE)
                 is_lost = True
             time.sleep(PAUSE_SECONDS)
 

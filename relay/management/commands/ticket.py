@@ -12,8 +12,8 @@ from relay.management.operator_client import OperatorClient
 class Command(OperatorCommand):
     """Issues a ticket."""
 
-    help = """Issue a ticket: it lets a browser open one session, once, within a short time. For trying things out; your
-application asks for tickets by POST api/v1/tickets. It means something only with GATEWAY__WS_AUTH=ticket.
+    help = """Issue a ticket, with which a browser can open one session, once, within a short time. Meant for trying
+out: your application requests tickets with POST api/v1/tickets. They have an effect only with GATEWAY__WS_AUTH=ticket.
 """
     examples = """  manage.py ticket s-123
   manage.py ticket s-123 --subject ann --seconds 300
@@ -37,4 +37,4 @@ application asks for tickets by POST api/v1/tickets. It means something only wit
             return
         self.stdout.write(issued["ticket"])
         if self.is_seen:
-            self.stderr.write(f"Good once, within {issued['expires_in']} seconds.")
+            self.stderr.write(f"Valid once, for {issued['expires_in']} seconds.")

@@ -1,12 +1,12 @@
-// What the live pages of the admin have in common: fetching again and again, sending a form, saying times.
+// The common parts of the admin's live pages: polling, sending a form, formatting times.
 
 const LOOK_MS = 1000;
-const OLD = 'Below is what was last seen.';
+const OLD = 'The data below is not current.';
 /** @type {Record<string, string>} */
-const REASONS = { store_unavailable: 'The store does not answer at the moment.' }; // clients are told of their message
+const REASONS = { store_unavailable: 'The store is not responding.' }; // the text for clients is about their message
 
 /**
- * A session as the live pages get it.
+ * A session, as sent to the live pages.
  *
  * @typedef {object} Session
  * @property {string} session_id
@@ -20,21 +20,21 @@ const REASONS = { store_unavailable: 'The store does not answer at the moment.' 
  * @property {number} age_seconds
  * @property {string} url of its page
  * @property {string} user its owner; empty without one
- * @property {{words: string, at: string} | null} [last_error] in the list: of the last hour
+ * @property {{words: string, at: string} | null} [last_error] in the list: the last hour's
  */
 
 /**
- * Call `show` with the JSON that `url` gives, each second while the page is visible; say so when it gives none.
+ * Call `show` with the JSON from `url` every second while the page is visible; report when there is none.
  *
  * @param {string} url
- * @param {(answer: any) => void} show `any`: each page knows what it asked for
+ * @param {(answer: any) => void} show `any`: each page knows the type of its answer
  */
 export function watch(url, show) {
   const look = async () => {
     if (!document.hidden) {
       try {
         const response = await fetch(url, { headers: { Accept: 'application/json' } });
-        if (response.status === 403) return sayTrouble('You are logged out, or may not see this. Load the page again.');
+        if (response.status === 403) return sayTrouble('You are logged out, or do not have permission. Reload the page.');
         const answer = await response.json();
         if (response.ok) show(answer);
         sayTrouble(response.ok ? '' : `${REASONS[answer.code] ?? answer.content} ${OLD}`);
@@ -48,7 +48,7 @@ export function watch(url, show) {
 }
 
 /**
- * Say what is wrong: aloud once, not each second.
+ * Show what is wrong; announce it once, not every second.
  *
  * @param {string} words
  */
@@ -56,6 +56,23 @@ function sayTrouble(words) {
   const trouble = byId('relay-trouble');
   if (trouble.textContent !== words) trouble.textContent = words;
   trouble.hidden = !words;
+}
+
+/**
+ * Handle a form in this page, after the confirmation that its button asks for. The form is disabled until then: a click
+ * before this script runs would send it without a question.
+ *
+ * @param {string} id
+ * @param {(form: HTMLFormElement, button: HTMLButtonElement) => void} submit
+ */
+export function handle(id, submit) {
+  const form = /** @type {HTMLFormElement | null} */ (document.getElementById(id));
+  if (!form) return; // the operator may only watch
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    if (isConfirmed(event)) submit(form, /** @type {HTMLButtonElement} */ (event.submitter));
+  });
+  /** @type {HTMLFieldSetElement} */ (query('fieldset', form)).disabled = false;
 }
 
 /**
@@ -73,17 +90,17 @@ export async function send(form, url) {
     said.textContent = words ?? content ?? detail ?? '';
     return response.ok;
   } catch {
-    said.textContent = 'That did not reach the gateway. Try again.';
+    said.textContent = 'The request did not reach the gateway. Try again.';
     return false;
   }
 }
 
 /**
- * Ask before an action that hurts: its button has the question.
+ * Ask for confirmation of a destructive action; its button has the question.
  *
  * @param {SubmitEvent} event
  */
-export function isConfirmed(event) {
+function isConfirmed(event) {
   const question = event.submitter?.dataset.question;
   return !question || window.confirm(question);
 }
@@ -112,7 +129,7 @@ export function state(session) {
   return session.active?.status ?? (session.queued.length ? 'queued' : 'idle');
 }
 
-/** How many frames a second each log has grown by since the last look: about its tokens a second. */
+/** The growth of each log since the last look, in frames per second: about its tokens per second. */
 export class Speeds {
   /** @type {Map<string, {offset: number, at: number}>} */
   #before = new Map();

@@ -1,6 +1,6 @@
 // One live session: its state, its frames as they arrive, and what an operator may do.
 
-import { Speeds, byId, counted, duration, element, isConfirmed, query, send, state, watch } from './admin-common.js';
+import { Speeds, byId, counted, duration, element, handle, query, send, state, watch } from './admin-common.js';
 
 const MAX_TURNS = 50; // shown; older ones make room
 const page = query('.relay-live');
@@ -8,8 +8,10 @@ const list = byId('relay-frames');
 const line = byId('relay-state');
 const ended = byId('relay-ended');
 const speeds = new Speeds();
+/** @type {Record<string, string>} how turns end, in words */
+const endings = JSON.parse(byId('relay-endings').textContent ?? '');
 const ENDS = /** @type {Record<string, string>} */ ({
-  kicked: 'The viewers were disconnected, and this page with them.',
+  kicked: 'All viewers were disconnected, including this page.',
   session_deleted: 'This session was deleted.',
   too_slow: 'This page fell behind.',
   server_restart: 'The gateway process was stopped.',
@@ -17,7 +19,13 @@ const ENDS = /** @type {Record<string, string>} */ ({
 
 /** @typedef {Record<string, any> & {type: string}} Frame any frame; `any`: its fields depend on its type */
 
-/** @type {Map<string, {item: HTMLLIElement, answer: HTMLElement | null}>} */
+/**
+ * A turn on the page: its place, and the part that its next token may go on with.
+ *
+ * @typedef {{item: HTMLLIElement, kind: string, body: HTMLElement | null}} Turn
+ */
+
+/** @type {Map<string, Turn>} */
 const turns = new Map();
 
 watch(page.dataset.session ?? '', (/** @type {{session: import('./admin-common.js').Session | null}} */ { session }) => {
@@ -44,12 +52,7 @@ watch(page.dataset.session ?? '', (/** @type {{session: import('./admin-common.j
   line.append(mark, ` ${facts.join(' · ')}`);
 });
 
-document.getElementById('relay-acts')?.addEventListener('submit', (event) => {
-  event.preventDefault();
-  const { submitter, target } = /** @type {SubmitEvent} */ (event);
-  const { formAction } = /** @type {HTMLButtonElement} */ (submitter);
-  if (isConfirmed(/** @type {SubmitEvent} */ (event))) send(/** @type {HTMLFormElement} */ (target), formAction);
-});
+handle('relay-acts', (form, button) => send(form, button.formAction));
 
 query('button', ended).addEventListener('click', follow);
 follow();
@@ -63,7 +66,7 @@ function follow() {
     const frame = JSON.parse(data);
     if (frame.type === 'disconnect' && frame.code === 'unauthorized') {
       source.close();
-      follow(); // the login is asked for again; the log is shown again
+      follow(); // the login is checked again, and the log is shown again
     } else if (frame.type === 'disconnect') {
       if (!frame.reconnect) source.close();
       query('span', ended).textContent = ENDS[frame.code] ?? `This page was disconnected (${frame.code}).`;
@@ -80,7 +83,7 @@ function show(frame) {
     case 'welcome':
       break;
     case 'snapshot':
-      if (frame.turn_id) say(frame.turn_id, frame.content ?? '', { isWhole: true });
+      if (frame.turn_id) replace(frame.turn_id, frame.content ?? '');
       if (frame.finish_reason) end(frame.turn_id, frame.error?.code ?? frame.finish_reason);
       break;
     case 'user_message':
@@ -88,7 +91,10 @@ function show(frame) {
       break;
     case 'assistant_message':
       if (frame.is_final) end(frame.turn_id, frame.finish_reason === 'stop' ? 'answered' : frame.finish_reason);
-      else say(frame.turn_id, frame.token);
+      else write(frame.turn_id, 'answer', frame.token);
+      break;
+    case 'reasoning':
+      write(frame.turn_id, 'reasoning', String(frame.token ?? ''));
       break;
     case 'error':
       end(frame.turn_id, frame.code, frame.content);
@@ -102,8 +108,8 @@ function show(frame) {
 function turn(turnId) {
   const known = turns.get(turnId);
   if (known) return known;
-  /** @type {{item: HTMLLIElement, answer: HTMLElement | null}} */
-  const made = { item: element('li'), answer: null };
+  /** @type {Turn} */
+  const made = { item: element('li'), kind: '', body: null };
   list.append(made.item);
   turns.set(turnId, made);
   if (turns.size > MAX_TURNS) {
@@ -134,18 +140,35 @@ function ask(frame) {
 }
 
 /**
+ * Go on with the turn's last part, or start another one: so reasoning and text keep their order.
+ *
+ * @param {string} turnId
+ * @param {'answer' | 'reasoning'} kind
+ * @param {string} text
+ */
+function write(turnId, kind, text) {
+  if (!text) return;
+  const shown = turn(turnId);
+  if (shown.kind !== kind || shown.body === null) {
+    const { made, body } = bubble(`relay-${kind}`, kind === 'answer' ? 'Agent' : 'Reasoning', '');
+    shown.kind = kind;
+    shown.body = body;
+    shown.item.append(made);
+  }
+  shown.body.append(text);
+}
+
+/**
+ * Show the whole text of an answer, of which parts may be there.
+ *
  * @param {string} turnId
  * @param {string} text
  */
-function say(turnId, text, { isWhole = false } = {}) {
+function replace(turnId, text) {
   const shown = turn(turnId);
-  if (shown.answer === null) {
-    const { made, body } = bubble('relay-answer', 'Agent', '');
-    shown.answer = body;
-    shown.item.append(made);
-  }
-  if (isWhole) shown.answer.textContent = text;
-  else shown.answer.append(text);
+  for (const part of shown.item.querySelectorAll('.relay-answer')) part.remove();
+  shown.kind = '';
+  write(turnId, 'answer', text);
 }
 
 /**
@@ -155,7 +178,9 @@ function say(turnId, text, { isWhole = false } = {}) {
 function end(turnId, reason, words = '') {
   const isGood = reason === 'answered' || reason === 'cancelled';
   const facts = element('p', 'relay-facts');
-  facts.append(element('span', `relay-end relay-${isGood ? reason : 'failed'}`, reason), ` ${words}`);
+  const mark = element('span', `relay-end relay-${isGood ? reason : 'failed'}`, endings[reason] ?? reason);
+  mark.title = reason;
+  facts.append(mark, ` ${words}`);
   if (page.dataset.turn) facts.append(' ', turnLink(turnId, page.dataset.turn));
   turn(turnId).item.append(facts);
 }
@@ -176,12 +201,17 @@ function turnLink(turnId, address) {
 function event(frame) {
   const { turn_id: turnId, offset, ...shown } = frame;
   const made = element('p', 'relay-event', JSON.stringify(shown));
-  if (turnId) turn(turnId).item.append(made);
-  else list.append(made);
+  if (!turnId) {
+    list.append(made);
+    return;
+  }
+  const known = turn(turnId);
+  known.item.append(made);
+  known.kind = '';
 }
 
 /**
- * Change the page, and stay at its end if that is where the reader is.
+ * Change the page, and stay at its end if the reader is there.
  *
  * @param {() => void} change
  */

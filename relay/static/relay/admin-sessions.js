@@ -1,6 +1,6 @@
 // The list of live sessions, kept current.
 
-import { Speeds, byId, counted, duration, element, isConfirmed, query, send, state, watch } from './admin-common.js';
+import { Speeds, byId, counted, duration, element, handle, query, send, state, watch } from './admin-common.js';
 
 const ORDER = ['cancelling', 'running', 'queued', 'idle'];
 const page = query('.relay-live');
@@ -35,10 +35,7 @@ fold.addEventListener('click', () => {
   show();
 });
 
-document.getElementById('relay-notice')?.addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const form = /** @type {HTMLFormElement} */ (event.target);
-  if (!isConfirmed(/** @type {SubmitEvent} */ (event))) return;
+handle('relay-notice', async (form) => {
   if (await send(form, form.action)) form.reset();
 });
 

@@ -2,13 +2,13 @@
 
 import { byId, counted, duration, element, query, watch } from './admin-common.js';
 
-const SILENT_SECONDS = 5; // a process answers within one, each second
+const SILENT_SECONDS = 5; // a process reports within one second, every second
 const body = byId('relay-processes');
 const checks = byId('relay-checks');
 const summary = byId('relay-summary');
 
 /**
- * A process as it reports itself.
+ * A process, as it reports itself.
  *
  * @typedef {object} Process
  * @property {string} name

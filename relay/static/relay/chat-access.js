@@ -1,5 +1,5 @@
 /**
- * The way in: the credential that a connection shows, and where a reader logs in.
+ * Access: the credential that a connection presents, and where a reader logs in.
  *
  * @module chat-access
  */
@@ -18,32 +18,33 @@ export class Access {
     this.#sessionId = sessionId;
   }
 
-  /** What the client asks before every connection; `undefined`: this page has no credential to show. */
+  /** The callback that the client calls before every connection; `undefined`: this page has no credential. */
   get ticket() {
     return this.#settings.credential ? () => this.credential() : undefined;
   }
 
-  /** Does the gateway know whose sessions it keeps, and would it tell this page? */
+  /** Does the gateway know the owners of sessions, and would it list them for this page? */
   get hasOwnSessions() {
     const { access, user, credential } = this.#settings;
     return (access === 'session' && user !== '') || (access === 'jwt' && credential !== '');
   }
 
-  /** Where to log in and come back from; `null`: the page knows no such place. */
+  /** Where to log in, with a way back; `null`: the page knows no such address. */
   get loginAddress() {
     if (!this.#settings.login) return null;
-    const address = new URL(this.#settings.login, location.href);
-    address.searchParams.set('next', `${location.pathname}${location.search}`);
+    const { href, pathname, search } = parent.location; // in a frame: the page around it, of the same origin
+    const address = new URL(this.#settings.login, href);
+    address.searchParams.set('next', `${pathname}${search}`);
     return address.href;
   }
 
-  /** Why a reader whom the gateway does not admit cannot be helped here. */
+  /** Why this page cannot help a reader that the gateway does not admit. */
   get isUnfinished() {
     return ['ticket', 'jwt'].includes(this.#settings.access) && !this.#settings.credential;
   }
 
   /**
-   * Ask the host for a credential. `null`: the host does not know the reader, and the gateway will say so.
+   * Request a credential from the host. `null`: the host does not know the reader, and the gateway will say so.
    *
    * @returns {Promise<string | null>}
    */

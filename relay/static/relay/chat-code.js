@@ -6,7 +6,7 @@
 
 import { copyOnClick, make, makeButton } from './chat-dom.js';
 
-const MAX_HIGHLIGHTED_CHARS = 50_000; // above, the page would stand still
+const MAX_HIGHLIGHTED_CHARS = 50_000; // above this the page would freeze
 
 /** @type {Promise<typeof import('./vendor/highlight.js').default> | undefined} */
 let highlighter;
@@ -19,7 +19,7 @@ export function codeFigure(code, language) {
   const copy = makeButton('Copy code', () => {});
   copy.classList.add('copy');
   caption.append(make('span', '', language || 'code'), copy);
-  pre.tabIndex = 0; // it scrolls sideways: the keyboard must reach it
+  pre.tabIndex = 0; // it scrolls sideways, so it must be reachable by keyboard
   pre.setAttribute('role', 'group');
   pre.setAttribute('aria-label', language ? `Code, ${language}` : 'Code');
   pre.append(make('code', '', code));
@@ -28,12 +28,12 @@ export function codeFigure(code, language) {
   return figure;
 }
 
-/** Let the buttons of code blocks within `container` copy, also of blocks that are drawn later. @param {HTMLElement} container */
+/** Make the buttons of code blocks within `container` copy, including blocks that are drawn later. @param {HTMLElement} container */
 export function listenForCopies(container) {
   copyOnClick(container, 'figure.code .copy', (button) => button.closest('figure')?.querySelector('code')?.textContent ?? '');
 }
 
-/** Colour the code of a block that is complete. @param {HTMLElement} figure */
+/** Colour the code of a complete block. @param {HTMLElement} figure */
 export async function highlight(figure) {
   const code = /** @type {HTMLElement} */ (figure.querySelector('code'));
   const text = code.textContent ?? '';
@@ -46,7 +46,7 @@ export async function highlight(figure) {
   if (coloured.textContent === text && code.textContent === text) code.replaceChildren(coloured);
 }
 
-/** The highlighter's spans, made again one by one: of its markup only text and its own class names are used. @param {string} markup */
+/** The highlighter's spans, created one by one: only text and its own class names are taken from its markup. @param {string} markup */
 function colouredNodes(markup) {
   const parsed = new DOMParser().parseFromString(markup, 'text/html'); // inert: runs and loads nothing
   const fragment = document.createDocumentFragment();

@@ -22,7 +22,7 @@ export class Composer {
   /** @type {{texts: string[], index: number} | null} own messages that ↑ goes through */
   #recall = null;
 
-  /** @param {string} sessionId @param {Actions} actions `focus`: the field is about to be used; `said`: own messages, oldest first */
+  /** @param {string} sessionId @param {Actions} actions `focus`: the field is about to be used; `said`: the reader's own messages, oldest first */
   constructor(sessionId, actions) {
     this.#actions = actions;
     this.#draftKey = `gateway-draft:${sessionId}`;
@@ -42,7 +42,7 @@ export class Composer {
     this.#input.focus();
   }
 
-  /** Put a text into the field, to be changed. @param {string} text @param {string} [replaces] the turn that it replaces */
+  /** Put a text into the field, to be edited. @param {string} text @param {string} [replaces] the turn that it replaces */
   edit(text, replaces) {
     this.#replaces = replaces;
     byId('editing').hidden = replaces === undefined;
@@ -50,7 +50,7 @@ export class Composer {
     this.focus();
   }
 
-  /** @param {boolean} isClosed nothing can be sent any more @param {boolean} isRunning a turn can be stopped */
+  /** @param {boolean} isClosed no more messages can be sent @param {boolean} isRunning a turn can be stopped */
   update(isClosed, isRunning) {
     this.#isClosed = isClosed;
     this.#input.disabled = isClosed;
@@ -85,7 +85,7 @@ export class Composer {
     byId('composer').requestSubmit();
   }
 
-  /** ↑ in an empty field, and on, goes back through own messages. @param {KeyboardEvent} event */
+  /** ↑ in an empty field goes back through the reader's own messages. @param {KeyboardEvent} event */
   #onArrow(event) {
     if (!this.#recall && (this.#input.value || event.key === 'ArrowDown')) return;
     const texts = this.#recall?.texts ?? this.#actions.said();
@@ -111,7 +111,7 @@ export class Composer {
   }
 
   #onEscape() {
-    if (document.querySelector('dialog[open]')) return; // it is closed by that
+    if (document.querySelector('dialog[open]')) return; // this key closes it
     if (this.#replaces) this.#endEdit();
     else this.#stop();
   }

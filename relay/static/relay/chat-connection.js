@@ -1,5 +1,5 @@
 /**
- * What the connection is doing, in words: the pill in the bar, and once it is closed the banner, with what can be done.
+ * The state of the connection in words: the pill in the bar and, once it is closed, the banner with possible actions.
  *
  * @module chat-connection
  */
@@ -17,11 +17,11 @@ const CLOSED = new Map([
   ['kicked', { words: 'An operator disconnected you.', ways: ['reconnect', 'new'] }],
   ['session_deleted', { words: 'This conversation was deleted.', ways: ['new'] }],
 ]);
-const NOT_SET_UP = 'This page has no way to sign you in: its operator has to set GATEWAY__CHAT_CREDENTIAL_URL.';
+const NOT_SET_UP = 'This page cannot sign you in: its operator must set GATEWAY__CHAT_CREDENTIAL_URL.';
 
-/** The address names no conversation that there can be. */
+/** The address does not name a valid conversation. */
 export function showInvalidAddress() {
-  showBanner('This link is not valid. Start a new conversation.', [newLink()]);
+  showBanner('This link is not valid. Start a new conversation.', newLinks());
   showPill('closed', 'Not connected');
   byId('input').disabled = true;
   byId('empty').hidden = false;
@@ -45,10 +45,12 @@ function showPill(state, words) {
   pill.textContent = words;
 }
 
-function newLink() {
+/** None in a frame: the page around it has one conversation. */
+function newLinks() {
+  if (document.body.classList.contains('framed')) return [];
   const link = /** @type {HTMLAnchorElement} */ (make('a', 'small', 'New conversation'));
   link.href = location.pathname;
-  return link;
+  return [link];
 }
 
 export class ConnectionView {
@@ -71,8 +73,8 @@ export class ConnectionView {
     show();
     if (info.state === 'waiting' && info.delayMs) this.#countdown = setInterval(show, 1000);
     if (info.state === 'closed') this.#showClosed(info);
-    if (info.state === 'open' && this.hasConnected) this.#page.announce('Connected again.');
-    if (info.state === 'waiting' && info.attempt === 1 && info.delayMs) this.#page.announce('Connection lost. Trying again.');
+    if (info.state === 'open' && this.hasConnected) this.#page.announce('Reconnected.');
+    if (info.state === 'waiting' && info.attempt === 1 && info.delayMs) this.#page.announce('Connection lost. Retrying.');
     this.hasConnected ||= info.state === 'open';
   }
 
@@ -97,7 +99,7 @@ export class ConnectionView {
 
   /** @param {Way} way @returns {HTMLElement[]} none where it leads nowhere */
   #way(way) {
-    if (way === 'new') return [newLink()];
+    if (way === 'new') return newLinks();
     if (way === 'reconnect') return [makeButton('Reconnect', () => location.reload())];
     const { loginAddress } = this.#page.access;
     if (!loginAddress) return [];

@@ -1,5 +1,5 @@
 /**
- * The list of turns: what is drawn when, what is scrolled to, and what is read aloud.
+ * The list of turns: when they are drawn, the scroll position, and the text read aloud.
  *
  * @module chat-conversation
  */
@@ -7,7 +7,7 @@
 import { listenForCopies } from './chat-code.js';
 import { byId, copyOnClick, make } from './chat-dom.js';
 
-const ANNOUNCED_MS = 10_000; // a screen reader has taken it by then; longer, and it would read it in the page again
+const ANNOUNCED_MS = 10_000; // a screen reader has read it by then; after a longer time it would find it in the page again
 const NEAR_PX = 80;
 
 /** @typedef {import('./chat-turn.js').TurnView} TurnView */
@@ -44,7 +44,7 @@ export class Conversation {
     this.follow();
   }
 
-  /** Put ended turns above all, and keep what is looked at where it is. @param {TurnView[]} views the oldest first */
+  /** Put ended turns above all others, without moving the visible part. @param {TurnView[]} views oldest first */
   prepend(views) {
     const before = this.scroller.scrollHeight;
     this.turns.prepend(...this.#elementsOf(views));
@@ -53,7 +53,7 @@ export class Conversation {
     this.follow();
   }
 
-  /** Put ended turns above the one in flight. @param {TurnView[]} views the oldest first */
+  /** Put ended turns above the one in flight. @param {TurnView[]} views oldest first */
   insert(views) {
     const inFlight = this.turns.querySelector('[data-phase="running"]');
     for (const element of this.#elementsOf(views)) this.turns.insertBefore(element, inFlight);
@@ -66,7 +66,7 @@ export class Conversation {
     return views.map(({ element }) => element);
   }
 
-  /** Own messages, the oldest first. */
+  /** The reader's own messages, oldest first. */
   get said() {
     const views = [...this.turns.children, ...this.waiting.children].map((element) => this.#views.get(element));
     return views.map((view) => view?.message).filter((message) => typeof message === 'string');
@@ -84,7 +84,7 @@ export class Conversation {
     this.announce(words);
   }
 
-  /** @param {string} words an operator's, to everyone who reads @param {Element | null} after the turn below which it came */
+  /** @param {string} words an operator's notice to all readers @param {Element | null} after the turn below which it came */
   notice(words, after = null) {
     const box = make('div', 'notice');
     box.append(make('strong', '', 'Notice'), make('p', '', words));
@@ -100,7 +100,7 @@ export class Conversation {
     this.follow();
   }
 
-  /** Do it before the next frame is painted, once however often it is asked for. @param {() => void} drawing */
+  /** Draw before the next frame is painted, only once however often it is requested. @param {() => void} drawing */
   draw(drawing) {
     if (this.#drawings.size === 0) requestAnimationFrame(() => this.flush());
     this.#drawings.add(drawing);
@@ -123,7 +123,7 @@ export class Conversation {
     this.follow();
   }
 
-  /** Say a text to screen readers, after what they are saying now. @param {string} words */
+  /** Announce a text to screen readers, after the current one. @param {string} words */
   announce(words) {
     if (!words.trim()) return;
     const element = make('p', '', words);
@@ -131,7 +131,7 @@ export class Conversation {
     setTimeout(() => element.remove(), ANNOUNCED_MS);
   }
 
-  /** Say what was added to an answer, in sentences, never a token. @param {TurnView} view @param {boolean} isWhole */
+  /** Announce what was added to an answer, in sentences, never single tokens. @param {TurnView} view @param {boolean} isWhole */
   announceAnswer(view, isWhole) {
     for (const words of view.newWords(isWhole)) this.announce(words);
   }
@@ -145,14 +145,14 @@ export class Conversation {
     return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
   }
 
-  /** A person opened or closed something: what they look at stays where it is. */
+  /** The reader opened or closed something: keep the visible part in place. */
   #onToggle() {
     if (this.#restBelow() >= NEAR_PX) this.#isPinned = false;
     this.follow();
   }
 
   #onScroll() {
-    if (this.scroller.scrollTop < this.#lastTop) this.#isPinned = false; // only a person scrolls up
+    if (this.scroller.scrollTop < this.#lastTop) this.#isPinned = false; // only the reader scrolls up
     if (this.#restBelow() < 8) this.#isPinned = true;
     this.#lastTop = this.scroller.scrollTop;
     byId('latest').hidden = this.#isPinned || this.#restBelow() < NEAR_PX;

@@ -1,5 +1,5 @@
 /**
- * What the agent asks a person: which tool calls wait, and what was decided.
+ * The agent's questions to a person: which tool calls wait, and how they were decided.
  *
  * @module chat-decisions
  */
@@ -36,7 +36,7 @@ export class Decisions {
     for (const card of this.#page.views.cards(callId)) card.wait((decision) => this.decide(callId, decision));
   }
 
-  /** Show every question, also those of turns that the page does not show. */
+  /** Show every question, including those of turns that are not on the page. */
   settle() {
     this.#settleCards();
     for (const question of this.#page.client.pending) if (this.#page.views.cards(question.call_id).length === 0) this.#showLost(question);
@@ -53,7 +53,7 @@ export class Decisions {
     }
   }
 
-  /** A question of a turn that the page does not show. @param {Question} question */
+  /** A question of a turn that is not on the page. @param {Question} question */
   #showLost(question) {
     const { conversation, views } = this.#page;
     const view = views.get(question.turn_id) ?? views.make(null);
@@ -67,7 +67,7 @@ export class Decisions {
   }
 
   /**
-   * Take an event that answers a question; `false`: it is none.
+   * Apply an event that answers a question; `false`: it does not.
    *
    * @param {import('./chat-parts.js').AgentEvent} event
    * @param {import('./chat-turn.js').TurnView} view of the turn that the answer started

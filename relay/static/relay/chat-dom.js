@@ -29,7 +29,7 @@ export function makeButton(text, onClick) {
   return button;
 }
 
-/** A button that can be pressed when it is worth trying again. @param {number} retryAfterMs @param {() => void} onRetry */
+/** A button that is enabled when it is worth trying again. @param {number} retryAfterMs @param {() => void} onRetry */
 export function retryButton(retryAfterMs, onRetry) {
   const button = makeButton('Try again', () => {
     button.remove();
@@ -42,7 +42,7 @@ export function retryButton(retryAfterMs, onRetry) {
 }
 
 /**
- * Let the buttons of a selector copy a text, also those that are made later.
+ * Make the buttons of a selector copy a text, including buttons created later.
  *
  * @param {HTMLElement} container
  * @param {string} selector

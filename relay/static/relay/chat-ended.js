@@ -1,5 +1,5 @@
 /**
- * An ended turn of the history, as a view: its text and events interleaved as they came.
+ * An ended turn of the history, as a view: its text and events in their original order.
  *
  * @module chat-ended
  */
@@ -12,10 +12,10 @@ const ENDED_WORDS = new Map([
   ['tool_calls', ''],
   ['interrupt', ''],
   ['cancelled', 'Stopped.'],
-  ['length', 'The answer reached its length limit.'],
+  ['length', 'The answer reached the length limit.'],
 ]);
 
-/** How a turn ended, where that needs a word. @param {string} finishReason */
+/** How a turn ended, if that needs to be said. @param {string} finishReason */
 export function endedWords(finishReason) {
   return ENDED_WORDS.get(finishReason) ?? `Ended: ${finishReason}.`;
 }
@@ -31,14 +31,14 @@ export function showAnswer(view, { answer, events }, addEvent) {
 }
 
 
-/** What a kept message was: the words of a `user_message`, or the JSON of another kind. @param {string} text @returns {{type: string, [field: string]: any}} */
+/** The original message: the text of a `user_message`, or the JSON of another type. @param {string} text @returns {{type: string, [field: string]: any}} */
 export function keptMessage(text) {
   if (!text.startsWith('{')) return { type: 'user_message', content: text };
   try {
     const message = JSON.parse(text);
     if (typeof message.type === 'string' && message.type !== 'user_message') return message;
   } catch {
-    // words that look like JSON
+    // text that looks like JSON
   }
   return { type: 'user_message', content: text };
 }

@@ -1,5 +1,5 @@
 /**
- * Turns that ended before, loaded by page: the newest at first, older ones as a person scrolls up.
+ * Ended turns, loaded page by page: the newest first, older ones as the reader scrolls up.
  *
  * @module chat-history
  */
@@ -33,7 +33,7 @@ export class History {
     return this.#next !== undefined;
   }
 
-  /** Load a page of older turns, unless one is under way or that was all. */
+  /** Load a page of older turns, unless one is being loaded or there are no more. */
   async loadEarlier() {
     if (this.#isLoading || this.#next === null) return;
     this.#isLoading = true;
@@ -53,7 +53,7 @@ export class History {
     if (this.#next) this.#onScroll();
   }
 
-  /** Load the turns that ended while this page was away: back to one that is known. `false`: they could not be loaded. */
+  /** Load the turns that ended while this page was disconnected, back to a known one. `false`: they could not be loaded. */
   async fill() {
     /** @type {EndedTurn[]} */
     const missed = [];

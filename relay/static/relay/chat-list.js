@@ -30,7 +30,7 @@ export class ConversationList {
     void this.#showTitle();
   }
 
-  /** Something was said in the open one. @param {string} title what it is called if it has no title yet @param {string | null} [updated] when; now */
+  /** There is a new message in the open one. @param {string} title what it is called if it has no title yet @param {string | null} [updated] when; now */
   note(title, updated) {
     this.#store.note(this.#sessionId, title, updated);
     if (document.title === 'Conversation') document.title = title;
@@ -53,7 +53,7 @@ export class ConversationList {
     try {
       const kept = await this.#store.list(byId('list-search').value);
       byId('list-items').replaceChildren(...kept.map((one) => this.#item(one)));
-      status.textContent = kept.length ? '' : byId('list-search').value ? 'No conversation has such a title.' : 'Your conversations will be listed here.';
+      status.textContent = kept.length ? '' : byId('list-search').value ? 'No conversations found.' : 'Your conversations will be listed here.';
     } catch {
       status.textContent = 'The list could not be loaded. Close it and try again.';
     }

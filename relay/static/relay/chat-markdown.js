@@ -1,5 +1,5 @@
 /**
- * Markdown as elements of an allow-list. The parser gives tokens; no text is ever parsed as HTML.
+ * Markdown as elements of an allow-list. The parser produces tokens; no text is ever parsed as HTML.
  *
  * @module chat-markdown
  */
@@ -18,7 +18,7 @@ const LINKED_PROTOCOLS = new Set(['http:', 'https:', 'mailto:']);
 const TASK = /^\[([ xX])\] /;
 
 const parser = new MarkdownIt({ html: false, linkify: true });
-parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false }); // `setup.py` is no address
+parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false }); // `setup.py` is not an address
 addMathRules(parser);
 
 /** @param {string} source @returns {Block[]} */
@@ -38,14 +38,14 @@ export function parseBlocks(source) {
  * The element of a top-level block.
  *
  * @param {Block} block
- * @param {number} level that of the heading before it: none may skip a level, or a screen reader's outline has holes
+ * @param {number} level the level of the previous heading: skipping a level would leave holes in a screen reader's outline
  * @returns {HTMLElement}
  */
 export function blockElement(block, level) {
   const holder = document.createElement('div');
   appendTokens(holder, block.tokens, level);
   const element = /** @type {HTMLElement} */ (holder.firstElementChild ?? document.createElement('p'));
-  if (element.tagName !== 'FIGURE') element.dir = 'auto'; // Arabic and Hebrew begin on the right; code never does
+  if (element.tagName !== 'FIGURE') element.dir = 'auto'; // Arabic and Hebrew start on the right; code never does
   return element;
 }
 
@@ -80,7 +80,7 @@ function openedElement(token, level) {
   if (align) element.className = align[1];
   const start = token.tag === 'ol' && token.attrGet('start');
   if (start) element.setAttribute('start', start);
-  if (token.tag === 'table') element.tabIndex = 0; // it scrolls sideways: the keyboard must reach it
+  if (token.tag === 'table') element.tabIndex = 0; // it scrolls sideways, so it must be reachable by keyboard
   return element;
 }
 
@@ -109,7 +109,7 @@ function leafNode(token) {
 
 /** @param {string} href @returns {HTMLAnchorElement | null} */
 function linkElement(href) {
-  const url = URL.canParse(href) ? new URL(href) : null; // an address within this origin is none that an agent knows
+  const url = URL.canParse(href) ? new URL(href) : null; // an agent cannot know addresses within this origin
   if (!url || !LINKED_PROTOCOLS.has(url.protocol)) return null;
   const link = document.createElement('a');
   link.href = url.href;
@@ -118,7 +118,7 @@ function linkElement(href) {
   return link;
 }
 
-/** An image is never loaded: its server would learn of the reader. @param {Token} token @returns {Node} */
+/** An image is never loaded: its server would learn who is reading. @param {Token} token @returns {Node} */
 function imageLink(token) {
   const words = `Image: ${token.content || 'without a description'}`;
   const link = linkElement(token.attrGet('src') ?? '') ?? make('span', '');

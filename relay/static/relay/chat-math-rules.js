@@ -1,7 +1,7 @@
 /**
  * Formulas in Markdown: `$…$` and `\(…\)` within a paragraph, `$$…$$` and `\[…\]` as a block.
  *
- * A dollar sign is a formula's only where no space is inside beside it and no digit follows, as in Pandoc: `$5 and $6` is text.
+ * A dollar sign delimits a formula only if there is no space on its inner side and no digit follows, as in Pandoc: `$5 and $6` is text.
  *
  * @module chat-math-rules
  */
@@ -59,7 +59,7 @@ function findEnd(state, startLine, endLine, contentStart, close) {
     const text = state.src.slice(lineStart, state.eMarks[line]);
     const end = text.indexOf(close);
     if (end < 0) lines.push(text);
-    else if (text.slice(end + close.length).trim()) return null; // text follows: it is no block
+    else if (text.slice(end + close.length).trim()) return null; // text follows: it is not a block
     else return { line, tex: [...lines, text.slice(0, end)].join('\n') };
   }
   return null;

@@ -1,5 +1,5 @@
 /**
- * Formulas: as their source, until KaTeX is loaded; then as MathML, which needs neither fonts nor styles of its own.
+ * Formulas: shown as source until KaTeX is loaded, then as MathML, which needs neither fonts nor styles of its own.
  *
  * @module chat-math
  */
@@ -10,7 +10,7 @@ const MAX_TEX_CHARS = 5000;
 const OPTIONS = /** @type {const} */ ({
   output: 'mathml',
   throwOnError: true, // it would show the error with an inline style, which the page's policy forbids
-  trust: false, // no links, images or classes out of a formula
+  trust: false, // no links, images or classes from a formula
   strict: 'ignore',
   maxExpand: 500,
   maxSize: 20,
@@ -28,7 +28,7 @@ export function mathElement(tex, isBlock) {
   return element;
 }
 
-/** Typeset a formula that is complete; one that KaTeX does not understand stays as it was written. @param {HTMLElement} element */
+/** Typeset a complete formula; one that KaTeX does not understand stays as source. @param {HTMLElement} element */
 export async function typeset(element) {
   const tex = element.dataset.tex ?? '';
   if (tex.length > MAX_TEX_CHARS) return;

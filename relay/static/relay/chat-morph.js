@@ -1,5 +1,5 @@
 /**
- * Change what is shown into what is wanted with the fewest changes, so that a selection and a scroll position stay.
+ * Turns the current elements into the wanted ones with as few changes as possible, so that selection and scroll position survive.
  *
  * @module chat-morph
  */

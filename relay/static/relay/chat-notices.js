@@ -1,5 +1,5 @@
 /**
- * An operator's notices, kept over a reload of this tab: they are in no log.
+ * An operator's notices, kept across a reload of this tab, because no log has them.
  *
  * @module chat-notices
  */

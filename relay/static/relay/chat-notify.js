@@ -1,5 +1,5 @@
 /**
- * A notification of the browser when an answer is ready while its tab is in the background. Off until it is asked for.
+ * A browser notification when an answer is ready while its tab is in the background. Off until the reader turns it on.
  *
  * @module chat-notify
  */
@@ -20,7 +20,7 @@ export class Notifier {
     this.#box.addEventListener('change', () => this.#onChange());
   }
 
-  /** @param {string} words what has happened; nothing of the conversation */
+  /** @param {string} words what has happened, without any text of the conversation */
   notify(words) {
     if (!document.hidden || !this.#box.checked) return;
     const notification = new Notification(document.title, { body: words, tag: this.#sessionId });

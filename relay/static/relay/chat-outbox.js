@@ -1,5 +1,5 @@
 /**
- * Messages of this tab that the server has not started to answer, kept over a reload.
+ * Messages of this tab that the server has not started to answer, kept across a reload.
  *
  * Those that the server never confirmed are sent again with the same id, which is safe; the others are only shown.
  *
@@ -27,7 +27,7 @@ export function outboxOf(sessionId) {
       if (items.length) sessionStorage.setItem(key, JSON.stringify(items));
       else sessionStorage.removeItem(key);
     } catch {
-      // storage is off or full: a reload may lose what was not sent, nothing else
+      // storage is off or full: a reload may lose unsent messages, but nothing else
     }
   };
 

@@ -1,5 +1,5 @@
 /**
- * Own messages on their way: sent, queued, refused, sent again.
+ * The reader's own messages on their way: sent, queued, refused, sent again.
  *
  * @module chat-outgoing
  */
@@ -8,7 +8,7 @@ import { byId, makeButton, retryButton } from './chat-dom.js';
 import { Queue } from './chat-queue.js';
 import { newId } from './gateway-client.js';
 
-const SENT_AGAIN = new Set(['shutting_down', 'store_unavailable']); // the gateway could not take it: the page tries on
+const SENT_AGAIN = new Set(['shutting_down', 'store_unavailable']); // the gateway could not accept it: the page tries again
 const SENT_AGAIN_MS = 2000;
 
 /** @typedef {import('./gateway-client.js').Turn} Turn */
@@ -87,14 +87,14 @@ export class Outgoing {
     });
   }
 
-  /** @param {TurnView} view a message that the server did not take */
+  /** @param {TurnView} view a message that the server did not accept */
   #sendInstead(view) {
     this.#page.conversation.remove(view);
     this.send(view.message ?? '');
     this.#page.focus();
   }
 
-  /** @param {TurnView} view a message that the server did not take */
+  /** @param {TurnView} view a message that the server did not accept */
   #edit(view) {
     this.#page.conversation.remove(view);
     this.#page.edit(view.message ?? '');
@@ -103,7 +103,7 @@ export class Outgoing {
 
   // The queue.
 
-  /** @param {string[]} queued all that wait, as the server lists them */
+  /** @param {string[]} queued all queued turns, as listed by the server */
   welcome(queued) {
     this.#queue.reset(queued);
     for (const { content, turnId } of this.#page.outbox.accepted()) {
@@ -113,7 +113,7 @@ export class Outgoing {
     this.#showQueue();
   }
 
-  /** A turn runs or has ended: it waits no more. @param {string} turnId @param {string | null} clientMessageId */
+  /** A turn is running or has ended, so it is no longer queued. @param {string} turnId @param {string | null} clientMessageId */
   begin(turnId, clientMessageId) {
     this.#waiting.delete(turnId);
     this.#queue.begin(turnId);
@@ -121,7 +121,7 @@ export class Outgoing {
     this.#showQueue();
   }
 
-  /** After a reload: a message of this tab that the server has and did not start. @param {string} turnId @param {string} content */
+  /** After a reload: a message of this tab that the server has stored but not started. @param {string} turnId @param {string} content */
   #restore(turnId, content) {
     const { client, conversation, views } = this.#page;
     const view = views.make(content);
@@ -130,7 +130,7 @@ export class Outgoing {
     conversation.add(view, 'waiting');
   }
 
-  /** It has started, and its frames follow; or the server forgot it. @param {string} turnId */
+  /** It has started and its frames follow, or the server no longer has it. @param {string} turnId */
   #drop(turnId) {
     const view = this.#waiting.get(turnId)?.view;
     this.#waiting.delete(turnId);

@@ -1,5 +1,5 @@
 /**
- * The parts of an answer in the order in which they came: text, reasoning, tool calls, other events.
+ * The parts of an answer in order of arrival: text, reasoning, tool calls, other events.
  *
  * @module chat-parts
  */
@@ -11,7 +11,7 @@ import { ToolCard, valueElement } from './chat-tool.js';
 /** @typedef {import('./chat-tool.js').Decision} Decision */
 /** @typedef {Record<string, any> & {type: string}} AgentEvent `any`: its fields depend on its type */
 
-const OWN_FIELDS = ['type', 'turn_id', 'offset', 'from_offset', 'client_message_id']; // of the gateway: noise to a reader
+const OWN_FIELDS = ['type', 'turn_id', 'offset', 'from_offset', 'client_message_id']; // the gateway's own, of no use to a reader
 
 export class Parts {
   text = '';
@@ -53,14 +53,14 @@ export class Parts {
     this.element.append(view.element);
   }
 
-  /** What follows is not of the same piece of text. */
+  /** The following text is a separate piece. */
   #cut() {
     const last = this.#pieces[this.#pieces.length - 1];
     if (!this.#isCut && last) last.view.show(this.text.slice(last.start), true);
     this.#isCut = true;
   }
 
-  /** @param {AgentEvent} event that comes behind the text so far */
+  /** @param {AgentEvent} event that follows the text so far */
   addEvent(event) {
     this.#cut();
     if (event.type === 'reasoning' && typeof event.token === 'string') return this.#addReasoning(event.token);

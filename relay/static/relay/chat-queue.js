@@ -1,5 +1,5 @@
 /**
- * How many messages are before each one that waits, as far as a client can know.
+ * How many messages are ahead of each queued one, as far as a client can know.
  *
  * @module chat-queue
  */
@@ -10,24 +10,24 @@ export class Queue {
   /** @type {Set<string>} still in their place, but not run any more */
   #removed = new Set();
 
-  /** @param {string[]} ids all that wait, as the server lists them */
+  /** @param {string[]} ids all queued turns, as listed by the server */
   reset(ids) {
     this.#ids = [...ids];
   }
 
-  /** @param {string} id @param {number} position so many were before it when it was accepted */
+  /** @param {string} id @param {number} position the number of turns ahead of it when it was accepted */
   add(id, position) {
     if (this.#ids.includes(id)) return;
     while (this.#ids.length < position) this.#ids.push(null);
     this.#ids.splice(position, 0, id);
   }
 
-  /** It will not be run when its time comes. @param {string} id */
+  /** It will not be run. @param {string} id */
   remove(id) {
     this.#removed.add(id);
   }
 
-  /** A turn runs or has ended: it waits no more, nor does what was before it. @param {string} id */
+  /** A turn is running or has ended: neither it nor the turns ahead of it are queued any longer. @param {string} id */
   begin(id) {
     const index = this.#ids.indexOf(id);
     if (index >= 0) this.#ids.splice(0, index + 1);
@@ -35,13 +35,13 @@ export class Queue {
     this.#removed.delete(id);
   }
 
-  /** @param {string} id @returns {number} those that will run before it */
+  /** @param {string} id @returns {number} the number that will run before it */
   ahead(id) {
     const index = this.#ids.indexOf(id);
     return this.#ids.slice(0, Math.max(index, 0)).filter((before) => before === null || !this.#removed.has(before)).length;
   }
 
-  /** @param {(id: string) => boolean} isShown @returns {number} those that the page shows nowhere */
+  /** @param {(id: string) => boolean} isShown @returns {number} the number that is not on the page */
   countOthers(isShown) {
     return this.#ids.filter((id) => id === null || !isShown(id)).length;
   }

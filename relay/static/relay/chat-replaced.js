@@ -1,5 +1,5 @@
 /**
- * Which turns were replaced by others, kept over a reload of this browser: the history does not say.
+ * Which turns were replaced by others, kept across reloads in this browser, because the history does not say.
  *
  * @module chat-replaced
  */

@@ -1,5 +1,5 @@
 /**
- * What a screen reader is told of an answer: words, not source, in sentences, each once.
+ * The text of an answer for screen readers: words, not source, in sentences, each once.
  *
  * @module chat-speech
  */
@@ -7,12 +7,12 @@
 const SENTENCE_END = /[.!?…。！？](?:["'”’)\]]*)(?=\s)|\n/gu;
 const LEFTOVER_MARKS = /[*_`~|#]+/g;
 
-/** Follows one answer's text and gives what was added, sentence by sentence. */
+/** Follows the text of one answer and returns what was added, sentence by sentence. */
 export class Speech {
   #units = 0;
   #chars = 0;
 
-  /** Take what is shown as known: it is not said. @param {HTMLElement} text */
+  /** Treat the current text as known: it is not announced. @param {HTMLElement} text */
   skip(text) {
     this.#units = speechUnits(text).length;
     this.#chars = 0;
@@ -65,7 +65,7 @@ function isLooseItem(element) {
   return element.matches('li') && element.querySelector(':scope > p') !== null;
 }
 
-/** An item's own words, and then those of the lists in it. @param {Element} item @returns {Unit[]} */
+/** The text of an item, then that of the lists in it. @param {Element} item @returns {Unit[]} */
 function itemUnits(item) {
   const own = /** @type {Element} */ (item.cloneNode(true));
   for (const inner of own.querySelectorAll(':scope > :is(ul, ol, figure, table, blockquote)')) inner.remove();

@@ -1,5 +1,5 @@
 /**
- * The reader's own conversations: kept by the gateway where it knows whose they are, else by this browser.
+ * The reader's own conversations: kept by the gateway if it knows their owner, otherwise by this browser.
  *
  * @module chat-store
  */
@@ -12,7 +12,7 @@ const PAGE_LIMIT = 50;
 /** @typedef {{id: string, title: string, updated: string}} Kept `updated`: RFC 3339 */
 /** @typedef {{list: (query: string) => Promise<Kept[]>, note: (id: string, title: string, updated?: string | null) => void, rename: (id: string, title: string) => Promise<void>, remove: (id: string) => Promise<void>, erases: boolean}} Store `note`: something was said; `erases`: removing erases the conversation itself */
 
-/** A title out of a message. @param {string} message */
+/** A title from a message. @param {string} message */
 export function titleOf(message) {
   const words = message.trim().split(/\s+/).join(' ');
   return words.length > TITLE_CHARS ? `${words.slice(0, TITLE_CHARS - 1)}…` : words;

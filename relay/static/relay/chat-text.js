@@ -1,5 +1,5 @@
 /**
- * A text of the agent, drawn while it is written: only its last block is parsed and changed again.
+ * A text of the agent, drawn while it grows: only its last block is parsed and changed again.
  *
  * @module chat-text
  */
@@ -14,7 +14,7 @@ const DEFINITION = /^ {0,3}\[[^\]\n]+\]:/m; // of a link's address: it may chang
 
 export class TextView {
   text = '';
-  /** So many blocks, of so many characters, change no more. */
+  /** The number of blocks, and of their characters, that no longer change. */
   #settledBlocks = 0;
   #settledChars = 0;
 
@@ -23,7 +23,7 @@ export class TextView {
     this.element.className = 'text';
   }
 
-  /** @param {string} text the whole of it so far @param {boolean} isWhole nothing follows */
+  /** @param {string} text the whole text so far @param {boolean} isWhole is it complete? */
   show(text, isWhole) {
     const hasDefinitions = isWhole && DEFINITION.test(text);
     if (hasDefinitions || !text.startsWith(this.text.slice(0, this.#settledChars))) this.#settledBlocks = this.#settledChars = 0;
@@ -72,7 +72,7 @@ function startOfLine(text, line) {
   return start;
 }
 
-/** Draw what is drawn once a block is complete. @param {HTMLElement} block */
+/** Draw the parts that wait until a block is complete. @param {HTMLElement} block */
 function finish(block) {
   const within = (/** @type {string} */ selector) => /** @type {HTMLElement[]} */ ([...(block.matches(selector) ? [block] : []), ...block.querySelectorAll(selector)]);
   for (const figure of within('figure.code')) void highlight(figure);

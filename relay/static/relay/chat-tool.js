@@ -1,5 +1,5 @@
 /**
- * A tool call with its result, in one card; with buttons where it waits for a person.
+ * A tool call with its result, in one card; with buttons if it waits for a person.
  *
  * @module chat-tool
  */
@@ -72,7 +72,7 @@ export class ToolCard {
     this.element.append(this.#actions);
   }
 
-  /** It waits no more. @param {Decision | null} decision `null`: it expired, or which is not known */
+  /** It no longer waits. @param {Decision | null} decision `null`: it expired, or the decision is not known */
   resolve(decision) {
     if (this.state === 'waiting') this.#settle(decision ?? 'open');
   }
@@ -102,7 +102,7 @@ export class ToolCard {
   }
 }
 
-/** Any JSON value, as text that can be scrolled. @param {string} label @param {unknown} value */
+/** Any JSON value as scrollable text. @param {string} label @param {unknown} value */
 export function valueElement(label, value) {
   const pre = make('pre', '', typeof value === 'string' ? value : JSON.stringify(value ?? null, null, 2));
   pre.tabIndex = 0;

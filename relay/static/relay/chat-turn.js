@@ -17,7 +17,7 @@ const LONG_LINES = 20;
 export class TurnView {
   /** @type {string | null} */
   id = null;
-  /** What is shown of it was there before the page was: it is not said. */
+  /** Its text was there before the page was opened: it is not announced. */
   isSilent = false;
   #actions;
   #speech = new Speech();
@@ -70,7 +70,7 @@ export class TurnView {
     this.parts.showText(text, false);
   }
 
-  /** @param {string} [words] how it ended, where that needs a word */
+  /** @param {string} [words] how it ended, if that needs to be said */
   end(words = '') {
     this.#close();
     if (words) this.note(words);
@@ -103,7 +103,7 @@ export class TurnView {
     this.notes.append(make('p', 'note', words));
   }
 
-  /** Another turn replaces it: it is folded away, and can be looked at. */
+  /** Another turn replaces it: it is folded, and can be opened. */
   replace() {
     if (this.element.classList.contains('replaced')) return;
     this.element.classList.add('replaced');
@@ -116,7 +116,7 @@ export class TurnView {
     this.element.prepend(button);
   }
 
-  /** What was added to the answer, in words, each sentence once. @param {boolean} isWhole */
+  /** The text that was added to the answer, each sentence once. @param {boolean} isWhole */
   newWords(isWhole) {
     const { pieces } = this.parts;
     /** @type {string[]} */
@@ -130,7 +130,7 @@ export class TurnView {
     return said;
   }
 
-  /** Take what is shown as known to a listener. */
+  /** Treat the current text as known to a listener. */
   skipWords() {
     const { pieces } = this.parts;
     this.#spokenPieces = Math.max(0, pieces.length - 1);
@@ -148,7 +148,7 @@ function messageElement(text) {
   return text.length > LONG_CHARS || text.split('\n').length > LONG_LINES ? folded(element) : element;
 }
 
-/** A long message, of which only the start is shown until it is asked for. @param {HTMLElement} message */
+/** A long message, of which only the start is shown until the reader opens it. @param {HTMLElement} message */
 function folded(message) {
   const holder = make('div', 'long');
   const button = makeButton('Show all', () => {

@@ -1,5 +1,5 @@
 /**
- * Turns as they come from the client, and those of the history, each as one view.
+ * Turns from the client and from the history, each as one view.
  *
  * @module chat-turns
  */
@@ -33,7 +33,7 @@ export class Turns {
     client.on('error', (frame, turn) => this.#onError(frame, turn));
   }
 
-  // The turn that runs.
+  // The running turn.
 
   /** The view of a turn; one without a message if its start was not seen. @param {Turn} turn */
   #view(turn, message = /** @type {string | null} */ (null)) {
@@ -76,7 +76,7 @@ export class Turns {
   #onToken(frame, turn) {
     const { conversation } = this.#page;
     const view = this.#view(turn);
-    if (view.isSilent && !this.#isKnown(frame)) conversation.flush(); // what was there before is not said
+    if (view.isSilent && !this.#isKnown(frame)) conversation.flush(); // earlier text is not announced
     view.isSilent = this.#isKnown(frame);
     const drawing = this.#drawings.get(view) ?? (() => this.#draw(view, turn));
     this.#drawings.set(view, drawing);
@@ -152,13 +152,13 @@ export class Turns {
     return view;
   }
 
-  /** Ask again what a turn asked. @param {TurnView} view */
+  /** Send the message of a turn again. @param {TurnView} view */
   repeat(view) {
     this.#page.outgoing.send(view.message ?? '', { replaces: view.id ?? undefined });
     this.#page.focus();
   }
 
-  /** Was this frame there when the page was opened? @param {{offset?: number}} frame */
+  /** Did this frame exist when the page was opened? @param {{offset?: number}} frame */
   #isKnown(frame) {
     return (frame.offset ?? Infinity) <= (this.#knownEnd ?? 0);
   }

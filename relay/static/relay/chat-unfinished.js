@@ -1,10 +1,10 @@
 /**
- * Markdown that is still being written, as it may be drawn: marks that are not closed yet do not show and vanish again.
+ * Markdown that is still being written, made ready to draw: marks that are not closed yet do not flash up.
  *
  * @module chat-unfinished
  */
 
-const LONE_MARKS = /(^|\n)[ \t>]*(?:[-+*=_#`~|$:\\]*|\d{1,3}[.)]?|[-*+] \[[ xX]?\]?)[ \t]*$/; // what such a last line starts is not known yet
+const LONE_MARKS = /(^|\n)[ \t>]*(?:[-+*=_#`~|$:\\]*|\d{1,3}[.)]?|[-*+] \[[ xX]?\]?)[ \t]*$/; // it is not known yet what such a last line starts
 const TABLE_HEAD = /(^|\n)[ \t]*\|[^\n]*(?:\n[ \t]*\|?[-:| \t]*)?$/; // a table is known by its second row
 
 /** @param {string} source a text that ends in an unfinished block, and starts with one @returns {string} */

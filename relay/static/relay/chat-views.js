@@ -46,7 +46,7 @@ export class Views {
     return this.#byId.get(turn.id ?? '') ?? this.#byTurn.get(turn);
   }
 
-  /** The cards of a tool call: more than one where a turn asked again. @param {unknown} callId */
+  /** The cards of a tool call: more than one if a turn asked again. @param {unknown} callId */
   cards(callId) {
     return [...this.#byId.values()].map((view) => view.parts.card(callId)).filter((card) => card !== undefined);
   }

@@ -35,7 +35,7 @@ function sessionOfAddress() {
 }
 
 class ChatPage {
-  isListed = false; // in the reader's list, under the newest page's time
+  isListed = false; // in the reader's list, with the time of the newest page
 
   /** @param {string} sessionId */
   constructor(sessionId) {
@@ -101,9 +101,9 @@ class ChatPage {
     this.conversation.scrollToEnd();
   }
 
-  /** Frames are gone: what ended meanwhile is in the history, or nowhere. @param {import('./gateway-client.js').SnapshotFrame} frame */
+  /** Frames are missing: turns that ended meanwhile are in the history, or lost. @param {import('./gateway-client.js').SnapshotFrame} frame */
   async #onSnapshot(frame) {
-    if (!this.history.isStarted) return; // the newest page is under way, and has them
+    if (!this.history.isStarted) return; // the newest page is being loaded, and has them
     const isKept = await this.history.fill();
     if (isKept && frame.history) return;
     if (frame.reason === 'trimmed') this.conversation.note('Some earlier messages are no longer available.');
@@ -149,7 +149,7 @@ class ChatPage {
     this.composer.focus();
   }
 
-  /** Show what can be done now. */
+  /** Update the available actions. */
   changed() {
     this.composer.update(this.client.state.state === 'closed', this.client.activeTurnId !== null);
     for (const button of document.querySelectorAll('[data-say]')) /** @type {HTMLButtonElement} */ (button).disabled = this.client.state.state === 'closed';

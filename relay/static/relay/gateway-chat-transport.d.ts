@@ -1,13 +1,13 @@
 import type { ConnectOptions } from './gateway-client.js';
 
-export interface TransportOptions extends Pick<ConnectOptions, 'base' | 'WebSocket'> {
-  /** Called for every connection, with the chat's id; what it gives is presented to the gateway. */
+export interface TransportOptions extends Pick<ConnectOptions, 'base' | 'WebSocket' | 'http'> {
+  /** Called for every connection, with the chat's id; its result is presented to the gateway. */
   ticket?: (chatId: string) => string | null | undefined | Promise<string | null | undefined>;
   /** Let tools ask for an approval: `ai` from version 6 on. Default `false`. */
   approvals?: boolean;
 }
 
-/** What `useChat` passes on for a message; headers mean nothing here. */
+/** The request that `useChat` makes for a message; headers are ignored. */
 export interface SendRequest {
   chatId: string;
   /** The conversation; its last message is sent. */
@@ -16,7 +16,7 @@ export interface SendRequest {
   messageId?: string | undefined;
   abortSignal?: AbortSignal | undefined;
   headers?: unknown;
-  /** Goes to the agent beside the message. */
+  /** Sent to the agent beside the message. */
   body?: object;
   metadata?: unknown;
 }
@@ -57,10 +57,10 @@ export class GatewayChatTransport {
   readonly resumeStreamIsReplay: boolean;
   /** Send the chat's last message. An abort, as by the chat's `stop()`, stops the turn. */
   sendMessages(request: SendRequest): Promise<ReadableStream<Chunk>>;
-  /** Give the turn in flight from its first chunk; `null` without one. */
+  /** Return the turn in flight from its first chunk; `null` if there is none. */
   reconnectToStream(request: ReconnectRequest): Promise<ReadableStream<Chunk> | null>;
   /** Show the turns that this page did not send, each with its question; a turn in flight from its start. */
   follow(chat: FollowedChat): () => void;
-  /** Leave all sessions; their turns go on. */
+  /** Leave all sessions; their turns continue. */
   close(): void;
 }

@@ -1,9 +1,9 @@
 /**
- * A `ChatTransport` for `useChat` of the AI SDK (`ai` 5, 6 and 7) over the gateway's own client: it heals a cut
- * connection while the page is looked at, and follows the turns of other tabs.
+ * A `ChatTransport` for `useChat` of the AI SDK (`ai` 5, 6 and 7) over the gateway's own client: it recovers
+ * from a cut connection while the page is visible, and follows the turns of other tabs.
  *
- * It needs `gateway-client.js` beside it, and nothing else. Types: `gateway-chat-transport.d.ts`; how to use it:
- * `docs/front-ends.md`.
+ * It needs `gateway-client.js` and `ui-message-chunks.js` beside it, and nothing else. Types:
+ * `gateway-chat-transport.d.ts`; usage: `docs/front-ends.md`.
  *
  * @module gateway-chat-transport
  */
@@ -11,8 +11,8 @@
 import { connect, GatewayError } from './gateway-client.js';
 import { Answer, messageOf } from './ui-message-chunks.js';
 
-const LINGER_MS = 5000; // a connection that no chat uses is kept: React's StrictMode leaves, and comes back at once
-const BUSY_MS = 50; // until a chat that is busy is looked at again
+const LINGER_MS = 5000; // for which an unused connection is kept: React's StrictMode unmounts and mounts again at once
+const BUSY_MS = 50; // until a busy chat is checked again
 const SESSION_ID = /^(?!\.{1,2}$)(?!~)[\w.:~@-]{1,128}$/;
 
 /** @typedef {import('./gateway-chat-transport.js').TransportOptions} TransportOptions */
@@ -24,7 +24,7 @@ const SESSION_ID = /^(?!\.{1,2}$)(?!~)[\w.:~@-]{1,128}$/;
 /** @typedef {import('./ui-message-chunks.js').Frame} Frame */
 /** @typedef {import('./ui-message-chunks.js').Reader} Reader */
 
-/** Sends the messages of chats to sessions, and gives their answers as streams of chunks. */
+/** Sends the messages of chats to sessions, and returns their answers as streams of chunks. */
 export class GatewayChatTransport {
   resumeStreamIsReplay = true;
   /** @type {Map<string, Conversation>} by the chat's id */
@@ -45,7 +45,7 @@ export class GatewayChatTransport {
     return this.#conversation(chatId).send(messages.at(-1), extra, abortSignal);
   }
 
-  /** Give the turn in flight from its first chunk; `null` without one. @param {ReconnectRequest} request */
+  /** Return the turn in flight from its first chunk; `null` if there is none. @param {ReconnectRequest} request */
   async reconnectToStream({ chatId, abortSignal }) {
     return this.#conversation(chatId).resume(abortSignal);
   }
@@ -54,7 +54,7 @@ export class GatewayChatTransport {
    * Show the turns that this page did not send, each with its question; a turn in flight from its start.
    *
    * @param {FollowedChat} chat
-   * @returns {() => void} ends it
+   * @returns {() => void} stops it
    */
   follow(chat) {
     this.#followed.set(chat.id, chat);
@@ -65,7 +65,7 @@ export class GatewayChatTransport {
     };
   }
 
-  /** Leave all sessions; their turns go on. */
+  /** Leave all sessions; their turns continue. */
   close() {
     this.#followed.clear();
     for (const conversation of this.#conversations.values()) conversation.close();
@@ -82,14 +82,14 @@ export class GatewayChatTransport {
   }
 }
 
-/** One session: its client, and the answers that it is giving or that no chat has read yet. */
+/** One session: its client, and the answers that are running or that no chat has read yet. */
 class Conversation {
   #client;
   #onClose;
   #hasApprovals;
   /** @type {Set<Answer>} in the order of their turns */
   #answers = new Set();
-  /** @type {string | null} the turn in flight, or else the one that is next */
+  /** @type {string | null} the turn in flight, otherwise the next one */
   #currentId = null;
   /** @type {FollowedChat | null} */
   #follower = null;
@@ -174,7 +174,7 @@ class Conversation {
     return answer;
   }
 
-  /** @param {string | null} turnId @param {boolean} [isOwn] was it sent from here? */
+  /** @param {string | null} turnId @param {boolean} [isOwn] was it sent by this page? */
   #newAnswer(turnId, isOwn = false) {
     return new Answer(turnId, { hasApprovals: this.#hasApprovals, continues: isOwn });
   }
@@ -201,7 +201,7 @@ class Conversation {
     return [...this.#answers].find((answer) => !answer.isRead);
   }
 
-  /** The answer of the turn in flight, of which no frame may have come yet. */
+  /** The answer of the turn in flight; perhaps none of its frames has arrived yet. */
   #current() {
     if (this.#currentId === null) return null;
     const isCurrent = (/** @type {Answer} */ { turn, turnId }) => (turn?.id ?? turnId) === this.#currentId;
@@ -210,7 +210,7 @@ class Conversation {
     return answer;
   }
 
-  /** Let the follower show the answers that no chat has read, one after the other. */
+  /** Make the follower show the answers that no chat has read, one after the other. */
   async #showUnread() {
     if (this.#isShowing) return;
     this.#isShowing = true;
@@ -225,7 +225,7 @@ class Conversation {
   }
 
   /**
-   * All chunks of an answer. An abort stops its turn, to cancel the stream does not.
+   * All chunks of an answer. An abort stops its turn; cancelling the stream does not.
    *
    * @param {Answer} answer
    * @param {AbortSignal} [signal]
@@ -258,7 +258,7 @@ class Conversation {
     return stream;
   }
 
-  /** Stop a turn; but a chat that resumes aborts what it read before, in the same moment. @param {Answer} answer */
+  /** Stop a turn, unless the chat resumes: then it aborts its previous stream in the same moment. @param {Answer} answer */
   #stopUnlessResumed(answer) {
     const resumes = this.#resumes;
     queueMicrotask(() => {
@@ -270,7 +270,7 @@ class Conversation {
 
   // The connection.
 
-  /** Leave the session some time after nothing needs it any more. */
+  /** Leave the session some time after it is no longer needed. */
   #settle() {
     clearTimeout(this.#lingering);
     const isUsed = this.#follower || this.#pendingResumes || [...this.#answers].some((answer) => answer.isRead);
@@ -283,7 +283,7 @@ class Conversation {
     this.#welcome();
     queueMicrotask(() => {
       const error = new GatewayError({ code, content });
-      for (const answer of this.#answers) this.#end(answer, error); // of which the client knows nothing yet
+      for (const answer of this.#answers) this.#end(answer, error); // the client does not know of it yet
       clearTimeout(this.#lingering);
     });
   }
@@ -294,18 +294,18 @@ function isBusy({ status }) {
   return status === 'submitted' || status === 'streaming';
 }
 
-/** Let a chat show a question, and resume its answer. @param {Answer} answer @param {FollowedChat} chat */
+/** Make a chat show a question and resume its answer. @param {Answer} answer @param {FollowedChat} chat */
 async function show(answer, chat) {
   const { question } = answer;
   if (question && !chat.messages.some(({ id }) => id === question.id)) chat.messages = [...chat.messages, question];
   try {
-    await chat.resumeStream(); // which takes the answer
+    await chat.resumeStream(); // this reads the answer
   } finally {
-    answer.isRead = true; // also where the chat has failed
+    answer.isRead = true; // even if the chat has failed
   }
 }
 
-/** The session of a chat's id, as the gateway's HTTP paths map it. @param {string} chatId */
+/** The session for a chat's id, as mapped by the gateway's HTTP paths. @param {string} chatId */
 function sessionIdOf(chatId) {
   if (SESSION_ID.test(chatId)) return chatId;
   const bytes = new TextEncoder().encode(chatId);

@@ -1,4 +1,4 @@
-/** A position in a session's log. `{offset: 0}` without an epoch: everything that the log holds. */
+/** A position in a session's log. `{offset: 0}` without an epoch: everything in the log. */
 export interface Cursor {
   epoch?: string | null;
   offset: number;
@@ -11,41 +11,45 @@ export interface ConnectOptions {
   base?: string;
   /** 1 to 128 of `A-Z a-z 0-9 . _ : ~ @ -`. */
   sessionId?: string;
-  /** Called for every connection; what it gives is shown to the gateway as a subprotocol, never in the address. */
+  /** Called for every connection; its result is presented to the gateway as a subprotocol, never in the address. */
   ticket?: () => string | null | undefined | Promise<string | null | undefined>;
-  /** Let tokens that are behind come merged into one frame. Default `true`. */
+  /** Allow tokens that this client is behind on to be merged into one frame. Default `true`. */
   coalesce?: boolean;
-  /** Where to start. Default: the turn in flight from its start, then live. */
+  /** Where to start. Default: the turn in flight from its start, then live frames. */
   cursor?: Cursor | null;
   /** The WebSocket class. Default: the environment's own. */
   WebSocket?: new (url: string, protocols: string[]) => unknown;
+  /** Use server-sent events and REST after two sockets in a row could not be opened. Default `true`. */
+  http?: boolean;
 }
 
 export interface SendOptions {
   /** What to do while another turn is in flight. The gateway's default is `enqueue`. */
   onBusy?: 'enqueue' | 'reject' | 'interrupt';
-  /** `user_message`, or a kind that the gateway forwards to the agent. */
+  /** `user_message`, or a type that the gateway forwards to the agent. */
   type?: string;
-  /** Makes it safe to send the same message twice: it is one turn. Default: a random one. */
+  /** Makes it safe to send the same message twice: both are one turn. Default: a random id. */
   clientMessageId?: string;
-  /** Further fields, sent as they are. */
+  /** Further fields, sent unchanged. */
   [field: string]: unknown;
 }
 
 export interface StateInfo {
   state: 'connecting' | 'open' | 'waiting' | 'closed';
-  /** Why it waits or is closed: the server's `disconnect` code, or one of this client (see `docs/client.md`). */
+  /** Why the client waits or is closed: the server's `disconnect` code, or one of the client's own (see `docs/client.md`). */
   code?: string;
-  /** The same in words, where the server gave some. */
+  /** The reason as a sentence, if the server sent one. */
   content?: string;
   closeCode?: number;
-  /** While waiting: milliseconds until the next try; `null`: sleeps until `send()` or `wake()`. */
+  /** While waiting: milliseconds until the next attempt; `null`: waits for `send()` or `wake()`. */
   delayMs?: number | null;
-  /** While waiting: how many tries in a row did not last. */
+  /** While waiting: the number of failed attempts in a row. */
   attempt?: number;
+  /** While open: `true` where no socket could be opened, and server-sent events and REST are used. */
+  isOverHttp?: boolean;
 }
 
-/** What every frame has; other fields depend on its type. */
+/** The fields of every frame; others depend on its type. */
 export interface Frame {
   type: string;
   turn_id?: string;
@@ -66,19 +70,19 @@ export interface WelcomeFrame extends Frame {
   active: { turn_id: string; status: 'running' | 'cancelling' } | null;
   queued: string[];
   pending: PendingRequest[];
-  /** Can ended turns be read by page, also those that the log has lost? */
+  /** Can ended turns be read page by page, including those that are no longer in the log? */
   history?: boolean;
 }
 
-/** What the agent asks a person. `client.answer(call_id, …)` answers it. */
+/** A question of the agent to a person. `client.answer(call_id, …)` answers it. */
 export interface PendingRequest {
   call_id: string;
   /** The turn in which it was asked. */
   turn_id: string;
   tool_name: string;
-  /** `null`: too large, or there are none. */
+  /** `null`: too large, or none. */
   arguments: Record<string, unknown> | unknown[] | string | null;
-  /** In UTC, as in RFC 3339; `null` where the request has come since the connection was opened. */
+  /** In UTC, as in RFC 3339; `null` if the question has arrived since the connection was opened. */
   expires_at: string | null;
 }
 
@@ -102,31 +106,72 @@ export interface SnapshotFrame extends Omit<Frame, 'turn_id'> {
   history?: boolean;
 }
 
-/** An ended turn, as the server keeps it. */
+/** An ended turn, as kept by the server. */
 export interface EndedTurn {
   turn_id: string;
   subject: string | null;
-  /** Its content; of a forwarded kind the whole message as JSON. */
+  /** Its content; for a forwarded type the whole message as JSON. */
   message: string;
   answer: string;
-  /** `stop`, `cancelled`, `error`, or what the agent said. */
+  /** `stop`, `cancelled`, `error`, or the agent's own reason. */
   finish_reason: string;
   error: { code: string; content: string } | null;
   /** The agent's other events, each with the number of code points of `answer` before it. */
   events: { position: number; event: Record<string, unknown> & { type: string } }[];
-  /** How many events were too large to be kept. */
+  /** The number of events that were too large to be kept. */
   events_left_out: number;
-  /** `null` in the moment before the turn is in the database. */
+  /** `null` for the moment until the turn is in the database. */
   started_at: string | null;
   ended_at: string | null;
 }
 
+/** What an answer is made of, in its order. A part never changes: a change makes another one in its place. */
+export type Part =
+  | { readonly type: 'text' | 'reasoning'; readonly text: string }
+  | ToolPart
+  | { readonly type: 'notice'; readonly code: string; readonly text: string }
+  /** Any other event of the agent, or a message of another kind than `user_message`. */
+  | { readonly type: 'event'; readonly event: Frame };
+
+/** A call of a tool. */
+export interface ToolPart {
+  readonly type: 'tool';
+  readonly callId: string;
+  readonly toolName: string;
+  readonly input: unknown;
+  /** `asking`: it waits for a person, unless {@link GatewayClient.pending} does not have its question any more. */
+  readonly state: 'running' | 'asking' | 'done' | 'failed';
+  /** While asking: what to give to {@link GatewayClient.answer}. */
+  readonly question: string | null;
+  /** `null` before it is done. */
+  readonly output: unknown;
+  /** `null` unless it failed. */
+  readonly error: unknown;
+}
+
+/** An ended turn of the history, as what a {@link Turn} has of it, and what a person wrote. */
+export function readTurn(turn: EndedTurn): {
+  id: string;
+  /** `null`: the message is of another kind than `user_message`. */
+  question: string | null;
+  text: string;
+  parts: readonly Part[];
+  finishReason: string;
+  error: GatewayError | null;
+};
+
+/**
+ * Change the tool call that a `tool_result` or a `pending_resolved` is about, where another turn made it; without such a
+ * call it is the same list.
+ */
+export function withSettled(parts: readonly Part[], frame: Frame): readonly Part[];
+
 export interface HistoryPage {
-  /** The newest first. */
+  /** Newest first. */
   turns: EndedTurn[];
-  /** `before` of the next page; `null`: this is the last one. */
+  /** Pass it as `before` to get the next page; `null`: this is the last one. */
   next: string | null;
-  /** Turns may be missing, because the database did not answer: ask again. */
+  /** Turns may be missing because the database did not answer: request the page again. */
   incomplete: boolean;
 }
 
@@ -141,7 +186,7 @@ export interface TokenFrame extends Frame {
   token: string;
   is_final: boolean;
   finish_reason?: string;
-  /** On merged frames: the first of the offsets that this frame stands for. */
+  /** On merged frames: the first offset that this frame covers. */
   from_offset?: number;
 }
 
@@ -149,7 +194,7 @@ export interface ErrorFrame extends Frame {
   code: string;
   content: string;
   client_message_id?: string;
-  /** There when the same message, sent again after so long, may succeed. */
+  /** Present if the same message may succeed when it is sent again after this time. */
   retry_after_ms?: number;
 }
 
@@ -178,31 +223,37 @@ export interface DisconnectFrame extends Frame {
   delay_ms?: number;
 }
 
-/** Every kind of event, with what its handler is called with. */
+/** Every kind of event, with the arguments of its handler. */
 export interface GatewayEvents {
   /** The connection's state changed. */
   state: (info: StateInfo) => void;
   welcome: (frame: WelcomeFrame) => void;
-  /** Put `turn.text` in place of what is shown of that turn. An ended turn's `final` or `error` follows. */
+  /** Replace the text shown for that turn with `turn.text`. If the turn has ended, its `final` or `error` follows. */
   snapshot: (frame: SnapshotFrame, turn: Turn | null) => void;
   user_message: (frame: UserMessageFrame, turn: Turn) => void;
   token: (frame: TokenFrame, turn: Turn) => void;
   final: (frame: TokenFrame, turn: Turn) => void;
   /** A turn failed. */
   error: (frame: ErrorFrame, turn: Turn) => void;
-  /** A message was not taken; `turn` is `null` when the frame names none of this client's messages. */
+  /** A message was refused; `turn` is `null` if the frame names none of this client's messages. */
   refused: (frame: ErrorFrame, turn: Turn | null) => void;
   accepted: (frame: AcceptedFrame, turn: Turn | null) => void;
   cancel_ack: (frame: CancelAckFrame, turn: Turn | null) => void;
   notice: (frame: NoticeFrame, turn: Turn | null) => void;
-  /** What waits for a person is another list now; also after each `welcome`. */
+  /** The list of questions that wait for a person has changed; also called after each `welcome`. */
   pending: (pending: readonly PendingRequest[]) => void;
-  /** A turn's message, of any client, answers what the agent has asked. */
+  /** The message of a turn, from any client, answers a question of the agent. */
   pending_resolved: (frame: PendingResolvedFrame, turn: Turn) => void;
   /** Any other frame of the log: the agent's own types, and forwarded messages. */
   event: (frame: Frame, turn: Turn) => void;
   disconnect: (frame: DisconnectFrame) => void;
 }
+
+/** Every kind of event. */
+export const KINDS: readonly [
+  'state', 'welcome', 'snapshot', 'user_message', 'token', 'final', 'error', 'refused', 'accepted', 'cancel_ack', 'notice',
+  'pending', 'pending_resolved', 'event', 'disconnect',
+];
 
 export class GatewayError extends Error {
   constructor(frame: Partial<ErrorFrame>);
@@ -210,27 +261,29 @@ export class GatewayError extends Error {
   readonly retryAfterMs: number | null;
 }
 
-/** One message and all that is streamed in answer. Iterating gives the answer's whole text so far, at each change. */
+/** One message and everything that is streamed in answer to it. Iterating yields the whole text so far at each change. */
 export class Turn implements AsyncIterable<string> {
-  /** `null` until the server has the message. */
+  /** `null` until the server has stored the message. */
   readonly id: string | null;
   /** `null` on turns of other clients. */
   readonly clientMessageId: string | null;
   readonly status: 'sending' | 'queued' | 'running' | 'ended';
-  /** While queued: how many wait before it, at the time it was accepted. */
+  /** While queued: the number of turns ahead of it when it was accepted. */
   readonly position: number | null;
   /** The answer so far. */
   readonly text: string;
-  /** Stopped from this client: its text does not grow any more. */
+  /** The same with reasoning, tool calls, notices and other events, each in its place; another list after each change. */
+  readonly parts: readonly Part[];
+  /** Stopped by this client: its text no longer grows. */
   readonly isStopped: boolean;
-  /** `stop`, `cancelled`, `error`, or what the agent said; `null` before the end. */
+  /** `stop`, `cancelled`, `error`, or the agent's own reason; `null` before the end. */
   readonly finishReason: string | null;
   readonly error: GatewayError | null;
-  /** The turn's id, as soon as the server has the message; fails with {@link GatewayError} when refused. */
+  /** The turn's id, as soon as the server has stored the message; fails with {@link GatewayError} if it is refused. */
   readonly accepted: Promise<string | null>;
   /** The whole text at the end; fails with {@link GatewayError}. */
   readonly done: Promise<string>;
-  /** Stop it, also before it was accepted. What is shown of it stays. */
+  /** Stop it, even before it is accepted. The text so far stays. */
   cancel(): void;
   [Symbol.asyncIterator](): AsyncGenerator<string, void, undefined>;
 }
@@ -238,32 +291,32 @@ export class Turn implements AsyncIterable<string> {
 export class GatewayClient {
   constructor(options: ConnectOptions);
   readonly state: StateInfo;
-  /** The last position seen, to start another client from. */
+  /** The last position seen, from which another client can start. */
   readonly cursor: Cursor | null;
   readonly activeTurnId: string | null;
-  /** What the agent asks a person and no message has answered yet, the oldest first. */
+  /** The agent's questions to a person that no message has answered yet, oldest first. */
   readonly pending: readonly PendingRequest[];
-  /** Returns a function that ends it. A handler that throws does not disturb the connection. */
+  /** Returns a function that removes the handler. A handler that throws does not affect the connection. */
   on<Kind extends keyof GatewayEvents>(kind: Kind, handler: GatewayEvents[Kind]): () => void;
-  /** Send a message; it is kept and sent again over new connections until the server has it, and answered once. */
+  /** Send a message. It is kept and sent again over new connections until the server has stored it, and answered once. */
   send(content: string | undefined, options?: SendOptions): Turn;
   /**
-   * Answer what the agent asks, with a `hitl_decision`; the first answer of all clients counts, and the turn of another
-   * fails with `already_decided`. `fields`: `arguments` of an `edit`, a `reason`.
+   * Answer a question of the agent with a `hitl_decision`; the first answer of any client counts, and the turns of later
+   * ones fail with `already_decided`. `fields`: `arguments` of an `edit`, a `reason`.
    */
   answer(callId: string, decision: 'approve' | 'edit' | 'reject', fields?: SendOptions): Turn;
-  /** Stop a turn, of this client or another; without an id the one in flight, else the next of this client. */
+  /** Stop a turn of this client or another one; without an id the one in flight, otherwise this client's next one. */
   cancel(turnId?: string | null): void;
-  /** Read a page of ended turns, the newest first; fails with {@link GatewayError} when refused, or closed. */
+  /** Read a page of ended turns, newest first; fails with {@link GatewayError} if it is refused or the client is closed. */
   history(options?: { before?: string | null; limit?: number }): Promise<HistoryPage>;
-  /** Connect at once if it waits to; a delay that the server asked for is kept. */
+  /** Reconnect at once instead of waiting; a delay that the server asked for is still respected. */
   wake(): void;
-  /** Leave for good. Turns that have not ended fail with `closed`; the server goes on with them. */
+  /** Close permanently. Open turns fail here with `closed`; the server continues them. */
   close(): void;
 }
 
 /** Open a session and keep it open. */
 export function connect(options: ConnectOptions): GatewayClient;
 
-/** A random id, good for a session or a message. */
+/** A random id for a session or a message. */
 export function newId(): string;

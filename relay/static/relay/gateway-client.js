@@ -1,8 +1,9 @@
 /**
- * A client for the gateway: a connection that comes back by itself and goes on where it was.
+ * A client for the gateway: a connection that reconnects by itself and continues where it was.
  *
- * It speaks the `gateway.v1` dialect, needs no other module and no build step, and runs in every evergreen browser,
- * in workers, and in Node with a WebSocket class handed in. Types: `gateway-client.d.ts`; how to use it: `docs/client.md`.
+ * It speaks the `gateway.v1` dialect, needs no build step, and runs in every evergreen browser, in workers, and in Node,
+ * if necessary with a WebSocket class passed in. Where no socket can be opened it loads `gateway-http-socket.js` from
+ * beside it; it needs no other module. Types: `gateway-client.d.ts`; usage: `docs/client.md`.
  *
  * @module gateway-client
  */
@@ -12,10 +13,19 @@ const BASE_DELAY_MS = 1000;
 const MAX_DELAY_MS = 15_000;
 const STABLE_MS = 5000; // a connection that lasted this long resets the backoff
 const CONNECT_LIMIT_MS = 20_000; // for the ticket, the handshake and `welcome` together
-const SILENT_HEARTBEATS = 2.5; // so many heartbeats without a frame: the line is dead
+const SILENT_HEARTBEATS = 2.5; // without a frame for this many heartbeats the connection is dead
 const MAX_UNACCEPTED = 100;
+const SOCKETS_BEFORE_HTTP = 2; // so many in a row that could not be opened
+const HTTP_MS = 600_000; // a connection over HTTP that is this old is left for a socket while nothing happens on it
 const SESSION_ID = /^(?!\.{1,2}$)[\w.:~@-]{1,128}$/;
+const SOCKET_PATH = /\/ws\/[^/]+\/?$/; // REST is beside it
 const CLIENT_MESSAGE_ID = /^[\w:-]{1,128}$/;
+
+/** Every kind of event. */
+export const KINDS = /** @type {const} */ ([
+  'state', 'welcome', 'snapshot', 'user_message', 'token', 'final', 'error', 'refused', 'accepted', 'cancel_ack', 'notice',
+  'pending', 'pending_resolved', 'event', 'disconnect',
+]);
 
 /** Close codes that mean "do not come back", for a connection that ended without a `disconnect` frame. */
 const FINAL_CLOSE_CODES = new Map([
@@ -37,6 +47,8 @@ const sizeOf = (bytes) => {
 /** @typedef {import('./gateway-client.js').ErrorFrame} ErrorFrame */
 /** @typedef {import('./gateway-client.js').GatewayEvents} GatewayEvents */
 /** @typedef {import('./gateway-client.js').HistoryPage} HistoryPage */
+/** @typedef {import('./gateway-client.js').EndedTurn} EndedTurn */
+/** @typedef {import('./gateway-client.js').Part} Part */
 /** @typedef {import('./gateway-client.js').PendingRequest} PendingRequest */
 /** @typedef {import('./gateway-client.js').SendOptions} SendOptions */
 /** @typedef {import('./gateway-client.js').StateInfo} StateInfo */
@@ -51,7 +63,7 @@ export function connect(options) {
   return new GatewayClient(options);
 }
 
-/** Make a random id, good for a session or a message; unlike `crypto.randomUUID` also on a page served without TLS. */
+/** Make a random id for a session or a message; unlike `crypto.randomUUID` it also works on a page served without TLS. */
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -69,9 +81,9 @@ export class GatewayError extends Error {
 }
 
 /**
- * One message and all that is streamed in answer.
+ * One message and everything that is streamed in answer to it.
  *
- * Iterate over it for the answer's **whole text so far**, each time it changed:
+ * Iterate over it to get the answer's **whole text so far** at each change:
  * `for await (const text of turn) element.textContent = text`. Names with an underscore are for this module.
  */
 export class Turn {
@@ -85,13 +97,15 @@ export class Turn {
   /** @type {number | null} */
   position = null;
   text = '';
+  /** @type {readonly Part[]} */
+  parts = [];
   isStopped = false;
   /** @type {string | null} */
   finishReason = null;
   /** @type {GatewayError | null} */
   error = null;
   _isSent = false;
-  /** The server does not know it as running or queued: its last frames are on their way, or gone. */
+  /** The server lists it neither as running nor as queued: its last frames are on their way, or gone. */
   _isOver = false;
   /** @type {Deferred<string | null>} */
   _accepted = deferred();
@@ -102,7 +116,7 @@ export class Turn {
 
   /**
    * @param {GatewayClient} client
-   * @param {Frame | null} message what was sent from here; `null`: another client's turn
+   * @param {Frame | null} message the message sent by this client; `null`: another client's turn
    */
   constructor(client, message = null) {
     this._client = client;
@@ -111,7 +125,7 @@ export class Turn {
     this.clientMessageId = message?.client_message_id ?? null;
   }
 
-  /** Stop it, also before it was accepted. What is shown of it stays. */
+  /** Stop it, even before it is accepted. The text so far stays. */
   cancel() {
     this._client._cancelTurn(this);
   }
@@ -134,6 +148,7 @@ export class Turn {
   _show(text) {
     if (text === this.text) return;
     this.text = text;
+    this.parts = withText(this.parts, text);
     this.#version++;
     this.#wake();
   }
@@ -160,12 +175,90 @@ export class Turn {
   }
 }
 
-/** What the agent asks a person and no message has answered yet, as far as the frames tell. */
+// The parts of an answer. A change makes a new list, and new objects only of what changed.
+
+/** Add what an answer's whole text has more than its parts. @param {readonly Part[]} parts @param {string} text */
+function withText(parts, text) {
+  const shown = parts.reduce((length, part) => length + (part.type === 'text' ? part.text.length : 0), 0);
+  return extended(parts, 'text', text.slice(shown));
+}
+
+/** @param {readonly Part[]} parts @param {'text' | 'reasoning'} type @param {string} more @returns {readonly Part[]} */
+function extended(parts, type, more) {
+  if (!more) return parts;
+  const last = parts.at(-1);
+  return last?.type === type ? [...parts.slice(0, -1), { type, text: last.text + more }] : [...parts, { type, text: more }];
+}
+
+/** Add an event of the agent, or a notice. @param {readonly Part[]} parts @param {Frame} frame @returns {readonly Part[]} */
+function withEvent(parts, frame) {
+  const { type, call_id: id = frame.tool_call_id, tool_call: call = frame } = frame;
+  if (type === 'reasoning' && typeof frame.token === 'string') return extended(parts, type, frame.token);
+  if (type === 'message_start') return parts;
+  if (type === 'notice') return [...parts, { type, code: frame.code, text: frame.content }];
+  const known = type === 'tool_result' ? withSettled(parts, frame) : parts;
+  if (known !== parts) return known;
+  if (type !== 'tool_call' || !id) return [...parts, { type: 'event', event: frame }];
+  const callId = call.call_id ?? call.tool_call_id ?? id; // a question may have another id than the call it is about
+  const asked = frame.requires_approval ? /** @type {const} */ ({ state: 'asking', question: id }) : {};
+  const changed = withCall(parts, callId, asked);
+  if (changed !== parts) return changed;
+  const { tool_name: toolName, name = '', arguments: input = null } = call;
+  const made = /** @type {const} */ ({ type: 'tool', state: 'running', question: null, output: null, error: null });
+  return [...parts, { ...made, callId, toolName: toolName ?? name, input, ...asked }];
+}
+
+/** Change the tool call with this id, or with this question. @param {readonly Part[]} parts @param {string} id @param {object} fields */
+function withCall(parts, id, fields) {
+  const isMeant = (/** @type {Part} */ part) => part.type === 'tool' && (part.callId === id || part.question === id);
+  return parts.some(isMeant) ? parts.map((part) => (isMeant(part) ? { ...part, ...fields } : part)) : parts;
+}
+
+/**
+ * Change the tool call that a `tool_result` or a `pending_resolved` is about; without such a call it is the same list.
+ *
+ * @param {readonly Part[]} parts
+ * @param {Frame} frame
+ */
+export function withSettled(parts, frame) {
+  const { type, call_id: id = frame.tool_call_id, result: output = null, error = null } = frame;
+  if (type !== 'tool_result') return withCall(parts, id, { state: 'running', question: null });
+  return withCall(parts, id, { state: error === null ? 'done' : 'failed', question: null, output, error });
+}
+
+/** @param {Pick<EndedTurn, 'answer' | 'events'>} turn */
+function partsOf({ answer, events }) {
+  const codePoints = events.length ? [...answer] : [];
+  const before = (/** @type {number} */ position) => codePoints.slice(0, position).join('');
+  /** @type {readonly Part[]} */
+  let parts = [];
+  for (const { position, event } of events) parts = withEvent(withText(parts, before(position)), event);
+  return withText(parts, answer);
+}
+
+/** What a person wrote; `null`: the message is of another kind. @param {string} message as it is kept */
+function writtenBy(message) {
+  try {
+    const { type } = JSON.parse(message);
+    return typeof type === 'string' && type !== 'user_message' ? null : message;
+  } catch {
+    return message;
+  }
+}
+
+/** An ended turn of the history, as what a {@link Turn} has of it, and what a person wrote. @param {EndedTurn} turn */
+export function readTurn(turn) {
+  const { turn_id: id, message, answer: text, finish_reason: finishReason, error } = turn;
+  const failure = error && new GatewayError(error);
+  return { id, question: writtenBy(message), text, parts: partsOf(turn), finishReason, error: failure };
+}
+
+/** The agent's questions to a person that no message has answered yet, as far as known from the frames. */
 class PendingRequests {
   /** @type {readonly PendingRequest[]} */
   list = [];
-  #knownUpTo = 0; // older frames are known to the `welcome` that listed the requests
-  /** @type {Map<string, PendingRequest[]>} what a turn that has not ended answers */
+  #knownUpTo = 0; // older frames are accounted for in the `welcome` that listed the requests
+  /** @type {Map<string, PendingRequest[]>} the requests that a running turn answers */
   #answered = new Map();
 
   /** @param {Frame} frame */
@@ -175,7 +268,7 @@ class PendingRequests {
     this.#set(pending ?? []);
   }
 
-  /** Take a frame of the log. @param {Frame} frame @returns {boolean} whether the list has changed */
+  /** Apply a frame of the log. @param {Frame} frame @returns {boolean} whether the list has changed */
   take(frame) {
     if (frame.offset <= this.#knownUpTo) return false;
     const { list } = this;
@@ -194,7 +287,7 @@ class PendingRequests {
     this.#set(this.#without(callId));
   }
 
-  /** An answer that found no agent does not count. @param {Frame} frame */
+  /** An answer that reached no agent does not count. @param {Frame} frame */
   #end({ turn_id: turnId = '', code }) {
     const answered = this.#answered.get(turnId) ?? [];
     this.#answered.delete(turnId);
@@ -212,27 +305,27 @@ class PendingRequests {
   }
 }
 
-/** The request in a `tool_call`: about the call that it names, or itself. @param {Frame} frame @param {string} callId */
+/** The request in a `tool_call`: about the call that it names, or about itself. @param {Frame} frame @param {string} callId */
 function asked(frame, callId) {
   const { tool_name: toolName, name = '', arguments: given = null } = frame.tool_call ?? frame;
   const turnId = /** @type {string} */ (frame.turn_id);
   return { call_id: callId, turn_id: turnId, tool_name: toolName ?? name, arguments: given, expires_at: null };
 }
 
-/** One session, seen over one connection at a time. Made by {@link connect}. */
+/** One session, over one connection at a time. Created by {@link connect}. */
 export class GatewayClient {
   #url;
   #ticket;
   #WebSocket;
   /** @type {Map<string, Set<Function>>} */
   #handlers = new Map();
-  /** @type {Map<string, Turn>} turns that have an id and no end yet */
+  /** @type {Map<string, Turn>} turns that have an id and have not ended */
   #turns = new Map();
-  /** @type {Map<string, Turn>} own turns by `client_message_id`, until the server has them */
+  /** @type {Map<string, Turn>} own turns by `client_message_id`, until the server has stored them */
   #unaccepted = new Map();
   /** @type {Map<string, {message: Frame, page: Deferred<HistoryPage>, isAsked: boolean}>} until they are answered */
   #readings = new Map();
-  /** @type {Set<string>} turns to stop, until the server knows */
+  /** @type {Set<string>} turns to stop, until the server has acknowledged it */
   #cancels = new Set();
   #pending = new PendingRequests();
   /** @type {string | null} */
@@ -247,7 +340,11 @@ export class GatewayClient {
   #offset;
   /** @type {any} the injected class may be any WebSocket */
   #socket = null;
-  #connection = 0; // counts connections: what an old one still says is not heard
+  #mayUseHttp;
+  #isOverHttp = false;
+  #hasHttpAnswered = false; // since a socket was open
+  #failedSockets = 0; // in a row
+  #connection = 0; // counts connections: events of an old one are ignored
   #attempt = 0;
   #openedAt = 0;
   #notBefore = 0;
@@ -264,8 +361,11 @@ export class GatewayClient {
   constructor(options) {
     this.#url = socketUrl(options);
     this.#ticket = options.ticket;
+    this.#mayUseHttp = (options.http ?? true) && SOCKET_PATH.test(new URL(this.#url).pathname);
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    if (!this.#WebSocket) throw new TypeError('There is no WebSocket here: pass a class, connect({ WebSocket })');
+    if (!this.#WebSocket) {
+      throw new TypeError('There is no WebSocket here: pass a class, such as that of the package ws: connect({ WebSocket })');
+    }
     this.#epoch = options.cursor?.epoch ?? null;
     this.#offset = options.cursor?.offset ?? null;
     globalThis.addEventListener?.('online', this.#onOnline);
@@ -274,22 +374,22 @@ export class GatewayClient {
     this.#open();
   }
 
-  /** What the connection is doing now. */
+  /** The state of the connection. */
   get state() {
     return this.#state;
   }
 
-  /** The last position seen, to start another client from; `null` before there is one. @returns {Cursor | null} */
+  /** The last position seen, from which another client can start; `null` before the first one. @returns {Cursor | null} */
   get cursor() {
     return this.#offset === null ? null : { epoch: this.#epoch, offset: this.#offset };
   }
 
-  /** The id of the turn in flight, as far as known here. */
+  /** The id of the turn in flight, as far as known. */
   get activeTurnId() {
     return this.#activeId;
   }
 
-  /** What the agent asks a person and no message has answered yet, the oldest first. */
+  /** The agent's questions to a person that no message has answered yet, oldest first. */
   get pending() {
     return this.#pending.list;
   }
@@ -300,7 +400,7 @@ export class GatewayClient {
    * @template {keyof GatewayEvents} Kind
    * @param {Kind} kind
    * @param {GatewayEvents[Kind]} handler
-   * @returns {() => void} ends it
+   * @returns {() => void} removes the handler
    */
   on(kind, handler) {
     const handlers = this.#handlers.get(kind) ?? new Set();
@@ -309,8 +409,8 @@ export class GatewayClient {
   }
 
   /**
-   * Send a message; it is kept and sent again over new connections until the server has it, and answered once. An id
-   * that is under way already gives the turn that it has.
+   * Send a message. It is kept and sent again over new connections until the server has stored it, and answered once. If a
+   * message with the same id is in progress, this returns its turn.
    *
    * @param {string | undefined} content
    * @param {SendOptions} options
@@ -335,7 +435,7 @@ export class GatewayClient {
   }
 
   /**
-   * Answer what the agent asks, with a `hitl_decision`; the first answer of all clients counts.
+   * Answer a question of the agent with a `hitl_decision`; the first answer of any client counts.
    *
    * @param {string} callId
    * @param {'approve' | 'edit' | 'reject'} decision
@@ -346,7 +446,7 @@ export class GatewayClient {
   }
 
   /**
-   * Stop a turn, of this client or another; without an id the one in flight, else the next of this client.
+   * Stop a turn of this client or another one; without an id the one in flight, otherwise this client's next one.
    *
    * @param {string | null} turnId
    * @returns {void}
@@ -361,7 +461,7 @@ export class GatewayClient {
   }
 
   /**
-   * Read a page of ended turns, the newest first; `before` is the `next` of the page before it. Asked again over new
+   * Read a page of ended turns, newest first; `before` is the `next` of the previous page. The request is repeated over new
    * connections until it is answered.
    *
    * @param {{before?: string | null, limit?: number}} options
@@ -378,12 +478,12 @@ export class GatewayClient {
     return reading.page.promise;
   }
 
-  /** Connect at once if it waits to; a delay that the server asked for is kept. */
+  /** Reconnect at once instead of waiting; a delay that the server asked for is still respected. */
   wake() {
     if (this.#state.state === 'waiting' && Date.now() >= this.#notBefore) this.#open();
   }
 
-  /** Leave for good. Turns that have not ended fail with `closed`; the server goes on with them. */
+  /** Close permanently. Open turns fail here with `closed`; the server continues them. */
   close() {
     this.#end({ code: 'closed', content: 'The connection was closed.' });
   }
@@ -392,7 +492,7 @@ export class GatewayClient {
   _cancelTurn(turn) {
     if (turn.status === 'ended') return;
     if (turn.id) return this.cancel(turn.id);
-    turn.isStopped = true; // sent, and not known to be stored: stopped as soon as its id is known
+    turn.isStopped = true; // sent, but not confirmed as stored: stopped as soon as its id is known
     if (turn._isSent) return;
     this.#unaccepted.delete(/** @type {string} */ (turn.clientMessageId));
     const frame = { type: 'assistant_message', token: '', is_final: true, finish_reason: 'cancelled' };
@@ -407,11 +507,16 @@ export class GatewayClient {
     const connection = ++this.#connection;
     this.#setState({ state: 'connecting' });
     this.#watchLine(CONNECT_LIMIT_MS);
+    this.#isOverHttp = this.#mayUseHttp && this.#failedSockets >= SOCKETS_BEFORE_HTTP;
+    if (this.#isOverHttp) this.#failedSockets--; // the next opening is a socket's, and if that fails one over HTTP again
     try {
-      const ticket = await this.#ticket?.();
+      const HttpSocket = this.#isOverHttp ? await loadHttpSocket() : null;
+      const ticket = HttpSocket ? null : await this.#ticket?.();
       if (connection !== this.#connection) return;
+      const url = this.#urlWithCursor();
       const subprotocols = ticket ? [SUBPROTOCOL, `gateway.ticket.${base64url(ticket)}`] : [SUBPROTOCOL];
-      this.#listen(new this.#WebSocket(this.#urlWithCursor(), subprotocols), connection);
+      const socket = HttpSocket ? new HttpSocket(url, [], this.#ticket) : new this.#WebSocket(url, subprotocols);
+      this.#listen(socket, connection);
     } catch (error) {
       if (connection === this.#connection) this.#lost({ code: 'connect_failed', content: String(error) });
     }
@@ -423,6 +528,7 @@ export class GatewayClient {
     socket.onmessage = (/** @type {{data: unknown}} */ { data }) => {
       if (connection === this.#connection) this.#receive(data);
     };
+    socket.onerror = () => {}; // `close` follows; the class of `ws` throws where this is not heard
     socket.onclose = (/** @type {{code: number}} */ { code }) => {
       if (connection === this.#connection) this.#closed(code);
     };
@@ -438,9 +544,17 @@ export class GatewayClient {
   /** @param {number} closeCode */
   #closed(closeCode) {
     const code = FINAL_CLOSE_CODES.get(closeCode);
+    const isFirstAnswer = this.#isOverHttp && !this.#hasHttpAnswered;
     if (closeCode === 1009) this.#refuseTooLarge();
-    if (code) this.#end({ code, content: 'The server closed the connection.', closeCode });
-    else this.#lost({ code: closeCode === 4408 ? 'idle' : 'line_lost', closeCode });
+    this.#countOpening();
+    if (code && isFirstAnswer) this.#hasHttpAnswered = true; // one more socket: a policy may admit sockets and no HTTP
+    if (code && !isFirstAnswer) this.#end({ code, content: 'The server closed the connection.', closeCode });
+    else this.#lost({ code: code ?? (closeCode === 4408 ? 'idle' : 'line_lost'), closeCode });
+  }
+
+  /** Count a socket that ends without having been opened. */
+  #countOpening() {
+    if (!this.#isOverHttp && !this.#openedAt) this.#failedSockets++;
   }
 
   /** @param {Frame} frame the server's `disconnect` */
@@ -450,10 +564,10 @@ export class GatewayClient {
   }
 
   /**
-   * The connection is gone: come back, with the cursor.
+   * The connection is lost: reconnect with the cursor.
    *
    * @param {Partial<StateInfo>} why
-   * @param {number} [askedDelayMs] what the server asked for, or 0 where this side left
+   * @param {number} [askedDelayMs] the delay that the server asked for, or 0 if this side closed
    */
   #lost(why, askedDelayMs) {
     const now = Date.now();
@@ -493,18 +607,18 @@ export class GatewayClient {
 
   #onOnline = () => {
     if (this.#state.state === 'waiting') this.wake();
-    else this.#lost({ code: 'network_changed' }, 0); // the old line may look open for minutes
+    else this.#lost({ code: 'network_changed' }, 0); // the old connection may look open for minutes
   };
 
   #onOffline = () => {
-    // The line is dead, which its silence would show a minute later; if it is not, the next one opens at once.
+    // The connection is dead; its silence would show that only a minute later. If it is not, the next one opens at once.
     if (this.#state.state === 'open') this.#lost({ code: 'network_changed' }, 0);
   };
 
   #onVisible = () => {
     if (globalThis.document.hidden) return;
     this.wake();
-    if (this.#state.state === 'open') this.#checkLine(); // timers stood still while the machine slept
+    if (this.#state.state === 'open') this.#checkLine(); // timers stop while the machine sleeps
   };
 
   /** @param {number} limitMs 0: no limit */
@@ -518,8 +632,12 @@ export class GatewayClient {
     clearTimeout(this.#lineTimer);
     if (!this.#silenceLimitMs) return;
     const restMs = this.#lastFrameAt + this.#silenceLimitMs - Date.now();
-    if (restMs > 0) this.#lineTimer = setTimeout(() => this.#checkLine(), restMs);
-    else this.#lost({ code: 'line_dead' }, this.#openedAt ? 0 : undefined);
+    if (restMs > 0) {
+      this.#lineTimer = setTimeout(() => this.#checkLine(), restMs);
+      return;
+    }
+    if (this.#socket) this.#countOpening(); // without one, the ticket did not come
+    this.#lost({ code: 'line_dead' }, this.#openedAt ? 0 : undefined);
   }
 
   // Frames from the server.
@@ -553,7 +671,9 @@ export class GatewayClient {
     const live = [this.#activeId, ...(frame.queued ?? [])];
     for (const turn of this.#turns.values()) turn._isOver = !live.includes(turn.id);
     this.#watchLine((frame.heartbeat_seconds ?? 0) * 1000 * SILENT_HEARTBEATS);
-    this.#state = { state: 'open' };
+    this.#hasHttpAnswered = this.#isOverHttp;
+    if (!this.#isOverHttp) this.#failedSockets = 0;
+    this.#state = this.#isOverHttp ? { state: 'open', isOverHttp: true } : { state: 'open' };
     for (const turn of this.#unaccepted.values()) this.#sendTurn(turn);
     for (const turnId of this.#cancels) this.#transmit({ type: 'cancel', turn_id: turnId });
     this.#pending.welcome(frame);
@@ -573,7 +693,7 @@ export class GatewayClient {
     if (frame.turn_id) this.#showSnapshot(frame, this.#turn(frame.turn_id));
     else this.#emit('snapshot', frame, null);
     const others = [...this.#turns.keys()].filter((id) => id !== frame.turn_id);
-    if (this.#welcome?.after !== null && others.length) this.#lost({ code: 'gap' }, 0); // a new welcome tells of them
+    if (this.#welcome?.after !== null && others.length) this.#lost({ code: 'gap' }, 0); // a new welcome lists them
   }
 
   /** @param {Frame} frame @param {Turn} turn */
@@ -597,9 +717,9 @@ export class GatewayClient {
     if (this.#pending.take(frame)) this.#emit('pending', this.#pending.list);
     if (frame.type === 'error' || (isToken && frame.is_final)) this.#endTurn(turn, frame);
     else if (isToken) this.#receiveToken(frame, turn);
-    else if (frame.type === 'user_message' || frame.type === 'notice') this.#emit(frame.type, frame, turn);
     else if (frame.type === 'pending_resolved') this.#emit('pending_resolved', frame, turn);
-    else this.#emit('event', frame, turn);
+    else if (frame.type !== 'user_message') this.#receiveEvent(frame, turn);
+    else this.#emit('user_message', frame, turn);
   }
 
   /** @param {Frame} frame @param {Turn} turn */
@@ -607,6 +727,12 @@ export class GatewayClient {
     if (turn.isStopped) return;
     turn._show(turn.text + (frame.token ?? ''));
     this.#emit('token', frame, turn);
+  }
+
+  /** @param {Frame} frame @param {Turn} turn */
+  #receiveEvent(frame, turn) {
+    turn.parts = withEvent(turn.parts, frame);
+    this.#emit(frame.type === 'notice' ? 'notice' : 'event', frame, turn);
   }
 
   /** @param {Frame} frame */
@@ -638,11 +764,14 @@ export class GatewayClient {
     if (frame.epoch !== this.#epoch || frame.offset > (this.#offset ?? -1)) return this.#lost({ code: 'gap' }, 0);
     for (const turn of this.#unaccepted.values()) this.#sendTurn(turn);
     for (const turn of this.#turns.values()) if (turn._isOver) this.#forget(turn);
+    const isBusy = this.#turns.size || this.#unaccepted.size || this.#readings.size;
+    if (this.#isOverHttp && !isBusy && Date.now() - this.#openedAt >= HTTP_MS) this.#lost({ code: 'socket_tried' }, 0);
   }
 
   /** @param {Frame} frame */
   #receiveDisconnect(frame) {
     this.#emit('disconnect', frame);
+    if (!this.#isOverHttp) this.#failedSockets = 0; // refused, but opened
     this.#disconnected(frame);
   }
 
@@ -707,10 +836,10 @@ export class GatewayClient {
     this.#emit(error ? 'error' : 'final', frame, turn);
   }
 
-  /** Let go of a turn whose end is no longer kept; one that the caller waits for fails. @param {Turn} turn */
+  /** Drop a turn whose end is no longer kept; one that the caller waits for fails. @param {Turn} turn */
   #forget(turn) {
     if (turn.clientMessageId || turn.status === 'running') {
-      this.#fail(turn, 'replay_gap', 'The rest of this answer is no longer kept by the server. Ask again for a new one.');
+      this.#fail(turn, 'replay_gap', 'The rest of this answer is no longer available. Send your message again.');
     } else this.#turns.delete(/** @type {string} */ (turn.id));
   }
 
@@ -789,10 +918,14 @@ export class GatewayClient {
   }
 }
 
-/** Tell the page of it as of an uncaught error; where there is no page, an uncaught error would end the process. @param {unknown} error */
+/** Report an error to the page as uncaught; without a page, an uncaught error would end the process. @param {unknown} error */
 function reportHandlerError(error) {
   if (globalThis.document) reportError(error);
   else console.error(error);
+}
+
+async function loadHttpSocket() {
+  return (await import('./gateway-http-socket.js')).HttpSocket;
 }
 
 /** @param {ConnectOptions} options */
@@ -806,7 +939,7 @@ function socketUrl({ url, base, sessionId, coalesce = true }) {
   return target.href;
 }
 
-/** @param {unknown} data @returns {Frame | null} `null`: not a frame, and so ignored */
+/** @param {unknown} data @returns {Frame | null} `null`: not a frame, so it is ignored */
 function parseFrame(data) {
   try {
     const frame = JSON.parse(/** @type {string} */ (data));
@@ -816,13 +949,13 @@ function parseFrame(data) {
   }
 }
 
-/** The terminal frame of the ended turn that a snapshot shows. @param {Frame} snapshot @returns {Frame} */
+/** The terminal frame of the ended turn in a snapshot. @param {Frame} snapshot @returns {Frame} */
 function terminalFrame({ turn_id, finish_reason, error }) {
   if (finish_reason === 'error') return { type: 'error', turn_id, ...error };
   return { type: 'assistant_message', token: '', is_final: true, turn_id, finish_reason };
 }
 
-/** Full jitter: anything between 0 and a bound that doubles, so that clients do not come back all at once. @param {number} attempt */
+/** Full jitter: a random delay up to a limit that doubles, so that clients do not all reconnect at once. @param {number} attempt */
 function backoffMs(attempt) {
   return Math.random() * Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** Math.min(attempt, 10));
 }

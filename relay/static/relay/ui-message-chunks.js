@@ -1,7 +1,7 @@
 /**
- * The AI SDK's messages as the gateway's, and the frames of a turn as the chunks of a UI message stream. Pure.
+ * Translates the AI SDK's messages into the gateway's, and the frames of a turn into the chunks of a UI message stream. Pure.
  *
- * It reads and writes what the gateway does over HTTP (`relay/adapters/ai_sdk.py`); one file of examples holds both.
+ * It does the same as the gateway over HTTP (`relay/adapters/ai_sdk.py`); one file of examples tests both.
  *
  * @module ui-message-chunks
  */
@@ -25,10 +25,10 @@ const FINISH_REASONS = new Map(
   ]),
 );
 
-/** One turn's chunks, for chats that read them from the first one on. */
+/** The chunks of one turn, for chats that read them from the first one. */
 export class Answer {
   #translator;
-  /** @type {Chunk[]} neighbouring deltas joined */
+  /** @type {Chunk[]} with adjacent deltas joined */
   #chunks = [];
   /** @type {Set<Reader>} */
   #readers = new Set();
@@ -36,7 +36,7 @@ export class Answer {
   #error = null;
   /** @type {Turn | null} */
   turn = null;
-  /** @type {any} the message of the user's that it answers; `null` for other kinds */
+  /** @type {any} the user's message that it answers; `null` for other types */
   question = null;
   isRead = false;
   isOver = false;
@@ -90,11 +90,11 @@ export class Answer {
 }
 
 /**
- * The message for a chat's last one, as the gateway reads it from a POST.
+ * The gateway's message for the last message of a chat, as the gateway would read it from a POST.
  *
  * @param {any} message
  * @param {object} extra
- * @param {boolean} [hasApprovals] is an approval a decision of its own?
+ * @param {boolean} [hasApprovals] is an approval a separate decision?
  */
 export function messageOf(message, extra, hasApprovals = false) {
   const { trigger } = /** @type {{trigger?: string}} */ (extra);
@@ -141,11 +141,11 @@ export class ChunkTranslator {
   #blocks = 0;
   #textLength = 0;
   #called = new Set();
-  #answered = new Set(); // calls of the page's message that goes on
+  #answered = new Set(); // calls in the page's message that is being continued
 
   /**
-   * @param {ChunkOptions} options `hasApprovals`: does the page know `tool-approval-request`? `ai` 5 throws a turn with
-   *   one away. `continues`: does a turn that answers go on with the message in which the agent has asked?
+   * @param {ChunkOptions} options `hasApprovals`: does the page know `tool-approval-request`? `ai` 5 discards a turn with
+   *   one. `continues`: does a turn that answers a question continue the message in which the agent asked?
    */
   constructor({ hasApprovals = false, continues = false } = {}) {
     this.#hasApprovals = hasApprovals;
@@ -172,7 +172,7 @@ export class ChunkTranslator {
     return [{ type: 'start', messageId: (continues && known.id) || turn_id }, { type: 'start-step' }];
   }
 
-  /** What is missing of the text; on a new connection all of it. @param {Frame} frame @returns {Chunk[]} */
+  /** The missing part of the text; on a new connection all of it. @param {Frame} frame @returns {Chunk[]} */
   #snapshot(frame) {
     const started = this.#hasStarted ? [] : this.#start(frame);
     return [...started, ...this.#text((frame.content ?? '').slice(this.#textLength))];
@@ -204,7 +204,7 @@ export class ChunkTranslator {
   #toolCall(toolCallId, toolName, fields) {
     const asked = fields.requires_approval && this.#hasApprovals;
     const { call_id, tool_call_id } = fields.tool_call ?? {};
-    const of = call_id || tool_call_id; // the call that a question with a name of its own is about
+    const of = call_id || tool_call_id; // the call that a question with an id of its own is about
     if (asked && this.#called.has(of)) return [approvalRequest(toolCallId, of)];
     if (this.#answered.has(toolCallId) && !fields.requires_approval) return []; // the page would show it twice
     this.#called.add(toolCallId);
@@ -243,7 +243,7 @@ export class ChunkTranslator {
   }
 }
 
-/** @param {string} approvalId @param {string} toolCallId @returns {any} not among the chunks that all versions know */
+/** @param {string} approvalId @param {string} toolCallId @returns {any} not a chunk that all versions know */
 function approvalRequest(approvalId, toolCallId) {
   return { type: 'tool-approval-request', approvalId, toolCallId };
 }

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 TOOL = "look_up"
+SLOWLY = tuple(f"{number} " for number in range(30))
 
 
 class Thought(NamedTuple):
@@ -39,9 +40,10 @@ async def answer(said: Sequence[str], result: str | None = None) -> AsyncIterato
     if message == "endless":
         async for tick in _ticks():
             yield tick
-    tokens = {"think": ["Done."], "fail": ["Half"], "recall": [" | ".join(said)]}
+    tokens = {"think": ["Done."], "fail": ["Half"], "recall": [" | ".join(said)], "slowly": list(SLOWLY)}
     for token in tokens.get(message, ["One", " two", " three"]):
         yield token
+        await asyncio.sleep(0.02 if message == "slowly" else 0)
     if message == "fail":
         raise RuntimeError("the model fell over")
 

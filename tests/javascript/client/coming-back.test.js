@@ -34,7 +34,7 @@ test('a lost connection resumes after the last frame', async () => {
 });
 
 test('the backoff doubles with full jitter up to its cap', async () => {
-  const page = await Page.connect();
+  const page = await Page.connect({ http: false });
   const delays = [];
   for (const random of [1, 1, 0.25, 1, 1, 1, 1]) {
     fixRandom(random);

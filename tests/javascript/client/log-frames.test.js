@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test, { mock } from 'node:test';
 
-import { KINDS } from './kinds.js';
+import { KINDS } from '../implementation.js';
 import {
   accepted, cancelAck, disconnect, failure, final, snapshot, token, userMessage, welcome,
 } from './frames.js';

@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock } from 'node:test';
 
-import { connect } from '../implementation.js';
+import { connect, KINDS } from '../implementation.js';
 import { HEARTBEAT_SECONDS, welcome } from './frames.js';
-import { KINDS } from './kinds.js';
 
 export const MAX_DELAY_MS = 15_000;
 export const STABLE_MS = 5_000;
@@ -12,14 +11,17 @@ export const CONNECT_LIMIT_MS = 20_000;
 export const SILENCE_LIMIT_MS = 2.5 * HEARTBEAT_SECONDS * 1000;
 const START_MS = 1_000_000;
 
-beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START_MS }));
+beforeEach(() => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START_MS });
+  mock.method(globalThis, 'fetch', () => new Promise(() => {})); // no test reaches the network
+});
 afterEach(() => {
   mock.timers.reset();
   mock.restoreAll();
 });
 
 /** Let everything run that waits for nothing but its turn. */
-const settle = () => new Promise(setImmediate);
+export const settle = () => new Promise(setImmediate);
 
 /** Does only what the test tells it to. */
 class FakeWebSocket {

@@ -5,7 +5,7 @@
 // {id, base} for the gateway's own transport (with approvals, so not for version 5 where a tool waits for one)
 import { createInterface } from "node:readline";
 
-import { GatewayChatTransport } from "../static/gateway-chat-transport.js";
+import { GatewayChatTransport } from "../package/gateway-chat-transport.js";
 
 const [packageName, options] = [process.argv[2], JSON.parse(process.argv[3])];
 const sdk = await import(packageName);

@@ -2,7 +2,7 @@
 import type * as ai from 'ai';
 import type * as ai5 from 'ai-5';
 import type * as ai6 from 'ai-6';
-import type { FollowedChat, GatewayChatTransport } from '../../../relay/static/relay/gateway-chat-transport.js';
+import type { FollowedChat, GatewayChatTransport } from '../../../clients/javascript/gateway-chat-transport.js';
 
 type Fits<Wanted, _Given extends Wanted> = Wanted;
 

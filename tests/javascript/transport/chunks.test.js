@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
 
-import { Answer, ChunkTranslator, messageOf } from '../static/ui-message-chunks.js';
+import { Answer, ChunkTranslator, messageOf } from '../package/ui-message-chunks.js';
 
 const examples = JSON.parse(readFileSync(new URL('chunks.json', import.meta.url), 'utf8'));
 const TEXT = { type: 'text', text: 'Hel' };

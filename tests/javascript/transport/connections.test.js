@@ -3,7 +3,7 @@ import test from 'node:test';
 
 import { accepted, disconnect, final, running, token, userMessage, welcome } from '../client/frames.js';
 import { Page, passTime } from '../client/page.js';
-import { GatewayChatTransport } from '../static/gateway-chat-transport.js';
+import { GatewayChatTransport } from '../package/gateway-chat-transport.js';
 
 const LINGER_MS = 5000;
 

@@ -54,12 +54,12 @@ const answers = {
   },
 };
 
-const answer = agent({ keys: ['old-key', process.env.AGENT_KEY], keepAliveSeconds: 0.05 }, (message, session) =>
-  answers[message.content](message, session),
-);
+const anyOfThem = (message, session) => answers[message.content](message, session);
+const answer = agent({ keys: ['old-key', process.env.AGENT_KEY], keepAliveSeconds: 0.05 }, anyOfThem);
+const kept = agent({ keys: [process.env.AGENT_KEY], keepAliveSeconds: 0.05, keepSeconds: 60 }, anyOfThem);
 
 const server = createServer(async (incoming, outgoing) => {
   if (incoming.url === '/parsed') incoming.body = await text(incoming).then(JSON.parse).catch(() => undefined);
-  await answer.node(incoming, outgoing);
+  await (incoming.url.startsWith('/kept') ? kept : answer).node(incoming, outgoing);
 });
 server.listen(process.argv[2], '127.0.0.1');

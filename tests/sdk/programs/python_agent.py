@@ -69,17 +69,20 @@ async def hello(message, session):
 answers = {each.__name__: each for each in (fail, bug, no_event, no_json, wait, go_on, last_event, hello)}
 
 
-@agent("old-key", os.environ["AGENT_KEY"], keep_alive_seconds=0.05)
-async def answer(message, session):
+async def any_of_them(message, session):
     async with aclosing(answers[message["content"]](message, session)) as items:
         async for item in items:
             yield item
 
 
+answer = agent("old-key", os.environ["AGENT_KEY"], keep_alive_seconds=0.05)(any_of_them)
+kept = agent(os.environ["AGENT_KEY"], keep_alive_seconds=0.05, keep_seconds=60)(any_of_them)
+
+
 settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="-", MIDDLEWARE=[
     "django.middleware.csrf.CsrfViewMiddleware", "django.middleware.common.CommonMiddleware",
 ])  # fmt: skip
-urlpatterns = [path("agent", answer.django)]
+urlpatterns = [path("agent", answer.django), path("kept", kept.django), path("kept/<turn_id>", kept.django)]
 
 fastapi = FastAPI()
 fastapi.add_route("/agent", answer, methods=["POST"])
@@ -88,6 +91,7 @@ app = Starlette(
     routes=[
         Mount("/fastapi", app=fastapi),
         Mount("/django", app=get_asgi_application()),
+        Mount("/kept", app=kept),
         Mount("/starlette", routes=[Mount("/agent", app=answer)]),
         Mount("/", app=answer),
     ]

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.agent.protocols.a2a import A2A
-from relay.agent.protocols.base import AgentSettings, PastTurn
+from relay.agent.protocols.base import (
+    AgentSettings,
+    PastTurn,
+)
 from relay.layers.values import Turn
 from relay.protocol.event_stream import Event
 from tests.unit.agent import any_answer, vectors

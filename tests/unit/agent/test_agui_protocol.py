@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from relay.agent.protocols import agui
 from relay.agent.protocols.agui import AgUi
-from relay.agent.protocols.base import AgentSettings, PastTurn
+from relay.agent.protocols.base import (
+    AgentSettings,
+    PastTurn,
+)
 from relay.layers.values import Turn
 from relay.protocol.event_stream import Event
 from tests.unit.agent import any_answer, vectors

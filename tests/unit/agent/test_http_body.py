@@ -102,9 +102,9 @@ def test_sized_body_ends_after_its_bytes(content, cuts):
 
 
 def test_body_is_chosen_by_the_head():
-    assert isinstance(body_of(200, [(b"transfer-encoding", b"chunked"), (b"content-length", b"3")]), ChunkedBody)
-    assert isinstance(body_of(200, [(b"content-length", b"3")]), SizedBody)
-    assert isinstance(body_of(200, [(b"content-type", b"text/event-stream")]), EndlessBody)
+    assert isinstance(body_of(200, {"transfer-encoding": "chunked", "content-length": "3"}), ChunkedBody)
+    assert isinstance(body_of(200, {"content-length": "3"}), SizedBody)
+    assert isinstance(body_of(200, {"content-type": "text/event-stream"}), EndlessBody)
     for status in (204, 304):
-        assert body_of(status, [(b"transfer-encoding", b"chunked")]).is_over
-    assert body_of(200, [(b"content-length", b"0")]).is_over
+        assert body_of(status, {"transfer-encoding": "chunked"}).is_over
+    assert body_of(200, {"content-length": "0"}).is_over

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.agent.protocols.base import AgentSettings, PastTurn
+from relay.agent.protocols.base import (
+    AgentSettings,
+    PastTurn,
+)
 from relay.agent.protocols.langgraph import LangGraph, thread_id
 from relay.exceptions import UpstreamEof
 from relay.layers.values import Turn

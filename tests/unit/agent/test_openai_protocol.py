@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.agent.protocols.base import AgentSettings, PastTurn
+from relay.agent.protocols.base import (
+    AgentSettings,
+    PastTurn,
+)
 from relay.agent.protocols.openai import OpenAI
 from relay.exceptions import UpstreamError
 from relay.layers.values import Turn

@@ -5,7 +5,13 @@ import json
 import pytest
 
 from relay.agent import protocols
-from relay.agent.protocols.base import MAX_CALLS, MAX_ID_CHARACTERS, AnswerReader, json_value, path_segment
+from relay.agent.protocols.any_json import json_value
+from relay.agent.protocols.base import (
+    MAX_CALLS,
+    MAX_ID_CHARACTERS,
+    AnswerReader,
+    path_segment,
+)
 from relay.exceptions import UpstreamProtocol
 from relay.protocol.event_stream import Event
 from tests.unit.agent import vectors

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.agent.protocols.base import AgentSettings, PastTurn
+from relay.agent.protocols.base import (
+    AgentSettings,
+    PastTurn,
+)
 from relay.agent.protocols.responses import Responses
 from relay.layers.values import Turn
 from relay.protocol.event_stream import Event

@@ -15,7 +15,7 @@ OTHER_HOST = "its certificate is for another host"
     [
         (9, "its certificate is not valid yet"),
         (10, "its certificate has expired"),
-        (18, "its certificate is signed by itself, which is not trusted here"),
+        (18, "its certificate is self-signed, which is not trusted here"),
         (19, NOT_TRUSTED),
         (20, NOT_TRUSTED),
         (21, NOT_TRUSTED),
@@ -40,8 +40,8 @@ def test_a_certificate_that_is_refused(code, cause):
         ("UNKNOWN_PROTOCOL", "it answers without TLS"),
         ("RECORD_LAYER_FAILURE", "it answers without TLS"),
         ("PACKET_LENGTH_TOO_LONG", "it answers without TLS"),
-        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "it asks for a certificate that it trusts"),
-        ("TLSV1_ALERT_UNKNOWN_CA", "it asks for a certificate that it trusts"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "it requires a client certificate that it trusts"),
+        ("TLSV1_ALERT_UNKNOWN_CA", "it requires a client certificate that it trusts"),
         ("NO_SHARED_CIPHER", "the TLS handshake fails (OpenSSL: NO_SHARED_CIPHER)"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from relay.agent.http_body import ChunkedBody
+from relay.agent.http_request import HttpRequest, target_of
 from relay.agent.portions import DENSE_PORTION_BYTES
 from relay.agent.tls import NO_CLIENT_CERT, NO_HANDSHAKE, NO_TLS, TlsFailed
 from relay.agent.transport import MAX_INTERIM_RESPONSES, UpstreamTransport
@@ -50,7 +51,7 @@ async def answering(*parts: bytes, hangs_up: bool = True, tls: ssl.SSLContext | 
 @contextlib.asynccontextmanager
 async def exchange_with(url: str, on_interim=None):
     """Send a request; gives the exchange, closed at the end."""
-    request = httpx.Request("POST", url, headers={"Connection": "close"}, content=b"body")
+    request = HttpRequest("POST", url, content=b"body")
     async with asyncio.timeout(LIMIT_SECONDS):
         exchange = await UpstreamTransport().send(request, on_interim)
         try:
@@ -271,7 +272,7 @@ async def test_certificate_that_will_not_do_is_named(tmp_path, monkeypatch, made
         with pytest.raises(TlsFailed, match=words) as caught:
             await body_at(url)
         with pytest.raises(TlsFailed, match=words):
-            await UpstreamTransport().reach(httpx.URL(url))
+            await UpstreamTransport().reach(target_of(url))
     assert asked == b""
     assert "localhost" not in str(caught.value)
 
@@ -311,7 +312,7 @@ def test_server_that_does_not_answer_a_handshake_is_named(new_loop):
         async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             try:
-                await UpstreamTransport(handshake_seconds=0.2).reach(httpx.URL(f"https://localhost:{port}"))
+                await UpstreamTransport(handshake_seconds=0.2).reach(target_of(f"https://localhost:{port}"))
             finally:
                 await left.wait()
 

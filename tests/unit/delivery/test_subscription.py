@@ -7,13 +7,13 @@ from contextlib import aclosing
 import pytest
 
 from relay.delivery.subscription import PlainSubscription, ResumableSubscription, runs
-from relay.exceptions import TooSlow
+from relay.exceptions import BufferLost, TooSlow
 from relay.layers.bounds import Bounds
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.observability import metrics
 from relay.protocol import frames
-from relay.protocol.frames import Snapshot
-from tests.buffer.turns import LIMIT_SECONDS, S, answer, enqueue, say, start, stop, tokens
+from relay.protocol.frames import ReplayGap, Snapshot
+from relay.testing.turns import LIMIT_SECONDS, S, answer, enqueue, say, start, stop, tokens
 
 USER, A, B = 1, 2, 3  # offsets
 
@@ -45,6 +45,11 @@ class Screen:
             texts = [json.loads(text) for text in self.viewer.encode(await self.next_batch())]
             if texts:
                 return texts
+
+    async def rest(self):
+        """Everything, up to the error that ends it."""
+        while True:
+            await self.next()
 
 
 async def plain(layer):
@@ -146,6 +151,107 @@ async def test_a_plain_viewer_of_a_session_that_was_begun_anew_goes_on():
         await asyncio.sleep(0)
         await answer(layer, "hi", "a")
         assert await waiting == [token("a"), FINAL]
+
+
+LOST = ReplayGap(Snapshot("e2", 0, "epoch_changed"))  # the store came back without the session
+MIDDLE = ReplayGap(Snapshot("e1", 3, "trimmed", "t1", "a"))  # of the first turn, which is longer than the log
+
+
+def numbered(*made):
+    for offset, frame in enumerate(made, 1):
+        frame.offset = offset
+    return list(made)
+
+
+@pytest.fixture
+def playing(monkeypatch):
+    """A layer whose tails come to the given batches and gaps, one after another."""
+
+    def play(*steps):
+        layer, left = opened(), list(steps)
+
+        async def tail(*_: object):
+            while left:
+                step = left.pop(0)
+                if isinstance(step, ReplayGap):
+                    raise step
+                yield step
+            raise AssertionError("the viewer goes on")
+
+        monkeypatch.setattr(layer, "tail", tail)
+        return layer
+
+    return play
+
+
+def user(turn_id):
+    return frames.user_message(turn_id, '{"type":"user_message","content":"hi"}')
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [numbered(user("t1"))],
+        [numbered(user("t1"), frames.token("t1", "a"))],
+        [MIDDLE],
+        [numbered(user("t1"), frames.token("t1", "a")), LOST],
+    ],
+    ids=["no text", "text", "text of a snapshot", "lost twice"],
+)
+async def test_a_plain_viewer_is_never_given_another_answer_as_the_rest_of_a_lost_one(playing, before):
+    layer = playing(*before, LOST, numbered(user("t2"), frames.token("t2", "b")))
+    async with await plain(layer) as screen:
+        with pytest.raises(TooSlow):
+            await screen.rest()
+
+
+async def test_a_plain_viewer_is_told_the_end_of_a_lost_answer_and_goes_on(playing):
+    lost = frames.error("t1", BufferLost())
+    layer = playing(
+        numbered(user("t1"), frames.token("t1", "a")), LOST, numbered(lost), numbered(user("t2"), frames.final("t2"))
+    )
+    async with await plain(layer) as screen:
+        assert await screen.next() == [token("a")]
+        assert await screen.next() == [json.loads(lost.body)]
+        assert await screen.next() == [FINAL]
+
+
+async def test_a_plain_viewer_of_ended_answers_goes_on_when_the_log_is_lost(playing):
+    layer = playing(numbered(user("t1"), frames.final("t1")), LOST, numbered(user("t2"), frames.token("t2", "b")))
+    async with await plain(layer) as screen:
+        assert await screen.next() == [FINAL]
+        assert await screen.next() == [token("b")]
+
+
+class Line:
+    """A ``TextSink`` that accepts everything."""
+
+    def __init__(self):
+        self.texts = []
+
+    def send_now(self, texts):
+        self.texts += map(json.loads, texts)
+        return True
+
+
+async def test_what_was_pushed_counts_as_given_and_another_answer_is_not_pushed_either(monkeypatch):
+    layer, line, pushed = opened(), Line(), []
+    mine, others = numbered(user("t1"), frames.token("t1", "a")), numbered(user("t2"), frames.token("t2", "b"))
+
+    async def tail(session_id, after, sink, subject):
+        pushed.append(sink.push(others if pushed else mine))
+        if len(pushed) == 1:
+            raise LOST
+        yield others
+
+    monkeypatch.setattr(layer, "tail", tail)
+    viewer = PlainSubscription(layer, S)
+    async with aclosing(viewer.batches(line)) as batches:
+        assert list(viewer.encode(await anext(batches))) == []
+        batch = await anext(batches)
+    with pytest.raises(TooSlow):
+        viewer.encode(batch)
+    assert (pushed, line.texts) == ([True, False], [token("a")])
 
 
 # gateway.v1.

@@ -4,14 +4,17 @@ import asyncio
 import logging
 
 import pytest
+import structlog
 from redis.exceptions import NoScriptError
 
 from relay.layers.bounds import Bounds
 from relay.layers.redis.group_commit import GroupCommit
+from relay.layers.redis.keys import ScriptKeys
 from relay.layers.redis.scripts import Scripts
 from relay.observability.outage_log import OutageLog
 
 LIMIT_SECONDS = 60
+NO_KEYS = ScriptKeys(0, ())
 NAMES = ["first", "second", "third", "last"]
 
 
@@ -57,11 +60,28 @@ async def test_calls_are_repeated_in_their_order_and_before_later_ones(answers, 
         "redis://unused", Scripts(Bounds()), outages, timeout_seconds=1, patience_seconds=LIMIT_SECONDS
     )
     connection = commit._connection = Connection(*answers)
-    calls = [commit.call("renew", (), (name,)) for name in NAMES[:-1]]
+    calls = [commit.call("renew", NO_KEYS, (name,)) for name in NAMES[:-1]]
     while not connection.exchanges:
         await asyncio.sleep(0)
-    calls.append(commit.call("renew", (), (NAMES[-1],)))
+    calls.append(commit.call("renew", NO_KEYS, (NAMES[-1],)))
     async with asyncio.timeout(LIMIT_SECONDS):
         assert await asyncio.gather(*calls) == [b"done"] * 4
     assert connection.exchanges == exchanges
+    await commit.close()
+
+
+async def test_exchanges_know_nothing_of_the_request_of_the_first_call():
+    outages = OutageLog(logging.getLogger(__name__))
+    commit = GroupCommit("redis://unused", Scripts(Bounds()), outages, timeout_seconds=1, patience_seconds=1)
+    seen = []
+
+    class Watching(Connection):
+        async def exchange(self, commands, replies):
+            seen.append(structlog.contextvars.get_contextvars())
+            await super().exchange(commands, replies)
+
+    commit._connection = Watching()
+    with structlog.contextvars.bound_contextvars(request_id="r1"):
+        await commit.call("renew", NO_KEYS, ("first",))
+    assert seen == [{}]
     await commit.close()

@@ -7,7 +7,7 @@ import pytest
 from redis import exceptions
 from redis._parsers.base import BaseParser
 
-from relay.layers.redis.failures import NoTls, reason
+from relay.layers.redis.failures import ClusterFailure, NoTls, not_served, reason
 
 
 def certificate_error(code):
@@ -36,7 +36,7 @@ def connecting(cause):
         ("MISCONF Valkey is configured to save RDB snapshots", "it cannot write its data to disk"),
         ("NOREPLICAS Not enough good replicas to write.", "fewer replicas"),
         ("BUSY Redis is busy running a script.", "it is busy with a script"),
-        ("READONLY You can't write against a read only replica.", "it is a replica"),
+        ("READONLY You can't write against a read only replica.", "it is a read-only replica"),
         ("LOADING Redis is loading the dataset in memory", "it is still loading its data"),
         ("CROSSSLOT Keys in request don't hash to the same slot", "it is a cluster"),
         ("MOVED 3999 10.0.0.1:6381", "it is a cluster"),
@@ -50,8 +50,9 @@ def connecting(cause):
         ("NOPERM No permissions to access a key", "the gateway's keys"),
         ("ERR ACL failure in script: No permissions to access a channel script: on", "the gateway's channels"),
         ("ERR Unknown command called from script", "Redis 7 or Valkey 8"),
-        ("ERR user_script:7: attempt to index a nil value", "it refuses what the gateway asks"),
-        ("WRONGTYPE Operation against a key holding the wrong kind of value", "it refuses what the gateway asks"),
+        ("ERR This instance has cluster support disabled", "it is not a cluster"),
+        ("ERR user_script:7: attempt to index a nil value", "it refuses the gateway's requests"),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", "it refuses the gateway's requests"),
     ],
 )
 def test_what_a_store_replies(reply, words):
@@ -73,7 +74,8 @@ def test_what_a_store_replies(reply, words):
         (tls_error("WRONG_VERSION_NUMBER"), "it does not speak TLS"),
         (tls_error("TLSV13_ALERT_CERTIFICATE_REQUIRED"), "TLS fails (TLSV13_ALERT_CERTIFICATE_REQUIRED)"),
         (tls_error(None), "TLS fails (SSLError)"),
-        (ConnectionRefusedError(111, "refused"), "no server listens"),
+        (ConnectionRefusedError(111, "refused"), "no server is listening"),
+        (ConnectionResetError(104, "reset"), "does it require TLS"),
         (socket.gaierror(-2, "unknown"), "the name of its host"),
         (TimeoutError(), "it does not answer in time"),
         (OSError(113, "no route"), "there is no connection to it (ConnectionError)"),
@@ -89,8 +91,14 @@ def test_why_there_is_no_connection(cause, words):
     ("failure", "words"),
     [
         (NoTls(), "it does not speak TLS"),
-        (exceptions.InvalidResponse("Protocol error"), "does it want TLS"),
-        (exceptions.ConnectionError("Connection closed by server."), "does it want TLS"),
+        (
+            not_served(exceptions.ClusterDownError("The cluster is down", status_code="CLUSTERDOWN")),
+            "its cluster is down",
+        ),
+        (not_served(exceptions.MovedError("5 secret-host:6379", status_code="MOVED")), "disagree"),
+        (ClusterFailure("words of ours"), "words of ours"),
+        (exceptions.InvalidResponse("Protocol error"), "does it require TLS"),
+        (exceptions.ConnectionError("Connection closed by server."), "does it require TLS"),
         (exceptions.TimeoutError("Timeout connecting to server"), "it does not answer in time"),
     ],
 )

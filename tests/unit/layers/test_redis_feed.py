@@ -16,7 +16,7 @@ NEWEST = Cursor("e", 1)
 
 @pytest.fixture
 async def watch():
-    return SessionFeed("s", ForeignMessages(), max_frames=100, max_bytes=10_000)
+    return SessionFeed("s", 0, ForeignMessages(), max_frames=100, max_bytes=10_000)
 
 
 async def test_a_read_from_before_the_news_does_not_prove_that_there_are_none(watch):

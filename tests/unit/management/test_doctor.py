@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.management.doctor import Level, _judge_store
+from relay.management.doctor_store import Level, _judge_store
 
 WELL = {"redis_version": "7.4.2", "maxmemory_policy": "noeviction"}
 
@@ -18,12 +18,12 @@ def test_all_is_well():
 
 @pytest.mark.parametrize("skew", [2.0, -2.0])
 def test_clocks_that_are_apart(skew):
-    assert judged(skew=skew) == [(Level.WARNING, "its clock and this machine's are 2.000 s apart")]
+    assert judged(skew=skew) == [(Level.WARNING, "its clock differs from this machine's by 2.000 s")]
 
 
 def test_a_slow_store():
     ((level, words),) = judged(seconds=0.05)
-    assert (level, words.partition(",")[0]) == (Level.WARNING, "host: 50.00 ms a round trip")
+    assert (level, words.partition(",")[0]) == (Level.WARNING, "host: 50.00 ms per round trip")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from relay.management.terminal import counted, duration, printable
 NAMES = (
     "sessions",
     "tail",
+    "turns",
     "cancel",
+    "disconnect",
     "drop",
     "notice",
     "drain",
@@ -44,6 +46,13 @@ def test_help_has_examples_and_exit_codes(name):
     shown = load_command_class("relay", name).create_parser("manage.py", name).format_help()
     assert f"manage.py {name}" in shown.partition("examples:")[2]
     assert "exit codes:" in shown
+
+
+@pytest.mark.parametrize("program", ["agent-gateway", "python -m relay"])
+def test_examples_call_the_program_that_shows_them(program):
+    shown = load_command_class("relay", "tail").create_parser(program, "tail").format_help()
+    assert f"{program} tail" in shown.partition("examples:")[2]
+    assert "manage.py" not in shown
 
 
 def test_table_shows_work_first_with_its_speed():

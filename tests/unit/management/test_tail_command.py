@@ -104,7 +104,7 @@ def test_it_comes_back_where_it_was_after_a_lost_line(from_beginning, first):
     )
     said = shown(gateway, Refused, from_beginning=from_beginning)
     assert gateway.asked_after == [first, "e:5", "e:5", "e:5", "e:6", "e:6"]
-    assert said.count("No gateway answers at the moment") == 1
+    assert said.count("does not respond at the moment") == 1
 
 
 def test_gateway_that_was_never_there_ends_it():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import io
 import logging
 import os
+import re
 
 import pytest
 
@@ -28,8 +31,20 @@ def handler(pipe, monkeypatch):
     handler.close()
 
 
-def say(handler, words):
-    handler.handle(logging.LogRecord("test", logging.INFO, "", 0, words, (), None))
+def say(handler, words, level=logging.INFO):
+    handler.handle(logging.LogRecord("test", level, "", 0, words, (), None))
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def _told(err):
+    """What ``handleError`` has printed, with the arguments in their places."""
+    words, arguments = re.search(r"Message: '(.+)'\nArguments: \((\d+),\)", err).groups()
+    return words % int(arguments)
 
 
 def read(reader):
@@ -59,6 +74,59 @@ def test_line_is_there_as_soon_as_it_was_said(handler, pipe):
     assert read(pipe[0]) == "ü\n"
 
 
+async def test_lines_of_an_event_loop_are_written_together(handler, pipe, monkeypatch):
+    monkeypatch.setattr(log_handler, "GATHER_SECONDS", 0.0)
+    writes = []
+    monkeypatch.setattr(log_handler.os, "write", lambda _, data: writes.append(bytes(data)) or len(data))
+    say(handler, "a")
+    say(handler, "b")
+    assert writes == []
+    await until(lambda: writes)
+    say(handler, "c")
+    await until(lambda: len(writes) > 1)
+    assert writes == [b"a\nb\n", b"c\n"]
+
+
+async def test_warning_is_written_at_once_behind_the_lines_before_it(handler, pipe):
+    say(handler, "a")
+    say(handler, "b", logging.WARNING)
+    assert read(pipe[0]) == "a\nb\n"
+
+
+def test_lines_of_an_event_loop_that_ended_before_their_moment_are_written(handler, pipe):
+    async def speak(words):
+        say(handler, words)
+
+    asyncio.run(speak("a"))
+    assert read(pipe[0]) == ""
+    asyncio.run(speak("b"))
+    say(handler, "c")  # where no event loop runs
+    assert read(pipe[0]) == "a\nb\nc\n"
+
+
+async def test_next_event_loop_writes_what_the_last_one_left(handler, pipe, monkeypatch):
+    monkeypatch.setattr(log_handler, "GATHER_SECONDS", 0.0)
+    handler._gathering_in = asyncio.new_event_loop()
+    handler._gathering_in.close()
+    say(handler, "a")
+    await until(lambda: handler._gathering_in is None)
+    assert read(pipe[0]) == "a\n"
+
+
+async def test_gathered_lines_that_cannot_be_written_are_told_of_and_stop_nothing(handler, pipe, monkeypatch, capsys):
+    def full(_, data):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(log_handler, "GATHER_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(log_handler.os, "write", full)
+        say(handler, "a")
+        await until(lambda: handler._gathering_in is None)
+    assert "2 bytes of log lines cannot be written" in _told(capsys.readouterr().err)
+    say(handler, "b", logging.WARNING)
+    assert read(pipe[0]) == "a\nb\n"
+
+
 def test_what_the_reader_does_not_take_comes_when_it_reads_again(handler, pipe):
     lines = [f"{number} {'x' * number}" for number in range(500)]  # more than a pipe holds
     for line in lines:
@@ -70,6 +138,19 @@ def test_line_that_is_longer_than_a_pipe_comes_whole(handler, pipe):
     say(handler, "x" * 200_000)
     say(handler, "and on")
     assert read_all(handler, pipe[0]) == ["x" * 200_000, "and on"]
+
+
+def test_waiting_lines_are_written_whole_so_that_another_process_writes_between_them(handler, pipe, monkeypatch):
+    written = []
+    monkeypatch.setattr(log_handler.os, "write", lambda _, data: written.append(bytes(data)) or len(data))
+    monkeypatch.setattr(log_handler, "_can_write", lambda *_: False)
+    for number in range(3):
+        say(handler, f"{number}" * 1_500)
+    say(handler, "x" * 5_000)
+    monkeypatch.undo()
+    monkeypatch.setattr(log_handler.os, "write", lambda _, data: written.append(bytes(data)) or len(data))
+    handler.flush()
+    assert [len(piece) for piece in written] == [3_002, 1_501, 4_096, 905]
 
 
 def test_more_than_may_wait_is_dropped_and_that_is_said(handler, pipe, monkeypatch):

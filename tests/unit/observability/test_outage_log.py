@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from relay.observability.outage_log import LINE_SECONDS, OutageLog
-from tests.buffer.clock import Clock
+from relay.testing.clock import Clock
 
 logger = logging.getLogger("relay.test")
 

@@ -6,7 +6,7 @@ import pytest
 
 from relay.observability import metrics, repetition
 from relay.observability.repetition import BURST, WINDOW_SECONDS, RepetitionFilter
-from tests.buffer.clock import Clock
+from relay.testing.clock import Clock
 
 
 @pytest.fixture

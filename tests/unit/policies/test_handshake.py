@@ -100,3 +100,9 @@ def test_what_can_stand_in_a_header_may_name_a_subject(subject):
 def test_what_cannot_stand_in_a_header_names_no_subject(subject):
     with pytest.raises(ValueError, match="1 to 255 printable ASCII characters"):
         Identity(subject)
+
+
+@pytest.mark.parametrize("expires_at", [float("nan"), float("inf"), "soon"])
+def test_a_connection_ends_at_a_time(expires_at):
+    with pytest.raises((TypeError, ValueError)):
+        Identity("ada", expires_at)

@@ -1,5 +1,7 @@
 """What clients may say, and every way to say it wrongly."""
 
+import contextlib
+
 import pytest
 
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge
@@ -251,6 +253,27 @@ def test_a_forwarded_kind_may_be_nested_so_deep_and_no_deeper():
         parse(at(100), forward_types=FORWARDED)
     with pytest.raises(ClientMessageInvalid):
         parse(at(900), forward_types=FORWARDED)
+
+
+# Further fields of a user_message.
+
+
+@pytest.mark.parametrize("resumable", [True, False], ids=["v1", "plain"])
+def test_further_fields_that_are_named_are_kept_in_the_clients_order(resumable):
+    text = '{"b":[1],"type":"user_message","x":1,"content":"hi","a":null}'
+    fields = frozenset(["a", "b", "c"])
+    message = parse_client_message(
+        text, forward_types=frozenset(), max_message_bytes=MAX_BYTES, resumable=resumable, message_fields=fields
+    ).message
+    assert json_text.encode(message) == '{"type":"user_message","content":"hi","b":[1],"a":null}'
+
+
+def test_further_fields_may_be_nested_so_deep_and_no_deeper():
+    for depth, fits in ((99, True), (100, False)):
+        fields = {"type": "user_message", "content": "hi", "x": json_text.decode(nested(depth))}
+        with contextlib.nullcontext() if fits else pytest.raises(ClientMessageInvalid):
+            turn = parse_turn(fields, forward_types=frozenset(), message_fields=frozenset(["x"]))
+            assert turn.message == fields
 
 
 # Sizes.

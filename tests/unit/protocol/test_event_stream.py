@@ -180,7 +180,20 @@ def test_feed_of_nothing_returns_nothing_and_changes_nothing():
     ],
 )
 @pytest.mark.parametrize("after", [b"", b"\n", b"\xef\xbb\xbfdata: y\n\n", b"data: y\r\n\r\n"])
-@pytest.mark.parametrize("event", [b"data: a\n\n", b"data: a\r\n\r\n", b"data: a\r\r", b"data: a\n\r"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"data: a\n\n",
+        b"data: a\r\n\r\n",
+        b"data: a\r\r",
+        b"data: a\n\r",
+        b"id: 9\ndata: a\n\n",
+        b"id: 9\r\ndata: a\r\n\r\n",
+        b"id: \ndata: a\n\n",
+        b"id: \0\ndata: a\n\n",
+        b"id: 9\n\n",
+    ],
+)
 def test_whole_event_in_one_chunk_is_read_in_the_state_it_meets(before, event, after):
     chunks = [*before, event, after, event]
     assert outcome(chunks) == outcome([b"".join(chunks)]) == reference_events(b"".join(chunks))
@@ -200,6 +213,17 @@ def test_a_whole_event_in_one_chunk_is_not_taken_apart_by_lines(monkeypatch, dat
     decoder.feed(b"id: 7\n\n")
     monkeypatch.setattr(decoder, "_take_lines", None)
     assert decoder.feed(f"data: {data}{end}".encode()) == [Event(data, "", "7")]
+
+
+@pytest.mark.parametrize("event_id", ["8", "größer", "x" * (LIMIT - 17)])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_nor_is_one_with_an_id(monkeypatch, event_id, end):
+    """The agent's run can be rejoined."""
+    decoder = EventStreamDecoder(LIMIT)
+    decoder.feed(b"id: 7\n\n")
+    monkeypatch.setattr(decoder, "_take_lines", None)
+    assert decoder.feed(f"id: {event_id}{end}data: a{end}{end}".encode()) == [Event("a", "", event_id)]
+    assert decoder.feed(f"data: b{end}{end}".encode()) == [Event("b", "", event_id)]
 
 
 def test_event_is_returned_by_the_chunk_that_completes_it():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from relay.conf.parsers import proxies
 from relay.server.proxies import client_address, forwarded_scheme
-from relay.setting_parsers import proxies
 
 PEER = ["10.0.0.1", 4711]  # who opened the connection
 NETWORKS = "10.0.0.0/8,192.0.2.7,2001:db8:1::/48"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
+from twisted.protocols.policies import ProtocolWrapper
 from websockets.frames import Frame, Opcode
 
 from relay.server.writing import MAX_PIECES_BYTES, FrameWriter, WriteBatcher, data_frame
@@ -24,11 +26,20 @@ class Transport:
         self._tempDataLen = 0
         self.waiting = b""
 
-    def writeSomeData(self, data):
+    @property
+    def socket(self):
+        return self
+
+    def send(self, data):
+        if not self.room:
+            raise BlockingIOError
         size = min(len(data), self.room)
         self.room -= size
         self.sent.append(data[:size])
         return size
+
+    def writeSomeData(self):
+        """Only its name counts: a Twisted transport with a socket of its own has it."""
 
     def write(self, data):
         self.waiting += data
@@ -85,11 +96,11 @@ async def test_flush_writes_at_once_and_once():
     assert transport.sent == [b"a"]
 
 
-@pytest.mark.parametrize("state", ["connected", "disconnecting", "_writeDisconnected", "writeSomeData"])
-async def test_connection_that_is_ending_or_is_no_tcp_is_left_to_twisted(state):
+@pytest.mark.parametrize("state", ["connected", "disconnecting", "_writeDisconnected", "lost"])
+async def test_connection_that_is_ending_is_left_to_twisted(state):
     transport = Transport()
-    if state == "writeSomeData":
-        transport.writeSomeData = lambda data: OSError("lost")  # Twisted returns what it does not raise
+    if state == "lost":
+        transport.send = Mock(side_effect=ConnectionResetError)
     else:
         setattr(transport, state, not getattr(transport, state))
     writing = FrameWriter(transport, WriteBatcher())
@@ -98,9 +109,24 @@ async def test_connection_that_is_ending_or_is_no_tcp_is_left_to_twisted(state):
     assert (transport.sent, transport.waiting) == ([], b"a")
 
 
+async def test_nothing_is_written_past_tls():
+    transport, encrypted = Transport(), []
+
+    class Tls(ProtocolWrapper):
+        def write(self, data):
+            encrypted.append(data)
+
+    tls = Tls(Mock(), Mock())
+    tls.transport = transport
+    assert tls.writeSomeData, "Twisted's wrapper passes on the attributes of what it wraps"
+    FrameWriter(tls, WriteBatcher()).write(b"secret")
+    await asyncio.sleep(0)
+    assert (transport.sent, encrypted) == ([], [b"secret"])
+
+
 async def test_connection_that_cannot_be_written_to_holds_up_no_other(caplog):
     broken, transport, write_batcher = Transport(), Transport(), WriteBatcher()
-    broken.writeSomeData = None
+    broken.send = None
     FrameWriter(broken, write_batcher).write(b"secret")
     FrameWriter(transport, write_batcher).write(b"a")
     await asyncio.sleep(0)

@@ -88,6 +88,14 @@ def test_of_a_turn_whose_worker_died_less_is_known():
     assert (ended.started_at, ended.tokens) == (None, None)
 
 
+def test_of_a_turn_that_another_worker_continues_all_is_known():
+    made = recorder(is_abandoned=True, ran_seconds=3_600)
+    made.continues(7)
+    ended = describe_end(made, frames.final("t"))
+    assert ended.tokens == 7
+    assert 3_600 <= (ended.ended_at - ended.started_at).total_seconds() < 7_200
+
+
 def test_types_that_operators_did_not_ask_for_are_empty(settings):
     settings.GATEWAY = {**settings.GATEWAY, "WEBHOOK_EVENTS": "turn.failed,turn.waiting"}
     made = notification(recorder(), frames.final("t"))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from relay.agent.function import FunctionAgent
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.signals import TurnEnded, turn_ended
+from relay.testing.turns import LIMIT_SECONDS, S, enqueue, log
 from relay.transcripts.history import History
 from relay.transcripts.writer import Transcripts
 from relay.turns import signal_sender
@@ -15,7 +16,6 @@ from relay.turns.runner import Runner
 from relay.turns.signal_sender import SignalSender
 from relay.turns.tracing import Tracing
 from relay.webhooks.sender import Webhooks
-from tests.buffer.turns import LIMIT_SECONDS, S, enqueue, log
 
 
 @contextmanager
@@ -106,7 +106,7 @@ async def test_without_receivers_there_is_no_thread():
     layer = MemorySessionLayer()
     running = runner(layer)
     await answered(running, layer, "one")
-    assert running._signals._thread is None
+    assert running.signals._thread is None
     await running.stop()
 
 

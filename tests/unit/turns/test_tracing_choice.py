@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay import checks
+from relay import extras
+from relay.checks import startup
 from relay.turns import tracing_choice
 from relay.turns.tracing import Tracing
 
@@ -26,16 +27,16 @@ def test_exporter(environ, wanted):
 def test_off_by_default(monkeypatch):
     monkeypatch.setattr(tracing_choice, "wanted_exporter", lambda: "none")
     assert type(tracing_choice.make_tracing()) is Tracing
-    assert checks.check_tracing(None) == []
+    assert startup.check_tracing(None) == []
 
 
 @pytest.mark.parametrize(("exporter", "hint"), [("zipkin", "otlp sends"), ("otlp", "requirements-tracing.txt")])
 def test_what_cannot_be_had_is_said_and_stops_nothing(monkeypatch, exporter, hint):
-    for module in (tracing_choice, checks):
+    for module in (tracing_choice, startup):
         monkeypatch.setattr(module, "wanted_exporter", lambda: exporter)
         monkeypatch.setattr(module, "is_installed", lambda: False)
-    (warning,) = checks.check_tracing(None)
-    assert warning.id == checks.NO_TRACING
+    (warning,) = startup.check_tracing(None)
+    assert warning.id == startup.NO_TRACING
     assert hint in warning.hint
     assert not warning.is_serious()
     assert type(tracing_choice.make_tracing()) is Tracing
@@ -43,5 +44,5 @@ def test_what_cannot_be_had_is_said_and_stops_nothing(monkeypatch, exporter, hin
 
 def test_packages_that_are_missing_are_noticed(monkeypatch):
     assert tracing_choice.is_installed()
-    monkeypatch.setattr(tracing_choice, "_PACKAGES", ("there_is.no_such_package",))
+    monkeypatch.setitem(extras._MODULES, "tracing", ("there_is.no_such_package",))
     assert not tracing_choice.is_installed()

@@ -22,7 +22,7 @@ from relay.protocol.client_messages import parse_client_message, parse_turn
 from relay.protocol.cursor import Cursor, Resume
 from relay.protocol.event_stream import Event
 from relay.protocol.frames import CloseCode, Snapshot
-from relay.web import asyncapi, frame_schemas
+from relay.web import asyncapi, frame_schemas, message_schemas
 
 LIMITS = {"max_message_bytes": 1_024, "resumable": True}
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -83,7 +83,7 @@ def test_examples_of_what_clients_say_are_understood(kind, models):
 def test_examples_of_rest_messages_are_understood():
     assert examples("rest-in")
     for text in examples("rest-in"):
-        frame_schemas.Message.model_validate_json(text, extra="forbid")
+        message_schemas.Message.model_validate_json(text, extra="forbid")
         parse_turn({"type": "user_message", **json.loads(text)}, forward_types=frozenset())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "relay/static/relay/vendor"
@@ -45,3 +46,12 @@ def test_file_is_that_of_the_installed_package(entry: dict[str, Any]) -> None:
         pytest.skip("npm's packages are not installed: `make check` installs them")
     assert (package / entry["path"]).read_bytes() == (FOLDER / entry["file"]).read_bytes()
     assert (package / "LICENSE").read_bytes() == (FOLDER / entry["license_file"]).read_bytes()
+
+
+def test_a_project_may_name_static_files_by_their_content(settings: Any, tmp_path: Path) -> None:
+    """Django then follows each reference in a file, also the one to the source map of a published one."""
+    settings.STATIC_ROOT = tmp_path
+    storage = {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": storage}
+    call_command("collectstatic", interactive=False, verbosity=0)
+    assert "relay/chat.js" in json.loads((tmp_path / "staticfiles.json").read_text())["paths"]

@@ -10,9 +10,9 @@ import pytest
 from relay.layers.memory.outbox import MemoryOutbox
 from relay.layers.values import NewNotification
 from relay.observability import metrics
+from relay.testing.clock import Clock
 from relay.webhooks import sender
 from relay.webhooks.sender import Webhooks
-from tests.buffer.clock import Clock
 from tests.certificates import certificate
 from tests.webhook_receiver import LIMIT_SECONDS, SECRET, Receiver
 
@@ -86,7 +86,7 @@ def lines(caplog):
 async def test_a_notification_is_sent_once_signed_and_under_its_turns_id(webhooks, receiver, outbox):
     before = counted("delivered")
     put(outbox, "one", "two")
-    webhooks.wake()
+    webhooks.wake("s")
     await until(lambda: counted("delivered") == before + 2)
     assert sorted(receiver.ids) == ["one", "two"]
     assert not receiver.forged
@@ -142,7 +142,7 @@ async def test_the_cause_in_tls_or_dns_is_told(settings, outbox, caplog, tmp_pat
     async with await asyncio.start_server(hang_up, "127.0.0.1", ssl=tls) as server:
         port = server.sockets[0].getsockname()[1]
         for url, cause in [
-            (f"https://localhost:{port}", "its certificate is signed by itself, which is not trusted here"),
+            (f"https://localhost:{port}", "its certificate is self-signed, which is not trusted here"),
             ("https://nowhere.invalid", "its name is not known to DNS"),
         ]:
             async with running(settings, url, outbox):
@@ -186,7 +186,7 @@ async def test_after_a_day_it_is_given_up(webhooks, receiver, outbox, clock, cap
     clock.now += sender.DAY_SECONDS
     await until(lambda: counted("expired") == before + 1)
     assert not outbox._entries
-    assert "webhook given up: the receiver did not take it within a day" in lines(caplog)
+    assert "webhook given up: the receiver did not accept it within a day" in lines(caplog)
 
 
 async def test_pauses_grow_with_the_age_and_are_random_in_full(monkeypatch):

@@ -6,7 +6,7 @@ import time
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from relay.setting_parsers import webhook_secrets
+from relay.conf.parsers import webhook_secrets
 from relay.webhooks.signing import signed_headers
 
 ONE, TWO = (f"whsec_{base64.b64encode(secret).decode()}" for secret in (b"1" * 24, bytes(range(64))))

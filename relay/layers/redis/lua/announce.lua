@@ -1,3 +1,3 @@
 -- KEYS: 1 a channel. ARGV: 1 the announcement.
-redis.call('PUBLISH', KEYS[1], ARGV[1])
+redis.call('SPUBLISH', KEYS[1], sender() .. ARGV[1])
 return 1

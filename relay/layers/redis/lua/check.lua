@@ -32,6 +32,6 @@ call('HSET', session, 'a', 0)
 call('RPUSH', log, 'a')
 call('LPUSH', queue, 'a')
 call('ZADD', viewers, 0, 'a')
-call('PUBLISH', channel, '')
+call('SPUBLISH', channel, sender())
 call('DEL', session, log, text, queue, viewers)
 return 1

@@ -5,7 +5,7 @@ local session, log, text, work, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KE
 local session_id = ARGV[2]
 
 local function announce(payload)
-  call('PUBLISH', channel, payload)
+  call('SPUBLISH', channel, sender() .. payload)
 end
 
 -- The log. A frame is kept as kind, turn id, newline and its text; a token's is only what stands between the quotes.

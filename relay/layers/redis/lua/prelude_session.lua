@@ -71,6 +71,7 @@ end
 
 local function start_epoch()
   call('HSET', session, 'epoch', ARGV[3], 'owner', '', 'begun', now)
+  call('DEL', log, text) -- which may outlive the rest, because they began to be kept later
   announce('!epoch\n' .. ARGV[3])
 end
 

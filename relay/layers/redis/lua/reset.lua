@@ -13,7 +13,7 @@ if turn and turn.status == 'ended' then
   if turn.lease ~= lease then
     return 'lost'
   end
-  return {turn.terminal, turn.offset, false, 0, fields[4]}
+  return {turn.terminal, turn.offset, false, 0, call('LLEN', queue), fields[4]}
 end
 if has_started and fields[1] ~= '' and (fields[1] ~= turn_id or fields[2] ~= lease) then
   return 'lost'
@@ -38,4 +38,4 @@ if ARGV[6] ~= '' then
   call('SET', text, ARGV[6])
 end
 local offset, epoch, dropped = end_turn(turn_id, turn, lease, ARGV[7], ARGV[11], ARGV[13], ARGV[14])
-return {ARGV[7], offset, epoch, dropped, epoch}
+return {ARGV[7], offset, epoch, dropped, call('LLEN', queue), epoch}

@@ -1,0 +1,45 @@
+"""The cluster that other tests break is a real one: it fails over, and gives slots and nodes away."""
+
+import binascii
+
+import pytest
+
+from tests.faults.valkey_cluster import ValkeyCluster
+
+KEYS = ["{x}one", "{x}two"]
+SLOT = binascii.crc_hqx(b"x", 0) % 16_384
+
+
+@pytest.fixture
+def cluster():
+    with ValkeyCluster() as cluster:
+        for key in KEYS:
+            cluster.primary_of(SLOT).say("SET", key, "kept")
+        yield cluster
+
+
+def test_a_replica_takes_over_and_the_old_primary_comes_back_as_its_replica(cluster):
+    primary = cluster.primary_of(SLOT)
+    replica = cluster.replica_of(primary)
+    primary.say("WAIT", 1, 0)
+    primary.kill()
+    cluster.until_promoted(replica)
+    assert cluster.primary_of(SLOT) is replica
+    assert replica.say("GET", KEYS[0]) == "kept"
+    primary.start()
+    cluster.settle()
+    assert cluster.replica_of(replica) is primary
+    assert cluster.fail_over(replica) is primary
+
+
+def test_slots_move_key_by_key_or_in_ranges_to_a_node_that_comes_and_goes(cluster):
+    source, node = cluster.primary_of(SLOT), cluster.add_node()
+    assert sorted(cluster.migrate_slot(SLOT, node)) == ["", *KEYS]
+    assert cluster.primary_of(SLOT) is node
+    cluster.move_slots(SLOT - 100, SLOT + 100, node)
+    assert node.say("GET", KEYS[0]) == "kept"
+    assert node in cluster.primaries()
+    cluster.remove_node(node)
+    assert node not in cluster.primaries()
+    assert cluster.primary_of(SLOT).say("GET", KEYS[1]) == "kept"
+    assert source.is_running

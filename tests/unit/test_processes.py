@@ -1,0 +1,55 @@
+"""A process under test that does not end says where it was."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+
+STUBBORN = """
+import signal, time
+
+def stand_still():
+    print("ready")
+    while True:
+        time.sleep(60)
+
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+stand_still()
+"""
+
+
+@pytest.mark.parametrize("fds", [(), (0,)], ids=["forked", "alone"])
+def test_a_process_that_does_not_end_is_aborted_and_its_stacks_and_output_are_in_the_error(monkeypatch, tmp_path, fds):
+    monkeypatch.setattr(processes, "STOP_SECONDS", 0.5)
+    program = tmp_path / "stubborn.py"
+    program.write_text(STUBBORN)
+    process = processes.Process([str(program)], fds=fds)
+    process.launch()
+    give_up_at = time.monotonic() + processes.START_SECONDS
+    while "ready" not in process.output() and time.monotonic() < give_up_at:
+        time.sleep(0.02)
+    pid = process.pid
+    with pytest.raises(RuntimeError) as said:
+        process.stop()
+    process.discard()
+    words = str(said.value)
+    assert f"process {pid}: State: S" in words, "asleep, and not stopped"
+    assert "in stand_still" in words, "the stack"
+    assert "heard" in words, "the output"
+    assert not process.is_running
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_process_that_has_ended_can_be_killed(tmp_path):
+    program = tmp_path / "short.py"
+    program.write_text("")
+    process = processes.Process([str(program)])
+    process.launch()
+    assert process.wait() == 0
+    process.kill()
+    assert not process.is_running
+    process.discard()
