@@ -17,6 +17,9 @@ from tests.resumable_agent import ResumableAgent, held_behind
 from tests.returning_viewer import ReturningViewer
 from tests.unit.agent.test_rejoining_protocols import KINDS, frames_behind
 
+# What the viewers of a worker that goes may see of it. A worker that ends hands its answers over before it closes its
+# sockets, so the other worker may have completed an answer by then.
+CLOSED = {"is killed": ([1006],), "stands still": ([],), "is ended": ([1012], [])}
 QUESTION = {"type": "tool_call", "call_id": "q", "tool_name": "pay", "arguments": {}, "requires_approval": True}
 
 
@@ -100,7 +103,7 @@ async def test_worker_of_answers_behind_every_event_is_gone(open_layer, protocol
                     assert viewer.answer == whole.answer
                     viewer.check_order()
                 assert there.close_codes == []
-                assert here.close_codes == {"is killed": [1006], "is ended": [1012]}.get(way, [])
+                assert here.close_codes in CLOSED[way]
             assert (len(agent.asks), agent.stops) == (1 + len(places), [])
             counted = await asyncio.to_thread(scraping.scrape, other.http_url)
             assert counted['gateway_turns_total{reason="answered"}'] == 1 + len(places)
