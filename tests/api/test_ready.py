@@ -12,6 +12,7 @@ from tests import scraping
 from tests.certificates import certificate
 from tests.clients import LIMIT_SECONDS
 from tests.scripted_agent import Stall, Token
+from tests.tcp_server import TcpServer
 
 GREEN = {"store": True, "announcements": True, "agent": True, "draining": True}
 
@@ -52,8 +53,8 @@ async def test_an_agent_that_takes_no_connection_and_then_does(http, agent, conf
 
 async def test_an_agent_with_a_certificate_that_is_not_trusted(http, configure, tmp_path):
     tls = certificate(tmp_path / "shown.pem")
-    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=tls) as agent:
-        configure(AGENT_URL=f"https://localhost:{agent.sockets[0].getsockname()[1]}")
+    async with TcpServer(tls=tls) as agent:
+        configure(AGENT_URL=f"https://localhost:{agent.port}")
         answer = await http.request("GET", "/ready", key=None)
     check = answer.json()["checks"]["agent"]
     assert check["detail"] == "The agent responds, but its certificate is self-signed, which is not trusted here."

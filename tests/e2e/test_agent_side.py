@@ -12,6 +12,7 @@ from tests import processes, scraping
 from tests.certificates import certificate
 from tests.clients import LIMIT_SECONDS, V1, SocketClient, text_of
 from tests.scripted_agent import ScriptedAgent
+from tests.tcp_server import TcpServer
 
 FINAL = {"type": "assistant_message", "token": "", "is_final": True}
 
@@ -252,8 +253,8 @@ async def test_refused_connection_is_tried_again_until_the_agent_is_back(server)
 
 async def test_certificate_that_is_not_trusted_is_told_apart_and_not_tried_again(server, tmp_path):
     tls = certificate(tmp_path / "shown.pem")
-    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=tls) as agent:
-        with processes.gateway(server, f"https://localhost:{agent.sockets[0].getsockname()[1]}") as gateway:
+    async with TcpServer(tls=tls) as agent:
+        with processes.gateway(server, f"https://localhost:{agent.port}") as gateway:
             async with SocketClient(f"{gateway.ws_url}/ws/s/", [V1]) as browser:
                 await browser.say("hello")
                 error = (await browser.turn())[-1]

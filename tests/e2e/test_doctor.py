@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import threading
@@ -21,6 +20,7 @@ from tests.faults.valkey import Valkey
 from tests.identity_provider import IdentityProvider
 from tests.processes import KEY
 from tests.scripted_agent import PATH, ScriptedAgent, Status
+from tests.tcp_server import TcpServer
 
 
 def run(*arguments, **settings):
@@ -166,8 +166,8 @@ def test_an_agent_that_refuses_is_told_in_its_own_words():
 
 async def test_an_agent_with_a_certificate_that_is_not_trusted(look, tmp_path):
     tls = certificate(tmp_path / "shown.pem")
-    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=tls) as agent:
-        address = f"localhost:{agent.sockets[0].getsockname()[1]}"
+    async with TcpServer(tls=tls) as agent:
+        address = f"localhost:{agent.port}"
         finding = (await look(AGENT_URL=f"https://{address}"))["agent"]
     words = f"{address} responds, but its certificate is self-signed, which is not trusted here"
     assert (finding.level, finding.words) == (Level.PROBLEM, words)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
+from typing import Self
+
+from tests.tcp_server import TcpServer
 
 READ_BYTES = 65_536
 
@@ -16,10 +18,12 @@ class Proxy:
         self, target_port: int, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
     ) -> None:
         self._host = host
-        self.port = port  # 0: chosen when it starts to listen
         self._target_port = target_port
-        self._tls = tls
-        self._lines: set[asyncio.Task[None]] = set()
+        self._server = TcpServer(self._serve, host=host, port=port, tls=tls)
+
+    @property
+    def port(self) -> int:
+        return self._server.port
 
     @property
     def url(self) -> str:
@@ -27,8 +31,7 @@ class Proxy:
 
     def break_off(self) -> None:
         """Reset every line."""
-        for line in self._lines:
-            line.cancel()
+        self._server.reset()
 
     def new_line(self) -> object:
         """What ``passes`` remembers of one line."""
@@ -37,41 +40,27 @@ class Proxy:
         """Say whether bytes are passed on. Raise ``ConnectionError`` to cut the line."""
         return True
 
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._accept, self._host, self.port, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+    async def __aenter__(self) -> Self:
+        await self._server.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        self.break_off()
-        await asyncio.gather(*self._lines, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._serve(reader, writer))  # not the server's own: that one logs a cancel
-        self._lines.add(task)
-        task.add_done_callback(self._lines.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())  # also of a line that is cut before its task has run
+        await self._server.__aexit__()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ends, line = [writer], self.new_line()
+        line = self.new_line()
+        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        pumps = [
+            asyncio.ensure_future(self._pump(line, reader, target_writer, is_reply=False)),
+            asyncio.ensure_future(self._pump(line, target_reader, writer, is_reply=True)),
+        ]
         try:
-            with contextlib.suppress(OSError):
-                target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-                ends.append(target_writer)
-                pumps = [
-                    asyncio.ensure_future(self._pump(line, reader, target_writer, is_reply=False)),
-                    asyncio.ensure_future(self._pump(line, target_reader, writer, is_reply=True)),
-                ]
-                try:
-                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for pump in pumps:
-                        pump.cancel()
-                    await asyncio.gather(*pumps, return_exceptions=True)
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for end in ends:
-                end.transport.abort()
+            target_writer.transport.abort()
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _pump(
         self, line: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_reply: bool

@@ -14,6 +14,7 @@ from relay.testing.clock import Clock
 from relay.webhooks import sender
 from relay.webhooks.sender import Webhooks
 from tests.certificates import certificate
+from tests.tcp_server import TcpServer
 from tests.webhook_receiver import LIMIT_SECONDS, SECRET, Receiver
 
 BODY = '{"type":"turn.completed","timestamp":"2026-01-01T00:00:00Z","data":{}}'
@@ -135,14 +136,10 @@ async def test_a_receiver_that_is_down_gets_it_when_it_is_back(settings, outbox,
 
 
 async def test_the_cause_in_tls_or_dns_is_told(settings, outbox, caplog, tmp_path):
-    def hang_up(reader, writer):
-        writer.close()
-
     tls = certificate(tmp_path / "receiver.pem")
-    async with await asyncio.start_server(hang_up, "127.0.0.1", ssl=tls) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with TcpServer(tls=tls) as server:
         for url, cause in [
-            (f"https://localhost:{port}", "its certificate is self-signed, which is not trusted here"),
+            (f"https://localhost:{server.port}", "its certificate is self-signed, which is not trusted here"),
             ("https://nowhere.invalid", "its name is not known to DNS"),
         ]:
             async with running(settings, url, outbox):

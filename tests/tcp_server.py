@@ -1,0 +1,80 @@
+"""A TCP server of a test's own. When it has ended, so has each of its connections, also one within its TLS handshake.
+
+``asyncio.start_server`` gives no hold on a handshake. One that is not over when the event loop closes leaves an open
+transport, whose warning fails a later test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve nothing."""
+
+
+class TcpServer:
+    """Serves each connection in a task, and aborts it at the task's end.
+
+    Args:
+        serve: a failure of the connection ends it, and is no error.
+        port: 0: chosen when it starts to listen.
+        tls: how its clients must speak TLS to it.
+    """
+
+    def __init__(
+        self, serve: Serve = hang_up, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.port = port
+        self._serve = serve
+        self._host = host
+        self._tls = tls
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._listener = socket.create_server((self._host, self.port))
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self._accepting = asyncio.create_task(self._accept())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._accepting.cancel()
+        await asyncio.gather(self._accepting, return_exceptions=True)
+        self._listener.close()
+        self.reset()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # an aborted connection is closed in the next iteration of the event loop
+
+    def reset(self) -> None:
+        """Abort every connection."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _accept(self) -> None:
+        while True:
+            connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+            task = asyncio.create_task(self._converse(connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _, connection=connection: connection.close())  # a task may end before it runs
+
+    async def _converse(self, connection: socket.socket) -> None:
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        try:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._tls)
+        except OSError:
+            return
+        try:
+            await self._serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        except OSError:
+            pass
+        finally:
+            transport.abort()
