@@ -159,8 +159,8 @@ async def test_reject_refuses_while_another_worker_is_busy(here, there, s):
         await two.frame_of("cancel_ack")
         while not (await two.frame()).get("is_final"):
             pass
-        assert not (await say(two, "yes", on_busy="reject", client_message_id="m"))["duplicate"]
-        assert await two.answer() == "yes"
+        accepted, answer = await accepted_and_answered(two, "yes", on_busy="reject", client_message_id="m")
+        assert (accepted["duplicate"], answer) == (False, "yes")
 
 
 async def test_interrupt_stops_the_turn_of_another_worker_and_goes_first(here, there, s):
