@@ -22,8 +22,8 @@ def store() -> Iterator[Valkey]:
 
 @pytest.fixture
 def times() -> dict[str, str]:
-    """Settings of both; a case may ask for others."""
-    return {"DRAIN_SECONDS": "60", "LEASE_SECONDS": "4"}
+    """Settings of both; a case may ask for others. The longer the lease, the later a sweep finds what waits."""
+    return {"DRAIN_SECONDS": "60", "LEASE_SECONDS": "12"}
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.processes import Process
 from tests.server import raw
 from tests.server.conftest import ARGUMENTS, state, until
-from tests.server.raw import RawSocket, resident_bytes
+from tests.server.raw import LIMIT_SECONDS, RawSocket, resident_bytes
 
 HEAD = b"POST /body HTTP/1.1\r\nHost: test\r\n"
 MEGABYTE = 2**20
@@ -112,15 +113,28 @@ async def test_head_at_its_limits_is_read(service):
     assert b"200 OK" in await exchange(service, head + b"X: " + b"y" * 16_000 + b"\r\n\r\n")
 
 
-async def test_response_that_nobody_reads_costs_little_and_is_ended(impatient):
-    before = resident_bytes(impatient.pid)
+@contextmanager
+def asking_for_200_megabytes(process: Process) -> Iterator[socket.socket]:
+    """A client that has requested a large response, and reads nothing by itself."""
     with socket.socket() as client:
+        client.settimeout(LIMIT_SECONDS)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-        client.connect(("127.0.0.1", impatient.port))
+        client.connect(("127.0.0.1", process.port))
         client.sendall(b"GET /stream/200 HTTP/1.1\r\nHost: test\r\n\r\n")
-        await until(lambda: state(impatient)["connections"] == 2)
-        assert resident_bytes(impatient.pid) - before < 8 * MEGABYTE
-        await until(lambda: state(impatient)["connections"] == 1)
+        yield client
+
+
+async def test_response_that_nobody_reads_costs_little(service):
+    before = resident_bytes(service.pid)
+    with asking_for_200_megabytes(service):
+        await until(lambda: state(service)["connections"] == 2)
+        assert resident_bytes(service.pid) - before < 8 * MEGABYTE
+
+
+async def test_response_that_nobody_reads_is_ended(impatient):
+    with asking_for_200_megabytes(impatient) as client:
+        assert await asyncio.to_thread(client.recv, 8) == b"HTTP/1.1"
+        await until(lambda: state(impatient)["connections"] == 1)  # that of the question
 
 
 async def test_response_that_is_read_comes_whole(service):

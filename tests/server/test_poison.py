@@ -11,7 +11,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.clients import SocketClient
-from tests.server.conftest import open_files, state, until, without_files
+from tests.processes import Process
+from tests.server.conftest import ARGUMENTS, open_files, state, until, without_files
 from tests.server.raw import CLOSE, TEXT, RawSocket, encoded, resident_bytes
 
 
@@ -118,19 +119,21 @@ POISONS = [
 async def test_after_a_poison_watchdog_and_cleanup_go_on(impatient, poison):
     await poison(impatient)
     await until(lambda: state(impatient)["connections"] == 1)  # that of the question
-    async with RawSocket(impatient.port, "/hang/late"):  # only the watchdog ends it
-        await until(lambda: state(impatient)["sockets"] == 1)
+    async with RawSocket(impatient.port, "/hang/late") as client:  # only the watchdog ends it
+        assert client.status == 101
     await until(lambda: state(impatient)["sockets"] == 0)
 
 
-async def test_request_that_is_reset_in_its_midst_is_let_go_of_at_once(service):
+async def test_request_that_is_reset_in_its_midst_is_let_go_of_before_its_time_is_up():
     """The event loop tells of the reset once, and Twisted then reads what had come before."""
-    before = open_files(service)
-    for _ in range(20):
-        with socket.create_connection(("127.0.0.1", service.port)) as client:
-            client.sendall(b"GET /health HT")
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    await until(lambda: open_files(service) <= before, limit_seconds=10)  # before its time is up
+    with Process([*ARGUMENTS, "HEAD_SECONDS=600"]) as service:
+        await until(lambda: state(service)["connections"] == 1)  # that of the question
+        before = open_files(service)
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", service.port)) as client:
+                client.sendall(b"GET /health HT")
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await until(lambda: open_files(service) <= before)
 
 
 async def test_consumer_that_takes_no_message_any_more_is_closed(impatient):
