@@ -9,6 +9,7 @@ import time
 import pytest
 from redis.asyncio import Redis
 
+from relay.delivery import timeouts
 from relay.exceptions import LeaseLost, StoreUnavailable
 from relay.layers.redis.values import EpochDeleted
 from relay.protocol.cursor import Cursor
@@ -337,3 +338,15 @@ async def test_connections_stay_few_whatever_the_number_of_viewers(volatile, ope
 
 def _at(state):
     return Cursor(state.epoch, state.newest)
+
+
+async def test_a_process_that_stood_still_refuses_no_client(volatile, open_layer, monkeypatch):
+    """Its time for the store is over, but the store has answered long ago."""
+    monkeypatch.setattr(timeouts, "STORE_SECONDS", 0.5)
+    layer = await open_layer(volatile)
+    await layer.get(S)
+    call = asyncio.create_task(timeouts.within_store_timeout(layer.attach(S, "viewer")))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    time.sleep(2 * timeouts.STORE_SECONDS)
+    assert await call == 1
