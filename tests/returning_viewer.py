@@ -19,7 +19,7 @@ class ReturningViewer:
 
     Attributes:
         frames: those of the log, in the order in which they came.
-        close_codes: of each connection that the gateway has closed; 1006: it broke.
+        close_codes: of each connection that was open and that the gateway has closed; 1006: it broke.
     """
 
     def __init__(self, gateways: Sequence[Process], gateway: int, session_id: str) -> None:
@@ -37,13 +37,17 @@ class ReturningViewer:
             url = f"{self._gateways[self._gateway].ws_url}/ws/{self.session_id}/?{self._cursor}"
             try:
                 async with SocketClient(url, [V1]) as client:
-                    self._epoch = (await client.frame())["epoch"]
-                    if content is not None:
-                        await client.say(content)
-                        content = None
-                    await self._read(client)
-                    if not self.is_over:
-                        self.close_codes.append(await client.close_code())
+                    first = await client.frame()
+                    if first["type"] == "disconnect":  # it is refused: the store is slow, or this gateway ends
+                        await asyncio.sleep(PAUSE_SECONDS)
+                    else:
+                        self._epoch = first["epoch"]
+                        if content is not None:
+                            await client.say(content)
+                            content = None
+                        await self._read(client)
+                        if not self.is_over:
+                            self.close_codes.append(await client.close_code())
             except ConnectionClosed as closed:
                 self.close_codes.append(closed.rcvd.code if closed.rcvd is not None else 1006)
             except (OSError, EOFError, InvalidHandshake):  # this gateway is gone

@@ -17,6 +17,7 @@ from relay.layers.bounds import Bounds
 from relay.layers.redis.layer import RedisSessionLayer
 from tests import processes
 from tests.clients import LIMIT_SECONDS, V1, SocketClient
+from tests.faults.returning_clients import ReturningClient, ReturningPlainClient
 from tests.faults.valkey import Valkey
 from tests.faults.valkey_cluster import ValkeyCluster
 from tests.scraping import Scrape, assert_nothing_wrong, scrape
@@ -48,10 +49,20 @@ class Cluster:
         self._asked_before = len(self._requests())  # the same agent serves every case of a file
 
     def open(self, gateway: int, session_id: str, query: str = "") -> SocketClient:
-        return SocketClient(f"{self.gateways[gateway].ws_url}/ws/{session_id}/?{query}", [V1])
+        return ReturningClient(f"{self._address(gateway, session_id)}?{query}", [V1])
+
+    def open_once(self, gateway: int, session_id: str) -> SocketClient:
+        """Open a client that is refused if the store is out of reach."""
+        return SocketClient(self._address(gateway, session_id), [V1])
 
     def open_plain(self, gateway: int, session_id: str) -> SocketClient:
-        return SocketClient(f"{self.gateways[gateway].ws_url}/ws/{session_id}/")
+        return ReturningPlainClient(self._address(gateway, session_id))
+
+    def open_plain_once(self, gateway: int, session_id: str) -> SocketClient:
+        return SocketClient(self._address(gateway, session_id))
+
+    def _address(self, gateway: int, session_id: str) -> str:
+        return f"{self.gateways[gateway].ws_url}/ws/{session_id}/"
 
     def status(self, gateway: int, path: str) -> int:
         """What does a gateway answer to a probe?"""

@@ -126,13 +126,21 @@ async def test_an_answer_that_is_cut_anywhere_goes_on_on_the_other_worker(here, 
     assert text_of(seen) == "0 1 2 3 4 "
 
 
-async def accepted_and_answered(browser, content, **fields):
-    """Say something. Returns its ``accepted`` frame, which may come in the answer or behind it, and the answer."""
-    await browser.say(content, **fields)
+async def with_the_end(browser, kind):
+    """Read the end of a turn, and a frame of another kind, whichever comes first: one worker is asked, another writes.
+
+    Returns that frame, and the text.
+    """
     frames = []
-    while not {"accepted", "final"} <= {"final" if frame.get("is_final") else frame["type"] for frame in frames}:
+    while not {kind, "final"} <= {"final" if frame.get("is_final") else frame["type"] for frame in frames}:
         frames.append(await browser.frame())
-    return next(frame for frame in frames if frame["type"] == "accepted"), text_of(frames)
+    return next(frame for frame in frames if frame["type"] == kind), text_of(frames)
+
+
+async def accepted_and_answered(browser, content, **fields):
+    """Say something. Returns its ``accepted`` frame and the answer."""
+    await browser.say(content, **fields)
+    return await with_the_end(browser, "accepted")
 
 
 async def test_the_same_message_on_both_workers_at_once_is_answered_once(calm_cluster, here, there, s):
@@ -156,9 +164,7 @@ async def test_reject_refuses_while_another_worker_is_busy(here, there, s):
         refusal = await two.frame_of("error")
         assert (refusal["code"], refusal["client_message_id"]) == ("session_busy", "m")
         await two.cancel()
-        await two.frame_of("cancel_ack")
-        while not (await two.frame()).get("is_final"):
-            pass
+        await with_the_end(two, "cancel_ack")
         accepted, answer = await accepted_and_answered(two, "yes", on_busy="reject", client_message_id="m")
         assert (accepted["duplicate"], answer) == (False, "yes")
 

@@ -64,7 +64,7 @@ async def test_worker_of_answers_behind_every_event_is_gone(open_layer, protocol
     if protocol == "agent":
         values = [*values[:4], QUESTION, *values[4:]]
     async with ResumableAgent(values, dialect(), hold_after=held_behind) as agent:
-        settings = {"LEASE_SECONDS": "3", "AGENT_PROTOCOL": protocol}
+        settings = {"LEASE_SECONDS": "5", "AGENT_PROTOCOL": protocol}
         with running_gateways(2, agent.url, **settings) as (gateways, valkey):
             owner, other = gateways
             layer = await open_layer(valkey.url)

@@ -17,6 +17,7 @@ from relay.testing.turns import answer, claim, enqueue, stop
 from tests import processes, scraping
 from tests.clients import V1, SocketClient, text_of
 from tests.faults.gate import Gate
+from tests.faults.returning_clients import ReturningClient, ReturningPlainClient
 from tests.faults.valkey import Valkey
 
 TAKEOVER_SECONDS = 60  # lease and sweep are 9 s at most
@@ -33,10 +34,10 @@ class Workers:
         self.gateways = gateways
 
     def open(self, session_id, worker, query=""):
-        return SocketClient(f"{self.gateways[worker].ws_url}/ws/{session_id}/?{query}", [V1], **CLOSING)
+        return ReturningClient(f"{self.gateways[worker].ws_url}/ws/{session_id}/?{query}", [V1], **CLOSING)
 
     def open_plain(self, session_id, worker):
-        return SocketClient(f"{self.gateways[worker].ws_url}/ws/{session_id}/", **CLOSING)
+        return ReturningPlainClient(f"{self.gateways[worker].ws_url}/ws/{session_id}/", **CLOSING)
 
     def status(self, worker, path):
         try:

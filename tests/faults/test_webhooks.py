@@ -1,6 +1,7 @@
 """Webhooks of whole gateways over a real store: each end is told at least once, whatever dies, and verified."""
 
 import asyncio
+import json
 import signal
 import threading
 import urllib.request
@@ -88,6 +89,20 @@ async def ask(gateway, content, session_id):
         return (await browser.turn())[-1]["turn_id"]
 
 
+async def until_unwatched(gateway, session_id):
+    """Wait until a session's last viewer is out of the store: a gateway may learn late that it has left."""
+
+    def viewers():
+        request = urllib.request.Request(f"{gateway.http_url}/api/v1/sessions", headers={"X-Internal-Auth": KEY})
+        with urllib.request.urlopen(request) as response:
+            listed = {session["session_id"]: session["viewers"] for session in json.load(response)["sessions"]}
+        return listed[session_id]
+
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while await asyncio.to_thread(viewers):
+            await asyncio.sleep(0.05)
+
+
 @contextmanager
 def killed_by_the_receiver(receiver, gateway, answer):
     """The gateway dies while its webhook is with the receiver, which answers then, or does not."""
@@ -136,6 +151,7 @@ async def test_an_unwatched_end_is_told_and_a_watched_one_is_not(worker, receive
     with worker(WEBHOOK_WHEN="unwatched") as gateway:
         await ask(gateway, "script:final-only", new_id())
         turn_id = await say(gateway, "script:tokens 2 gate=unwatched", "alone")
+        await until_unwatched(gateway, "alone")
         with urllib.request.urlopen(f"{scripted_agent.http_url}/open/unwatched"):
             pass
         await asyncio.to_thread(receiver.wait_for, 1)
