@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -32,11 +33,19 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+@asynccontextmanager
+async def new_context(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
+    """A context that waits as long as everything does here; Playwright's own limit is half of that."""
+    context = await browser.new_context(**options)
+    context.set_default_timeout(LIMIT_MS)
     yield context
     await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    async with new_context(browser, viewport={"width": 1280, "height": 800}) as context:
+        yield context
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -11,6 +11,7 @@ from playwright.async_api import Browser, Locator, WebSocketRoute, expect
 
 from tests import processes
 from tests.browser.chat_page import ChatPage, answer_history, welcome
+from tests.browser.conftest import new_context
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -48,17 +49,17 @@ async def test_arrow_up_recalls_own_messages(chat: ChatPage) -> None:
 
 
 async def test_enter_starts_a_new_line_on_a_touch_screen(browser: Browser, site: processes.Process) -> None:
-    context = await browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 700})
-    chat = await ChatPage(await context.new_page(), site.http_url).open()
-    await chat.is_connected()
-    await chat.field.press_sequentially("one")
-    await chat.field.press("Enter")
-    await chat.field.press_sequentially("two")
-    await expect(chat.field).to_have_value("one\ntwo")
-    await chat.page.get_by_role("button", name="Send").click()
-    await expect(chat.messages).to_have_text(["one\ntwo"])
-    assert chat.complaints == []
-    await context.close()
+    phone = {"has_touch": True, "is_mobile": True, "viewport": {"width": 390, "height": 700}}
+    async with new_context(browser, **phone) as context:
+        chat = await ChatPage(await context.new_page(), site.http_url).open()
+        await chat.is_connected()
+        await chat.field.press_sequentially("one")
+        await chat.field.press("Enter")
+        await chat.field.press_sequentially("two")
+        await expect(chat.field).to_have_value("one\ntwo")
+        await chat.page.get_by_role("button", name="Send").click()
+        await expect(chat.messages).to_have_text(["one\ntwo"])
+        assert chat.complaints == []
 
 
 # Said again.

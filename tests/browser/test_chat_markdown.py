@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests import processes
 from tests.browser.chat_page import ChatPage, open_before, welcome
+from tests.browser.conftest import new_context
 from tests.browser.markdown_samples import EVERY_FORM, HOSTILE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -86,12 +87,12 @@ async def test_highlighter_and_formulas_load_when_they_are_needed(chat: ChatPage
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shared(browser: Browser, site: processes.Process) -> AsyncIterator[ChatPage]:
     """A page on which each test draws a text of its own."""
-    context = await browser.new_context()
-    chat = await ChatPage(await context.new_page(), site.http_url).open()
-    chat.page.on("request", lambda request: chat.complaints.append(request.url) if "hacked" in request.url else None)
-    chat.page.on("dialog", lambda dialog: chat.complaints.append(dialog.message))
-    yield chat
-    await context.close()
+    async with new_context(browser) as context:
+        chat = await ChatPage(await context.new_page(), site.http_url).open()
+        complain = chat.complaints.append
+        chat.page.on("request", lambda request: complain(request.url) if "hacked" in request.url else None)
+        chat.page.on("dialog", lambda dialog: complain(dialog.message))
+        yield chat
 
 
 @pytest_asyncio.fixture(loop_scope="session")
