@@ -85,10 +85,10 @@ async def test_an_ag_ui_agent_that_keeps_its_runs_is_asked_once(tanstack, settin
         settings.GATEWAY = {**settings.GATEWAY, "AGENT_URL": proxy.url, "AGENT_RESUMES": "true"}
         expected = await answer("agui", message)
         assert expected[-2:] == [FrameKind.EVENT, FrameKind.FINAL]
-        before = httpx.get(tanstack.http_url).text
+        before = httpx.get(tanstack.http_url, timeout=LIMIT_SECONDS).text
         cuts = range(420, 3_400, 97)
         for cut in cuts:
             proxy.cut_after = cut
             assert await answer("agui", message) == expected, f"cut behind {cut} bytes"
             assert proxy.cut_after is None
-        assert int(httpx.get(tanstack.http_url).text) == int(before) + len(cuts)
+        assert int(httpx.get(tanstack.http_url, timeout=LIMIT_SECONDS).text) == int(before) + len(cuts)

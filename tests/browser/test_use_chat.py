@@ -117,7 +117,9 @@ async def tab(
 
 def ticket(gateway: processes.Process, session_id: str) -> object:
     body = {"session_id": session_id, "subject": "ann"}
-    return httpx.post(f"{gateway.http_url}/api/v1/tickets", json=body, headers=KEY, trust_env=False).json()
+    return httpx.post(
+        f"{gateway.http_url}/api/v1/tickets", json=body, headers=KEY, trust_env=False, timeout=LIMIT_SECONDS
+    ).json()
 
 
 async def open_gate(agent: processes.Process, name: str) -> None:

@@ -86,7 +86,7 @@ async def test_answer_passes_as_it_is_made(nginx, scripted_agent, adapter):
     async with answer(nginx, session_id, request) as response:
         chunks = response.aiter_raw()
         await read_until(chunks, b'"1 "')
-        await asyncio.to_thread(httpx.get, f"{scripted_agent.http_url}/open/{session_id}")
+        await asyncio.to_thread(httpx.get, f"{scripted_agent.http_url}/open/{session_id}", timeout=LIMIT_SECONDS)
         assert (await read_until(chunks, WHOLE[adapter])).endswith(WHOLE[adapter])
         assert [chunk async for chunk in chunks] == []
 
@@ -130,7 +130,9 @@ async def curl(nginx: Nginx, adapter: str, version: str, session_id: str) -> Asy
 
 
 async def delete(gateway: processes.Process, session_id: str) -> None:
-    async with httpx.AsyncClient(base_url=gateway.http_url, headers=KEY, trust_env=False) as http:
+    async with httpx.AsyncClient(
+        base_url=gateway.http_url, headers=KEY, trust_env=False, timeout=LIMIT_SECONDS
+    ) as http:
         assert (await http.delete(f"/api/v1/sessions/{session_id}")).status_code == 204
 
 

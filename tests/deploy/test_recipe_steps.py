@@ -18,6 +18,7 @@ import pytest
 
 from scripts.try_image import values
 from tests import processes
+from tests.clients import LIMIT_SECONDS
 from tests.deploy.nginx import Nginx
 from tests.deploy.nginx import installed as nginx_installed
 from tests.deploy.proxies import Caddy, HAProxy, Proxy
@@ -253,6 +254,6 @@ def test_check_of_the_file_and_checks_through_the_proxy(proxy, gateway, tmp_path
             f"{gateway.http_url}/api/v1/tickets",
             {"X-Internal-Auth": KEY},
         )  # as manage.py ticket asks for one
-        ticket = httpx.post(tickets, json={"session_id": "s-1"}, headers=key).json()["ticket"]
+        ticket = httpx.post(tickets, json={"session_id": "s-1"}, headers=key, timeout=LIMIT_SECONDS).json()["ticket"]
         chat = f"echo hello | {step('python manage.py chat --url')}"
         assert done(chat, places, TICKET=ticket, **trust) == "hello\n"

@@ -113,7 +113,7 @@ async def test_drain_lets_a_short_answer_end(server, scripted_agent):
             for answer in opened:
                 await answer.until(b'"1 "')
             gateway.signal(signal.SIGTERM)
-            await asyncio.to_thread(httpx.get, f"{scripted_agent.http_url}/open/drain-{server}")
+            await asyncio.to_thread(httpx.get, f"{scripted_agent.http_url}/open/drain-{server}", timeout=LIMIT_SECONDS)
             for answer in opened:
                 await answer.ends()
 

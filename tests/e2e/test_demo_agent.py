@@ -383,7 +383,9 @@ class AgentProcess:
 
 def test_process_answers_refuses_and_stops_when_the_client_leaves():
     with AgentProcess(DEMO_AGENT__DELAY="0.01", GATEWAY__INTERNAL_API_KEY="first,second") as agent:
-        with httpx.Client(base_url=agent.url, headers={"X-Internal-Auth": "second"}, trust_env=False) as client:
+        with httpx.Client(
+            base_url=agent.url, headers={"X-Internal-Auth": "second"}, trust_env=False, timeout=LIMIT_SECONDS
+        ) as client:
             assert client.get("/health").json()["status"] == "ok"
             response = client.post(PATH, json=say("my secret plan"))
             assert response.headers["content-type"].startswith("text/event-stream")

@@ -124,7 +124,7 @@ async def test_streams_hold_no_threads(http, service, server):
 async def test_foreign_origin_is_allowed_by_its_setting(server, scripted_agent):
     allowed = "https://chat.example,https://*.example.com:8443"
     with processes.gateway(server, scripted_agent.http_url, ALLOWED_ORIGINS=allowed) as gateway:
-        async with httpx.AsyncClient(base_url=gateway.http_url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=gateway.http_url, trust_env=False, timeout=LIMIT_SECONDS) as http:
             for origin, is_allowed in (
                 ("https://chat.example", True),
                 ("https://a.b.example.com:8443", True),

@@ -25,7 +25,10 @@ def gateway(scripted_agent: processes.Process) -> Iterator[processes.Process]:
     """A gateway with sessions that are idle, and one, the oldest, that is busy."""
     with processes.gateway("serve", scripted_agent.http_url) as gateway:
         headers = {"X-Internal-Auth": processes.KEY}
-        with httpx.Client(base_url=gateway.http_url, headers=headers) as client, ThreadPoolExecutor(8) as pool:
+        with (
+            httpx.Client(base_url=gateway.http_url, headers=headers, timeout=LIMIT_SECONDS) as client,
+            ThreadPoolExecutor(8) as pool,
+        ):
 
             def say(name: str, content: str) -> None:
                 client.post(f"{API}/{name}/messages", json={"content": content}).raise_for_status()
@@ -58,9 +61,11 @@ def usual_name(gateway: processes.Process) -> Iterator[str]:
     """One more session, whose name has the usual length."""
     name = "00000000-1111-2222-3333-444444444444"
     headers = {"X-Internal-Auth": processes.KEY}
-    httpx.post(f"{gateway.http_url}{API}/{name}/messages", json={"content": "x"}, headers=headers).raise_for_status()
+    httpx.post(
+        f"{gateway.http_url}{API}/{name}/messages", json={"content": "x"}, headers=headers, timeout=LIMIT_SECONDS
+    ).raise_for_status()
     yield name
-    httpx.delete(f"{gateway.http_url}{API}/{name}", headers=headers).raise_for_status()
+    httpx.delete(f"{gateway.http_url}{API}/{name}", headers=headers, timeout=LIMIT_SECONDS).raise_for_status()
 
 
 def test_name_of_a_usual_length_can_be_copied_from_a_usual_terminal(gateway, usual_name):

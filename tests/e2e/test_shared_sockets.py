@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests import processes
-from tests.clients import SocketClient
+from tests.clients import LIMIT_SECONDS, SocketClient
 
 MEBIBYTE = 2**20
 
@@ -71,7 +71,7 @@ async def test_process_that_stops_lets_answers_end(gateway, server, scripted_age
         await client.until_text()
         gateway.signal(signal.SIGTERM)
         assert await idle.close_code() == 1012
-        await asyncio.to_thread(httpx.get, f"{scripted_agent.http_url}/open/{gate}")
+        await asyncio.to_thread(httpx.get, f"{scripted_agent.http_url}/open/{gate}", timeout=LIMIT_SECONDS)
         assert await client.last("one") == "end"
         assert await client.close_code() == 1012
     assert await asyncio.to_thread(gateway.wait) == 0

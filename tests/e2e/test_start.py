@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 
 from gateway_project.run import wait_until_healthy
 from tests import processes
+from tests.clients import LIMIT_SECONDS
 
 SECRET = "s3cret-Value"
 COMMANDS = {
@@ -108,7 +109,9 @@ def test_a_wrong_port_is_named(command, port):
 def test_how_to_open_the_page_is_said_in_the_log_alone(scripted_agent):
     """What a client gets at ``/`` stays the same."""
     with processes.gateway("serve", scripted_agent.http_url) as gateway:
-        answers = [httpx.get(gateway.http_url, headers={"Accept": "text/html"}) for _ in range(2)]
+        answers = [
+            httpx.get(gateway.http_url, headers={"Accept": "text/html"}, timeout=LIMIT_SECONDS) for _ in range(2)
+        ]
         gateway.stop()  # it writes such lines in a moment, or at its end
         said = gateway.output()
     assert {(answer.status_code, answer.text) for answer in answers} == {(401, '{"detail": "unauthorized"}')}
@@ -118,7 +121,7 @@ def test_how_to_open_the_page_is_said_in_the_log_alone(scripted_agent):
 
 def test_an_open_page_is_not_said_to_be_off(scripted_agent):
     with processes.gateway("serve", scripted_agent.http_url, CHAT_PAGE="true") as gateway:
-        assert httpx.get(gateway.http_url).status_code == 200
+        assert httpx.get(gateway.http_url, timeout=LIMIT_SECONDS).status_code == 200
         assert "chat page" not in gateway.output()
 
 
@@ -127,12 +130,15 @@ def test_pages_of_native_shells_are_served(server):
     shells = ["capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://-", "app://."]
     with processes.gateway(server, "http://127.0.0.1:9", ALLOWED_ORIGINS=",".join(shells)) as gateway:
         for shell in shells:
-            with connect(f"{gateway.ws_url}/ws/s/", origin=shell):
+            with connect(f"{gateway.ws_url}/ws/s/", origin=shell, open_timeout=LIMIT_SECONDS):
                 pass
             headers = {"Origin": shell, "X-Internal-Auth": processes.KEY}
-            answer = httpx.get(f"{gateway.http_url}/api/v1/sessions", headers=headers)
+            answer = httpx.get(f"{gateway.http_url}/api/v1/sessions", headers=headers, timeout=LIMIT_SECONDS)
             assert answer.headers["access-control-allow-origin"] == shell
-        with pytest.raises(InvalidStatus), connect(f"{gateway.ws_url}/ws/s/", origin="capacitor://other"):
+        with (
+            pytest.raises(InvalidStatus),
+            connect(f"{gateway.ws_url}/ws/s/", origin="capacitor://other", open_timeout=LIMIT_SECONDS),
+        ):
             pass
 
 

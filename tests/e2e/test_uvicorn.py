@@ -10,6 +10,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests import processes
+from tests.clients import LIMIT_SECONDS
 
 TICKET = "s3cret-ticket"
 COMPRESSED = "uvicorn compresses sockets"
@@ -26,12 +27,19 @@ def uvicorn(*flags: str) -> processes.Process:
 def test_no_level_shows_a_key_a_ticket_or_a_message(level, library):
     headers = {"X-Internal-Auth": processes.KEY, "Cookie": f"sessionid={TICKET}"}
     with uvicorn("--log-level", level, "--ws", library) as gateway:
-        httpx.get(f"{gateway.http_url}/api/v1/sessions?ticket={TICKET}", headers=headers).raise_for_status()
-        with connect(f"{gateway.ws_url}/ws/s/?ticket={TICKET}", additional_headers=headers) as socket:
+        httpx.get(
+            f"{gateway.http_url}/api/v1/sessions?ticket={TICKET}", headers=headers, timeout=LIMIT_SECONDS
+        ).raise_for_status()
+        with connect(
+            f"{gateway.ws_url}/ws/s/?ticket={TICKET}", additional_headers=headers, open_timeout=LIMIT_SECONDS
+        ) as socket:
             socket.send(f'{{"type":"user_message","content":"{TICKET}"}}')
             socket.recv(timeout=60)
         odd = {"Sec-WebSocket-Protocol": f"gateway.ticket.{TICKET}, @"}
-        with contextlib.suppress(InvalidStatus), connect(f"{gateway.ws_url}/ws/s/", additional_headers=odd):
+        with (
+            contextlib.suppress(InvalidStatus),
+            connect(f"{gateway.ws_url}/ws/s/", additional_headers=odd, open_timeout=LIMIT_SECONDS),
+        ):
             pass  # one library refuses it, the other does not
         written = gateway.output()
     assert "Application startup complete" in written

@@ -236,5 +236,7 @@ async def test_answer_whose_worker_is_killed_ends_as_an_error_elsewhere(cluster)
             with pytest.raises(BROKEN):
                 await one.rest()
             assert await two.rest() == "a "
-    page = httpx.get(f"{there.http_url}{API}/{session_id}", headers={"X-Internal-Auth": processes.KEY}).json()
+    page = httpx.get(
+        f"{there.http_url}{API}/{session_id}", headers={"X-Internal-Auth": processes.KEY}, timeout=LIMIT_SECONDS
+    ).json()
     assert (page["active"], cluster.asked(session_id)) == (None, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.processes import Process
 from tests.server.conftest import release, state, until
-from tests.server.raw import BINARY, CLOSE, PING, PONG, TEXT, RawSocket, encoded, resident_bytes
+from tests.server.raw import BINARY, CLOSE, LIMIT_SECONDS, PING, PONG, TEXT, RawSocket, encoded, resident_bytes
 
 MEGABYTE = 2**20
 BOUND = 8 * MEGABYTE
@@ -66,7 +66,7 @@ async def test_others_have_their_turn_while_a_client_takes_all_it_is_sent(servic
 
 
 async def test_others_have_their_turn_while_a_client_takes_a_body_as_it_comes(service):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=LIMIT_SECONDS) as client:
         body = (await client.get(f"http://127.0.0.1:{service.port}/gush/2000")).content
     head, _, turns = body.rpartition(b" ")
     assert head == bytes(2_000 * 1_000)

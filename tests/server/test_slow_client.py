@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests import processes
-from tests.clients import V1, SocketClient
+from tests.clients import LIMIT_SECONDS, V1, SocketClient
 from tests.server.raw import CLOSE, PING, RawSocket, resident_bytes
 
 MEGABYTE = 2**20
@@ -60,7 +60,9 @@ async def test_client_that_does_not_read_finds_its_disconnect_in_front_of_the_cl
     ):
         for _ in range(4):
             await stream(driver)  # more than the kernel and the server hold for a client
-        async with httpx.AsyncClient(base_url=service.http_url, headers={"X-Internal-Auth": processes.KEY}) as http:
+        async with httpx.AsyncClient(
+            base_url=service.http_url, headers={"X-Internal-Auth": processes.KEY}, timeout=LIMIT_SECONDS
+        ) as http:
             assert (await http.delete("/api/v1/sessions/s/viewers")).status_code == 202
         frames = [await client.answer()]
         while frames[-1].opcode != CLOSE:
