@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from relay.testing.turns import LEASE_SECONDS, S, log
-from relay.turns import on_disconnect
+from relay.turns import on_disconnect, runner
 from relay.turns.on_disconnect import DisconnectPolicy
-from tests.faults.going_on import LOG, agent, configured, layer, started, store, taken_over, workers
+from tests.faults.going_on import LOG, agent, configured, layer, started, store, taken_over, until, workers
 
 __all__ = ["agent", "configured", "layer", "store", "workers"]
 
@@ -19,6 +19,19 @@ async def unwatched(layer):
     policy = DisconnectPolicy(layer)
     policy.last_viewer_left(S)
     await asyncio.gather(*policy._waiting)
+
+
+def limits_of_turns(monkeypatch):
+    """The limits on the time of turns, as they are set; so that a test can let one be over."""
+    limits = []
+    timeout_at = asyncio.timeout_at
+
+    def note(when):
+        limits.append(timeout_at(when))
+        return limits[-1]
+
+    monkeypatch.setattr(runner.asyncio, "timeout_at", note)
+    return limits
 
 
 WAYS = {
@@ -37,13 +50,21 @@ async def test_the_end_of_a_turn_that_is_without_a_connection_reaches_the_agent(
     worker.layer.survives_process = layer.survives_process  # else the worker restores what was deleted
     monkeypatch.setattr(on_disconnect, "GRACE_SECONDS", 0.0)
     end, told = WAYS[way]
-    configured(ON_DISCONNECT="cancel", **({} if end else {"TURN_TIMEOUT": "1"}))
+    configured(ON_DISCONNECT="cancel")
+    limits = limits_of_turns(monkeypatch)
+
+    async def is_limited():  # a turn's limit is set a moment after its start
+        return limits
+
     agent.refusals = [503] * 100_000
     await started(layer, agent, worker, 2)
     agent.cut()
     await agent.until(lambda: len(agent.rejoins) > 1)
     if end:
         await end(layer)
+    else:
+        await until(is_limited)
+        limits[0].reschedule(0)
     await worker.idle()
     await worker.client.close()
     if told is None:
