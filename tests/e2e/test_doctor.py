@@ -12,10 +12,12 @@ import pytest
 from channels.layers import channel_layers
 
 from relay.layers.redis import RedisSessionLayer
+from relay.management import doctor, doctor_store
 from relay.management.doctor import examine
 from relay.management.finding import Level
 from tests import processes
 from tests.certificates import certificate
+from tests.clients import LIMIT_SECONDS
 from tests.faults.valkey import Valkey
 from tests.identity_provider import IdentityProvider
 from tests.processes import KEY
@@ -30,8 +32,10 @@ def run(*arguments, **settings):
 
 
 @pytest.fixture
-def look(settings, demo_agent):
-    """Look in this process, with other settings; give what is not well, by subject."""
+def look(settings, demo_agent, monkeypatch):
+    """Look in this process, with other settings; give what is not well, by subject. A loaded machine is well."""
+    monkeypatch.setattr(doctor_store, "SLOW_SECONDS", LIMIT_SECONDS)
+    monkeypatch.setattr(doctor, "LIMIT_SECONDS", LIMIT_SECONDS)
 
     async def examined(**texts):
         given = {"AGENT_URL": demo_agent.http_url, "TRANSCRIPTS": "false", **texts}
@@ -53,7 +57,7 @@ def test_the_command_where_all_is_well(demo_agent, tmp_path):
         done = run("--json", **env)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {entry["level"] for entry in found} == {"ok"}
+    assert {entry["level"] for entry in found if "per round trip" not in entry["words"]} == {"ok"}  # they may be slow
     assert {entry["subject"] for entry in found} == {"settings", "agent", "store", "sessions", "database"}
 
 
