@@ -76,7 +76,7 @@ ERRORS = {
     "endless-headers": ("upstream_protocol", "HTTP", ""),
 }
 
-SILENCE_SECONDS = 3  # below the whole answer that is never silent so long; above what a busy machine adds to a pause
+SILENCE_SECONDS = 6  # below the whole answer that is never silent so long; above what a busy machine adds to a pause
 SILENCES = {
     "stall": "a ",
     "stall-after-head": "",
@@ -146,12 +146,12 @@ async def test_agent_is_given_up_for_its_silence_and_not_for_a_long_answer(impat
 
     async def answer_slowly():
         async with SocketClient(f"{impatient.ws_url}/ws/e-long/") as browser:
-            await browser.say("script:tokens 8 delay=0.5")
-            assert await browser.answer() == "".join(f"{number} " for number in range(8))
+            await browser.say("script:tokens 14 delay=0.5")
+            assert await browser.answer() == "".join(f"{number} " for number in range(14))
 
     async def answer_after_interim_responses():
         async with SocketClient(f"{impatient.ws_url}/ws/e-interim/") as browser:
-            await browser.say("script:interim 8 delay=0.5")
+            await browser.say("script:interim 14 delay=0.5")
             assert await browser.answer() == "a "
 
     await asyncio.gather(

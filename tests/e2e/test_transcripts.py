@@ -66,16 +66,17 @@ async def test_turn_of_a_killed_worker_is_written_by_another_with_its_text(scrip
     with ExitStack() as stack:
         settings = {"REDIS_URL": stack.enter_context(Valkey()).url, "LEASE_SECONDS": "3"}
         runner, other = (gateway(scripted_agent, database, **settings) for _ in range(2))
+        question = f"script:tokens 500 gate={runner.port}"
         stack.enter_context(processes.running(runner, other))
         async with open_socket(other) as watching, open_socket(runner) as asking:
-            await asking.say("script:tokens 500 delay=0.02")
+            await asking.say(question)
             seen = []
             while len(text_of(seen)) < 10:
                 seen.append(await watching.frame())
             runner.kill()
             seen += await watching.turn()
         [(reason, message, answer, tokens)] = await rows_of(database, 1)
-    assert (reason, message, tokens) == ("interrupted", "script:tokens 500 delay=0.02", None)
+    assert (reason, message, tokens) == ("interrupted", question, None)
     assert answer == text_of(seen)
 
 

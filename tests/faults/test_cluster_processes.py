@@ -191,7 +191,8 @@ async def test_an_answer_that_a_failover_lost_ends_with_buffer_lost_once_for_eve
 
 async def test_an_answer_whose_end_a_failover_lost_ends_once_more(nodes, scripted_agent):
     """The worker that ended it has forgotten it: for the store it is the answer of a worker that has died."""
-    with running_gateways("serve", scripted_agent, nodes, [nodes.url] * 2) as gateways:
+    settings = {"LEASE_SECONDS": "10"}  # longer than the failover takes
+    with running_gateways("serve", scripted_agent, nodes, [nodes.url] * 2, **settings) as gateways:
         await asyncio.to_thread(nodes.settle)
         primary = nodes.primaries()[0]
         replica, session_id = nodes.replica_of(primary), session_at(nodes, primary)
