@@ -8,6 +8,7 @@ from typing import Any
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from relay.layers.values import new_id
 from tests.clients import LIMIT_SECONDS, V1, SocketClient, text_of
 from tests.processes import Process
 
@@ -29,6 +30,7 @@ class ReturningViewer:
         self._gateways = gateways
         self._gateway = gateway
         self._epoch = ""
+        self._message: dict[str, str] = {}
         self._changed = asyncio.Event()
 
     async def watch(self, content: str | None = None) -> None:
@@ -43,7 +45,8 @@ class ReturningViewer:
                     else:
                         self._epoch = first["epoch"]
                         if content is not None:
-                            await client.say(content)
+                            self._message = {"content": content, "client_message_id": new_id()}
+                            await client.say(**self._message)
                             content = None
                         await self._read(client)
                         if not self.is_over:
@@ -59,6 +62,8 @@ class ReturningViewer:
             frame = await client.frame()
             if frame["type"] == "disconnect":
                 return
+            if frame.get("code") == "store_unavailable" and "offset" not in frame:  # the message is refused: once more
+                await client.say(**self._message)
             if "offset" in frame:
                 self.frames.append(frame)
                 self._changed.set()
