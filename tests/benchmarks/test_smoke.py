@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,7 +107,7 @@ def test_socket_io_recovers_what_a_cut_viewer_missed() -> None:
     assert outcome["figures"]["lost"] == 0
 
 
-def test_a_peer_whose_package_is_not_installed_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_peer_whose_package_is_not_installed_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(systems, "ROOT", tmp_path)
     results = run(("socket-io",), "drop")
     assert results["runs"] == []
@@ -130,7 +131,7 @@ def test_a_peer_without_a_log_loses_what_a_cut_viewer_missed() -> None:
 
 
 def test_results_are_saved_after_each_measurement_even_a_failed_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(command_line, "_measure_once", lambda scenario, system, *_: {"error": f"{system.name} broke"})
     saved = []
@@ -158,8 +159,24 @@ def test_a_system_that_cannot_run_here_is_skipped_by_name(monkeypatch: pytest.Mo
     assert "Redis" in results["skipped"]["channels-redis"]
 
 
-def test_report_writes_tables_verdicts_and_a_plot(tmp_path: Any) -> None:
+def reported(tmp_path: Path, runs: list[dict[str, Any]], skipped: dict[str, str] | None = None) -> tuple[str, bool]:
+    """Report these runs; return the page, and whether there is a plot beside it."""
     pytest.importorskip("matplotlib")
+    results = {
+        "measured_at": "2026-01-01T00:00:00+00:00",
+        "scale": "smoke",
+        "machine": measure.machine(),
+        "skipped": skipped or {},
+        "runs": [{"repetition": 0, **outcome} for outcome in runs],
+    }
+    stored, docs = tmp_path / "results.json", tmp_path / "docs"
+    stored.write_text(json.dumps(results))
+    assert command_line.main(["report", str(stored), "--docs", str(docs)]) == 0
+    plot = docs / "benchmarks.svg"
+    return (docs / "benchmarks.md").read_text(), plot.exists() and plot.stat().st_size > 0
+
+
+def test_report_writes_tables_verdicts_and_a_plot(tmp_path: Path) -> None:
     figures = {**dict.fromkeys(scenarios.SCENARIOS["paced"].figures, 1.0), "disturbed": 0.0, "lost": 0.0}
     runs = [
         {
@@ -171,91 +188,56 @@ def test_report_writes_tables_verdicts_and_a_plot(tmp_path: Any) -> None:
         for repetition in range(2)
         for system, cpu in (("limit", 10.0), ("relay", 100.0), ("memory-uvicorn", 30.0))
     ]
-    results = {
-        "measured_at": "2026-01-01T00:00:00+00:00",
-        "scale": "smoke",
-        "machine": measure.machine(),
-        "skipped": {"redis-uvicorn": "no Redis server"},
-        "runs": runs,
-    }
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    assert command_line.main(["report", str(tmp_path / "results.json"), "--docs", str(tmp_path)]) == 0
-    text = (tmp_path / "benchmarks.md").read_text()
+    text, has_plot = reported(tmp_path, runs, {"redis-uvicorn": "no Redis server"})
     assert "| CPU per token frame | **gateway**, memory, uvicorn | ≤ 0.35 × relay | 0.30 | met |" in text
     assert "| CPU per token frame | **gateway**, memory, uvicorn | ≤ 2 × limit | 3.00 | **missed** |" in text
     assert "| CPU per token frame | **gateway**, memory, serve | ≤ 0.35 × relay | – | not measured |" in text
     assert "**gateway**, Redis, uvicorn: no Redis server." in text
-    assert (tmp_path / "benchmarks.svg").stat().st_size > 0
+    assert has_plot
 
 
-def test_a_run_of_some_scenarios_that_partly_failed_can_be_reported(tmp_path: Any) -> None:
-    pytest.importorskip("matplotlib")
+def test_a_run_of_some_scenarios_that_partly_failed_can_be_reported(tmp_path: Path) -> None:
     figures = dict.fromkeys(scenarios.SCENARIOS["turns"].figures, 1.0)
-    results = {
-        "measured_at": "2026-01-01T00:00:00+00:00",
-        "scale": "smoke",
-        "machine": measure.machine(),
-        "skipped": {},
-        "runs": [
-            {"scenario": "turns", "system": "relay", "repetition": 0, "figures": figures},
-            {"scenario": "turns", "system": "memory-serve", "repetition": 0, "error": "RuntimeError: it broke"},
-        ],
-    }
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    assert command_line.main(["report", str(tmp_path / "results.json"), "--docs", str(tmp_path)]) == 0
-    text = (tmp_path / "benchmarks.md").read_text()
+    runs = [
+        {"scenario": "turns", "system": "relay", "figures": figures},
+        {"scenario": "turns", "system": "memory-serve", "error": "RuntimeError: it broke"},
+    ]
+    text, has_plot = reported(tmp_path, runs)
     assert "## turns" in text
     assert "- turns, **gateway**, memory, serve: RuntimeError: it broke." in text
     assert "benchmarks.svg" not in text
+    assert not has_plot
     assert "- turns, 0 of 3 times: limit; gateway in FastAPI; " in text
     assert "- turns, 1 of 3 times: relay." in text
     assert "- drop: not at all." in text
 
 
-def test_a_system_that_delivered_nothing_is_reported_without_the_figures_that_it_lacks(tmp_path: Any) -> None:
-    pytest.importorskip("matplotlib")
+def test_a_system_that_delivered_nothing_is_reported_without_the_figures_that_it_lacks(tmp_path: Path) -> None:
     figures = {**dict.fromkeys(scenarios.SCENARIOS["paced"].figures, 1.0), "lost": 9.0}
     missing = dict.fromkeys(("p50_ms", "p99_ms", "p999_ms"), math.nan)
     stored = {"cpu_us_per_frame": 1.0, "store_calls_per_frame": 1.0}
-    results = {
-        "measured_at": "2026-01-01T00:00:00+00:00",
-        "scale": "smoke",
-        "machine": measure.machine(),
-        "skipped": {},
-        "runs": [
-            {"scenario": "paced", "system": "relay", "repetition": 0, "figures": figures | missing},
-            {"scenario": "stores", "system": "redis-serve", "repetition": 0, "figures": stored},
-            {"scenario": "stores", "system": "cluster-serve", "repetition": 0, "figures": {"cpu_us_per_frame": 1.0}},
-        ],
-    }
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    assert command_line.main(["report", str(tmp_path / "results.json"), "--docs", str(tmp_path / "docs")]) == 0
-    text = (tmp_path / "docs" / "benchmarks.md").read_text()
+    runs = [
+        {"scenario": "paced", "system": "relay", "figures": figures | missing},
+        {"scenario": "stores", "system": "redis-serve", "figures": stored},
+        {"scenario": "stores", "system": "cluster-serve", "figures": {"cpu_us_per_frame": 1.0}},
+    ]
+    text, has_plot = reported(tmp_path, runs)
     assert "| relay (saturated) | 1.00 | 1.0 | – | – | – |" in text
     assert "benchmarks.svg" not in text
+    assert not has_plot
 
 
-def test_the_short_table_is_written_into_the_readme(tmp_path: Any) -> None:
-    pytest.importorskip("matplotlib")
-    run = {"scenario": "drop", "system": "memory-serve", "repetition": 0, "figures": {"delivered": 1.0}}
-    results = {
-        "measured_at": "2026-01-01T00:00:00+00:00",
-        "scale": "smoke",
-        "machine": measure.machine(),
-        "skipped": {},
-        "runs": [run],
-    }
-    (tmp_path / "results.json").write_text(json.dumps(results))
+def test_the_short_table_is_written_into_the_readme(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n\n{report.SHORT_BEGIN}\nold\n{report.SHORT_END}\n\nafter\n")
     for _ in range(2):
-        assert command_line.main(["report", str(tmp_path / "results.json"), "--docs", str(tmp_path / "docs")]) == 0
+        page, _ = reported(tmp_path, [{"scenario": "drop", "system": "memory-serve", "figures": {"delivered": 1.0}}])
     text = readme.read_text()
     assert text.startswith(f"before\n\n{report.SHORT_BEGIN}\n| ")
     assert text.endswith(f"\n{report.SHORT_END}\n\nafter\n")
     assert "100.000" in text
     assert "old" not in text
-    assert text.removeprefix("before").removesuffix("after\n") in (tmp_path / "docs" / "benchmarks.md").read_text()
+    assert text.removeprefix("before").removesuffix("after\n") in page
 
 
 def test_the_tables_of_readme_and_benchmarks_are_of_one_run() -> None:
@@ -267,7 +249,7 @@ def test_the_tables_of_readme_and_benchmarks_are_of_one_run() -> None:
     assert table("README.md") == table("docs/benchmarks.md")
 
 
-def test_a_run_is_continued_in_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_run_is_continued_in_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What it has is kept, what failed is measured again, and other machines' figures are not mixed in."""
     path = tmp_path / "results.json"
     first, failed, again, last = {"seconds": 1.0}, "it broke", {"seconds": 2.0}, {"seconds": 3.0}
