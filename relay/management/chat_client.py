@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import random
+import time
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -42,9 +44,18 @@ class ChatClient:
         url: of the gateway's sockets, which starts with ``ws``.
         key: the internal key; ``None``: none is sent.
         ticket: for the session; ``None``: none is sent.
+        patience_seconds: without a connection, after which the client gives up; ``None``: never.
     """
 
-    def __init__(self, url: str, session_id: str, *, key: str | None, ticket: str | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        session_id: str,
+        *,
+        key: str | None,
+        ticket: str | None,
+        patience_seconds: float | None = None,
+    ) -> None:
         self.address = url.rstrip("/")
         self._url = f"{self.address}/ws/{session_id}/"
         self._headers = {INTERNAL_KEY: key} if key is not None else {}
@@ -55,6 +66,8 @@ class ChatClient:
         self._silence_seconds = CONNECT_SECONDS
         self._failures = 0
         self._delay_seconds = 0.0
+        self._patience_seconds = math.inf if patience_seconds is None else patience_seconds
+        self._give_up_at = math.inf  # while there is a connection
 
     @property
     def is_waiting(self) -> bool:
@@ -81,8 +94,9 @@ class ChatClient:
         """Yield the frames, forever; a frame of type ``lost`` is where the connection was lost.
 
         Raises:
-            Closed: the gateway refuses this client, or is no gateway.
+            Closed: the gateway refuses this client, or is no gateway; or the client's patience is over.
         """
+        self._set_limit()
         while True:
             try:
                 async for frame in self._connected():
@@ -94,8 +108,12 @@ class ChatClient:
                 pass  # not there, or not yet
             finally:
                 self._connection = None
+            self._set_limit()
             yield {"type": "lost"}
-            await asyncio.sleep(self._next_delay_seconds())
+            await asyncio.sleep(self._limited(self._next_delay_seconds()))
+            if self._limited(1) <= 0:
+                words = f"No gateway answered at {self.address} for {self._patience_seconds:g} s"
+                raise Closed(f"{words}: is it running? Give its address with --url.")
 
     async def _connected(self) -> AsyncGenerator[Frame, None]:
         async with connect(
@@ -104,14 +122,14 @@ class ChatClient:
             additional_headers=self._headers,
             max_size=None,
             proxy=None,
-            open_timeout=CONNECT_SECONDS,
+            open_timeout=self._limited(CONNECT_SECONDS),
         ) as connection:
             if connection.subprotocol != SUBPROTOCOL:
                 raise Closed("The server does not speak gateway.v1.")
             self._connection = connection
             try:
                 while True:
-                    async with asyncio.timeout(self._silence_seconds):
+                    async with asyncio.timeout(self._limited(self._silence_seconds)):
                         frame = json.loads(await connection.recv())
                     if await self._take(frame):
                         yield frame
@@ -144,7 +162,7 @@ class ChatClient:
         return True
 
     async def _resume(self, welcome: Frame) -> None:
-        self._failures, self._delay_seconds = 0, 0.0
+        self._failures, self._delay_seconds, self._give_up_at = 0, 0.0, math.inf
         self._silence_seconds = SILENT_HEARTBEATS * welcome["heartbeat_seconds"] + 1
         if welcome["after"] is not None:
             self._cursor = {"epoch": welcome["epoch"], "offset": welcome["after"]}
@@ -162,6 +180,13 @@ class ChatClient:
         if self._connection is not None:
             with contextlib.suppress(ConnectionClosed):  # a message is sent again when the connection is back
                 await self._connection.send(json.dumps(frame))
+
+    def _set_limit(self) -> None:
+        """Start the client's patience, unless it runs already."""
+        self._give_up_at = min(self._give_up_at, time.monotonic() + self._patience_seconds)
+
+    def _limited(self, seconds: float) -> float:
+        return min(seconds, max(0.0, self._give_up_at - time.monotonic()))
 
     def _next_delay_seconds(self) -> float:
         self._failures += 1

@@ -180,6 +180,7 @@ class Conversation:
     def _on_welcome(self) -> None:
         if not self._is_connected:
             self._is_connected = True
+            self._screen.end_progress()
             self._screen.status(f"Connected. Session {self._session_id}. Ctrl-C stops an answer, Ctrl-D quits.\n")
             if self._screen.is_terminal:
                 self._held = []
@@ -193,11 +194,10 @@ class Conversation:
         self._is_lost = False
 
     def _on_lost(self) -> None:
-        if not self._is_lost:
-            words = "\n[connection lost; retrying]\n"
-            if not self._is_connected:
-                words = f"Cannot reach {self._client.address}; retrying (Ctrl-C to quit)\n"
-            self._screen.status(words)
+        if not self._is_connected:
+            self._screen.progress(f"Cannot reach {self._client.address}; retrying (Ctrl-C to quit)")
+        elif not self._is_lost:
+            self._screen.status("\n[connection lost; retrying]\n")
         self._is_lost = True
 
     def _start_turn(self, frame: Frame) -> None:

@@ -23,6 +23,7 @@ class Screen:
         self._is_prompting = False  # nothing has been typed since the prompt
         self._is_line_empty = True
         self._is_reasoning = False  # the bracket around the agent's reasoning is open
+        self._is_in_progress = False  # a line that may get longer
         self._half = ""  # of an emoji that the agent cut in two
 
     def question(self, content: str, *, is_typed: bool) -> None:
@@ -91,6 +92,20 @@ class Screen:
             self._write(words)
         else:
             self._aside(words)
+
+    def progress(self, words: str) -> None:
+        """Show that something is tried: the words the first time, and on a terminal a dot each time after that."""
+        if not self._is_in_progress:
+            self._is_in_progress = True
+            self.status(words)
+        elif self.is_terminal:
+            self._write(".")
+
+    def end_progress(self) -> None:
+        """End the line of the progress, if there is one."""
+        if self._is_in_progress:
+            self._is_in_progress = False
+            self.status("\n")
 
     def prompt(self) -> None:
         """Invite a person to type."""

@@ -201,9 +201,26 @@ def test_ticket_opens_its_session(guarded):
 
 def test_gateway_that_is_not_there_is_named():
     with Terminal("chat", "--url", "http://127.0.0.1:1") as terminal:
-        terminal.wait_for("Cannot reach ws://127.0.0.1:1; retrying (Ctrl-C to quit)")
+        terminal.wait_for("Cannot reach ws://127.0.0.1:1; retrying (Ctrl-C to quit)..")
         terminal.press_ctrl_c()
         assert terminal.wait_ended() == 0
+
+
+def test_gateway_that_starts_late_is_found(scripted_agent):
+    with processes.gateway("serve", scripted_agent.http_url) as gateway:
+        gateway.stop()
+        with Terminal("chat", "--url", gateway.http_url, "--session", "chat-10") as terminal:
+            terminal.wait_for("retrying (Ctrl-C to quit)")
+            gateway.start()
+            terminal.wait_for("\r\nConnected. Session chat-10.")
+
+
+def test_script_gives_up_without_a_gateway():
+    done = processes.manage("chat", said="hello", GATEWAY_URL="http://127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[1:] == [
+        "CommandError: No gateway answered at ws://127.0.0.1:1 for 15 s: is it running? Give its address with --url."
+    ]
 
 
 @pytest.mark.parametrize(

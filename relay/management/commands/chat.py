@@ -23,9 +23,9 @@ Ctrl-C stops an answer; pressed again, or when no answer is running, it quits, a
 connection it reconnects by itself. It sends the first key of GATEWAY__INTERNAL_API_KEY, so it works with any
 GATEWAY__WS_AUTH; with --ticket it sends the ticket instead.
 
-In a pipe, standard output contains only the answers.
+In a pipe, standard output contains only the answers, and after 15 seconds without a gateway the command gives up.
 
-exit codes: 0 done, 1 the gateway refused, or an answer failed in a script, 2 wrong usage.
+exit codes: 0 done, 1 the gateway refused, or in a pipe an answer failed or no gateway answered, 2 wrong usage.
 """
 EXAMPLES: Final = """examples:
   manage.py chat                                     in a new session
@@ -34,6 +34,7 @@ EXAMPLES: Final = """examples:
   echo "What is new?" | manage.py chat > answer.txt  one answer, for a script
 """
 FAILED: Final = 1
+PATIENCE_SECONDS: Final = 15.0  # of a script without a connection: a gateway that is restarted is back by then
 
 
 class Command(BaseCommand):
@@ -59,7 +60,8 @@ class Command(BaseCommand):
         name = session or new_id()
         try:
             key = None if ticket else conf.internal_api_keys[0]
-            client = ChatClient(socket_url(url), name, key=key, ticket=ticket)
+            patience = None if sys.stdin.isatty() else PATIENCE_SECONDS
+            client = ChatClient(socket_url(url), name, key=key, ticket=ticket, patience_seconds=patience)
             with quiet_pipe():
                 has_failed = asyncio.run(_talk(client, name))
         except (Closed, SettingInvalid) as exc:
