@@ -37,7 +37,6 @@ class Balancer:
         if self._server is not None:
             self._server.close()
             self._server = None
-        await asyncio.sleep(0)  # a task that never started could not close its connection
         for line in self._lines:
             line.cancel()
         await asyncio.gather(*self._lines, return_exceptions=True)
@@ -53,6 +52,7 @@ class Balancer:
         line = asyncio.ensure_future(self._pass_on(reader, writer))
         self._lines.add(line)
         line.add_done_callback(self._lines.discard)
+        line.add_done_callback(lambda _: writer.close())  # also of a line that is cut before its task has run
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]

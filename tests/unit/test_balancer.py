@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,14 @@ async def test_a_stop_cuts_connections_whose_bytes_nobody_takes(silent):
     async with asyncio.timeout(LIMIT_SECONDS):
         while open_files() > before:  # less the listening socket, and the gateway's end is open
             await asyncio.sleep(0.001)
+
+
+async def test_a_stop_cuts_a_connection_that_was_accepted_at_this_moment(silent):
+    balancer = Balancer([silent])
+    client, accepted = socket.socketpair()
+    with client:
+        reader, writer = await asyncio.open_connection(sock=accepted)
+        await balancer._accept(reader, writer)  # its task has not run yet
+        await balancer.stop()
+        assert writer.is_closing()
+        await writer.wait_closed()
