@@ -7,15 +7,23 @@
    the store was away.
 5. Nothing is left over when all is done.
 
-A store that lost its data excuses what it took with it, and only that: a message accepted before may have no end, and a
-turn that had ended may end once more, with ``buffer_lost``. A cluster in which a replica took over has lost at most the
-newest data: it excuses only what was seen since all had reached the replicas.
+A store that lost all its data excuses what it took with it, and only that: a message accepted before may have no end,
+and a turn that had ended may end once more, with ``buffer_lost``.
+
+A cluster in which a replica took over has lost at most the newest data, so it excuses only what was seen since all had
+reached the replicas: a message accepted then may have no end, a turn that ended then may end once more, a turn that
+started then may be asked again under the same name (``docs/design/lease.md``, "What a store can lose"). Viewers get a
+snapshot. In a new epoch it may be of a later turn: then the ends of those before cannot be seen any more. A viewer that
+comes back when the log has grown past its cursor again cannot be told: it is not judged until the next message or
+snapshot.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from itertools import pairwise
+from typing import NamedTuple
 
 from tests.soak.history import Event, History
 
@@ -24,6 +32,22 @@ _ENDINGS = {"stop", "cancelled", "interrupted", "store_unavailable", "buffer_los
 _GIVEN_UP = {"interrupted", "shutting_down"}
 _KEPT = "script:kept "
 _FIRST_WORD = re.compile(r"(m\d+)-")
+
+
+class Loss(NamedTuple):
+    """What a store lost.
+
+    Attributes:
+        since: what was seen before this time is not lost.
+        after: it was lost after this time.
+        noted: it was lost before this time.
+        is_all: everything was lost, and not only the newest.
+    """
+
+    since: int
+    after: int
+    noted: int
+    is_all: bool
 
 
 class Checker:
@@ -36,11 +60,12 @@ class Checker:
         self.contents: dict[str, str] = {}  # by turn
         self.endings: defaultdict[str, list[tuple[int, Ending]]] = defaultdict(list)
         self._accepted: dict[str, tuple[int, str]] = {}  # by turn: when, which message
+        self._sessions: dict[str, str] = {}  # by turn, or viewer
+        self._epochs: defaultdict[str, dict[str, int]] = defaultdict(dict)  # by session: when each was first seen
         self._message_turns: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self._asked: list[tuple[str, str]] = []
-        self._losses: list[
-            tuple[int, int, int]
-        ] = []  # since when data may be lost, when it was at the earliest, and noted
+        self._losses: list[Loss] = []
+        self._started: dict[str, int] = {}  # by turn: when its beginning was first seen
         self._had_text: set[str] = set()  # turns
         self._viewers: dict[str, ResumableView | PlainView] = {}
         self.plain_ends: list[tuple[str, str, str]] = []  # viewer, message, text
@@ -76,17 +101,29 @@ class Checker:
                 self.message_texts[event["message"]] = event["text"]
             case "accepted":
                 self._accepted.setdefault(event["turn"], (when, event["message"]))
+                self._sessions[event["turn"]] = event["session"]
                 turns = self._message_turns[event["message"]]
                 if event["turn"] not in [turn for _, turn in turns]:
                     turns.append((when, event["turn"]))
-            case "frame" if event["frame"]["type"] == "user_message":
-                self.contents[event["frame"]["turn_id"]] = event["frame"]["content"]
-            case "frame" if event["frame"].get("token") and "turn_id" in event["frame"]:
-                self._had_text.add(event["frame"]["turn_id"])
+            case "opened":
+                self._sessions[event["viewer"]] = event["session"]
+            case "frame":
+                self._learn_frame(when, self._sessions[event["viewer"]], event["frame"])
             case "asked":
                 self._asked.append((event["turn"], event["content"]))
             case "store_lost":
-                self._losses.append((event["since"], event["after"], when))
+                self._losses.append(Loss(0, event["after"], when, is_all=True))
+            case "newest_lost":
+                self._losses.append(Loss(event["since"], event["since"], when, is_all=False))
+
+    def _learn_frame(self, when: int, session: str, frame: Event) -> None:
+        if "epoch" in frame:
+            self._epochs[session].setdefault(frame["epoch"], when)
+        elif frame["type"] == "user_message":
+            self.contents[frame["turn_id"]] = frame["content"]
+            self._started.setdefault(frame["turn_id"], when)
+        elif frame.get("token") and "turn_id" in frame:
+            self._had_text.add(frame["turn_id"])
 
     def _take(self, when: int, event: Event) -> None:
         match event["kind"]:
@@ -107,25 +144,31 @@ class Checker:
             view = self._viewers[name] = ResumableView(name, self)
         view.open(event["cursor"])
 
-    def _lost_after(self, when: int) -> bool:
+    def lost_after(self, when: int) -> bool:
         """Was something lost that was seen at this time?"""
-        return any(since <= when < noted for since, _, noted in self._losses)
+        return any(loss.since <= when < loss.noted for loss in self._losses)
 
     def _check_ends(self) -> None:
         for turn, (when, message) in self._accepted.items():
-            if not self.endings[turn] and not self._lost_after(when):
+            if not self.endings[turn] and not (self.lost_after(when) or self._started_again(turn, when)):
                 self.complain(f"{message}: accepted as {turn}, never ended")
         for turn, endings in self.endings.items():
-            extra = [ending for _, ending in endings]
-            if len(endings) > 1 and self._lost_between(endings[0][0], endings[-1][0]):
-                extra = [ending for ending in extra if ending != "buffer_lost"]
-            if len(extra) > 1:
-                self.complain(f"{turn}: ended {len(extra)} times: {', '.join(extra)}")
-            for ending in set(extra) - _ENDINGS:
+            if not all(self._may_end_again(before, again) for before, again in pairwise(endings)):
+                self.complain(f"{turn}: ended {len(endings)} times: {', '.join(ending for _, ending in endings)}")
+            for ending in {ending for _, ending in endings} - _ENDINGS:
                 self.complain(f"{turn}: ended with {ending}, for which there was no cause")
         for message, turns in self._message_turns.items():
             if len(turns) > 1 and not self._lost_between(turns[0][0], turns[-1][0]):
                 self.complain(f"{message}: accepted as {len(turns)} turns")
+
+    def _started_again(self, turn: str, when: int) -> bool:
+        """Did its session's log start again after this time? What no viewer had seen of the old one is gone."""
+        return any(seen > when for seen in self._epochs[self._sessions[turn]].values())
+
+    def _may_end_again(self, before: tuple[int, Ending], again: tuple[int, Ending]) -> bool:
+        """May a loss have taken a turn's end? With all data only the turn's own worker still knows the turn."""
+        losses = self._losses_between(before[0], again[0])
+        return any(not loss.is_all or "buffer_lost" in (before[1], again[1]) for loss in losses)
 
     def _check_plain_ends(self) -> None:
         for viewer, message, text in self.plain_ends:
@@ -134,27 +177,37 @@ class Checker:
                 self.complain(f"plain viewer {viewer}: {message} ended with {text[-60:]!r}, not the whole answer")
 
     def _lost_between(self, first: int, last: int) -> bool:
-        """Was something lost that was seen first, before it was seen last?"""
-        return any(since <= first and after < last for since, after, _ in self._losses)
+        return bool(self._losses_between(first, last))
 
-    def _is_doubtful(self, when: int | None) -> bool:
+    def _losses_between(self, first: int, last: int) -> list[Loss]:
+        """Give the losses that may have taken what was seen first, before it was seen last."""
+        return [loss for loss in self._losses if loss.since <= first and loss.after < last]
+
+    def is_doubtful(self, when: int | None) -> bool:
         """May a loss, whenever it was noticed, have taken what was seen at this time, or was not seen at all?"""
-        return any(when is None or since <= when for since, _, _ in self._losses)
+        return any(when is None or loss.since <= when for loss in self._losses)
 
     def _check_asked(self) -> None:
         for turn, count in Counter(turn for turn, _ in self._asked).items():
-            if count > 1:
+            if count > 1 + self._lost_starts(turn):
                 self.complain(f"{turn}: the agent was asked {count} times")
         accepted = {self.contents.get(turn): when for turn, (when, _) in reversed(self._accepted.items())}
-        for content, count in Counter(content for _, content in self._asked).items():
-            if count > 1 and not self._is_doubtful(accepted.get(content)):
+        for content, count in Counter(content for _, content in set(self._asked)).items():
+            if count > 1 and not self.is_doubtful(accepted.get(content)):
                 self.complain(f"{content}: the agent was asked {count} times, as different turns")
+
+    def _lost_starts(self, turn: str) -> int:
+        """Count the losses after which a turn may have started again: of the first one its start was the newest."""
+        started = self._started.get(turn)
+        known = started if started is not None else self._accepted.get(turn, (0, ""))[0]
+        losses = [loss for loss in self._losses if not loss.is_all and known < loss.noted]
+        return len(losses) if any(started is None or loss.since <= started for loss in losses) else 0
 
     def _check_kept(self) -> None:
         for turn, endings in self.endings.items():
             if self.contents.get(turn, "").startswith(_KEPT) and turn in self._had_text:
                 for when, ending in endings:
-                    if ending in _GIVEN_UP and not self._is_doubtful(when):
+                    if ending in _GIVEN_UP and not self.is_doubtful(when):
                         self.complain(f"{turn}: ended with {ending}, though its answer could go on")
 
 
@@ -167,15 +220,26 @@ class ResumableView:
         self._epoch = ""
         self._offset = 0
         self._needs_snapshot = False
+        self._seen_at = 0  # the newest frame
         self._is_fresh = True
+        self._is_judged = True
         self._texts: dict[str, str] = {}
         self._ended: set[str] = set()
         self._current: str | None = None
 
     def open(self, cursor: Event | None) -> None:
         self._is_fresh = True
+        if self._checker.lost_after(self._seen_at):
+            self._forget()
         if cursor is not None and (cursor["epoch"], cursor["offset"]) != (self._epoch, self._offset):
             self._complain(f"the run itself is wrong: came back with {cursor}, had seen {self._epoch}:{self._offset}")
+
+    def _forget(self) -> None:
+        """What it has shown may be lost, and have come again otherwise."""
+        self._is_judged = False
+        self._texts.clear()
+        self._ended.clear()
+        self._current = None
 
     def take(self, when: int, frame: Event) -> None:
         kind = frame["type"]
@@ -204,9 +268,14 @@ class ResumableView:
         return self._epoch, self._offset
 
     def _snapshot(self, when: int, frame: Event) -> None:
-        self._needs_snapshot = False
+        self._needs_snapshot, self._seen_at = False, when
         self._epoch, self._offset = frame["epoch"], frame["offset"]
         turn = frame["turn_id"]
+        if frame["reason"] == "epoch_changed":
+            if not self._checker.is_doubtful(when):
+                self._complain("its log started again, for which there was no cause")
+            self._forget()
+        self._is_judged = True
         self._current = turn
         if turn is None:
             return
@@ -221,8 +290,17 @@ class ResumableView:
             self._complain(f"frame {frame['offset']} came before the snapshot")
         if frame["offset"] != self._offset + 1:
             self._complain(f"frame {frame['offset']} followed {self._offset}")
-        self._offset = frame["offset"]
+        self._offset, self._seen_at = frame["offset"], when
         turn, kind = frame["turn_id"], frame["type"]
+        self._is_judged |= kind == "user_message"
+        if self._is_judged:
+            self._judge(turn, frame)
+        if kind in ("assistant_message", "error") and frame.get("is_final", True):
+            self._end(when, turn, frame["code"] if kind == "error" else frame["finish_reason"])
+
+    def _judge(self, turn: str, frame: Event) -> None:
+        """Compare a frame with those before it."""
+        kind = frame["type"]
         if turn in self._ended:
             self._complain(f"{turn}: {kind} after its end")
         if kind == "user_message":
@@ -235,8 +313,6 @@ class ResumableView:
             self._complain(f"{turn}: {kind} within turn {self._current}")
         if kind == "assistant_message" and not frame["is_final"]:
             self._show(turn, frame["token"])
-        elif kind in ("assistant_message", "error"):
-            self._end(when, turn, frame["code"] if kind == "error" else frame["finish_reason"])
 
     def _begin(self, turn: str, content: str) -> None:
         if turn in self._texts:
@@ -257,7 +333,7 @@ class ResumableView:
     def _end(self, when: int, turn: str, ending: Ending) -> None:
         self._ended.add(turn)
         self._checker.ended(when, turn, ending)
-        if ending == "stop" and self._texts[turn] != self._checker.text_of(turn):
+        if self._is_judged and ending == "stop" and self._texts[turn] != self._checker.text_of(turn):
             self._complain(f"{turn}: ended with {self._texts[turn][-60:]!r}, which is not the whole answer")
 
 

@@ -12,10 +12,11 @@ Event = dict[str, Any]
 class History:
     """A list of events; each has a ``kind``.
 
-    ``said`` (message, content, text: what the agent answers), ``accepted`` (message, turn), ``opened`` (viewer,
-    dialect, cursor or ``None``), ``frame`` (viewer, frame), ``closed`` (viewer), ``asked`` (turn, content),
-    ``store_lost`` (since: so many events had happened before what may be lost; after: so many before it may have been),
-    ``leftover`` (what), ``fault`` (name) and ``log`` (worker, text), for the reader of a failure.
+    ``said`` (message, content, text: what the agent answers), ``accepted`` (message, session, turn), ``opened``
+    (viewer, session, dialect, cursor or ``None``), ``frame`` (viewer, frame), ``closed`` (viewer), ``asked`` (turn,
+    content), ``store_lost`` (all of it; after: so many events had happened before), ``newest_lost`` (since: so many
+    events had happened before what may be lost), ``leftover`` (what), ``fault`` (name) and ``log`` (worker, text), for
+    the reader of a failure.
     """
 
     def __init__(self, events: list[Event] | None = None) -> None:

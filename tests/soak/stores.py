@@ -110,7 +110,7 @@ class ServerStore(Store):
         self._valkey.kill()
         self._valkey.forget()
         await asyncio.sleep(random.uniform(0.2, 1))
-        self._history.add("store_lost", since=0, after=len(self._history.events))
+        self._history.add("store_lost", after=len(self._history.events))
         await asyncio.to_thread(self._valkey.start)
 
     async def freeze_store(self, random: Random) -> None:
@@ -126,7 +126,7 @@ class ServerStore(Store):
 
 
 class ClusterStore(Store):
-    """A cluster. A replica that takes over by itself lacks what had not reached it; else nothing may be lost."""
+    """A cluster. A replica that takes over, unless it is asked to in peace, lacks what had not reached it."""
 
     connections_each = 11  # three for sessions to each of three nodes, two for groups and channels
 
@@ -148,6 +148,7 @@ class ClusterStore(Store):
             (3, self.kill_primary),
             (2, self.freeze_primary),
             (2, self.fail_over),
+            (3, self.fail_over_behind),
             (3, self.migrate_slots),
             (1, self.move_many_slots),
             (1, self.add_and_remove_node),
@@ -158,7 +159,7 @@ class ClusterStore(Store):
     async def look(self) -> None:
         found = set(await asyncio.to_thread(self._cluster.primaries))
         if found - self._primaries:
-            self._history.add("store_lost", since=self._replicated, after=self._replicated)
+            self._history.add("newest_lost", since=self._replicated)
         self._primaries = found
         before = len(self._history.events)
         try:
@@ -196,6 +197,17 @@ class ClusterStore(Store):
         """In peace, so nothing is lost."""
         primary = await self._a_primary(random)
         self._primaries.add(await asyncio.to_thread(self._cluster.fail_over, primary))
+        await self._settle()
+
+    async def fail_over_behind(self, random: Random) -> None:
+        """Let a replica take over that lacks what its primary has confirmed for a while."""
+        primary = await self._a_primary(random)
+        replica = await asyncio.to_thread(self._cluster.replica_of, primary)
+        await asyncio.to_thread(self._cluster.hold_back, replica, primary)
+        await asyncio.sleep(random.choice([0.1, 0.4, 0.8]) * LEASE_SECONDS)
+        primary.kill()
+        await asyncio.to_thread(self._cluster.take_over, replica)
+        await asyncio.to_thread(primary.start)
         await self._settle()
 
     async def migrate_slots(self, random: Random) -> None:

@@ -36,7 +36,7 @@ def welcome(after=0, recovered=None, epoch=EPOCH):
 
 
 def snapshot(content, offset, *, epoch="e2", turn=TURN, finish_reason=None, error=None):
-    fields = {"epoch": epoch, "turn_id": turn, "content": content, "offset": offset}
+    fields = {"epoch": epoch, "turn_id": turn, "content": content, "offset": offset, "reason": "epoch_changed"}
     return {
         "kind": "frame",
         "viewer": "v",
@@ -45,7 +45,7 @@ def snapshot(content, offset, *, epoch="e2", turn=TURN, finish_reason=None, erro
 
 
 def opened(cursor=None, dialect="gateway.v1"):
-    return {"kind": "opened", "viewer": "v", "dialect": dialect, "cursor": cursor}
+    return {"kind": "opened", "viewer": "v", "session": "s", "dialect": dialect, "cursor": cursor}
 
 
 def plain(text=None):
@@ -54,9 +54,9 @@ def plain(text=None):
 
 
 SAID = {"kind": "said", "message": "m1", "content": "c1", "text": TEXT}
-ACCEPTED = {"kind": "accepted", "message": "m1", "turn": TURN}
+ACCEPTED = {"kind": "accepted", "message": "m1", "session": "s", "turn": TURN}
 ASKED = {"kind": "asked", "turn": TURN, "content": "c1"}
-LOST = {"kind": "store_lost", "since": 0}
+LOST = {"kind": "store_lost"}
 AGAIN = {**ACCEPTED, "turn": "t2"}
 USER = frame("user_message", 1, content="c1")
 RIGHT = [SAID, opened(), welcome(), ACCEPTED, USER, token(2, "m1-0 "), token(3, "m1-1 "), final(4), ASKED]
@@ -64,7 +64,7 @@ RIGHT = [SAID, opened(), welcome(), ACCEPTED, USER, token(2, "m1-0 "), token(3, 
 
 def lost_since(index):
     """A replica took over that lacked what was seen from this place on."""
-    return {"kind": "store_lost", "since": index, "after": index}
+    return {"kind": "newest_lost", "since": index}
 
 
 def found(events):
@@ -86,7 +86,12 @@ LOST_AFTER_ITS_END = [
     *(opened({"epoch": EPOCH, "offset": 4}), welcome(None, False)),
     snapshot(TEXT, 1, finish_reason="error", error={"code": "buffer_lost"}),
 ]
-PLAIN = [{"kind": "opened", "viewer": "p", "dialect": "plain", "cursor": None}]
+TOLD = [opened({"epoch": EPOCH, "offset": 4}), welcome(None, False)]
+GONE = [*TOLD, snapshot(None, 0, epoch=EPOCH, turn=None)]
+HALF_GONE = [*TOLD, snapshot("m1-0 ", 2, epoch=EPOCH)]
+STARTED_AGAIN = [opened({"epoch": EPOCH, "offset": 0}), welcome(None, False), snapshot(None, 0, turn=None)]
+GROWN_AGAIN = [opened(CURSOR), welcome(2, True), token(3, "m1-0 "), token(4, "m1-1 "), final(5), ASKED]
+PLAIN = [{"kind": "opened", "viewer": "p", "session": "s", "dialect": "plain", "cursor": None}]
 
 
 @pytest.mark.parametrize(
@@ -99,9 +104,14 @@ PLAIN = [{"kind": "opened", "viewer": "p", "dialect": "plain", "cursor": None}]
         [*RIGHT[:6], LOST, opened(CURSOR), welcome(None, False), snapshot("m1-0 ", 0), error(1, "buffer_lost"), ASKED],
         [SAID, opened(), welcome(), ACCEPTED, LOST],
         [SAID, opened(), welcome(), ACCEPTED, lost_since(3)],
+        [SAID, opened(), welcome(), ACCEPTED, lost_since(4), ASKED, *STARTED_AGAIN],
         [*RIGHT, LOST, opened({"epoch": EPOCH, "offset": 4}), welcome(None, False), snapshot(None, 0, turn=None)],
         [*RIGHT, lost_since(7), *LOST_AFTER_ITS_END],
         [*RIGHT, *LOST_AFTER_ITS_END, lost_since(7)],
+        [*RIGHT, *HALF_GONE, lost_since(7), error(3, "interrupted")],
+        [*RIGHT, *GONE, lost_since(4), *RIGHT[4:]],
+        [*RIGHT, *GONE, lost_since(4), *RIGHT[4:8], *GONE, lost_since(12), *RIGHT[4:], ASKED],
+        [*RIGHT[:6], lost_since(5), *GROWN_AGAIN],
         [*RIGHT, *PLAIN, plain("m1-0 "), plain("m1-1 "), plain()],
         [*RIGHT, *PLAIN, plain("m1-0 ")],
     ],
@@ -117,12 +127,14 @@ def test_a_right_history_passes(events):
         ([*RIGHT[:6], ASKED], "never ended"),
         ([SAID, LOST, opened(), welcome(), ACCEPTED, ASKED], "never ended"),
         ([SAID, opened(), welcome(), ACCEPTED, lost_since(4), ASKED], "never ended"),
+        ([SAID, opened(), welcome(), lost_since(2), *STARTED_AGAIN, ACCEPTED, ASKED], "never ended"),
         ([*RIGHT, error(5, "interrupted")], "ended 2 times"),
         ([*RIGHT, lost_since(8), *LOST_AFTER_ITS_END], "ended 2 times"),
         ([*RIGHT, error(5, "interrupted")], "after its end"),
         ([*RIGHT, final(5)], "after its end"),
         ([*RIGHT, token(5, "late")], "after its end"),
         ([*RIGHT, LOST, error(5, "interrupted")], "ended 2 times"),
+        ([*RIGHT, *HALF_GONE, lost_since(8), error(3, "interrupted")], "ended 2 times"),
         ([*RIGHT[:6], error(3, "internal"), ASKED], "no cause"),
         ([*RIGHT[:6], error(3, "upstream_eof"), ASKED], "no cause"),
         # what a viewer sees
@@ -147,9 +159,15 @@ def test_a_right_history_passes(events):
         ([*RIGHT, *PLAIN, plain("m1-0 "), LOST, plain("m2-0 "), plain()], "no prefix"),
         ([*RIGHT, *PLAIN, plain("m1-0 "), plain()], "not the whole answer"),
         ([*RIGHT, *PLAIN, plain("m2-0 "), plain()], "plain viewer p"),
+        ([*RIGHT, *GONE], "its log started again"),
+        ([*RIGHT, lost_since(4), *RIGHT[4:]], "began twice"),
+        ([*RIGHT[:6], lost_since(6), *GROWN_AGAIN], "no prefix"),
+        ([*RIGHT[:6], lost_since(5), *GROWN_AGAIN, frame("user_message", 6, content="never said")], "nobody said"),
         # the agent
         ([*RIGHT, ASKED], "asked 2 times"),
         ([*RIGHT, LOST, ASKED], "asked 2 times"),
+        ([*RIGHT, *GONE, lost_since(5), *RIGHT[4:]], "asked 2 times"),
+        ([*RIGHT, *GONE, lost_since(4), *RIGHT[4:], ASKED], "asked 3 times"),
         ([*RIGHT, {**ASKED, "turn": "t2"}], "as different turns"),
         ([*RIGHT, lost_since(4), {**ASKED, "turn": "t2"}], "as different turns"),
         ([*RIGHT, AGAIN], "accepted as 2 turns"),

@@ -27,6 +27,7 @@ class Viewer:
     def __init__(self, name: str, url: str, session_id: str, history: History, random: Random, *, dialect: str) -> None:
         self.name = name
         self.cursor: dict[str, Any] | None = None
+        self._session_id = session_id
         self._url = f"{url}/ws/{session_id}/"
         self._history = history
         self._random = random
@@ -57,7 +58,8 @@ class Viewer:
         async with connect(
             self._url + query, subprotocols=subprotocols, proxy=None, open_timeout=OPEN_SECONDS, close_timeout=0.5
         ) as connection:
-            self._history.add("opened", viewer=self.name, dialect=self._dialect, cursor=self.cursor)
+            where = {"session": self._session_id, "dialect": self._dialect}
+            self._history.add("opened", viewer=self.name, **where, cursor=self.cursor)
             self._connection = connection
             try:
                 while not is_over():
@@ -121,7 +123,7 @@ class Talker(Viewer):
                 for unanswered in list(self._unanswered.values()):
                     await self._send(unanswered)
             case "accepted":
-                self._history.add("accepted", message=message, turn=frame["turn_id"])
+                self._history.add("accepted", message=message, session=self._session_id, turn=frame["turn_id"])
                 if self._unanswered.pop(message, None) is not None:
                     self.accepted += 1
             case "error" if message in self._unanswered:
