@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from channels.layers import BaseChannelLayer
 
+from relay.layers import lists
 from relay.layers.live import FrameSink
 from relay.layers.values import (
     Accepted,
@@ -35,6 +36,7 @@ from relay.layers.values import (
     NewTurn,
     Notification,
     Rate,
+    SessionPage,
     SessionState,
     Turn,
 )
@@ -283,6 +285,27 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     @abc.abstractmethod
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
         """List all sessions except empty ones, a page per call. ``""`` starts, and is returned with the last page."""
+
+    async def page(self, cursor: str, limit: int) -> SessionPage:
+        """List sessions as ``active`` does, by default by ``active``.
+
+        A server that does not answer in time delays nothing: its sessions are missing on the page, which says so.
+
+        Raises:
+            StoreUnavailable: no server answered.
+        """
+        states, following = await self.active(cursor, limit)
+        return SessionPage(sessions=states, cursor=following, is_all=not following)
+
+    async def busiest(self, limit: int) -> SessionPage:
+        """List at most ``limit`` sessions: with a running turn, then with queued messages, then those last used.
+
+        By default ``active`` is asked, for the first 10,000 sessions at most. As in ``page``, servers may be missing.
+
+        Raises:
+            StoreUnavailable: no server answered.
+        """
+        return await lists.busiest(self.active, limit)
 
     @abc.abstractmethod
     async def delete(self, session_id: str) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "Notification",
     "Question",
     "Rate",
+    "SessionPage",
     "SessionState",
     "Turn",
     "new_epoch",
@@ -258,6 +259,31 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
         if not is_epoch(epoch) or (epoch == self.epoch and position > self.newest):
             return Resume(UNKNOWN, False)  # stays a gap even if the log reaches that offset before it is read
         return Resume(Cursor(epoch, position), epoch == self.epoch and self.oldest - 1 <= position)
+
+
+class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the sessions.
+
+    Attributes:
+        sessions: of the servers that answered.
+        cursor: of the next page; empty if there is none.
+        is_all: are there no further sessions on these servers?
+        nodes: the servers that keep sessions.
+        silent_nodes: how many of them did not answer.
+    """
+
+    sessions: list[SessionState]
+    cursor: str = ""
+    is_all: bool = True
+    nodes: int = 1
+    silent_nodes: int = 0
+
+    @property
+    def warning(self) -> str:
+        """A sentence that says how many nodes are missing; empty if none is."""
+        if not self.silent_nodes:
+            return ""
+        return f"{self.silent_nodes} of {self.nodes} nodes of the store did not answer: sessions are missing."
 
 
 class Rate(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hypothesis
 import pytest
 
+from relay.layers.redis import listing
 from relay.testing.fixtures import layer, limits, peer, store
 from tests.buffer.stores import STORES
 from tests.properties import load_profile
@@ -21,6 +22,13 @@ def pytest_generate_tests(metafunc):
     if "make_store" in metafunc.fixturenames:
         is_memory_only = metafunc.module.__name__.endswith(MEMORY_ONLY_MODULES)
         metafunc.parametrize("backend", ["memory"] if is_memory_only else sorted(STORES), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Lists wait for their nodes, however slow the machine is."""
+    for limit in ("NAMES_SECONDS", "STATES_SECONDS", "AWAY_SECONDS"):
+        monkeypatch.setattr(listing, limit, 60.0)
 
 
 @pytest.fixture

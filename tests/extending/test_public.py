@@ -64,6 +64,7 @@ PUBLIC = {
         "Notification",
         "Question",
         "Rate",
+        "SessionPage",
         "SessionState",
         "Turn",
         "new_epoch",

@@ -8,6 +8,7 @@ import pytest
 
 from relay.exceptions import LeaseLost, StoreUnavailable
 from relay.layers.bounds import Bounds
+from relay.layers.redis import listing
 from relay.layers.redis.buckets import TAGS, bucket_of, slot_of
 from relay.layers.redis.connection import pack
 from relay.layers.redis.frames import encode
@@ -269,6 +270,59 @@ async def test_a_node_without_a_replica_takes_only_its_own_sessions_along(cluste
     assert f"waiting sessions of a store not listed: {NO_SERVER}" in caplog.messages
     node.start()
     await until_served(lambda: answer(layer, session_id=dead))
+
+
+async def test_lists_show_the_sessions_of_the_nodes_that_answer(cluster, layers, monkeypatch):
+    layer, _ = layers
+    node = cluster.primaries()[0]
+    dead, *healthy = (kept_by(cluster, primary) for primary in cluster.primaries())
+    await until_served(layer.check)
+    for session_id in (dead, *healthy):
+        await answer(layer, session_id=session_id)
+    monkeypatch.setattr(listing, "STATES_SECONDS", LIMIT_SECONDS)
+    cluster.replica_of(node).kill()
+    node.freeze()
+    for lists in (layer.busiest(10), layer.page("", 10), layer.page("", 2)):
+        page = await lists
+        assert sorted(state.session_id for state in page.sessions) == sorted(healthy)
+        assert page.is_all
+        assert page.warning == "1 of 3 nodes of the store did not answer: sessions are missing."
+    node.thaw()
+    await until_served(lambda: layer.get(dead))
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while (page := await layer.page("", 10)).warning:
+            await asyncio.sleep(0.05)
+    assert len(page.sessions) == 3
+
+
+async def test_lists_of_a_node_that_dies_after_it_has_named_its_sessions(cluster, layers, monkeypatch):
+    layer, _ = layers
+    dead, *healthy = (kept_by(cluster, primary) for primary in cluster.primaries())
+    await until_served(layer.check)
+    for session_id in (dead, *healthy):
+        await answer(layer, session_id=session_id)
+    get = layer.get
+
+    async def get_or_wait(session_id):
+        if session_id == dead:
+            await asyncio.Event().wait()
+        return await get(session_id)
+
+    monkeypatch.setattr(layer, "get", get_or_wait)
+    for lists in (layer.busiest(3), layer.page("", 3)):
+        page = await lists
+        assert sorted(state.session_id for state in page.sessions) == sorted(healthy)
+        assert (page.nodes, page.silent_nodes) == (3, 1)
+
+
+async def test_lists_fail_where_no_node_answers(cluster, layers):
+    layer, _ = layers
+    await until_served(layer.check)
+    for node in cluster.nodes:
+        node.freeze()
+    for lists in (layer.busiest(3), layer.page("", 3)):
+        with pytest.raises(StoreUnavailable):
+            await lists
 
 
 def refused_subscriptions(nodes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from relay.exceptions import StoreUnavailable
@@ -116,6 +116,13 @@ class SessionIndex:
         kept = (name for name, session in self._sessions.items() if name > after and not session.is_empty)
         names = heapq.nsmallest(limit, kept)
         return [self._sessions[name] for name in names]
+
+    def busiest(self, limit: int) -> list[MemorySession]:
+        """Return at most ``limit`` sessions: with a running turn, then with queued messages, then those last used."""
+        self._forget_expired()
+        unused = (reversed(shelf.values()) for shelf in (self._asking, self._watched, self._idle))
+        last_used = heapq.merge(*unused, key=lambda session: -session.touched_at)
+        return list(islice(chain(reversed(self._leased.values()), reversed(self._waiting.values()), last_used), limit))
 
     def remove(self, session: MemorySession) -> None:
         """Remove a session."""

@@ -24,6 +24,7 @@ from relay.exceptions import (
 )
 from relay.layers.base import Order, SessionLayer
 from relay.layers.bounds import Bounds, configured_bounds
+from relay.layers.lists import urgency
 from relay.layers.live import FrameSink
 from relay.layers.memory.index import SessionIndex
 from relay.layers.memory.limits import MemoryLimits
@@ -36,6 +37,7 @@ from relay.layers.values import (
     CancelStatus,
     NewNotification,
     NewTurn,
+    SessionPage,
     SessionState,
     Turn,
     agent_message,
@@ -297,6 +299,10 @@ class MemorySessionLayer(SessionLayer):
         page = self._index.page(cursor, limit + 1)
         more = page[limit - 1].session_id if len(page) > limit else ""
         return [session.state() for session in page[:limit]], more
+
+    async def busiest(self, limit: int) -> SessionPage:
+        found = [session.state() for session in self._index.busiest(limit + 1)]
+        return SessionPage(sessions=sorted(found[:limit], key=urgency), is_all=len(found) <= limit)
 
     async def delete(self, session_id: str) -> bool:
         self.outbox.erase(session_id)  # which keeps what a session that has expired left there

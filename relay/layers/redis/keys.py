@@ -85,18 +85,19 @@ class Bucket:
     """The names in one bucket.
 
     Attributes:
-        work: the index of sessions with work; ``all``: of all sessions; ``empties``: of the empty ones.
+        work: the index of sessions with work; ``all``: of all sessions; ``expiring``: of when each will expire;
+            ``empties``: of the empty ones.
         outbox: when each notification is due, and the notifications.
     """
 
-    __slots__ = ("_expiring", "_start", "all", "empties", "number", "outbox", "work")
+    __slots__ = ("_start", "all", "empties", "expiring", "number", "outbox", "work")
 
     def __init__(self, namespace: str, number: int) -> None:
         self.number = number
         self._start = f"{namespace}:{{{TAGS[number]}}}:"
         self.work = self.keys("w")
         self.all = self.keys("a")
-        self._expiring = self.name("e")
+        self.expiring = self.keys("e")
         self.empties = self.keys("y")
         self.outbox = self.keys("h", "hooks")
 
@@ -126,7 +127,7 @@ class Bucket:
             order=self.name("o", session_id),
             viewers=self.name("v", session_id),
             all=self.all.names[0],
-            expiring=self._expiring,
+            expiring=self.expiring.names[0],
             deleted=self.name("d", session_id),
             empties=self.empties.names[0],
             memo=self.name("m", session_id),

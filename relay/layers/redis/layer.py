@@ -24,9 +24,10 @@ from relay.layers.redis.channels import RedisChannels
 from relay.layers.redis.frames import decode_all
 from relay.layers.redis.keys import Bucket
 from relay.layers.redis.limits import RedisLimits
+from relay.layers.redis.listing import Listing
 from relay.layers.redis.outbox import RedisOutbox
 from relay.layers.redis.replies import accept
-from relay.layers.redis.rounds import a_few, first_names, visit, visit_nodes
+from relay.layers.redis.rounds import a_few, visit, visit_nodes
 from relay.layers.redis.store import Store
 from relay.layers.redis.stores import Stores
 from relay.layers.redis.turns import RedisTurns
@@ -38,6 +39,7 @@ from relay.layers.values import (
     CancelAck,
     NewNotification,
     NewTurn,
+    SessionPage,
     SessionState,
     Turn,
     new_epoch,
@@ -177,17 +179,17 @@ class RedisSessionLayer(SessionLayer):
         return None if reply is None else state(session_id, accept(reply))
 
     async def active(self, cursor: str, limit: int) -> tuple[list[SessionState], str]:
-        found: list[SessionState] = []
-        while True:
-            names = await first_names(self._store, cursor, limit + 1)
-            wanted = names[: limit - len(found)]
-            states = await asyncio.gather(*map(self.get, wanted))
-            found += [state for state in states if state is not None and not state.is_empty]
-            if len(wanted) == len(names):
-                return found, ""
-            cursor = wanted[-1]
-            if len(found) == limit:
-                return found, cursor
+        page = await self._listing(is_patient=True).page(cursor, limit)
+        return page.sessions, page.cursor
+
+    async def page(self, cursor: str, limit: int) -> SessionPage:
+        return await self._listing().page(cursor, limit)
+
+    async def busiest(self, limit: int) -> SessionPage:
+        return await self._listing().busiest(limit)
+
+    def _listing(self, *, is_patient: bool = False) -> Listing:
+        return Listing(self._store, self.get, self._now(), is_patient=is_patient)
 
     async def delete(self, session_id: str) -> bool:
         store = self._store

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from functools import partial
 from typing import Final, TypeVar
 
 from relay.exceptions import StoreUnavailable
 from relay.layers.redis.keys import Bucket
 from relay.layers.redis.node import Node
-from relay.layers.redis.store import Store
 from relay.layers.redis.wire import Reply
 
 AT_ONCE: Final = 32  # calls in one exchange: a fraction of a millisecond for the store
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -38,12 +36,14 @@ async def visit(buckets: Sequence[Bucket], call: Callable[[Bucket], Awaitable[Re
 
 
 async def visit_nodes(
-    nodes: dict[Node, list[Bucket]], seconds: float, visit_node: Callable[[list[Bucket]], AsyncIterator[T]]
+    nodes: dict[Node, list[K]],
+    seconds: float | Callable[[Node], float | None],
+    visit_node: Callable[[list[K]], AsyncIterator[T]],
 ) -> tuple[list[T], dict[str, StoreUnavailable]]:
-    """Visit the buckets of each node for a limited time: a node that is away must not delay the sessions of the others.
+    """Visit each node for a limited time: a node that is away must not delay the sessions of the others.
 
     Args:
-        nodes: buckets, by the node that serves them.
+        nodes: buckets, or names of sessions, by the node that serves them.
         visit_node: yields the results of a visit one by one; those before a failure count.
 
     Returns:
@@ -52,36 +52,15 @@ async def visit_nodes(
     found: list[T] = []
     failures: dict[str, StoreUnavailable] = {}
 
-    async def try_to_visit(node: Node, buckets: list[Bucket]) -> None:
+    async def try_to_visit(node: Node, served: list[K]) -> None:
         try:
-            async with asyncio.timeout(seconds):
-                async for result in visit_node(buckets):
+            async with asyncio.timeout(seconds(node) if callable(seconds) else seconds):
+                async for result in visit_node(served):
                     found.append(result)  # noqa: PERF401 - at once, because the next reply may fail
         except TimeoutError:
             failures[node.place] = StoreUnavailable(node.trouble() or "it does not answer")
         except StoreUnavailable as exc:
             failures[node.place] = exc
 
-    await asyncio.gather(*(try_to_visit(node, buckets) for node, buckets in nodes.items()))
+    await asyncio.gather(*(try_to_visit(node, served) for node, served in nodes.items()))
     return found, failures
-
-
-async def first_names(store: Store, after: str, limit: int) -> list[str]:
-    """Name the sessions that follow a name, at most ``limit``, in order.
-
-    Few names of each bucket are asked for, and more only of buckets that may still have some before the last one.
-    """
-    size = limit // len(store.keys.buckets) + 2
-    names: list[bytes] = []
-    ends = dict.fromkeys(store.keys.buckets, after.encode())  # of the buckets that may have more: the last known name
-    while ends:
-        pages = await visit(list(ends), partial(_page, store, ends, size))
-        names = heapq.nsmallest(limit, [*names, *(name for _, page in pages for name in page)])
-        full = {bucket: page[-1] for bucket, page in pages if len(page) == size}
-        ends = {bucket: end for bucket, end in full.items() if len(names) < limit or end < names[-1]}
-        size *= 2
-    return [name.decode() for name in names]
-
-
-def _page(store: Store, ends: dict[Bucket, bytes], size: int, bucket: Bucket) -> Awaitable[Reply]:
-    return store.call("page", bucket.all, ends[bucket], size)

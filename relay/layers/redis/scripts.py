@@ -21,7 +21,7 @@ MEMO_SECONDS: Final = 60.0  # a call is not repeated after so long
 _FOLDER: Final = Path(__file__).parent / "lua"
 # These are not about one session: the first group needs nothing else, the second one the time.
 _ALONE: Final = ("announce", "check", "outbox_remove", "page", "position")
-_TIMED: Final = ("outbox_due", "outbox_postpone", "outbox_take", "pending", "take", "use_once", "used_for")
+_TIMED: Final = ("latest", "outbox_due", "outbox_postpone", "outbox_take", "pending", "take", "use_once", "used_for")
 _FURTHER: Final = "--[[further fields]]"  # the place in append.lua where an append may store more of the session
 _POSITION: Final = r", 'position', turn_id .. '\n' .. known .. '\n' .. position"
 _ASKING: Final = ("enqueue", "state")  # these are about a session's questions, too

@@ -12,6 +12,7 @@ from relay.testing.contract.empty_sessions import *
 from relay.testing.contract.finish import *
 from relay.testing.contract.lease import *
 from relay.testing.contract.limits import *
+from relay.testing.contract.lists import *
 from relay.testing.contract.outbox import *
 from relay.testing.contract.owners import *
 from relay.testing.contract.pending import *

@@ -234,33 +234,6 @@ async def test_find_of_a_deleted_session_gives_nothing(layer):
     assert await layer.get(S) is None
 
 
-# Lists.
-
-
-async def test_active_lists_every_session_once_a_page_a_call(layer):
-    for i in range(7):
-        await answer(layer, session_id=f"session {i}")
-    for limit, pages in ((1, 7), (3, 3), (7, 1), (8, 1)):
-        names, cursor, calls = [], "", 0
-        while True:
-            page, cursor = await layer.active(cursor, limit)
-            names += [state.session_id for state in page]
-            calls += 1
-            if not cursor:
-                break
-        assert calls == pages
-        assert sorted(names) == [f"session {i}" for i in range(7)]
-
-
-async def test_active_describes_each_session_as_state_does(layer):
-    await start(layer)
-    assert await layer.active("", 10) == ([await layer.ensure(S)], "")
-
-
-async def test_active_of_an_empty_store_is_empty(layer):
-    assert await layer.active("", 10) == ([], "")
-
-
 # Ends.
 
 
