@@ -173,10 +173,10 @@ class LiveSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes 
     async def data(self, request: HttpRequest) -> HttpResponseBase:
         """List the sessions of all processes, those with work first."""
         gateway = await lifecycle.current()
-        found, more = await within_store_timeout(gateway.layer.active("", MAX_SESSIONS))
+        page = await within_store_timeout(gateway.layer.busiest(MAX_SESSIONS))
         errors = await sync_to_async(last_errors)()
-        sessions = [{**_fields(state), "last_error": errors.get(state.session_id)} for state in found]
-        return JsonResponse({"sessions": sessions, "is_all": not more})
+        sessions = [{**_fields(state), "last_error": errors.get(state.session_id)} for state in page.sessions]
+        return JsonResponse({"sessions": sessions, "is_all": page.is_all, "warning": page.warning})
 
     @operators_only(VIEW)
     async def processes(self, request: HttpRequest) -> HttpResponseBase:

@@ -130,6 +130,18 @@ async def test_list_updates_itself_across_gateways(site, page):
     await expect(row).to_be_visible()
     await page.unroute("**/livesession/data")
     await expect(page.get_by_role("alert")).to_be_hidden()
+    words = "1 of 3 nodes of the store did not answer"
+
+    async def warn(route):
+        found = await (await route.fetch()).json()
+        await route.fulfill(json={**found, "warning": words, "is_all": False})
+
+    await page.route("**/livesession/data", warn)
+    await expect(page.get_by_role("alert")).to_have_text(words)
+    await expect(page.locator("#relay-more")).to_contain_text("running ones, then those with queued messages")
+    await expect(row).to_be_visible()
+    await page.unroute("**/livesession/data")
+    await expect(page.get_by_role("alert")).to_be_hidden()
     await row.locator("a").click()
     await expect(page.locator("h1")).to_have_text("list:s_1")
 

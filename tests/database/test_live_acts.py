@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
+import msgspec
 import pytest
 from asgiref.sync import async_to_sync
 from channels.layers import channel_layers
@@ -14,6 +16,7 @@ from django.test import AsyncClient
 from relay.admin import live
 from relay.delivery import timeouts
 from relay.process import lifecycle
+from relay.testing.turns import answer, enqueue, start
 
 LIMIT_SECONDS = 60
 STOP = "/admin/relay/livesession/session/s/act/stop"
@@ -105,5 +108,26 @@ def test_looking_at_a_mistyped_name_starts_no_session(operator, store):
         assert (await operator.get(f"{address}/data")).json() == {"session": None}
         assert (await operator.get("/admin/relay/livesession/data")).json()["sessions"] == []
         assert (await layer.get("nope")).is_empty, "it ends with its viewer"
+
+    run(scenario)
+
+
+def test_list_has_sessions_with_work_first_and_says_what_is_missing(operator, store, monkeypatch):
+    """Of more sessions than the page shows, too."""
+    monkeypatch.setattr(live, "MAX_SESSIONS", 3)
+
+    async def scenario():
+        layer = (await lifecycle.current()).layer
+        for session_id in ("a", "b", "c", "runs"):
+            await answer(layer, session_id=session_id)
+        await enqueue(layer, session_id="a")
+        await start(layer, session_id="runs")
+        found = (await operator.get("/admin/relay/livesession/data")).json()
+        assert [session["session_id"] for session in found["sessions"]] == ["runs", "a", "c"]
+        assert (found["is_all"], found["warning"]) == (False, "")
+        page = msgspec.structs.replace(await layer.busiest(3), nodes=3, silent_nodes=2)
+        monkeypatch.setattr(layer, "busiest", AsyncMock(return_value=page))
+        warning = (await operator.get("/admin/relay/livesession/data")).json()["warning"]
+        assert warning == "2 of 3 nodes of the store did not answer: sessions are missing."
 
     run(scenario)

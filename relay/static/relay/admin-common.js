@@ -24,7 +24,8 @@ const REASONS = { store_unavailable: 'The store is not responding.' }; // the te
  */
 
 /**
- * Call `show` with the JSON from `url` every second while the page is visible; report when there is none.
+ * Call `show` with the JSON from `url` every second while the page is visible; report when there is none, or when the
+ * answer has a `warning`.
  *
  * @param {string} url
  * @param {(answer: any) => void} show `any`: each page knows the type of its answer
@@ -37,7 +38,7 @@ export function watch(url, show) {
         if (response.status === 403) return sayTrouble('You are logged out, or do not have permission. Reload the page.');
         const answer = await response.json();
         if (response.ok) show(answer);
-        sayTrouble(response.ok ? '' : `${REASONS[answer.code] ?? answer.content} ${OLD}`);
+        sayTrouble(response.ok ? answer.warning ?? '' : `${REASONS[answer.code] ?? answer.content} ${OLD}`);
       } catch {
         sayTrouble(`The gateway cannot be reached at the moment. ${OLD}`);
       }
