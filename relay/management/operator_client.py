@@ -52,15 +52,16 @@ class OperatorClient:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def sessions(self) -> list[Fields]:
-        """List the live sessions, all of them."""
+    def sessions(self) -> tuple[list[Fields], str]:
+        """List the live sessions, all of them. Also returns a warning if some are missing, otherwise an empty text."""
         found: list[Fields] = []
         cursor: str | None = ""
+        warning = ""
         while cursor is not None:
             page = self._object("GET", "/sessions", params={"cursor": cursor, "limit": PAGE})
             found += page["sessions"]
-            cursor = page["next"]
-        return found
+            cursor, warning = page["next"], page.get("warning") or warning
+        return found, warning
 
     def cancel(self, session_id: str, turn_id: str | None) -> Fields:
         """Stop a turn; returns the acknowledgement."""

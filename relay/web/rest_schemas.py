@@ -97,6 +97,9 @@ class SessionPage(Model):
 
     sessions: list[ListedSession]
     next: str | None
+    warning: Annotated[
+        str, Field(description="Absent if every node of the store answered; otherwise how many did not.")
+    ] = ""
 
 
 class PendingPage(Model):

@@ -33,14 +33,20 @@ router = Router()
 # For services.
 
 
-@router.get("/sessions", response=answers({200: rest_schemas.SessionPage}, 400, 503, in_session=False))
+@router.get(
+    "/sessions",
+    response=answers({200: rest_schemas.SessionPage}, 400, 503, in_session=False),
+    exclude_unset=True,  # of the page: the warning that there is none
+)
 async def list_sessions(
     request: HttpRequest, cursor: rest_schemas.PageCursor = "", limit: Limit = DEFAULT_LIMIT
 ) -> dict[str, object]:
     """List the live sessions, one page per call: `next` is the cursor of the next page, and null on the last page."""
     gateway = await lifecycle.current()
-    found, after = await within_store_timeout(gateway.layer.active(read_page_cursor(cursor), limit))
-    return {"sessions": [listed_fields(state) for state in found], "next": page_cursor(after) if after else None}
+    page = await within_store_timeout(gateway.layer.page(read_page_cursor(cursor), limit))
+    sessions = [listed_fields(state) for state in page.sessions]
+    fields: dict[str, object] = {"sessions": sessions, "next": page_cursor(page.cursor) if page.cursor else None}
+    return {**fields, "warning": page.warning} if page.warning else fields
 
 
 @router.get(SESSION, response=answers({200: frame_schemas.SessionInfo}, 503))

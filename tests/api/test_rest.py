@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from unittest.mock import AsyncMock
 
+import msgspec
 import pytest
 
 from relay.delivery import timeouts
@@ -307,6 +309,19 @@ async def test_sessions_are_listed_page_by_page(http, v1, agent):
         cursor = page["next"]
     assert names == ["s0", "s1", "s2", "s3", "s4"]
     assert cursor is None
+
+
+async def test_list_says_that_nodes_of_the_store_did_not_answer(http, monkeypatch):
+    await post(http)
+    whole = (await http.get(API)).json()
+    assert whole.keys() == {"sessions", "next"}
+    layer = (await lifecycle.current()).layer
+    page = msgspec.structs.replace(await layer.page("", 10), nodes=3, silent_nodes=1)
+    monkeypatch.setattr(layer, "page", AsyncMock(return_value=page))
+    found = (await http.get(API)).json()
+    rest_schemas.SessionPage.model_validate(found, extra="forbid")
+    assert found["warning"] == "1 of 3 nodes of the store did not answer: sessions are missing."
+    assert [session["session_id"] for session in found["sessions"]] == ["s"]
 
 
 @pytest.mark.parametrize("query", ["cursor=%C3%BC", "cursor=a", "cursor=_w=="])

@@ -4,6 +4,7 @@ That a session at another node does not wait is an order of events: its answer i
 """
 
 import asyncio
+import re
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlencode
 
@@ -211,6 +212,24 @@ async def test_an_answer_whose_end_a_failover_lost_ends_once_more(nodes, scripte
             await asyncio.to_thread(primary.start)
             await struck.answers()
         assert gateways.asked(session_id) == 2
+
+
+async def test_operators_see_the_sessions_of_the_nodes_that_answer(gateways, nodes):
+    primary, other = nodes.primaries()[:2]
+    dead, healthy = session_at(nodes, primary), session_at(nodes, other)
+    for session_id in (dead, healthy):
+        async with watched(gateways, session_id) as session:
+            await session.answers()
+    nodes.replica_of(primary).say("CONFIG", "SET", "cluster-replica-no-failover", "yes")
+    primary.freeze()
+    env = {"GATEWAY_URL": gateways.gateways[OTHER].http_url, "GATEWAY__INTERNAL_API_KEY": processes.KEY}
+    shown = ""
+    while healthy not in shown:  # on a slow machine other nodes may be late, too
+        done = await asyncio.to_thread(processes.manage, "sessions", **env)
+        assert done.returncode == 0, done.stderr
+        assert re.search("[12] of 3 nodes of the store did not answer: sessions are missing", done.stderr)
+        shown = done.stdout
+    assert dead not in shown
 
 
 async def test_a_slot_moves_key_by_key_in_mid_answer_and_others_do_not_wait(gateways, nodes):

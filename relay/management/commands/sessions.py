@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rich.console import ConsoleDimensions
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
@@ -19,6 +19,7 @@ COLUMNS: Final = ("session", "state", "queue", "viewers", "frames/s", "idle for"
 STYLES: Final = {"running": "green", "cancelling": "yellow", "queued": "cyan", "idle": "dim"}
 WATCH_SECONDS: Final = 1.0
 FRAME_LINES: Final = 3  # of a table: title, head, caption
+WARNING_LINES: Final = 2  # more, if sessions are missing: a screen is at least half as wide as the warning
 GAP: Final = 2  # characters between two columns
 MIN_NAME_CHARACTERS: Final = 8
 
@@ -40,27 +41,34 @@ class Command(OperatorCommand):
 
     def ask(self, client: OperatorClient, options: dict[str, Any]) -> None:
         """List, once or forever."""
-        views = _views(client) if options["watch"] else iter([_View({}, client.sessions(), 0.0)])
-        if options["json"]:
-            for view in views:
+        views = _views(client) if options["watch"] else iter([_View({}, *client.sessions(), 0.0)])
+        if self.is_seen and not options["json"]:
+            self._watch(views) if options["watch"] else console().print(next(views).shown())
+            return
+        for view in views:
+            if view.warning:
+                self.stderr.write(view.warning)
+            if options["json"]:
                 self.write_json(view.sessions)
-        elif self.is_seen:
-            self._watch(views) if options["watch"] else console().print(next(views).table())
-        else:
-            for view in views:
+            else:
                 self.stdout.write("\n".join("\t".join(row) for row in (COLUMNS, *view.rows())))
 
     def _watch(self, views: Iterator[_View]) -> None:
         """Show what fits on the alternate screen; the terminal has its old lines again afterwards."""
         with Live(console=console(), screen=True, auto_refresh=False) as live:
             for view in views:
-                live.update(view.table(live.console.size), refresh=True)
+                live.update(view.shown(live.console.size), refresh=True)
 
 
 class _View:
-    """The sessions at one moment, and how far each log was at the moment before."""
+    """The sessions at one moment, and how far each log was at the moment before.
 
-    def __init__(self, before: dict[str, int], sessions: list[Fields], seconds: float) -> None:
+    Attributes:
+        warning: says that some are missing; empty if none is.
+    """
+
+    def __init__(self, before: dict[str, int], sessions: list[Fields], warning: str, seconds: float) -> None:
+        self.warning = warning
         self.sessions = sorted(sessions, key=lambda session: (_ORDER[_state(session)], session["idle_seconds"]))
         self.offsets = {f"{session['session_id']} {session['epoch']}": session["offset"] for session in sessions}
         self._before = before
@@ -78,10 +86,16 @@ class _View:
                 duration(session["age_seconds"]),
             )
 
+    def shown(self, screen: ConsoleDimensions | None = None) -> RenderableType:
+        """Return the table, and the warning below it."""
+        table = self.table(screen)
+        return Group(table, self.warning) if self.warning else table
+
     def table(self, screen: ConsoleDimensions | None = None) -> Table:
         """Make a table of all sessions, or of so many of the first ones that the table fits the screen."""
         rows = list(self.rows())
-        hidden = 0 if screen is None else max(0, len(rows) - max(1, screen.height - FRAME_LINES))
+        lines = FRAME_LINES + (WARNING_LINES if self.warning else 0)
+        hidden = 0 if screen is None else max(0, len(rows) - max(1, screen.height - lines))
         # Without lines, and without the speed where there is none: so names of 36 characters fit 80 columns.
         table = Table(
             title=self._title(), title_justify="left", title_style="bold", caption_justify="left",
@@ -128,7 +142,7 @@ def _views(client: OperatorClient) -> Iterator[_View]:
     looked_at = 0.0
     while True:
         now = time.monotonic()
-        view = _View(before, client.sessions(), now - looked_at)
+        view = _View(before, *client.sessions(), now - looked_at)
         yield view
         before, looked_at = view.offsets, now
         time.sleep(WATCH_SECONDS)

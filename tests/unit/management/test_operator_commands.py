@@ -8,6 +8,7 @@ import pytest
 from django.core.management import load_command_class
 from rich.console import Console
 
+from relay.management.commands import sessions
 from relay.management.commands.sessions import _View
 from relay.management.terminal import counted, duration, printable
 
@@ -62,7 +63,7 @@ def test_table_shows_work_first_with_its_speed():
         session("runs", offset=50, active={"turn_id": "t", "status": "running"}, viewers=3, idle_seconds=0),
         session("stops", active={"turn_id": "t", "status": "cancelling"}),
     ]
-    view = _View({"runs e": 10, "quiet other": 3}, sessions, 2.0)
+    view = _View({"runs e": 10, "quiet other": 3}, sessions, "", 2.0)
     assert [row[:5] for row in view.rows()] == [
         ("stops", "cancelling", "0", "0", ""),
         ("runs", "running", "0", "3", "20"),
@@ -74,6 +75,36 @@ def test_table_shows_work_first_with_its_speed():
     shown = console.file.getvalue()
     assert "4 sessions, 3 active, 3 viewers" in shown
     assert shown.index("stops") < shown.rindex("quiet")
+
+
+WARNING = "1 of 3 nodes of the store did not answer: sessions are missing."
+
+
+class Gateway:
+    """A client of one that lists two sessions, and lacks others."""
+
+    def sessions(self):
+        return [session("one"), session("two")], WARNING
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+def test_list_for_a_program_has_its_warning_apart(is_json):
+    shown, aside = io.StringIO(), io.StringIO()
+    command = sessions.Command(stdout=shown, stderr=aside, no_color=True)
+    command.ask(Gateway(), {"json": is_json, "watch": False})
+    assert aside.getvalue() == f"{WARNING}\n"
+    assert "one" in shown.getvalue()
+    assert WARNING not in shown.getvalue()
+
+
+@pytest.mark.parametrize(("height", "hidden"), [(20, 0), (6, 1)])
+def test_table_says_which_sessions_are_missing(height, hidden):
+    console = Console(file=io.StringIO(), width=80, height=height)
+    console.print(_View({}, *Gateway().sessions(), 1.0).shown(console.size))
+    *_, last = console.file.getvalue().rstrip().splitlines()
+    assert last == WARNING
+    assert ("and 1 more" in console.file.getvalue()) == bool(hidden)
+    assert len(console.file.getvalue().splitlines()) <= height
 
 
 @pytest.mark.parametrize(
