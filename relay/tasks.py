@@ -154,10 +154,11 @@ class WatchedBlock:
         self._timer: asyncio.TimerHandle
 
     async def __aenter__(self) -> None:
-        task = asyncio.current_task()
+        loop = running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101 - a coroutine runs in one
         self._task, self._cancelling = task, task.cancelling()
-        self._timer = running_loop().call_later(self._after_seconds, self._start)
+        self._timer = loop.call_later(self._after_seconds, self._start)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._timer.cancel()

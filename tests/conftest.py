@@ -14,7 +14,6 @@ from pathlib import Path
 
 import coverage
 import pytest
-import structlog
 
 TESTS = Path(__file__).parent
 
@@ -87,7 +86,9 @@ def _shared() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _unbound_log() -> None:
     """Django's test client leaves the names of its last request bound in the thread of the tests."""
-    structlog.contextvars.clear_contextvars()
+    from relay.observability import logging_config
+
+    logging_config._context_names.set({})
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -165,7 +165,8 @@ class Answer(abc.ABC):
         self._waiting_since = time.monotonic()
 
     def _report(self) -> None:
-        metrics.EVENTS_LATE.inc(self._events.late)
+        if self._events.late:
+            metrics.EVENTS_LATE.inc(self._events.late)
         for cause, number in self._events.skipped.items():
             if number:
                 metrics.EVENTS_SKIPPED.labels(cause).inc(number)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 MAX_HEAD_BYTES: Final = 16_384
+MAX_KNOWN: Final = 16  # heads; most of a second, or all, are the same
 
 _SWITCHING: Final = 101
 _END: Final = re.compile(rb"\n\r?\n")
@@ -64,7 +66,8 @@ def read_response_head(data: bytes) -> ResponseHead | None:
     return ResponseHead(status, _fields(rest), end.end())
 
 
-def _fields(block: bytes) -> dict[str, str]:
+@lru_cache(MAX_KNOWN)
+def _fields(block: bytes) -> Mapping[str, str]:
     fields: dict[str, str] = {}
     encoding = "utf-8" if _is_utf_8(block) else "latin-1"
     for line in _FOLD.sub(b" ", block).split(b"\n") if block else ():

@@ -12,7 +12,7 @@ from relay.delivery.socket_writer import ClientGone
 from relay.exceptions import RateLimited, RelayError
 from relay.observability import metrics
 from relay.protocol.client_messages import ClientMessage
-from relay.tasks import cancel_and_wait
+from relay.tasks import cancel_and_wait, running_loop
 
 MAX_WAITING: Final = 64  # messages of one socket; more are refused
 FINISH_SECONDS: Final = 2.0  # as long as one message may wait for the store
@@ -42,7 +42,7 @@ class MessageQueue:
             received = RateLimited()
         self._waiting.append(received)
         if self._handling is None:
-            self._handling = asyncio.create_task(self._handle_all(self._waiting))
+            self._handling = running_loop().create_task(self._handle_all(self._waiting))
         return True
 
     async def finish(self) -> None:

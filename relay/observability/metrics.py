@@ -45,10 +45,10 @@ DISORDER: Final = Counter("gateway_log_disorder_total", "Frames that a viewer mi
 
 MESSAGES: Final = Counter("gateway_messages_total", "Messages of clients, by result", ["result"])
 RATE_LIMITED: Final = Counter("gateway_rate_limited_total", "Refusals by a rate or connection limit", ["what"])
-QUEUE_DEPTH: Final = Histogram(
+QUEUE_DEPTH: Final = LoopHistogram(
     "gateway_queue_depth_turns", "Queued turns ahead of a message when it was accepted", buckets=_TURNS
 )
-QUEUE_WAIT: Final = Histogram(
+QUEUE_WAIT: Final = LoopHistogram(
     "gateway_queue_wait_seconds", "Time from the acceptance of a message to the start of its turn", buckets=_LONG
 )
 
@@ -56,10 +56,10 @@ QUEUE_WAIT: Final = Histogram(
 
 TURNS_RUNNING: Final = Gauge("gateway_turns_running", "Turns running in this process")
 TURNS: Final = Counter("gateway_turns_total", "Turns ended by this process, by result", ["reason"])
-TURN_DURATION: Final = Histogram(
+TURN_DURATION: Final = LoopHistogram(
     "gateway_turn_duration_seconds", "Time from the start of a turn to its end", buckets=_LONG
 )
-FIRST_TOKEN: Final = Histogram(
+FIRST_TOKEN: Final = LoopHistogram(
     "gateway_turn_first_token_seconds", "Time from the start of a turn to its first token in the log", buckets=_LONG
 )
 TOKEN_INTERVAL: Final = LoopHistogram(

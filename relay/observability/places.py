@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -11,6 +12,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from relay.addresses.place import place
 from relay.conf import SettingInvalid, conf, is_own_project
+
+MAX_LOGGERS: Final = 256  # remembered
 
 
 def agent() -> str:
@@ -46,8 +49,14 @@ _OF_LOGGERS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
 
 def of_logger(name: str) -> tuple[str, str] | None:
     """Return the member that each line of a logger has, and its value; ``None`` if it has none."""
-    for prefix, (member, find) in _OF_LOGGERS.items():
-        if name.startswith(prefix):
-            with suppress(SettingInvalid, ImproperlyConfigured):  # the line may be about just that
-                return member, find()
+    found = _finder(name)
+    if found is not None:
+        member, find = found
+        with suppress(SettingInvalid, ImproperlyConfigured):  # the line may be about just that
+            return member, find()
     return None
+
+
+@lru_cache(MAX_LOGGERS)
+def _finder(name: str) -> tuple[str, Callable[[], str]] | None:
+    return next((found for prefix, found in _OF_LOGGERS.items() if name.startswith(prefix)), None)

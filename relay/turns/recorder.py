@@ -143,8 +143,10 @@ class TurnRecorder:
         metrics.TURNS.labels(self.reason).inc()
         metrics.TURN_DURATION.observe(self.duration_seconds)
         metrics.TOKENS.inc(self.tokens)
-        metrics.USAGE_INPUT.inc(self.usage.input_tokens or 0)
-        metrics.USAGE_OUTPUT.inc(self.usage.output_tokens or 0)
+        if self.usage.input_tokens:
+            metrics.USAGE_INPUT.inc(self.usage.input_tokens)
+        if self.usage.output_tokens:
+            metrics.USAGE_OUTPUT.inc(self.usage.output_tokens)
         if self.first_token_seconds is not None:
             metrics.FIRST_TOKEN.observe(self.first_token_seconds)
         first_token_seconds = self.first_token_seconds

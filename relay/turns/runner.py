@@ -10,8 +10,6 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
-from structlog.contextvars import bound_contextvars
-
 from relay.agent.answer import Agent, Answer
 from relay.agent.protocols.base import PastTurn
 from relay.conf import conf
@@ -87,7 +85,7 @@ class Runner:
         if session_id not in self._tasks:
             # In a context of its own: the log lines of its turns do not carry the id of the request that woke it.
             running, name = self._run_session(session_id), f"session {session_id}"
-            self._tasks[session_id] = asyncio.create_task(running, name=name, context=Context())
+            self._tasks[session_id] = running_loop().create_task(running, name=name, context=Context())
 
     async def drain(self, deadline: asyncio.Event) -> None:
         """Let the turns here finish, until ``deadline`` is set; then ``stop``.
@@ -160,7 +158,7 @@ class Runner:
     async def _end_queued(self) -> None:
         for session_id in await self._layer.pending(conf.max_sessions):
             while (turn := await self._layer.claim(session_id, new_id())) is not None:
-                with bound_contextvars(session_id=session_id, turn_id=turn.turn_id):
+                with logging_config.bound(session_id=session_id, turn_id=turn.turn_id):
                     recorder = TurnRecorder(turn)
                     self._end(recorder, await self._finish_at_once(recorder))
 
@@ -177,7 +175,7 @@ class Runner:
                 with (
                     metrics.TURNS_RUNNING.track_inprogress(),
                     self._tracing.span(recorder),
-                    bound_contextvars(**_names(turn)),
+                    logging_config.bound(**_names(turn)),
                 ):
                     await self._run_turn(turn, recorder)
             if turn.is_last:

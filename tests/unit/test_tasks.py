@@ -7,9 +7,9 @@ import threading
 import weakref
 
 import pytest
-import structlog
 
 from relay import tasks
+from relay.observability import logging_config
 from relay.tasks import running_loop
 
 
@@ -61,10 +61,10 @@ async def test_a_background_task_knows_nothing_of_the_request_that_starts_it():
     seen = []
 
     async def work():
-        seen.append(structlog.contextvars.get_contextvars())
+        seen.append(logging_config._context_names.get())
 
     task = tasks.BackgroundTask()
-    with structlog.contextvars.bound_contextvars(request_id="r1"):
+    with logging_config.bound(request_id="r1"):
         task.start(work(), "work")
     while task.is_running:
         await asyncio.sleep(0)

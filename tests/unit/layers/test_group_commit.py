@@ -4,13 +4,13 @@ import asyncio
 import logging
 
 import pytest
-import structlog
 from redis.exceptions import NoScriptError
 
 from relay.layers.bounds import Bounds
 from relay.layers.redis.group_commit import GroupCommit
 from relay.layers.redis.keys import ScriptKeys
 from relay.layers.redis.scripts import Scripts
+from relay.observability import logging_config
 from relay.observability.outage_log import OutageLog
 
 LIMIT_SECONDS = 60
@@ -77,11 +77,11 @@ async def test_exchanges_know_nothing_of_the_request_of_the_first_call():
 
     class Watching(Connection):
         async def exchange(self, commands, replies):
-            seen.append(structlog.contextvars.get_contextvars())
+            seen.append(logging_config._context_names.get())
             await super().exchange(commands, replies)
 
     commit._connection = Watching()
-    with structlog.contextvars.bound_contextvars(request_id="r1"):
+    with logging_config.bound(request_id="r1"):
         await commit.call("renew", NO_KEYS, ("first",))
     assert seen == [{}]
     await commit.close()

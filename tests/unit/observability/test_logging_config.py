@@ -5,8 +5,11 @@ import io
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from relay.observability import logging_config
 
@@ -59,6 +62,42 @@ def test_what_is_bound_is_in_every_line_of_the_context_and_in_no_other(written):
     a, b = map(json.loads, text().splitlines())
     assert a["session_id"] == "s"
     assert "session_id" not in b
+
+
+def test_names_of_a_block_end_with_it(written):
+    logger, text = written()
+    with logging_config.bound(session_id="s"):
+        with logging_config.bound(turn_id="t"):
+            logger.info("a")
+        logger.info("b")
+    logger.info("c")
+    names = [(line.get("session_id"), line.get("turn_id")) for line in map(json.loads, text().splitlines())]
+    assert names == [("s", "t"), ("s", None), (None, None)]
+
+
+PLAIN = st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none())
+
+
+@given(st.dictionaries(st.text(), PLAIN))
+@example({"a": 1e-5})
+@example({"a": 1e-4, "b": 9_999_999_999_999_998.0, "c": -0.0})
+@example({"a": 1e16})
+@example({"a": float("nan")})
+@example({"a": 2**64})
+@example({"a": "\ud800"})
+@example({"a": "\x7f"})
+@example({"a": 'b"\\'})
+@example({"é": "a, b: {c}"})
+@example({})
+def test_a_line_for_programs_is_what_pythons_json_writes(line):
+    assert logging_config._for_programs({"level": "info", **line}) == json.dumps({"level": "info", **line})
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis adds it
+@example(datetime(2026, 11, 29, tzinfo=UTC))
+@example(datetime(2026, 11, 29, 1, 2, 3, 999_999, tzinfo=UTC))
+def test_a_moment_is_written_as_python_writes_it(moment):
+    assert logging_config._moment_text(moment.timestamp()) == moment.isoformat().replace("+00:00", "Z")
 
 
 def test_objects_are_left_out(written):
