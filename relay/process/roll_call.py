@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 from relay.conf import conf
 from relay.layers.base import Order, SessionLayer
 from relay.observability import metrics
-from relay.transcripts.rows import WORKER
+from relay.transcripts.rows import worker
 
 ASK_SECONDS: Final = 1.0  # however many operators look
 MEASURED_SECONDS: Final = 0.5  # a shorter time says little of the load
@@ -96,7 +96,7 @@ class RollCall:
 
     def _report(self) -> ProcessReport:
         return ProcessReport(
-            name=WORKER,
+            name=worker(),
             version=conf.version,
             uptime_seconds=self._clock() - self._started_at,
             sockets=_total(metrics.SOCKETS),

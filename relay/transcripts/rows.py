@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from django.db import DatabaseError, connection, transaction
@@ -23,7 +24,11 @@ from relay.transcripts.answer_parts import PlacedEvent, events_text
 from relay.transcripts.conversation_rows import Note, subject_of
 from relay.transcripts.kept_turn import OLD, Bounds, KeptTurn, Part, Reader
 
-WORKER: Final = f"{socket.gethostname()}:{os.getpid()}"
+
+@functools.cache
+def worker() -> str:
+    """Name this process among those that write: the one that asks, not one that imported this module and forked."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 class EndedTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,7 +236,7 @@ def _row(turn: EndedTurn) -> dict[str, Any]:
         "finish_reason": clean(turn.finish_reason)[:MAX_FINISH_REASON_CHARACTERS],
         "failure": clean(turn.failure),
         "events": events_text(turn.answer, turn.events) if turn.events else "",
-        "worker": WORKER,
+        "worker": worker(),
     }
 
 

@@ -88,7 +88,7 @@ async def test_ended_turn_is_written_as_it_was(transcripts):
     assert (row.turn_id, row.session_id, row.subject, row.message, row.answer) == ("t1", "s", "ann", "What?", "That.")
     assert (row.reason, row.tokens, row.first_token_seconds, row.duration_seconds) == ("answered", 1, 0.25, 0.5)
     assert (row.started_at, row.ended_at) == (turn.started_at, turn.ended_at)
-    assert row.worker == transcripts_.rows.WORKER
+    assert row.worker == transcripts_.rows.worker()
 
 
 @pytest.mark.parametrize(
