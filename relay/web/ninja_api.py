@@ -85,7 +85,6 @@ def make_api() -> GatewayAPI:
         auth=InternalKey(),
         parser=JsonParser(),
         renderer=JsonRenderer(),
-        docs_url="/docs" if settings.DEBUG else None,
         docs_decorator=open_to(Rule.DESCRIPTION),
         urls_namespace="api",
     )
@@ -95,7 +94,11 @@ def make_api() -> GatewayAPI:
 
 
 def json_only_urls(api: NinjaAPI) -> tuple[list[URLPattern | URLResolver], str, str]:
-    """Return the API's paths for Django's ``path``; each answers JSON, also to a method that it does not have."""
+    """Return the API's paths for Django's ``path``; each answers JSON, also to a method that it does not have.
+
+    Settings are read here, not as modules are imported: the page of its description is for ``DEBUG`` only.
+    """
+    api.docs_url = "/docs" if settings.DEBUG else None
     patterns, app_name, namespace = api.urls
     for pattern in patterns:
         if isinstance(pattern, URLPattern) and iscoroutinefunction(pattern.callback):
