@@ -1,7 +1,7 @@
-"""Starts Python programs by forking an interpreter that has imported the gateway's libraries already.
+"""Starts Python programs by forking an interpreter that has imported the gateway and its libraries already.
 
-Importing them costs a gateway a second of a core, and a test run starts hundreds. What is the gateway's own each
-process loads for itself, as it would alone: its modules, Django's settings and apps, Twisted's reactor.
+Importing them costs a gateway 1.3 seconds of a core, and a test run starts hundreds. What depends on its environment
+each process does for itself, as it would alone: it reads settings, sets up Django, runs checks, installs a reactor.
 
     program = fork_server.start(["manage.py", "serve"], cwd=ROOT, env=environment(), output=file)
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
-import importlib
 import json
 import os
 import runpy
@@ -22,33 +21,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-LIBRARIES = (
-    *("asyncio", "concurrent.futures.thread", "email.message", "encodings.idna", "getpass", "http.client",
-      "importlib.metadata", "ssl", "unittest.mock", "xml.dom.minidom"),
-    *("asgiref.server", "asgiref.sync", "autobahn.rawsocket.util", "autobahn.wamp.message",
-      "autobahn.websocket.protocol", "corsheaders.defaults", "cryptography.hazmat.primitives.kdf.pbkdf2",
-      "cryptography.x509", "dotenv", "environ", "h11", "hiredis", "httpx", "hyperlink", "jwt", "msgspec",
-      "opentelemetry.sdk.trace", "prometheus_client.core", "psycopg", "pydantic", "pydantic.dataclasses",
-      "pydantic.networks", "pydantic.types", "redis.asyncio", "redis.asyncio.sentinel", "rich.console",
-      "rich.traceback", "servestatic.middleware", "structlog", "uvicorn.main", "uvloop"),
-    *("django.contrib.admin.templatetags.admin_list", "django.contrib.admin.views.main",
-      "django.contrib.messages", "django.contrib.sessions.backends.base", "django.contrib.staticfiles.storage",
-      "django.core.cache.backends.locmem", "django.core.handlers.asgi",
-      "django.core.management.commands.makemigrations", "django.core.management.commands.migrate",
-      "django.core.management.commands.runserver", "django.db.backends.sqlite3.base", "django.db.models",
-      "django.forms", "django.middleware.csrf", "django.template.backends.django",
-      "django.template.defaultfilters", "django.template.defaulttags", "django.template.loader_tags",
-      "django.test", "django.urls", "django.views.generic"),
-    *("channels.db", "channels.generic.websocket", "channels.routing"),
-    *("twisted.application.service", "twisted.internet.asyncioreactor", "twisted.internet.endpoints",
-      "twisted.internet.ssl", "twisted.internet.tcp", "twisted.web.http"),
-)  # fmt: skip
-CONFIGURED = ("ninja", "ninja.security")  # they read Django's settings as they are imported, but none that we set
+from tests import preloading
+
 MESSAGE_BYTES = 200_000
 # Variables that no library reads as it is imported, and Python not as it starts.
 OWN = ("GATEWAY__", "GATEWAY_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_", "TERM", "COLUMNS", "LINES")
@@ -142,13 +119,7 @@ def _server() -> tuple[socket.socket, threading.Lock]:
 
 def main() -> None:
     """Serve until the tests have ended; in a child, run its program."""
-    for library in LIBRARIES:
-        importlib.import_module(library)
-    with default_settings():
-        for library in CONFIGURED:
-            importlib.import_module(library)
-    if "twisted.internet.reactor" in sys.modules:
-        raise RuntimeError("one of the libraries has installed a reactor, which is the gateway's to choose")
+    preloading.load()
     gc.collect()
     gc.freeze()  # a program's collections need not look through the libraries, and so copy their memory
     on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests and the programs
@@ -156,19 +127,6 @@ def main() -> None:
     if program is not None:
         signal.signal(signal.SIGINT, on_interrupt)
         run(**program)
-
-
-@contextmanager
-def default_settings() -> Iterator[None]:
-    """In this block Django has its own settings; each program then reads the gateway's."""
-    from django.conf import settings
-    from django.utils.functional import empty
-
-    settings.configure()
-    try:
-        yield
-    finally:
-        settings._wrapped = empty
 
 
 def serve(channel: socket.socket) -> dict | None:
