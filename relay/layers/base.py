@@ -21,7 +21,7 @@ owns nothing.
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 from channels.layers import BaseChannelLayer
@@ -39,6 +39,7 @@ from relay.layers.values import (
     SessionPage,
     SessionState,
     Turn,
+    Viewer,
 )
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
@@ -46,6 +47,7 @@ from relay.protocol.frames import Frame
 __all__ = ["Limits", "Outbox", "SessionLayer"]
 
 EXTENSION: Final = "sessions"
+_ATTACHING: Final = ("attach", "keep_attached")
 
 Order: TypeAlias = dict[str, str | None]
 """An operator's order to every process: texts by name."""
@@ -66,6 +68,13 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     def __init__(self, channels: BaseChannelLayer) -> None:
         super().__init__()
         self._channels = channels
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let rules that a subclass adds to ``attach`` hold for viewers that are kept attached, too."""
+        super().__init_subclass__(**options)
+        nearest = next(base for base in cls.__mro__ if not vars(base).keys().isdisjoint(_ATTACHING))
+        if "keep_attached" not in vars(nearest):
+            cls.keep_attached = SessionLayer.keep_attached  # type: ignore[method-assign]
 
     # Turns: from a client's message to its terminal frame.
 
@@ -260,6 +269,24 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
             NotOwner: the session belongs to another subject.
             StoreUnavailable: there is no room for one more session, or for one more empty one.
         """
+
+    async def keep_attached(self, viewers: Sequence[Viewer], answer: Callable[[int, Cursor | None], None]) -> None:
+        """Extend the entries of attached viewers, all in one call that costs less than an ``attach`` for each.
+
+        It creates nothing and refuses no viewer. A viewer for which ``attach`` would do more is left to that: its entry
+        has lapsed, or its session is gone, or belongs to another subject, or to none yet. By default all viewers are
+        left to it, as they are in a subclass that has an ``attach`` of its own, but no ``keep_attached``.
+
+        As a use of the session, after which it is kept for ``ttl_seconds``, the call may count for an earlier moment:
+        by up to three ``viewer_seconds``, and half of ``ttl_seconds``.
+
+        Args:
+            answer: is called once for each viewer as soon as its result is known, unless this call is cancelled before;
+                must neither raise nor wait. It gets the viewer's place among ``viewers`` and the newest position of its
+                session's log; or ``None``: nothing has happened, call ``attach``.
+        """
+        for place in range(len(viewers)):
+            answer(place, None)
 
     @abc.abstractmethod
     async def detach(self, session_id: str, viewer: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import secrets
 import time
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -30,6 +30,7 @@ __all__ = [
     "SessionPage",
     "SessionState",
     "Turn",
+    "Viewer",
     "new_epoch",
     "new_id",
 ]
@@ -70,6 +71,19 @@ class NewTurn(msgspec.Struct, frozen=True, kw_only=True):
     is_detached: bool = False
     traceparent: str | None = None
     answers: tuple[str, ...] = ()
+
+
+class Viewer(NamedTuple):
+    """A viewer of a session.
+
+    Attributes:
+        name: its own, as ``attach`` was told.
+        subject: the authenticated one; ``None``: it is not checked.
+    """
+
+    session_id: str
+    name: str
+    subject: str | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):

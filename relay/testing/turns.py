@@ -134,6 +134,27 @@ async def append_twice(layer, turn, appended):
     return first, await layer.append(turn, repeat)
 
 
+async def kept(layer, *viewers):
+    """Keep viewers attached. Returns the answers, in their order; each comes once."""
+    answers = {}
+
+    def take(place, newest):
+        assert place not in answers
+        answers[place] = newest
+
+    await layer.keep_attached(viewers, take)
+    assert sorted(answers) == list(range(len(viewers)))
+    return [answers[place] for place in range(len(viewers))]
+
+
+async def stay(layer, viewer):
+    """Make a heartbeat, as a connection does. Returns the newest position if ``attach`` was not needed."""
+    (newest,) = await kept(layer, viewer)
+    if newest is None:
+        await layer.attach(viewer.session_id, viewer.name, viewer.subject)
+    return newest
+
+
 async def settled(layer):
     """Let a tail come to its wait: a call of the store, then a few iterations of the event loop."""
     await layer.ensure(S)

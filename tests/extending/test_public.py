@@ -67,6 +67,7 @@ PUBLIC = {
         "SessionPage",
         "SessionState",
         "Turn",
+        "Viewer",
         "new_epoch",
         "new_id",
     ],

@@ -15,7 +15,9 @@ from relay.layers.redis.frames import encode
 from relay.layers.redis.layer import RedisSessionLayer
 from relay.layers.redis.nodes import MAX_MOVES
 from relay.layers.redis.scripts import Scripts
+from relay.layers.values import Viewer
 from relay.protocol import frames
+from relay.tasks import cancel_and_wait
 from relay.testing.turns import LIMIT_SECONDS, answer, cursor_at, enqueue, log, say, start, stop, tailing
 from tests.faults.conftest import until_served
 from tests.faults.test_store_rights import refusal
@@ -194,6 +196,34 @@ async def test_a_frozen_node_delays_only_its_own_sessions(cluster, layers):
 
 
 @pytest.mark.parametrize("layers", [FROZEN_LEASE_SECONDS], indirect=True)
+async def test_viewers_are_kept_attached_although_another_node_is_frozen(cluster, layers):
+    layer, peer = layers
+    frozen, other = cluster.primaries()[:2]
+    stuck, healthy = Viewer(kept_by(cluster, frozen), "stuck"), Viewer(kept_by(cluster, other), "healthy")
+    for viewer in (stuck, healthy):
+        await layer.attach(*viewer)
+    answers, answered = {}, asyncio.Event()
+
+    def take(place, newest):
+        answers[place] = newest
+        answered.set()
+
+    frozen.freeze()
+    try:
+        keeping = asyncio.create_task(layer.keep_attached([stuck, healthy, stuck], take))
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await answered.wait()
+        assert (list(answers), answers[1] is not None) == ([1], True)
+        await cancel_and_wait(keeping)
+        leaving = asyncio.create_task(layer.detach(stuck.session_id, stuck.name))
+    finally:
+        frozen.thaw()
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert await leaving == 0
+    assert list(answers) == [1], "a cancelled call answers no more"
+    assert await peer.get(stuck.session_id) is None
+
+
 async def test_a_lost_announcement_is_found_although_another_node_is_frozen(cluster, layers):
     layer, deaf = layers
     store = deaf._store

@@ -11,11 +11,11 @@ from relay.exceptions import AlreadyDecided, TurnCancelled
 from relay.layers.bounds import Bounds
 from relay.layers.redis import scripts
 from relay.layers.redis.layer import RedisSessionLayer
-from relay.layers.values import Accepted, AgentPosition, CancelAck, CancelStatus, NewNotification, Rate, new_id
+from relay.layers.values import Accepted, AgentPosition, CancelAck, CancelStatus, NewNotification, Rate, Viewer, new_id
 from relay.protocol import frames
 from relay.protocol.cursor import Cursor
 from relay.testing.contract.questions import decision, question
-from relay.testing.turns import LIMIT_SECONDS, S, enqueue, log, message, say, shown, start, stop, tokens
+from relay.testing.turns import LIMIT_SECONDS, S, enqueue, kept, log, message, say, shown, start, stop, tokens
 from tests.buffer.redis_store import server_url
 from tests.faults.cutting_proxy import CuttingProxy
 
@@ -36,6 +36,7 @@ COVERED = {
         "detach",
         "enqueue",
         "finish",
+        "keep",
         "outbox_due",
         "outbox_postpone",
         "outbox_remove",
@@ -216,6 +217,14 @@ async def test_attach_and_detach_count_a_viewer_once(layer, cut):
     assert (await layer.ensure(S)).viewers == 2
     with cut():
         assert await layer.detach(S, "viewer") == 1
+
+
+async def test_a_viewer_is_kept_and_answered_once(layer, cut):
+    await layer.attach(S, "viewer", "alice")
+    newest = Cursor((await layer.get(S)).epoch, 0)
+    with cut():
+        assert await kept(layer, Viewer(S, "viewer", "alice"), Viewer(S, "unknown")) == [newest, None]
+    assert (await layer.get(S)).viewers == 1
 
 
 async def test_cancel_unwatched_counts_what_it_cancelled(layer, cut):

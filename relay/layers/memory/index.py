@@ -40,7 +40,7 @@ class SessionIndex:
 
     def get(self, session_id: str) -> MemorySession | None:
         """Look a session up; one that was not used for ``ttl_seconds``, or an empty one without viewers, is gone."""
-        self._forget_expired()
+        self.forget_expired()
         return self._sessions.get(session_id)
 
     def peek(self, session_id: str) -> MemorySession | None:
@@ -112,7 +112,7 @@ class SessionIndex:
 
     def page(self, after: str, limit: int) -> list[MemorySession]:
         """Return at most ``limit`` sessions after a name, in order. It looks at all sessions: for people only."""
-        self._forget_expired()
+        self.forget_expired()
         kept = (name for name, session in self._sessions.items() if name > after and not session.is_empty)
         names = heapq.nsmallest(limit, kept)
         return [self._sessions[name] for name in names]
@@ -147,7 +147,8 @@ class SessionIndex:
         for shelf in (self._empty, self._idle, self._watched, self._asking, self._waiting, self._leased):
             shelf.pop(session.session_id, None)
 
-    def _forget_expired(self) -> None:
+    def forget_expired(self) -> None:
+        """Remove the sessions that were not used for ``ttl_seconds``, and the empty ones without viewers."""
         now, bounds = self._clock(), self._bounds
         expired, lapsed = now - bounds.ttl_seconds, now - bounds.viewer_seconds
         unasked = now - max(bounds.ttl_seconds, bounds.question_seconds)
@@ -162,7 +163,7 @@ class SessionIndex:
         Raises:
             StoreUnavailable: there are ``max_sessions``, and each has work or a viewer.
         """
-        self._forget_expired()
+        self.forget_expired()
         if not self._has_room():
             raise StoreUnavailable(_NO_ROOM)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer
@@ -40,6 +40,7 @@ from relay.layers.values import (
     SessionPage,
     SessionState,
     Turn,
+    Viewer,
     agent_message,
 )
 from relay.protocol import frames as frames_
@@ -272,6 +273,16 @@ class MemorySessionLayer(SessionLayer):
         session.viewers.enter(viewer)
         self._index.reindex(session)
         return len(session.viewers)
+
+    async def keep_attached(self, viewers: Sequence[Viewer], answer: Callable[[int, Cursor | None], None]) -> None:
+        self._index.forget_expired()
+        for place, (session_id, name, subject) in enumerate(viewers):
+            session = self._index.peek(session_id)
+            if session is not None and session.may_stay(subject) and session.viewers.stay(name):
+                self._index.reindex(session)
+                answer(place, session.log.position)
+            else:
+                answer(place, None)
 
     async def detach(self, session_id: str, viewer: str) -> int:
         session = self._index.get(session_id)

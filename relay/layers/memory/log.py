@@ -34,6 +34,11 @@ class Log:
         """Offset of the first frame that is kept; ``newest`` + 1 if none is."""
         return self.newest - len(self._frames) + self._trimmed + 1
 
+    @property
+    def position(self) -> Cursor:
+        """That of the newest frame."""
+        return Cursor(self.epoch, self.newest)
+
     def extend(self, frames: Iterable[Frame]) -> None:
         """Append frames, number them, and trim the oldest beyond the bounds."""
         for frame in frames:

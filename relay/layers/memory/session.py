@@ -96,6 +96,13 @@ class Viewers:
         self._expires_at[viewer] = self._clock() + self._viewer_seconds
         self._expires_at.move_to_end(viewer)
 
+    def stay(self, viewer: str) -> bool:
+        """Extend an entry. Returns whether there was one."""
+        if self._expires_at.get(viewer, 0.0) <= self._clock():
+            return False
+        self.enter(viewer)
+        return True
+
     def leave(self, viewer: str) -> None:
         self._expires_at.pop(viewer, None)
 
@@ -226,6 +233,10 @@ class MemorySession:
             self.owner = subject
         elif self.owner != subject:
             raise NotOwner
+
+    def may_stay(self, subject: str | None) -> bool:
+        """Would ``admit`` change nothing, and refuse nothing?"""
+        return subject is None or subject == self.owner
 
     def state(self) -> SessionState:
         running = self.running

@@ -8,6 +8,7 @@ announcement of an epoch that the log then does not have is foreign: it is count
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +23,8 @@ from relay.layers.redis.values import EpochDeleted
 from relay.observability import metrics
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
+
+logger = logging.getLogger(__name__)
 
 WINDOW_FRAMES: Final = 512  # kept for viewers that are a little behind; the others read the log
 
@@ -39,6 +42,7 @@ class SessionFeed:
         self.bucket = bucket
         self.users = 0
         self.position: Cursor | None = None  # of the newest frame that is known; ``None``: unknown
+        self.is_compared = False  # by a viewer's heartbeat, since all feeds were compared
         self._max_frames = min(WINDOW_FRAMES, max_frames)
         self._max_bytes = max_bytes
         self._window: list[Frame] = []
@@ -75,6 +79,16 @@ class SessionFeed:
             self.lose_position()
 
     # News from the store.
+
+    def compare(self, known: Cursor, newest: Cursor) -> None:
+        """Compare the position at the moment of a question with the log's, as the store answers it.
+
+        If they differ although no announcement came meanwhile, one was lost.
+        """
+        if known is self.position and known != newest:
+            metrics.PUBSUB_GAPS.labels("comparison").inc()
+            logger.info("session %s: announcement lost", self.session_id)
+            self.lose_position()
 
     def feed(self, epoch: str, after: int, frames: list[Frame]) -> None:
         """Take in new frames that the store has confirmed; they follow the offset ``after``."""

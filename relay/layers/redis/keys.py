@@ -113,6 +113,10 @@ class Bucket:
         """Return keys of every kind, of a session and of limits that no client uses."""
         return ScriptKeys(self.number, (*self.session(name).names, *(self.name(kind, name) for kind in "bmu")))
 
+    def presence(self, session_id: str) -> ScriptKeys:
+        """Return the few keys of a session of this bucket that tell who watches it."""
+        return ScriptKeys(self.number, (self.name("s", session_id), self.name("v", session_id), *self.empties.names))
+
     def session(self, session_id: str) -> SessionKeys:
         """Return the keys of a session of this bucket."""
         names = SessionNames(

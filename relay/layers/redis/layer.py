@@ -26,6 +26,7 @@ from relay.layers.redis.keys import Bucket
 from relay.layers.redis.limits import RedisLimits
 from relay.layers.redis.listing import Listing
 from relay.layers.redis.outbox import RedisOutbox
+from relay.layers.redis.presence import KeptViewers
 from relay.layers.redis.replies import accept
 from relay.layers.redis.rounds import a_few, visit, visit_nodes
 from relay.layers.redis.store import Store
@@ -42,6 +43,7 @@ from relay.layers.values import (
     SessionPage,
     SessionState,
     Turn,
+    Viewer,
     new_epoch,
     new_id,
 )
@@ -165,6 +167,9 @@ class RedisSessionLayer(SessionLayer):
         reply = await self._store.write("attach", session_id, self._now(), new_epoch(), viewer, subject_text(subject))
         viewers: int = accept(reply)
         return viewers
+
+    async def keep_attached(self, viewers: Sequence[Viewer], answer: Callable[[int, Cursor | None], None]) -> None:
+        await KeptViewers(self._store, viewers, answer).wait(self._now())
 
     async def detach(self, session_id: str, viewer: str) -> int:
         left: int = await self._store.write("detach", session_id, self._now(), viewer)

@@ -55,6 +55,7 @@ class Scripts:
             "append_calls": asking + append,
             "append_calls_at": asking + append_at + append_calls + "local append = append_calls\n",
             **dict.fromkeys(_ASKING, asking),
+            "keep": _constants(bounds) + now,
             **dict.fromkeys(_ALONE, sender),
             **dict.fromkeys(_TIMED, now),
         }

@@ -24,7 +24,6 @@ from relay.layers.redis.scripts import Scripts
 from relay.layers.redis.values import position_text
 from relay.layers.redis.wire import Reply
 from relay.layers.values import AgentPosition, new_id, question_body
-from relay.observability import metrics
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import CallFrame, Frame
 from relay.tasks import cancel_and_wait
@@ -104,6 +103,11 @@ class Store:
             writes.submit(handler, "append_calls", keys, arguments)
         else:
             writes.submit(handler, "append_calls_at", keys, (*arguments, position_text(position)))
+
+    def keep(self, handler: ReplyHandler, session_id: str, now: str, *arguments: Argument) -> None:
+        """Call ``keep``, which needs few keys, and is called for each viewer again and again."""
+        keys = self.keys.bucket(session_id).presence(session_id)
+        self._nodes.of(keys.bucket).writes.submit(handler, "keep", keys, (now, session_id, *arguments))
 
     def read(self, name: str, session_id: str, now: str, *arguments: Argument) -> asyncio.Future[Reply]:
         """Call a session's script on the connection for reads."""
@@ -293,14 +297,15 @@ class Store:
                 logger.exception("comparison of watched sessions with the store failed")
 
     async def compare(self) -> None:
-        """Compare each watched session's position with the store's, once for all its viewers.
+        """Compare each watched session's position with the store's, unless its viewers have done that since.
 
         Raises:
             StoreUnavailable: a node did not answer; the sessions of the others are compared nevertheless.
         """
         asked: dict[Node, list[tuple[SessionFeed, Cursor]]] = {}
         for feed in self._feeds.values():
-            if feed.users and feed.position:
+            is_compared, feed.is_compared = feed.is_compared, False
+            if feed.users and feed.position and not is_compared:
                 asked.setdefault(self._nodes.of(feed.bucket), []).append((feed, feed.position))
         compared = await asyncio.gather(*map(self._compare, asked.values()), return_exceptions=True)
         for failure in filter(None, compared):
@@ -310,12 +315,7 @@ class Store:
         sessions = [self.keys.of_session(feed.session_id) for feed, _ in asked]
         replies = await asyncio.gather(*(self.call("position", keys.only(keys.names.session)) for keys in sessions))
         for (feed, position), (epoch, newest) in zip(asked, replies, strict=True):
-            if position is not feed.position:
-                continue  # it has moved meanwhile, so announcements arrive
-            if epoch is None or (epoch.decode(), int(newest or 0)) != (position.epoch, position.offset):
-                metrics.PUBSUB_GAPS.labels("comparison").inc()
-                logger.info("session %s: announcement lost", feed.session_id)
-                feed.lose_position()
+            feed.compare(position, Cursor("" if epoch is None else epoch.decode(), int(newest or 0)))
 
 
 class FeedHandle:

@@ -10,6 +10,7 @@ from relay.testing.contract.bounds import *
 from relay.testing.contract.cancel import *
 from relay.testing.contract.empty_sessions import *
 from relay.testing.contract.finish import *
+from relay.testing.contract.kept_viewers import *
 from relay.testing.contract.lease import *
 from relay.testing.contract.limits import *
 from relay.testing.contract.lists import *
