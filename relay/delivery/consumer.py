@@ -42,7 +42,7 @@ from relay.policies import Handshake
 from relay.policies.handshake import parse_query
 from relay.protocol import frames, json_text
 from relay.protocol.client_messages import Cancel, ReadHistory, parse_client_message
-from relay.protocol.cursor import query_cursor
+from relay.protocol.cursor import Cursor, query_cursor
 from relay.protocol.frames import CloseCode
 from relay.protocol.request_headers import REQUEST_ID, TRACEPARENT
 from relay.tasks import cancel_and_wait
@@ -167,6 +167,14 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         """See ``Transport``. A client that does not read is not waited for."""
         if self._dialect.is_resumable:
             await self._say_briefly(text)
+
+    def send_heartbeat_now(self, newest: Cursor) -> bool:
+        """See ``Transport``."""
+        if not self._dialect.is_resumable:
+            return True
+        position = self._subscription.position
+        text = self._dialect.position(position) if position == newest else None
+        return text is None or self._writer.send_now([text])
 
     async def send_heartbeat(self) -> None:
         """Tell the client how far it has read, if that is the whole log."""

@@ -26,6 +26,7 @@ from relay.exceptions import RelayError
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
 from relay.policies import Handshake, Identity
+from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame, Snapshot
 from relay.tasks import cancel_and_wait
 
@@ -115,6 +116,11 @@ class HttpStream(ABC):
     async def notify(self, text: str) -> None:
         """See ``Transport``."""
         self._push(self.encode_notice(text))
+
+    def send_heartbeat_now(self, newest: Cursor) -> bool:
+        """See ``Transport``."""
+        self._push(self.encode_heartbeat())
+        return True
 
     async def send_heartbeat(self) -> None:
         """See ``Transport``."""

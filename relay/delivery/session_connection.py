@@ -6,9 +6,11 @@ Everything else is here, once: limits, admission, presence in the session, heart
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
 from typing import Any, Final, Protocol
 
 from prometheus_client import Gauge
@@ -22,12 +24,13 @@ from relay.delivery.timeouts import within_store_timeout
 from relay.delivery.timer import Timer
 from relay.exceptions import Idle, NotOwner, RelayError, ServerRestart, StoreUnavailable, TooSlow, Unauthorized
 from relay.layers.base import SessionLayer
-from relay.layers.values import new_id
+from relay.layers.values import Viewer, new_id
 from relay.observability import metrics
 from relay.policies import Handshake, Identity
 from relay.process import lifecycle
 from relay.process.lifecycle import Gateway
-from relay.protocol.cursor import UNKNOWN
+from relay.protocol.cursor import UNKNOWN, Cursor
+from relay.tasks import cancel_and_wait
 
 BLOCKED_SECONDS: Final = 30.0  # a client that takes nothing for so long is gone, or does harm on purpose
 
@@ -66,8 +69,18 @@ class Transport(Protocol):
     async def notify(self, text: str) -> None:
         """Send a frame that is not in the log, if the dialect has such frames."""
 
+    def send_heartbeat_now(self, newest: Cursor) -> bool:
+        """Send a heartbeat on a connection that has been idle for an interval, unless that would have to wait.
+
+        Args:
+            newest: the newest position of the session's log.
+
+        Returns:
+            Whether it is done; if not, nothing has happened: ``send_heartbeat`` does it.
+        """
+
     async def send_heartbeat(self) -> None:
-        """Send a heartbeat on a connection that has been idle for an interval.
+        """Send a heartbeat, as ``send_heartbeat_now``; look for the newest position first, if it matters.
 
         Raises:
             ClientGone: the client left.
@@ -91,16 +104,18 @@ class SessionConnection:
 
     __slots__ = (
         "_active_at",
+        "_beating",
+        "_context",
         "_expiry",
         "_handshake",
         "_has_seat",
-        "_heartbeat",
         "_is_attached",
         "_is_leaving",
         "_is_started",
         "_last_position",
         "_transport",
         "_viewer_id",
+        "beats_at",
         "gateway",
         "identity",
         "network",
@@ -124,7 +139,9 @@ class SessionConnection:
         self._transport = transport
         self._handshake = handshake
         self._viewer_id = new_id()
-        self._heartbeat = Timer(self._beat)
+        self._context: Context  # in which the client connected, for log lines
+        self._beating: asyncio.Task[None] | None = None  # a heartbeat that has to wait
+        self.beats_at: float | None = None  # see ``Heartbeats``
         self._expiry: Timer | None = None  # most credentials do not expire
         self._has_seat = False  # among the connections of its network
         self._is_attached = False  # among the session's viewers
@@ -137,6 +154,11 @@ class SessionConnection:
     def is_open(self) -> bool:
         """May the client still send messages, and is it still served?"""
         return self._is_started and not self._is_leaving
+
+    @property
+    def viewer(self) -> Viewer:
+        """Its entry among the session's viewers."""
+        return Viewer(self.session_id, self._viewer_id, self.subject)
 
     @property
     def subject(self) -> str | None:
@@ -174,7 +196,8 @@ class SessionConnection:
         self._is_started = True
         self.gateway.connections.add(self)
         self._transport.gauge.inc()
-        self._heartbeat.schedule(conf.heartbeat_seconds)
+        self._context = copy_context()
+        self.gateway.heartbeats.schedule(self, conf.heartbeat_seconds)
         if self.identity is not None and self.identity.expires_at is not None:
             self._expiry = Timer(self._expire)
             self._expiry.schedule(self.identity.expires_at - time.time())
@@ -213,16 +236,18 @@ class SessionConnection:
 
     async def end(self) -> None:
         """Release what the connection has acquired."""
-        await self._heartbeat.stop()
+        if self._is_started:
+            self._is_started = False
+            self.gateway.heartbeats.cancel(self)
+            self.gateway.connections.discard(self)
+            self._transport.gauge.dec()
+        if self._beating is not None:
+            await cancel_and_wait(self._beating)
         if self._expiry is not None:
             await self._expiry.stop()
         if self._has_seat:
             self._has_seat = False
             self.gateway.connection_limiter.release(self.network)
-        if self._is_started:
-            self._is_started = False
-            self.gateway.connections.discard(self)
-            self._transport.gauge.dec()
         if self._is_attached:
             self._is_attached = False
             await self._detach()
@@ -241,18 +266,36 @@ class SessionConnection:
         except Exception as exc:
             logger.warning("viewer not detached: %s", type(exc).__name__)
 
-    async def _beat(self) -> None:
+    def beat(self, newest: Cursor | None) -> None:
+        """See ``Beating``. Most heartbeats end within this call; a task makes those that have to wait."""
+        if not self._is_started:
+            return  # it has ended while the session layer was asked
         try:
-            await self._attempt(self._attach)
+            if newest is not None and (not self._needs_sign() or self._transport.send_heartbeat_now(newest)):
+                self._schedule_heartbeat()
+                return
+        except Exception:  # the task meets the same reason
+            newest = None
+        self._beating = asyncio.get_running_loop().create_task(
+            self._beat_alone(is_attached=newest is not None), name="heartbeat", context=self._context
+        )
+
+    async def _beat_alone(self, *, is_attached: bool) -> None:
+        try:
+            if not is_attached:
+                await self._attempt(self._attach)
             await self._attempt(self._check_client)
         except ClientGone:
             return
         except RelayError as exc:
             await self.disconnect(exc)
             return
+        self._schedule_heartbeat()
+
+    def _schedule_heartbeat(self) -> None:
         interval_seconds = conf.heartbeat_seconds
         next_seconds = interval_seconds - self._transport.idle_seconds
-        self._heartbeat.schedule(next_seconds if next_seconds > 0 else interval_seconds)
+        self.gateway.heartbeats.schedule(self, next_seconds if next_seconds > 0 else interval_seconds)
 
     async def _attempt(self, step: Callable[[], Awaitable[object]]) -> None:
         """Take a step of a heartbeat. One that fails is left to the next heartbeat, unless it ends the connection."""
@@ -269,17 +312,25 @@ class SessionConnection:
         """Send a sign of life where nothing else is being sent.
 
         Raises:
+            TooSlow, Idle: as ``_needs_sign``.
+            ClientGone: the client left.
+        """
+        if self._needs_sign():
+            await self._transport.send_heartbeat()
+
+    def _needs_sign(self) -> bool:
+        """Is nothing else being sent to the client?
+
+        Raises:
             TooSlow: the client has taken nothing for too long.
             Idle: neither side has sent anything for too long.
-            ClientGone: the client left.
         """
         transport = self._transport
         if transport.blocked_seconds >= BLOCKED_SECONDS:
             raise TooSlow
         if transport.has_idle_timeout and 0 < conf.idle_timeout_seconds <= self._inactive_seconds():
             raise Idle
-        if transport.idle_seconds >= conf.heartbeat_seconds and not transport.blocked_seconds:
-            await transport.send_heartbeat()
+        return transport.idle_seconds >= conf.heartbeat_seconds and not transport.blocked_seconds
 
     def _inactive_seconds(self) -> float:
         """For how long neither a message came nor a frame was sent, as far as heartbeats have seen it."""

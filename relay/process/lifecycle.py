@@ -24,6 +24,7 @@ from relay.observability.loop_lag import LoopLagMonitor
 from relay.policies import make_policy
 from relay.process.control import Control
 from relay.process.drain import Connection, Drain
+from relay.process.heartbeats import Heartbeats
 from relay.process.readiness import Readiness
 from relay.signals import message_accepted
 from relay.tasks import Unfinished, within
@@ -63,6 +64,7 @@ class Gateway:
         self.readiness = Readiness(self.layer, self.agent)
         self.connections: set[Connection] = set()
         self.connection_limiter = ConnectionLimiter()
+        self.heartbeats = Heartbeats(self.layer)
         self.control = Control(self.layer, self.connections, self.transcripts, self.runner.wake)
         self.is_draining = False
 
@@ -119,6 +121,7 @@ class Gateway:
         await self.sweeper.stop()
         await self.on_disconnect.stop()
         await self.control.stop()
+        await self.heartbeats.stop()
         await self.runner.stop()
         await asyncio.gather(self.transcripts.stop(), self.webhooks.stop())
         await self.tracing.stop()

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from channels.layers import channel_layers
 
+from relay.layers.base import SessionLayer
+from relay.layers.memory import MemorySessionLayer
 from relay.process import lifecycle
 from tests.clients import V1, CommunicatorClient
 from tests.http_clients import HttpClient
@@ -42,6 +44,12 @@ def configure(application: Any, settings: Any) -> Callable[..., None]:
         settings.GATEWAY = {**settings.GATEWAY, **texts}
 
     return change
+
+
+@pytest.fixture
+def attaching_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each viewer attach itself at its heartbeats, as with a layer that cannot do better."""
+    monkeypatch.setattr(MemorySessionLayer, "keep_attached", SessionLayer.keep_attached)
 
 
 @pytest.fixture

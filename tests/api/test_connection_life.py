@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
@@ -14,8 +15,9 @@ from prometheus_client import REGISTRY
 
 from relay.delivery import timeouts
 from relay.exceptions import Forbidden, Kicked, NotOwner, ServerRestart, SessionDeleted, StoreUnavailable, Unauthorized
+from relay.layers.base import SessionLayer
 from relay.policies import Handshake, Identity
-from relay.process import lifecycle
+from relay.process import heartbeats, lifecycle
 from relay.protocol import frames
 from relay.protocol.frames import CloseCode
 from relay.testing.turns import message
@@ -106,9 +108,10 @@ class Admitting:
     """A policy that admits each client, or fails where a test says so."""
 
     expires_at: float | None = None
+    subject: str | None = None
 
     async def admit(self, handshake: Handshake) -> Identity:
-        return Identity(expires_at=self.expires_at)
+        return Identity(self.subject, expires_at=self.expires_at)
 
     async def redeem(self, handshake: Handshake, epoch: str) -> None: ...
 
@@ -239,24 +242,64 @@ async def test_the_welcome_is_the_same(connect, gateway):
     assert (welcome["session_id"], welcome["offset"], welcome["after"]) == ("s", 0, 0)
 
 
-async def test_a_heartbeat_goes_on_while_the_store_is_slow(connect, gateway, configure, monkeypatch):
+@pytest.mark.parametrize(
+    "step", [hang, raising(StoreUnavailable()), raising(RuntimeError())], ids=["slow", "away", "bug"]
+)
+async def test_a_heartbeat_goes_on_while_the_store_fails(connect, gateway, configure, monkeypatch, step):
     monkeypatch.setattr(timeouts, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(heartbeats, "LAYER_SECONDS", 0.05)
     configure(HEARTBEAT_SECONDS="0.2")
     async with connect() as viewer:
         await viewer.frame_of("welcome")
         await viewer.sign_of_life()
-        monkeypatch.setattr(gateway.layer, "attach", hang)
+        monkeypatch.setattr(gateway.layer, "attach", step)
+        monkeypatch.setattr(gateway.layer, "keep_attached", step)
         for _ in range(2):
             await viewer.sign_of_life()
 
 
-async def test_a_heartbeat_ends_the_connection_to_a_session_that_has_another_owner(
-    connect, gateway, configure, monkeypatch
-):
+async def test_a_viewer_whose_entry_was_lost_is_attached_at_its_heartbeat(connect, gateway, configure):
     configure(HEARTBEAT_SECONDS="0.2")
     async with connect() as viewer:
         await viewer.frame_of("welcome")
-        monkeypatch.setattr(gateway.layer, "attach", raising(NotOwner()))
+        await gateway.layer.attach("s", "another viewer")
+        (connection,) = gateway.connections
+        await gateway.layer.detach("s", connection.viewer.name)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while (await gateway.layer.get("s")).viewers < 2:
+                await viewer.sign_of_life()
+    await is_released(gateway)
+
+
+@pytest.mark.parametrize("where", ["attach", "keep_attached"])
+async def test_a_heartbeat_that_waits_ends_with_its_connection(connect, gateway, configure, monkeypatch, where):
+    configure(HEARTBEAT_SECONDS="0.2")
+    has_waited = asyncio.Event()
+
+    async def wait(*_: Any) -> None:
+        has_waited.set()
+        await asyncio.Event().wait()
+
+    async with connect() as viewer:
+        await viewer.frame_of("welcome")
+        (connection,) = gateway.connections
+        if where == "attach":
+            monkeypatch.setattr(gateway.layer, "keep_attached", partial(SessionLayer.keep_attached, gateway.layer))
+        monkeypatch.setattr(gateway.layer, where, wait)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await has_waited.wait()
+    await is_released(gateway)
+    connection.beat(None)  # the answer comes too late
+    assert connection.beats_at is None
+    assert connection._beating is None or connection._beating.done()
+
+
+async def test_a_heartbeat_ends_the_connection_to_a_session_that_has_another_owner(connect, gateway, policy, configure):
+    policy.subject = "ann"
+    configure(HEARTBEAT_SECONDS="0.2")
+    async with connect() as viewer:
+        await viewer.frame_of("welcome")
+        gateway.layer._index.peek("s").owner = "eve"
         await says_goodbye(viewer, NotOwner)
     await is_released(gateway)
 

@@ -149,6 +149,7 @@ async def test_heartbeat_between_frames_loses_none(http, v1, agent, configure):
         assert await stream.answer() == "0 1 2 3 4 5 6 7 "
 
 
+@pytest.mark.usefixtures("attaching_heartbeats")
 async def test_heartbeat_survives_an_outage_of_the_store(http, configure, monkeypatch):
     configure(HEARTBEAT_SECONDS="0.2")
     async with http.events() as stream:
@@ -259,6 +260,7 @@ async def test_draining_gateway_sends_away_with_the_cursor_kept(http, v1, agent)
         assert await stream.rest() == b""
 
 
+@pytest.mark.usefixtures("attaching_heartbeats")
 async def test_viewer_of_a_session_that_is_somebody_elses_now_is_sent_away_for_good(http, configure, monkeypatch):
     async def attach(*_: object) -> int:
         raise NotOwner

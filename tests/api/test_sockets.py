@@ -145,6 +145,7 @@ async def test_plain_viewer_that_the_log_has_overtaken_is_closed_4508(plain, v1,
         assert snapshot["content"] == "a" + "".join(f"{number} " for number in range(40))
 
 
+@pytest.mark.usefixtures("attaching_heartbeats")
 async def test_heartbeat_that_fails_is_tried_again(v1, layer, configure, caplog):
     configure(HEARTBEAT_SECONDS="0.2")
     async with v1() as browser:
