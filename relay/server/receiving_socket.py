@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Final
 
 from relay.protocol.frames import CloseCode
 from relay.server import limits
@@ -13,6 +14,11 @@ from relay.server.flow import ReceiveQueue, WriteFlowControl
 from relay.server.reading import ReadBuffer
 
 logger = logging.getLogger(__name__)
+
+PONG_START: Final = 0x8A  # the first byte of a whole pong
+MASKED: Final = 0x80  # added to the length, in the second byte of a client's frame
+MASKED_HEAD_BYTES: Final = 6
+MAX_CONTROL_BYTES: Final = 125  # RFC 6455 §5.5
 
 
 class ReceivingSocket(Socket):
@@ -23,6 +29,7 @@ class ReceivingSocket(Socket):
 
     application_queue: ReceiveQueue | None = None
     rests_until: float | None = None  # see the watchdog
+    _last_ping_at: float  # answered or not
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self.write_flow = WriteFlowControl(on_pause=self.end_rest, on_resume=self._send_owed_pong)
@@ -44,11 +51,35 @@ class ReceivingSocket(Socket):
         return ReceiveQueue(pause=self.read_buffer.pauseProducing, resume=self._read_on_soon)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        if self._pinged_at is not None and self._is_pong(data):
+            self._take_pong()
+            return
         self.end_rest()
         self.read_buffer.receive(data)
         if self._closing_at is not None and not self.read_buffer.is_discarding:
             self._closing_bytes += len(data)
             self._check_closing_bytes()
+
+    def _is_pong(self, data: bytes) -> bool:
+        """Is this one whole pong (RFC 6455 §5.2, §5.5.3) on a socket on which nothing else is received or waits?
+
+        An idle socket receives nothing else, and to parse it would cost more than all else that a ping does.
+        """
+        return (
+            data[0] == PONG_START
+            and len(data) > 1
+            and len(data) == data[1] - MASKED + MASKED_HEAD_BYTES <= MASKED_HEAD_BYTES + MAX_CONTROL_BYTES
+            and self.state == self.STATE_OPEN
+            and self.current_frame is None
+            and not self.data
+            and self._is_quiet()
+        )
+
+    def _take_pong(self) -> None:
+        """Take the pong that is awaited, and let the socket rest until its next ping."""
+        self._pinged_at = None
+        if self.rests_until is not None and self.rests_until > self._last_ping_at + limits.PING_SECONDS:
+            self.end_rest()
 
     def end_rest(self) -> None:
         """Be checked each second: something happens that may have a time limit, or is counted by the second."""

@@ -251,10 +251,11 @@ class WebSocketConnection(ReceivingSocket):
         """Return until when nothing can exceed a time limit, unless something happens that ends the rest."""
         if self.state != self.STATE_OPEN or not self._is_quiet():
             return None
+        next_ping_at = self._last_ping_at + limits.PING_SECONDS
         if self._pinged_at is None:
-            return self._last_ping_at + limits.PING_SECONDS
-        has_just_sent = self._pinged_at == now  # the pong comes before the next look, and would only end the rest
-        return None if has_just_sent else self._pinged_at + limits.PONG_SECONDS
+            return next_ping_at
+        late_at = self._pinged_at + limits.PONG_SECONDS
+        return late_at if next_ping_at <= now else min(next_ping_at, late_at)  # a pong alone does not end the rest
 
     def _check_consumer(self) -> None:
         if self.application_queue is not None and self.application_queue.hung_seconds() > limits.HUNG_SECONDS:

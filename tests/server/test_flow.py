@@ -114,6 +114,17 @@ async def test_client_that_answers_no_ping_is_dropped_though_it_sends(impatient)
     await until(lambda: state(impatient)["sockets"] == 0)
 
 
+async def test_client_that_answers_pings_in_pieces_stays(impatient):
+    async with RawSocket(impatient.port, "/echo") as client:
+        for _ in range(20):  # longer than a pong may take
+            frame = await client.frame()
+            pong = encoded(PONG, frame.payload)
+            for piece in (pong[:1], pong[1:5], pong[5:]):
+                await client.send_bytes(piece)
+        await client.send(TEXT, b"still here")
+        assert (await client.answer()).payload == b"still here"
+
+
 async def test_client_that_answers_pings_stays(impatient):
     async with RawSocket(impatient.port, "/echo") as client:
         for _ in range(8):
