@@ -149,7 +149,7 @@ class TurnStream(HttpStream):
         async with aclosing(self._log()) as chunks:
             async for chunk in chunks:
                 yield chunk
-        if self._leaving is not None:
+        if self._leaving is not None and not self.is_over:
             yield self.encode_disconnect(self._leaving)
 
     async def subscribe(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
+from relay.adapters.turn_stream import TurnStream
 from relay.delivery import http_stream, session_connection
 from relay.exceptions import Kicked, SessionDeleted
 from relay.process import lifecycle
@@ -63,6 +65,22 @@ async def test_whole_answer_is_whole(asking, adapter, agent):
     async with asking() as reader:
         raw = await reader.all_bytes()
     assert (raw.endswith(WHOLE[adapter]), reader.is_whole) == (True, True)
+
+
+async def test_whole_answer_is_whole_although_the_process_ends_before_its_response(asking, adapter, agent, monkeypatch):
+    """A drain has seen that the end was written, and disconnects the client in the same moment."""
+    ending, leaving = TurnStream._ending, []
+
+    def end_and_leave(stream):
+        leaving.append(asyncio.ensure_future(stream.connection.disconnect()))
+        return ending(stream)
+
+    monkeypatch.setattr(TurnStream, "_ending", end_and_leave)
+    agent.script = [Token("a"), Final()]
+    async with asking() as reader:
+        raw = await reader.all_bytes()
+    await asyncio.gather(*leaving)
+    assert (raw.endswith(WHOLE[adapter]), reader.is_whole, len(leaving)) == (True, True, 1)
 
 
 @pytest.mark.parametrize("reason", [None, SessionDeleted(), Kicked()], ids=["drain", "deleted", "kicked"])
