@@ -17,8 +17,15 @@ from gateway_project.run_ports import names_agent
 from tests import processes
 from tests.clients import SocketClient
 
-# As `make run` does it, but for the folder of its `.env`.
-RUN = "import pathlib, sys; from gateway_project.run import main; sys.exit(main(folder=pathlib.Path(sys.argv[1])))"
+# Each starts four interpreters one after another, on a machine that may be loaded.
+pytestmark = pytest.mark.timeout(300)
+# As `make run` does it, but for the folder of its `.env`, and for its patience.
+RUN = """
+import pathlib, sys
+from gateway_project import run
+run.START_SECONDS = 240
+sys.exit(run.main(folder=pathlib.Path(sys.argv[1])))
+"""
 FUNCTION = """
 async def answer(message, session):
     yield f"A function says: {message['content']}"
