@@ -119,7 +119,7 @@ class SessionIndex:
 
     def busiest(self, limit: int) -> list[MemorySession]:
         """Return at most ``limit`` sessions: with a running turn, then with queued messages, then those last used."""
-        self._forget_expired()
+        self.forget_expired()
         unused = (reversed(shelf.values()) for shelf in (self._asking, self._watched, self._idle))
         last_used = heapq.merge(*unused, key=lambda session: -session.touched_at)
         return list(islice(chain(reversed(self._leased.values()), reversed(self._waiting.values()), last_used), limit))
