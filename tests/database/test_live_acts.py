@@ -117,7 +117,9 @@ def test_list_has_sessions_with_work_first_and_says_what_is_missing(operator, st
     monkeypatch.setattr(live, "MAX_SESSIONS", 3)
 
     async def scenario():
-        layer = (await lifecycle.current()).layer
+        gateway = await lifecycle.current()
+        await gateway.sweeper.stop()  # which would run what waits here
+        layer = gateway.layer
         for session_id in ("a", "b", "c", "runs"):
             await answer(layer, session_id=session_id)
         await enqueue(layer, session_id="a")
