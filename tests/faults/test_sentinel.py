@@ -46,7 +46,7 @@ async def replica_has(store, offset):
 
 
 @pytest.mark.parametrize(  # that a server is frozen is noticed after half a lease
-    ("death", "layers"), [("killed", 30), ("frozen", 10)], indirect=["layers"], ids=["killed", "frozen"]
+    ("death", "layers"), [("killed", 30), ("frozen", 20)], indirect=["layers"], ids=["killed", "frozen"]
 )
 async def test_an_answer_goes_on_on_the_new_primary(store, layers, death):
     layer, peer = layers
