@@ -64,7 +64,7 @@ class ReturningViewer:
                 return
             if frame.get("code") == "store_unavailable" and "offset" not in frame:  # the message is refused: once more
                 await client.say(**self._message)
-            if "offset" in frame:
+            if "offset" in frame and frame["type"] != "ping":
                 self.frames.append(frame)
                 self._changed.set()
 

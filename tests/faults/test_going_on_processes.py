@@ -131,7 +131,7 @@ async def test_rolling_restart_under_running_answers_is_noticed_by_no_viewer():
     values = [{"type": "assistant_message", "token": text} for text in texts]
     values[-1]["is_final"] = True
     async with ResumableAgent(values, hold_after=twenty_further) as agent:
-        with running_gateways(2, agent.url, DRAIN_SECONDS="60") as (gateways, _):
+        with running_gateways(2, agent.url, DRAIN_SECONDS="60", LEASE_SECONDS="20") as (gateways, _):
             viewers = [ReturningViewer(gateways, number % 2, new_id()) for number in range(40)]
             async with asyncio.timeout(STEPS * LIMIT_SECONDS), asyncio.TaskGroup() as tasks:
                 for viewer in viewers:
