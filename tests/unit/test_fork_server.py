@@ -135,6 +135,33 @@ def test_a_command_reads_a_pipe_and_has_its_outputs_apart():
     assert (done.returncode, done.stdout, done.stderr) == (1, "False\n", "no\n")
 
 
+LAST_WORDS = """
+import atexit, sys, threading
+
+class Left:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        print("left", end="")
+
+Left()
+atexit.register(print, "exit")
+main = threading.current_thread()
+threading.Thread(target=lambda: (main.join(), print("thread"))).start()
+print("unwritten", end=" ")
+sys.exit(5)
+"""
+
+
+def test_a_forked_program_ends_as_one_that_was_started(folder, start):
+    (folder / "program.py").write_text(LAST_WORDS)
+    program, output = start("program.py")
+    assert program.wait(LIMIT_SECONDS) == 5
+    output.seek(0)
+    alone = subprocess.run([sys.executable, "program.py"], cwd=folder, env=environment(), stdout=subprocess.PIPE)
+    assert output.read() == alone.stdout.decode() == "unwritten thread\nexit\nleft"
+
+
 def test_a_leader_has_a_session_of_its_own(folder):
     (folder / "program.py").write_text("import os; print(os.getsid(0) == os.getpid())")
     with (folder / "output").open("w+") as output:
