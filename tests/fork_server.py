@@ -9,6 +9,7 @@ each process does for itself, as it would alone: it reads settings, sets up Djan
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import gc
 import json
@@ -27,6 +28,8 @@ from typing import IO, Any
 from tests import preloading
 
 MESSAGE_BYTES = 200_000
+MAX_FDS = 16  # of one request
+SPARE_FD = 200  # above the descriptors that programs are given
 # Variables that no library reads as it is imported, and Python not as it starts.
 OWN = ("GATEWAY__", "GATEWAY_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_", "TERM", "COLUMNS", "LINES")
 # Every program has these: it writes at once, and the stacks of its threads if it is aborted.
@@ -83,6 +86,7 @@ def start(
     errors: IO[Any] | int | None = None,
     source: IO[Any] | int = 0,
     is_leader: bool = False,
+    fds: tuple[int, ...] = (),
 ) -> Program:
     """Start what ``python <arguments>`` would start.
 
@@ -90,10 +94,11 @@ def start(
         output: a file for what it writes, or its descriptor; for its errors too, unless ``errors`` is one for them.
         source: what it reads; by default what this process reads.
         is_leader: has it a session of processes of its own?
+        fds: descriptors that it has too, by the same numbers.
     """
     channel, lock = _server()
-    request = {"arguments": arguments, "cwd": str(cwd), "env": env, "is_leader": is_leader}
-    files = (source, output, output if errors is None else errors)
+    request = {"arguments": arguments, "cwd": str(cwd), "env": env, "is_leader": is_leader, "fds": fds}
+    files = (source, output, output if errors is None else errors, *fds)
     ours, theirs = socket.socketpair()
     with theirs, lock:
         fds = [file if isinstance(file, int) else file.fileno() for file in (*files, theirs)]
@@ -145,7 +150,7 @@ def serve(channel: socket.socket) -> dict | None:
                     selector.unregister(key.fileobj)
                     tell_end(key.fd, *key.data)
                     continue
-                request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 4)
+                request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, MAX_FDS)
                 if not request:
                     return None
                 *files, end = fds
@@ -153,10 +158,7 @@ def serve(channel: socket.socket) -> dict | None:
                 if pid == 0:
                     leave(selector, channel)
                     os.close(end)
-                    for number, file in enumerate(files):
-                        os.dup2(file, number)
-                        os.close(file)
-                    return json.loads(request)
+                    return {**json.loads(request), "files": [move_up(file) for file in files]}
                 for file in files:
                     os.close(file)
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, end))
@@ -179,8 +181,18 @@ def tell_end(pidfd: int, pid: int, end: int) -> None:
     os.close(pidfd)
 
 
-def run(arguments: list[str], cwd: str, env: dict[str, str], is_leader: bool) -> None:
+def move_up(file: int) -> int:
+    """Give a descriptor a number that no program is promised."""
+    number = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, SPARE_FD)
+    os.close(file)
+    return number
+
+
+def run(arguments: list[str], cwd: str, env: dict[str, str], is_leader: bool, files: list[int], fds: list[int]) -> None:
     """Do what ``python <arguments>`` does once the interpreter is there."""
+    for file, number in zip(files, (0, 1, 2, *fds), strict=True):
+        os.dup2(file, number)
+        os.close(file)
     if is_leader:
         os.setsid()
     os.chdir(cwd)

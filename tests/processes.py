@@ -76,9 +76,9 @@ def launch(
     python: str = sys.executable,
 ) -> fork_server.Program | subprocess.Popen[bytes]:
     """Start ``python <arguments>``, by a fork where it makes no difference, and do not wait for it."""
-    if python == sys.executable and fork_server.can_start(env) and not fds:
+    if python == sys.executable and fork_server.can_start(env):
         return fork_server.start(
-            arguments, cwd=cwd, env=env, output=output, errors=errors, source=source, is_leader=is_leader
+            arguments, cwd=cwd, env=env, output=output, errors=errors, source=source, is_leader=is_leader, fds=fds
         )
     return subprocess.Popen(
         [python, *arguments], cwd=cwd, env=env, stdin=source, stdout=output, stderr=errors or output, pass_fds=fds,

@@ -22,12 +22,12 @@ stand_still()
 """
 
 
-@pytest.mark.parametrize("fds", [(), (0,)], ids=["forked", "alone"])
-def test_a_process_that_does_not_end_is_aborted_and_its_stacks_and_output_are_in_the_error(monkeypatch, tmp_path, fds):
+@pytest.mark.parametrize("env", [{}, {"OTEL_SERVICE_NAME": "t"}], ids=["forked", "alone"])
+def test_a_process_that_does_not_end_is_aborted_and_its_stacks_and_output_are_in_the_error(monkeypatch, tmp_path, env):
     monkeypatch.setattr(processes, "STOP_SECONDS", 0.5)
     program = tmp_path / "stubborn.py"
     program.write_text(STUBBORN)
-    process = processes.Process([str(program)], fds=fds)
+    process = processes.Process([str(program)], **env)
     process.launch()
     give_up_at = time.monotonic() + processes.START_SECONDS
     while "ready" not in process.output() and time.monotonic() < give_up_at:
