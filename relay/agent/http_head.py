@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 MAX_HEAD_BYTES: Final = 16_384
@@ -83,7 +84,7 @@ def _fields(block: bytes) -> Mapping[str, str]:
         elif known is not None:
             value = f"{known}, {value}"
         fields[name] = value
-    return fields
+    return MappingProxyType(fields)  # all answers with the same head share it
 
 
 def _length(value: str, known: str | None) -> str:

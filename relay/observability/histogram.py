@@ -1,4 +1,4 @@
-"""A histogram for observations of every token: one takes 0.2 µs, with ``prometheus_client``'s histogram 1.5.
+"""A histogram for observations of every token and turn: one takes 0.2 µs, with ``prometheus_client``'s histogram 1.
 
 It has no lock, because only the event loop's thread observes. A scrape from another thread may see a sum that is one
 observation behind its count.

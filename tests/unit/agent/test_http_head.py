@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+
 import h11
 import pytest
 from hypothesis import given
@@ -119,3 +121,9 @@ def test_the_reason_quotes_the_line_that_is_none():
         with pytest.raises(HeadInvalid) as invalid:
             read_response_head(data)
         assert str(invalid.value).endswith(": 220 mail ESMTP\ufffd")
+
+
+def test_answers_with_the_same_head_share_fields_that_cannot_be_changed():
+    fields = [read_response_head(b"HTTP/1.1 200 OK\r\nDate: now\r\n\r\n" + body).fields for body in (b"", b"a")]
+    assert fields[0] is fields[1]
+    assert not isinstance(fields[0], MutableMapping)
