@@ -1,8 +1,7 @@
 """Writes log lines to a stream that may block, such as a pipe whose reader hangs; the event loop does not wait.
 
-Lines below WARNING gather for a moment, and are formatted and written together: at full speed the write costs as much
-as the rest of a line, and the text of one line among others half of what it costs alone, between other work. A warning
-or an error is written at once, and all lines before it.
+Lines below WARNING gather for a moment and are written together: at full speed the write costs as much as the rest of a
+line. A warning or an error is written at once, and all lines before it.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ import os
 import select
 import sys
 import time
-from collections import deque
-from contextvars import Context, copy_context
 from typing import Final, TextIO
 
 from relay.observability import metrics
@@ -23,7 +20,6 @@ from relay.tasks import running_loop
 
 PIECE_BYTES: Final = select.PIPE_BUF  # POSIX: a writable pipe takes so many without blocking
 MAX_WAITING_BYTES: Final = 1_048_576
-MAX_GATHERED: Final = 1_000  # lines that have no text yet
 FLUSH_SECONDS: Final = 1.0
 GATHER_SECONDS: Final = 0.01  # or as long as the event loop stands still; only a process that is killed loses lines
 
@@ -38,18 +34,25 @@ class PatientHandler(logging.Handler):
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
         self._stream = sys.stderr if stream is None else stream
-        self._gathered: deque[tuple[logging.LogRecord, Context]] = deque()  # each is formatted in its own context
         self._waiting = bytearray()
         self._dropped = 0
-        self._gathering_in: asyncio.AbstractEventLoop | None = None  # it will write what is gathered
+        self._gathering_in: asyncio.AbstractEventLoop | None = None  # it will write what waits
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, as far as the stream takes it: now, or in a moment together with other lines."""
+        """Queue a line, and write what the stream takes: now, or in a moment together with other lines."""
         try:
-            self._gathered.append((record, copy_context()))
-            is_urgent = record.levelno >= logging.WARNING or len(self._gathered) >= MAX_GATHERED
-            if is_urgent or not self._gather():
-                self._write_gathered()
+            if self._dropped or len(self._waiting) >= MAX_WAITING_BYTES:
+                self._write()
+            if self._dropped and len(self._waiting) < MAX_WAITING_BYTES:
+                self._take(_about_dropped(self._dropped))
+                self._dropped = 0
+            if len(self._waiting) < MAX_WAITING_BYTES:
+                self._take(record)
+                if record.levelno >= logging.WARNING or not self._gather():
+                    self._write()
+            else:
+                self._dropped += 1
+                metrics.LOG_LINES_DROPPED.inc()
         except Exception:
             self.handleError(record)
 
@@ -57,54 +60,33 @@ class PatientHandler(logging.Handler):
         """Write queued lines, as far as the stream takes them within a moment: the process may be ending."""
         self.acquire()
         try:
-            self._write_gathered(FLUSH_SECONDS)
+            self._write(FLUSH_SECONDS)
         finally:
             self.release()
 
     def _gather(self) -> bool:
-        """Have what is gathered written in a moment. Returns whether an event loop, which can do that, runs here."""
+        """Have what waits written in a moment. Returns whether an event loop, which can do that, runs here."""
         try:
             loop = running_loop()
         except RuntimeError:
             return False
         if self._gathering_in is not loop:  # another one may have ended before its moment
             self._gathering_in = loop
-            loop.call_later(GATHER_SECONDS, self._end_gathering)
+            loop.call_later(GATHER_SECONDS, self._write_gathered)
         return True
 
-    def _end_gathering(self) -> None:
+    def _write_gathered(self) -> None:
         self.acquire()
         try:
             self._gathering_in = None
-            self._write_gathered()
+            self._write()
         except Exception:
             self.handleError(_about_unwritten(len(self._waiting)))
         finally:
             self.release()
 
-    def _write_gathered(self, seconds: float = 0) -> None:
-        while self._gathered:
-            self._queue(*self._gathered.popleft())
-        self._write(seconds)
-
-    def _queue(self, record: logging.LogRecord, context: Context) -> None:
-        """Format a line, and let it wait, if there is room."""
-        if self._dropped or len(self._waiting) >= MAX_WAITING_BYTES:
-            self._write()
-        if len(self._waiting) >= MAX_WAITING_BYTES:
-            self._dropped += 1
-            metrics.LOG_LINES_DROPPED.inc()
-            return
-        if self._dropped:
-            self._waiting += self._line(_about_dropped(self._dropped))
-            self._dropped = 0
-        try:
-            self._waiting += context.run(self._line, record)
-        except Exception:
-            self.handleError(record)
-
-    def _line(self, record: logging.LogRecord) -> bytes:
-        return f"{self.format(record)}\n".encode(errors="backslashreplace")
+    def _take(self, record: logging.LogRecord) -> None:
+        self._waiting += f"{self.format(record)}\n".encode(errors="backslashreplace")
 
     def _write(self, seconds: float = 0) -> None:
         give_up_at = time.monotonic() + seconds

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
-import json
 import logging
 import os
 import re
 
 import pytest
 
-from relay.observability import log_handler, logging_config, metrics
+from relay.observability import log_handler, metrics
 from relay.observability.log_handler import PatientHandler
 
 
@@ -86,37 +85,6 @@ async def test_lines_of_an_event_loop_are_written_together(handler, pipe, monkey
     say(handler, "c")
     await until(lambda: len(writes) > 1)
     assert writes == [b"a\nb\n", b"c\n"]
-
-
-async def test_gathered_line_has_the_names_and_the_moment_of_its_own_context(pipe):
-    handler = PatientHandler(pipe[1])
-    handler.setFormatter(logging_config.formatter(is_for_people=False))
-    with logging_config.bound(turn_id="t1"):
-        say(handler, "a")
-    record = logging.LogRecord("test", logging.INFO, "", 0, "b", (), None)
-    record.created = 1_800_000_000.25
-    with logging_config.bound(turn_id="t2"):
-        handler.handle(record)
-    handler.flush()
-    a, b = map(json.loads, read(pipe[0]).splitlines())
-    assert (a["turn_id"], b["turn_id"]) == ("t1", "t2")
-    assert b["timestamp"] == "2027-01-15T08:00:00.250000Z"
-
-
-async def test_no_more_than_a_bound_is_gathered(handler, pipe, monkeypatch):
-    monkeypatch.setattr(log_handler, "MAX_GATHERED", 3)
-    for words in "abcd":
-        say(handler, words)
-    assert read(pipe[0]) == "a\nb\nc\n"
-
-
-async def test_gathered_line_that_cannot_be_formatted_loses_no_other(handler, pipe, capsys):
-    say(handler, "a")
-    say(handler, "%d %d")
-    handler.handle(logging.LogRecord("test", logging.INFO, "", 0, "%d", ("no number",), None))
-    say(handler, "b", logging.WARNING)
-    assert "--- Logging error ---" in capsys.readouterr().err
-    assert read(pipe[0]) == "a\n%d %d\nb\n"
 
 
 async def test_warning_is_written_at_once_behind_the_lines_before_it(handler, pipe):
