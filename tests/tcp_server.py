@@ -72,8 +72,9 @@ class TcpServer:
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._tls)
         except OSError:
             return
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)  # one dropped while it is open warns
         try:
-            await self._serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+            await self._serve(reader, writer)
         except OSError:
             pass
         finally:

@@ -40,3 +40,13 @@ async def test_connection_is_closed_where_nothing_is_served(tmp_path):
                 await asyncio.sleep(0)
         writer.transport.abort()
         await asyncio.sleep(0)
+
+
+async def test_connection_that_is_left_open_by_what_served_it_is_closed():
+    async with TcpServer() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+    gc.collect()
