@@ -44,8 +44,8 @@ test: $(VENV)/installed-dev $(if $(DJANGO),django) $(NPM)/installed $(SOCKET_IO)
 	$(BIN)/python $(UNDER) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 test-servers: $(VENV)/installed-dev  ## Run the suites of the whole gateway under the servers that 'test' leaves out
-	TEST_SERVERS=runserver,daphne,granian $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/e2e
-	TEST_SERVERS=runserver,uvicorn $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/faults
+	TEST_SERVERS=runserver,daphne,granian,uvicorn-plain $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/e2e
+	TEST_SERVERS=runserver,uvicorn,uvicorn-plain $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/faults
 
 coverage: $(VENV)/installed-dev  ## Run all tests, and list the lines and branches of relay/ that they do not cover
 	@$(BIN)/coverage erase

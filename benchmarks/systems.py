@@ -12,6 +12,7 @@ from benchmarks.processes import ROOT, Process, free_port
 from benchmarks.stores import CLUSTER, SINGLE
 
 UVICORN = ("-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning", "--backlog", "4096")
+OUR_SOCKETS = ("--ws", "relay.server.uvicorn:WebSocket")  # of the gateway; peers use uvicorn's
 DAPHNE = ("-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", "{port}")
 GRANIAN = ("-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning")
 SOCKET_IO = "benchmarks/peers/socket_io"
@@ -19,7 +20,7 @@ GATEWAY = "gateway_project.asgi:application"
 GATEWAY_SERVERS = {
     "serve": ("manage.py", "serve", "--port", "{port}", "--no-access-log"),
     "daphne": (*DAPHNE, GATEWAY),
-    "uvicorn": (*UVICORN, GATEWAY),
+    "uvicorn": (*UVICORN, *OUR_SOCKETS, GATEWAY),
     "granian": (*GRANIAN, GATEWAY),
 }
 GATEWAY_ENV = {
@@ -171,7 +172,7 @@ SYSTEMS = {
         System(
             "unobserved",
             "gateway, memory, uvicorn, without metrics, logs and transcripts",
-            (*UVICORN, "benchmarks.peers.unobserved:application"),
+            (*UVICORN, *OUR_SOCKETS, "benchmarks.peers.unobserved:application"),
             env={**GATEWAY_ENV, "GATEWAY__LOG_LEVEL": "CRITICAL", "GATEWAY__TRANSCRIPTS": "false"},
             can=frozenset({RELAYS, FORWARDS}),
         ),

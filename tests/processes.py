@@ -27,16 +27,13 @@ STOP_SECONDS = 60.0
 ABORT_SECONDS = 10.0  # to write the stacks
 STATE = ("State", "Threads", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")  # in /proc: is it stopped, is a signal pending?
 
+_APPLICATION = ["gateway_project.asgi:application"]
+_UVICORN = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws-per-message-deflate=false"]
 SERVERS = {
-    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "gateway_project.asgi:application"],
-    "uvicorn": [
-        *["-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws-per-message-deflate=false"],
-        "gateway_project.asgi:application",
-    ],
-    "granian": [
-        *["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}"],
-        "gateway_project.asgi:application",
-    ],
+    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", *_APPLICATION],
+    "uvicorn": [*_UVICORN, "--ws", "relay.server.uvicorn:WebSocket", *_APPLICATION],
+    "uvicorn-plain": [*_UVICORN, *_APPLICATION],  # with its own class of sockets
+    "granian": ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}", *_APPLICATION],
     "serve": ["manage.py", "serve", "--port", "{port}"],
     "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:{port}"],
 }

@@ -14,15 +14,16 @@ from relay.delivery.socket_writer import LAST_TEXT, SEND_NOW
 from relay.observability import metrics
 from relay.protocol.frames import CloseCode
 from relay.server import limits
+from relay.server.data_frames import BINARY, TEXT, data_frame
 from relay.server.flow import Message
 from relay.server.proxies import client_address, forwarded_scheme
 from relay.server.receiving_socket import ReceivingSocket
 from relay.server.request_head import WEBSOCKET_VERSION, WebSocketRequest
-from relay.server.writing import FrameWriter, data_frame
+from relay.server.writing import FrameWriter
 
 logger = logging.getLogger(__name__)
 
-TEXT, BINARY, PING = 1, 2, 9  # opcodes (RFC 6455 §5.2)
+PING: Final = 9  # an opcode (RFC 6455 §5.2)
 PING_FRAME: Final = data_frame(PING, b"gateway")
 UNSENDABLE_CODES: Final = frozenset({1004, 1005, 1006, 1015})  # RFC 6455 §7.4.1
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -84,13 +83,3 @@ class FrameWriter:
     def _end_iteration(self) -> None:
         self.is_full = False
         self.flush()
-
-
-def data_frame(opcode: int, payload: bytes) -> bytes:
-    """Encode a whole message as one frame (RFC 6455 §5.2); a server does not mask."""
-    size = len(payload)
-    if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
-    if size < 0x10000:
-        return struct.pack("!BBH", 0x80 | opcode, 126, size) + payload
-    return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload

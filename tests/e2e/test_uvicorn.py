@@ -23,7 +23,7 @@ def uvicorn(*flags: str) -> processes.Process:
 
 
 @pytest.mark.parametrize("level", ["debug", "trace"])
-@pytest.mark.parametrize("library", ["websockets", "websockets-sansio"])
+@pytest.mark.parametrize("library", ["websockets", "websockets-sansio", "relay.server.uvicorn:WebSocket"])
 def test_no_level_shows_a_key_a_ticket_or_a_message(level, library):
     headers = {"X-Internal-Auth": processes.KEY, "Cookie": f"sessionid={TICKET}"}
     with uvicorn("--log-level", level, "--ws", library) as gateway:

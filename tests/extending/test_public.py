@@ -77,6 +77,7 @@ PUBLIC = {
     "relay.protocol.cursor": ["UNKNOWN", "Cursor"],
     "relay.protocol.frames": ["CallFrame", "Frame", "FrameKind", "ReplayGap", "Snapshot"],
     "relay.routing": ["application", "lifespan", "running", "websocket_urlpatterns"],
+    "relay.server.uvicorn": ["WebSocket"],
     "relay.signals": ["EndType", "MessageAccepted", "TurnEnded", "message_accepted", "turn_ended"],
     "relay.testing": ["Clock", "MemoryStore", "Store"],
     "relay.urls": ["app_name", "urlpatterns"],

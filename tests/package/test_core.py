@@ -23,7 +23,7 @@ PROGRAM = """
 import importlib.abc, io, json, pkgutil, sys
 
 EXTRAS = {"autobahn", "channels_redis", "corsheaders", "daphne", "hiredis", "opentelemetry", "psycopg", "redis",
-          "servestatic", "twisted", "uvloop"}
+          "servestatic", "twisted", "uvicorn", "uvloop"}
 
 class NotInstalled(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
