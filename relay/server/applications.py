@@ -14,6 +14,7 @@ from relay.conf.parsers import TrustedProxies
 from relay.server.flow import Message
 from relay.server.http import HttpRequest
 from relay.server.reading import ReadScheduler
+from relay.server.waiting import LightQueue
 from relay.server.watchdog import Watchdog
 from relay.server.websocket import ClientLeft, WebSocketConnection
 from relay.server.writing import WriteBatcher
@@ -54,10 +55,10 @@ class ApplicationServer(Server):  # type: ignore[misc]  # daphne has no types
         if "application_instance" not in details:
             self._remove(protocol)
 
-    def create_application(self, protocol: Protocol, scope: dict[str, Any]) -> asyncio.Queue[Message]:
+    def create_application(self, protocol: Protocol, scope: dict[str, Any]) -> LightQueue[Message]:
         """Start a connection's application and return the queue that it receives from."""
         protocol.amend_scope(scope)
-        queue = protocol.make_receive_queue() if isinstance(protocol, WebSocketConnection) else asyncio.Queue()
+        queue = protocol.make_receive_queue() if isinstance(protocol, WebSocketConnection) else LightQueue()
         scope.setdefault("asgi", {"version": "3.0", "spec_version": "2.4"})
         running = self.application(scope=scope, receive=queue.get, send=partial(self.handle_reply, protocol))
         task = asyncio.ensure_future(running)

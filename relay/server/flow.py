@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
 from relay.server import limits
+from relay.server.waiting import LightEvent, LightQueue
 
 Message = dict[str, Any]  # an ASGI message: its keys depend on its type
 
@@ -24,7 +24,7 @@ class WriteFlowControl:
         self.is_paused = False
         self._on_pause = on_pause
         self._on_resume = on_resume
-        self._open = asyncio.Event()
+        self._open = LightEvent()
         self._progress: tuple[object, float] = (None, 0.0)
 
     async def wait(self) -> None:
@@ -60,11 +60,13 @@ class WriteFlowControl:
         self._open.set()
 
 
-class ReceiveQueue(asyncio.Queue[Message]):
+class ReceiveQueue(LightQueue[Message]):
     """Flow control towards a consumer: the messages that it has not received yet.
 
     ``pause`` is called when more than ``MAX_WAITING_BYTES`` wait, ``resume`` when half of that is left.
     """
+
+    __slots__ = ("_pause", "_resume", "_waiting_bytes", "is_paused", "paused_at")
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
         super().__init__()
@@ -78,17 +80,17 @@ class ReceiveQueue(asyncio.Queue[Message]):
         """Return for how long the consumer has received nothing while the queue is paused."""
         return time.monotonic() - self.paused_at if self.is_paused else 0.0
 
-    # asyncio.Queue calls these for each message that is put and received.
-
-    def _put(self, item: Message) -> None:
-        super()._put(item)
+    def put_nowait(self, item: Message) -> None:
+        """Add a message; pause if that is too much."""
+        super().put_nowait(item)
         self._waiting_bytes += _size(item)
         if self._waiting_bytes > limits.MAX_WAITING_BYTES and not self.is_paused:
             self.is_paused, self.paused_at = True, time.monotonic()
             self._pause()
 
-    def _get(self) -> Message:
-        item = super()._get()
+    def get_nowait(self) -> Message:
+        """Remove and return the oldest message; resume if little is left. (``get`` calls this.)"""
+        item = super().get_nowait()
         self._waiting_bytes -= _size(item)
         self.paused_at = time.monotonic()
         if self.is_paused and self._waiting_bytes <= limits.MAX_WAITING_BYTES // 2:
