@@ -37,6 +37,7 @@ COVERED = {
         "enqueue",
         "finish",
         "keep",
+        "latest",
         "outbox_due",
         "outbox_postpone",
         "outbox_remove",
@@ -266,6 +267,14 @@ async def test_an_order_that_is_published_again_is_heard_once(layer, cut):
         assert await orders.get() == {"order": "drain"}
         assert await orders.get() == {"order": "last"}
     await peer.close()
+
+
+async def test_busiest(layer, cut):
+    await enqueue(layer)
+    with cut():
+        page = await layer.busiest(10)
+    assert [state.session_id for state in page.sessions] == [S]
+    assert page.silent_nodes == 0
 
 
 async def test_comparing_with_the_store(layer, cut):
