@@ -29,8 +29,8 @@ async def test_a_viewer_is_kept_without_attaching_again(store):
 
 
 async def test_a_heartbeat_finds_that_an_announcement_was_lost(store):
-    layer = await store.layer(BOUNDS)
-    peer = await store.peer()
+    peer = await store.layer(BOUNDS)
+    layer = await store.peer()  # the newest is made deaf
     viewer = Viewer(S, "one")
     await layer.attach(*viewer)
     turn = await start(peer)
