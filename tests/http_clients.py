@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from relay.delivery.client_writer import SEND_NOW
 from tests.clients import LIMIT_SECONDS, Client
 from tests.processes import KEY
 
@@ -88,10 +89,15 @@ class Answer:
 
 
 class HttpClient:
-    """Requests to an ASGI application, each with the internal key."""
+    """Requests to an ASGI application, each with the internal key.
 
-    def __init__(self, application: Any) -> None:
+    Args:
+        has_send_now: does the server offer its extension, by which pieces of a body are sent at once?
+    """
+
+    def __init__(self, application: Any, *, has_send_now: bool = False) -> None:
         self._application = application
+        self._has_send_now = has_send_now
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.request("GET", path, **options)
@@ -124,9 +130,13 @@ class HttpClient:
         headers: dict[str, str] | None = None,
         key: str | None = KEY,
         is_reading: bool = True,
+        reads: asyncio.Event | None = None,
         client: list[Any] | None = None,
     ) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
-        """Begin a request; leaving the block is leaving the line. One that is not ``is_reading`` blocks the sender."""
+        """Begin a request; leaving the block is leaving the line.
+
+        One that is not ``is_reading`` blocks the sender, and so does one that ``reads`` later, until then.
+        """
         sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -136,9 +146,17 @@ class HttpClient:
             sent.put_nowait(message)
             if message["type"] == "http.response.body" and not is_reading:
                 await asyncio.Event().wait()
+            if message["type"] == "http.response.body" and reads is not None:
+                await reads.wait()
+
+        def send_now(pieces: list[bytes]) -> bool:
+            if is_reading:
+                sent.put_nowait({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})
+            return is_reading
 
         scope = scope_of(method, path, {**({"X-Internal-Auth": key} if key else {}), **(headers or {})})
         scope["client"] = client
+        scope["extensions"] = {SEND_NOW: send_now} if self._has_send_now else {}
         serving = asyncio.create_task(self._application(scope, received.get, send))
         try:
             async with asyncio.timeout(LIMIT_SECONDS):

@@ -55,7 +55,7 @@ async def chat(request: HttpRequest) -> HttpResponseBase:
         await chunks.aclose()
         raise
     has_approvals = body.get("approvals") is True
-    return _answer(stream, chunks, AiSdkTranslator(turn_id, has_approvals=has_approvals, continues=True))
+    return _answer(request, stream, chunks, AiSdkTranslator(turn_id, has_approvals=has_approvals, continues=True))
 
 
 @endpoint(ADAPTER, "GET", refuse)
@@ -72,7 +72,7 @@ async def resume(request: HttpRequest, chat_id: str) -> HttpResponseBase:
     chunks = await stream.open()
     stream.attach(state)
     has_approvals = request.GET.get("approvals") == "true"
-    return _answer(stream, chunks, AiSdkTranslator(turn_id, has_approvals=has_approvals))
+    return _answer(request, stream, chunks, AiSdkTranslator(turn_id, has_approvals=has_approvals))
 
 
 @endpoint(ADAPTER, "POST", refuse)
@@ -86,9 +86,11 @@ async def stop(request: HttpRequest, chat_id: str) -> HttpResponse:
     return HttpResponse(json_text.encode(msgspec.structs.asdict(ack)), content_type="application/json")
 
 
-def _answer(stream: TurnStream, chunks: AsyncGenerator[bytes, None], translator: AiSdkTranslator) -> HttpStreamResponse:
+def _answer(
+    request: HttpRequest, stream: TurnStream, chunks: AsyncGenerator[bytes, None], translator: AiSdkTranslator
+) -> HttpStreamResponse:
     stream.follow(translator)
-    response = HttpStreamResponse(stream, chunks)
+    response = HttpStreamResponse(scope_of(request), stream, chunks)
     response[PROTOCOL] = "v1"
     response[STREAM_ID] = translator.turn_id
     return response

@@ -15,8 +15,9 @@ from relay.adapters.entrance import outline
 from relay.adapters.socket_chat import Chat, SocketProtocol
 from relay.adapters.socket_stream import SharedSocket
 from relay.conf import conf
+from relay.delivery.client_writer import SEND_NOW, ClientGone
 from relay.delivery.session_connection import BLOCKED_SECONDS, record_refusal
-from relay.delivery.socket_writer import SEND_NOW, ClientGone, SocketWriter
+from relay.delivery.socket_writer import SocketWriter
 from relay.delivery.timeouts import run_to_completion
 from relay.delivery.timer import Timer
 from relay.exceptions import (

@@ -31,7 +31,7 @@ class SocketStream(TurnStream):
     @property
     def blocked_seconds(self) -> float:
         """See ``Transport``: of the socket, which other turns use, too."""
-        return self._socket.writer.blocked_seconds if self._is_sending else 0.0
+        return self._socket.writer.blocked_seconds if self.writer.is_sending else 0.0
 
     def encode_heartbeat(self) -> bytes:
         """Write nothing: signs of life are the socket's."""

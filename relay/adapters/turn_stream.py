@@ -7,7 +7,6 @@ the response breaks.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import aclosing
 from typing import ClassVar, Final
 
 from relay.access.auth import limited_network
@@ -41,6 +40,7 @@ class TurnStream(HttpStream):
     """
 
     gauge = metrics.EVENT_STREAMS
+    is_opened_first: ClassVar[bool] = True
     may_end_early: ClassVar[bool] = False
 
     def __init__(self, session_id: str, handshake: Handshake, identity: Identity, *, end: Iterable[str] = ()) -> None:
@@ -137,20 +137,10 @@ class TurnStream(HttpStream):
 
     # The body.
 
-    async def _life(self) -> AsyncGenerator[bytes, None]:
-        """Open, and wait to be read on: see ``open``."""
-        try:
-            await self.connection.open(self.subscribe)
-        except RelayError as exc:
-            self._refusal = exc
-            return
-        yield b""
-        await self.connection.start()
-        async with aclosing(self._log()) as chunks:
-            async for chunk in chunks:
-                yield chunk
-        if self._leaving is not None and not self.is_over:
-            yield self.encode_disconnect(self._leaving)
+    def refuse(self, reason: RelayError) -> bytes:
+        """Write nothing: ``open`` raises the reason."""
+        self._refusal = reason
+        return b""
 
     async def subscribe(
         self, layer: SessionLayer, session_id: str, subject: str | None

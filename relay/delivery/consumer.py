@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
@@ -20,10 +19,11 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from relay.access.auth import limited_network, read_handshake
 from relay.access.rate_limits import take_message, take_reading
 from relay.conf import conf
+from relay.delivery.client_writer import SEND_NOW, ClientGone
 from relay.delivery.dialects import dialect_of
 from relay.delivery.inbox import MessageQueue, Received
 from relay.delivery.session_connection import SessionConnection, Welcome, record_refusal
-from relay.delivery.socket_writer import SEND_NOW, ClientGone, SocketWriter
+from relay.delivery.socket_writer import SocketWriter
 from relay.delivery.subscription import Subscription
 from relay.delivery.timeouts import run_to_completion, within_store_timeout
 from relay.exceptions import (
@@ -200,10 +200,7 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
 
     async def _watch(self, connection: SessionConnection) -> None:
         try:
-            async with aclosing(self._subscription.batches(self._writer)) as batches:
-                async for batch in batches:
-                    for text in self._subscription.encode(batch):
-                        await self._writer.send(text)
+            await self._subscription.deliver(self._writer, self._subscription.encode)
         except ClientGone:
             return  # the server reports it as a disconnect, too
         except (SessionDeleted, NotOwner, TooSlow, StoreUnavailable) as exc:

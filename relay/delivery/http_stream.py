@@ -1,6 +1,7 @@
 """A session's log as the body of one HTTP response: the transport of a ``SessionConnection`` without its words.
 
-A subclass writes the frames of its protocol; everything that a response needs to live and to end is here.
+A subclass writes the frames of its protocol; everything that a response needs to live and to end is here. As with a
+socket, a task delivers the log to a writer; the server's task takes from that writer.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from time import monotonic
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
 from asgiref.sync import SyncToAsync
 from django.http import StreamingHttpResponse
 from prometheus_client import Gauge
 
+from relay.delivery.body_writer import BodyWriter
+from relay.delivery.client_writer import SEND_NOW
 from relay.delivery.session_connection import SessionConnection, Welcome, record_refusal
 from relay.delivery.subscription import Subscription
 from relay.delivery.timeouts import run_to_completion
@@ -29,8 +30,6 @@ from relay.policies import Handshake, Identity
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame, Snapshot
 from relay.tasks import cancel_and_wait
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -54,19 +53,18 @@ class HttpStream(ABC):
     has_idle_timeout: bool = False
     is_gone: bool = False
     is_cut: bool = False
+    is_opened_first: ClassVar[bool] = False  # is the connection open before the body is read, which starts empty then?
     may_end_early: ClassVar[bool] = True  # does ``encode_disconnect`` tell the client that there was more?
     content_type: ClassVar[str] = "text/event-stream"
 
     def __init__(self, session_id: str, handshake: Handshake | None, network: str, identity: Identity) -> None:
         self.connection = SessionConnection(session_id, self, handshake, network, identity)
-        self._outbox: deque[bytes] = deque()  # sent beside the log
-        self._wakeup = asyncio.Event()  # the outbox is not empty, or there is a reason to leave
+        self.writer = BodyWriter()
         self._leaving: RelayError | None = None
         self._closed = asyncio.Event()
         self._cutting: asyncio.TimerHandle | None = None
         self._serving: asyncio.Task[Any] | None = None
-        self._sent_at = monotonic()
-        self._is_sending = False
+        self._delivering: asyncio.Task[None] | None = None
 
     # For a subclass: the protocol's encoding.
 
@@ -96,6 +94,11 @@ class HttpStream(ABC):
     def encode_disconnect(self, reason: RelayError) -> bytes:
         """Write the end of the body."""
 
+    def refuse(self, reason: RelayError) -> bytes:
+        """Write the body of a client that is refused as its connection opens."""
+        record_refusal(reason)
+        return self.encode_disconnect(reason)
+
     @property
     def is_over(self) -> bool:
         """Was everything written that the client requested? A log has no end."""
@@ -106,30 +109,30 @@ class HttpStream(ABC):
     @property
     def idle_seconds(self) -> float:
         """See ``Transport``."""
-        return monotonic() - self._sent_at
+        return self.writer.idle_seconds
 
     @property
     def blocked_seconds(self) -> float:
         """See ``Transport``."""
-        return self.idle_seconds if self._is_sending else 0.0
+        return self.writer.blocked_seconds
 
     async def notify(self, text: str) -> None:
         """See ``Transport``."""
-        self._push(self.encode_notice(text))
+        self._put(self.encode_notice(text))
 
     def send_heartbeat_now(self, newest: Cursor) -> bool:
         """See ``Transport``."""
-        self._push(self.encode_heartbeat())
+        self._put(self.encode_heartbeat())
         return True
 
     async def send_heartbeat(self) -> None:
         """See ``Transport``."""
-        self._push(self.encode_heartbeat())
+        self._put(self.encode_heartbeat())
 
     async def leave(self, reason: RelayError) -> None:
         """See ``Transport``. A client that does not take its last event is cut, as a socket is closed."""
         self._leaving = reason
-        self._wakeup.set()
+        self.writer.finish()
         self._cutting = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._cut)
 
     async def wait_closed(self) -> None:
@@ -144,62 +147,61 @@ class HttpStream(ABC):
         """Yield the body. Never raises: a server may not survive that within a response."""
         self._serving = asyncio.current_task()
         try:
-            async with aclosing(self._life()) as chunks:
-                async for chunk in chunks:
-                    self._sent_at, self._is_sending = monotonic(), True
-                    yield chunk
-                    self._sent_at, self._is_sending = monotonic(), False
+            try:
+                welcome = await self.connection.open(self.subscribe)
+            except RelayError as exc:
+                if refusal := self.refuse(exc):
+                    yield refusal
+                return
+            if self.is_opened_first:
+                yield b""
+            await self._start(welcome)
+            while (piece := await self.writer.take()) is not None:
+                yield piece
+            if self._leaving is not None and not self.is_over:
+                yield self.encode_disconnect(self._leaving)
         except Exception:
             logger.exception("event stream failed")
         finally:
             await run_to_completion(self._end())  # a server may cancel it: the client leaves as the body ends
 
-    async def _life(self) -> AsyncGenerator[bytes, None]:
-        try:
-            welcome = await self.connection.open(self.subscribe)
-        except RelayError as exc:
-            record_refusal(exc)
-            yield self.encode_disconnect(exc)
-            return
-        await self.connection.start()
+    async def _start(self, welcome: Welcome) -> None:
+        subscription = self.connection.subscription
+        assert subscription is not None  # noqa: S101 - the connection is open
         if welcome is not None:
-            yield self.encode_welcome(welcome)
-        async with aclosing(self._log()) as chunks:
-            async for chunk in chunks:
-                yield chunk
-        if self._leaving is not None:
-            yield self.encode_disconnect(self._leaving)
+            self._put(self.encode_welcome(welcome))
+        await self.connection.start()
+        if self._leaving is None:
+            name = f"deliver {self.connection.session_id}"
+            self._delivering = asyncio.create_task(self._deliver(subscription), name=name)
 
-    async def _log(self) -> AsyncGenerator[bytes, None]:
-        """Yield the log and what is sent beside it, until there is a reason to leave."""
-        assert self.connection.subscription is not None  # noqa: S101 - the connection is open
+    async def _deliver(self, subscription: Subscription) -> None:
         try:
-            async with (
-                aclosing(self.connection.subscription.batches()) as batches,
-                aclosing(_with_wakeups(batches, self._wakeup)) as batches_and_wakeups,
-            ):
-                async for batch in batches_and_wakeups:
-                    for chunk in () if batch is None else self.encode(batch):
-                        yield chunk
-                    self._wakeup.clear()
-                    while self._outbox:
-                        yield self._outbox.popleft()
-                    if self._leaving is not None or self.is_over:
-                        return
+            await subscription.deliver(self.writer, self._pieces)
         except RelayError as exc:
+            await self.writer.drain()  # the limit of ``leave`` is for the last event, not for those before it
             await self.connection.leave(exc)
+        except Exception:
+            logger.exception("event stream failed")
+            self.writer.finish()
+
+    def _pieces(self, batch: list[Frame] | Snapshot) -> Iterator[bytes]:
+        yield from self.encode(batch)
+        if self.is_over:
+            self.writer.finish()
 
     async def _end(self) -> None:
         if self._cutting is not None:
             self._cutting.cancel()
         self._serving = None
+        if self._delivering is not None:
+            await cancel_and_wait(self._delivering)
         await self.connection.end()
         self._closed.set()
 
-    def _push(self, chunk: bytes) -> None:
-        if chunk:
-            self._outbox.append(chunk)
-            self._wakeup.set()
+    def _put(self, piece: bytes) -> None:
+        if piece:
+            self.writer.put(piece)
 
     def _cut(self) -> None:
         """End the response of a client that reads nothing: it waits in the server's flow control."""
@@ -213,11 +215,15 @@ class HttpStreamResponse(StreamingHttpResponse):
     """A response that closes its stream when it ends, however it ends. Django leaves that to the garbage collector.
 
     Args:
+        scope: of the request; the stream uses the server's extension ``SEND_NOW`` if it is there.
         body: the stream's ``chunks``, if they were started already.
     """
 
-    def __init__(self, stream: HttpStream, body: AsyncGenerator[bytes, None] | None = None) -> None:
+    def __init__(
+        self, scope: Mapping[str, Any], stream: HttpStream, body: AsyncGenerator[bytes, None] | None = None
+    ) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep tokens back
+        stream.writer.use(scope.get("extensions", {}).get(SEND_NOW))
         self._stream = stream
         self._chunks = body or stream.chunks()
         super().__init__(self._chunks, content_type=stream.content_type, headers=headers)
@@ -248,24 +254,3 @@ def release_thread() -> None:
     executor = SyncToAsync.context_to_thread_executor.pop(context, None) if context is not None else None
     if executor is not None:
         executor.shutdown(wait=False)  # it is idle; synchronous code at the end of the response gets a new one
-
-
-async def _with_wakeups(items: AsyncGenerator[T, None], wakeup: asyncio.Event) -> AsyncGenerator[T | None, None]:
-    """Yield each item, and ``None`` while ``wakeup`` is set and no item is there; no item is lost."""
-    waking: asyncio.Future[Any] | None = None
-    upcoming: asyncio.Future[T] | None = None
-    try:
-        while True:
-            upcoming = upcoming or asyncio.ensure_future(anext(items))
-            waking = waking or asyncio.ensure_future(wakeup.wait())
-            either: list[asyncio.Future[Any]] = [upcoming, waking]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if waking.done():
-                waking = None
-            if upcoming.done():
-                arrived, upcoming = upcoming, None
-                yield arrived.result()
-            else:
-                yield None
-    finally:
-        await cancel_and_wait(*(future for future in (waking, upcoming) if future is not None))

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from relay.delivery.socket_writer import ClientGone
+from relay.delivery.client_writer import ClientGone
 from relay.exceptions import RateLimited, RelayError
 from relay.observability import metrics
 from relay.protocol.client_messages import ClientMessage

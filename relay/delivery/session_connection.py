@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 from relay.access.auth import admit, redeem
 from relay.access.connection_limits import check_session_limit
 from relay.conf import conf
-from relay.delivery.socket_writer import ClientGone
+from relay.delivery.client_writer import ClientGone
 from relay.delivery.subscription import Subscription
 from relay.delivery.timeouts import within_store_timeout
 from relay.delivery.timer import Timer

@@ -8,15 +8,12 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any, Final
 
+from relay.delivery.client_writer import ClientGone, ClientWriter
 from relay.protocol.frames import CloseCode
 from relay.tasks import cancel_and_wait, running_loop
 
 LAST_TEXT: Final = "relay.last_text"  # a key of ``websocket.close``, of our own
 MAX_REASON_BYTES: Final = 123  # of a close frame
-SEND_NOW: Final = "relay.send_now"  # an extension in the scope: a ``SendNow``, from servers that can
-
-SendNow = Callable[[list[str]], bool]
-"""Sends text frames within the call and returns True, or sends none of them and returns False."""
 
 
 def _client_left() -> tuple[type[Exception], ...]:
@@ -31,11 +28,7 @@ def _client_left() -> tuple[type[Exception], ...]:
 _CLIENT_LEFT: Final = _client_left()
 
 
-class ClientGone(Exception):
-    """The client left, or was disconnected: nothing more reaches it."""
-
-
-class SocketWriter:
+class SocketWriter(ClientWriter[str]):
     """Sends texts over an ASGI socket. Several tasks may send; one frame is never within another.
 
     Args:
@@ -43,31 +36,29 @@ class SocketWriter:
         send_now: the server's extension ``SEND_NOW``, if it has it.
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]], send_now: SendNow | None = None) -> None:
+    def __init__(
+        self,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+        send_now: Callable[[list[str]], bool] | None = None,
+    ) -> None:
+        super().__init__(send_now)
         self._send = send
-        self._server_send_now = send_now
         self._sending = 0
-        self._moved_at = monotonic()
         self._is_closed = False
         self._failure: Exception | None = None  # of a send that no caller awaited
         self._task: asyncio.Task[None] | None = None  # sends the texts that ``send_now`` has accepted
 
     @property
-    def idle_seconds(self) -> float:
-        """How long nothing has been sent."""
-        return monotonic() - self._moved_at
+    def is_sending(self) -> bool:
+        """See ``ClientWriter``."""
+        return self._sending > 0
 
-    @property
-    def blocked_seconds(self) -> float:
-        """How long a frame has been waiting for the client to take it; 0 if none waits."""
-        return self.idle_seconds if self._sending else 0.0
+    def can_send_now(self) -> bool:
+        """See ``ClientWriter``: earlier frames do not wait."""
+        return not (self._sending or self._is_closed or self._failure is not None)
 
-    async def send(self, text: str) -> None:
-        """Send one frame; wait while the client does not take it.
-
-        Raises:
-            ClientGone: the client left.
-        """
+    async def send(self, piece: str) -> None:
+        """See ``ClientWriter``."""
         if self._is_closed:
             raise ClientGone
         if not self._sending:
@@ -78,29 +69,27 @@ class SocketWriter:
                 await asyncio.wait([self._task])
             if self._failure is not None:
                 raise self._failure
-            await self._send({"type": "websocket.send", "text": text})
+            await self._send({"type": "websocket.send", "text": piece})
             self._moved_at = monotonic()
         except _CLIENT_LEFT as exc:
             raise ClientGone from exc
         finally:
             self._sending -= 1
 
-    def send_now(self, texts: list[str]) -> bool:
+    def send_now(self, pieces: list[str]) -> bool:
         """Accept frames without waiting: all of them, or none while earlier ones wait for the client.
 
-        Each accepted frame goes to the server once. Where the server has no extension, a task sends the frames, in the
-        event loop's next iteration. A failure is raised by the next ``send``.
+        Each accepted frame goes to the server once. Where the server has no extension, or no room, a task sends the
+        frames, from the event loop's next iteration on. A failure is raised by the next ``send``.
         """
-        if self._sending or self._is_closed or self._failure is not None:
+        if not self.can_send_now():
             return False
-        if self._server_send_now is not None:
-            if not self._server_send_now(texts):
-                return False
+        if self._server_send_now is not None and self._server_send_now(pieces):
             self._moved_at = monotonic()
             return True
         self._sending += 1
         self._moved_at = monotonic()
-        self._task = running_loop().create_task(self._send_all(texts))
+        self._task = running_loop().create_task(self._send_all(pieces))
         return True
 
     async def _send_all(self, texts: list[str]) -> None:

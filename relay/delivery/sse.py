@@ -68,7 +68,8 @@ async def _opened(request: HttpRequest, session_id: str) -> HttpResponseBase:
     if epoch in _deleted_epochs:
         return HttpResponse(status=204)
     is_coalescing = request.GET.get("coalesce") == "1"
-    return HttpStreamResponse(EventStream(session_id, last_event_id, handshake, identity, is_coalescing=is_coalescing))
+    stream = EventStream(session_id, last_event_id, handshake, identity, is_coalescing=is_coalescing)
+    return HttpStreamResponse(request.scope, stream)
 
 
 def operator_events(request: HttpRequest, session_id: str, *, seconds: float) -> HttpResponseBase:
@@ -77,7 +78,9 @@ def operator_events(request: HttpRequest, session_id: str, *, seconds: float) ->
     if last_event_id == CLOSED_ID:
         return HttpResponse(status=204)
     identity = Identity(expires_at=time.time() + seconds)
-    return HttpStreamResponse(EventStream(session_id, last_event_id, None, identity, is_coalescing=True))
+    assert isinstance(request, ASGIRequest)  # noqa: S101 - there is no other way in
+    stream = EventStream(session_id, last_event_id, None, identity, is_coalescing=True)
+    return HttpStreamResponse(request.scope, stream)
 
 
 class EventStream(HttpStream):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from itertools import groupby
-from typing import Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from relay.conf import conf
+from relay.delivery.client_writer import ClientWriter, Piece
 from relay.delivery.pending import pending_fields
 from relay.exceptions import TooSlow
 from relay.layers.base import SessionLayer
+from relay.layers.live import FrameSink
 from relay.layers.values import SessionState
 from relay.observability import metrics
 from relay.protocol import frames
@@ -29,11 +31,8 @@ SEARCHED_FRAMES: Final = 1_000  # of the log, read at once
 _RESUMES = {None: "new", True: "recovered", False: "gap"}
 
 
-class TextSink(Protocol):
-    """Sends a viewer's texts on."""
-
-    def send_now(self, texts: list[str]) -> bool:
-        """Accept all of the texts at once, or none. Returns whether they were accepted. Never waits."""
+Encode = Callable[[list[Frame] | Snapshot], Iterable[Piece]]
+"""Writes a batch, one piece at a time. It may keep a state: it gets each frame once, in order."""
 
 
 class Subscription(ABC):
@@ -57,21 +56,42 @@ class Subscription(ABC):
         self._layer = layer
         self._session_id = session_id
         self._subject = subject
-        self._text_sink: TextSink | None = None
+        self._writer: ClientWriter[Any] | None = None  # of the same pieces as ``_encode``
+        self._encode: Encode[Any] | None = None
+        self._failure: Exception | None = None  # of ``_encode``, in a push
 
-    async def batches(self, text_sink: TextSink | None = None) -> AsyncGenerator[list[Frame] | Snapshot, None]:
+    async def deliver(self, writer: ClientWriter[Piece], encode: Encode[Piece]) -> None:
+        """Write the frames after ``position``, then live ones, until an error ends that.
+
+        Frames that are appended while the writer is ready are written in the call that appends them.
+
+        Raises:
+            SessionDeleted, NotOwner: as in ``batches``.
+            ClientGone: the client left.
+            Exception: whatever ``encode`` raises.
+        """
+        self._writer, self._encode = writer, encode
+        try:
+            async with aclosing(self.batches(self)) as batches:
+                async for batch in batches:
+                    if self._failure is not None:
+                        raise self._failure
+                    for piece in encode(batch):
+                        await writer.send(piece)
+        finally:
+            self._writer = self._encode = self._failure = None  # they lead back here
+
+    async def batches(self, sink: FrameSink | None = None) -> AsyncGenerator[list[Frame] | Snapshot, None]:
         """Yield the frames after ``position``, and a snapshot wherever frames are gone.
 
         Args:
-            text_sink: receives the texts of frames that are appended while the iterator waits; the iterator does not
-                give frames whose texts were accepted.
+            sink: receives frames that are appended while the iterator waits; the iterator does not yield those that it
+                accepts.
 
         Raises:
             SessionDeleted: the session was erased.
             NotOwner: the session belongs to another subject.
         """
-        self._text_sink = text_sink
-        sink = self if text_sink is not None else None
         has_started = False
         while True:
             try:
@@ -99,15 +119,16 @@ class Subscription(ABC):
         """
 
     def push(self, frames: list[Frame]) -> bool:
-        """See ``FrameSink``: send frames in the call that appends them."""
-        text_sink = self._text_sink
-        if text_sink is None:
+        """See ``FrameSink``: write frames in the call that appends them."""
+        writer, encode = self._writer, self._encode
+        if writer is None or encode is None or self._failure is not None or not writer.can_send_now():
             return False
         try:
-            texts = list(self.encode(frames))
-            if texts and not text_sink.send_now(texts):
-                return False
-        except Exception:  # the task that iterates meets the same error; the turn that appends is not concerned
+            pieces = list(encode(frames))
+            if pieces:
+                writer.send_now(pieces)
+        except Exception as exc:  # raised by ``deliver``, not here: the turn that appends is not concerned
+            self._failure = exc
             return False
         self.position = Cursor(self.position.epoch, frames[-1].offset)
         self.last = frames[-1]

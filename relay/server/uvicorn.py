@@ -12,7 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
-from relay.delivery.socket_writer import SEND_NOW
+from relay.delivery.client_writer import SEND_NOW
 from relay.server.data_frames import TEXT, data_frame
 from relay.server.waiting import LightEvent, LightQueue
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from daphne.ws_protocol import WebSocketFactory
 
-from relay.delivery.socket_writer import LAST_TEXT, SEND_NOW
+from relay.delivery.client_writer import SEND_NOW
+from relay.delivery.socket_writer import LAST_TEXT
 from relay.observability import metrics
 from relay.protocol.frames import CloseCode
 from relay.server import limits

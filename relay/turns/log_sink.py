@@ -11,7 +11,7 @@ from relay.layers.base import SessionLayer
 from relay.protocol.frames import Frame
 from relay.turns.recorder import TurnRecorder
 
-FRAMES_AN_ITERATION: Final = 32  # as many as the slowest kind of viewer, an event stream, sends in one iteration
+FRAMES_AN_ITERATION: Final = 32  # any kind of viewer sends as many in one iteration
 
 
 class LogSink:

@@ -14,6 +14,7 @@ from relay.process import lifecycle
 from tests.api.adapters import opened
 from tests.api.test_connection_life import Admitting, disconnects, is_released
 from tests.front_end_requests import ADAPTERS, ASKING, WHOLE
+from tests.http_clients import HttpClient
 from tests.scripted_agent import Event, Final, Stall, Token
 
 TRANSLATORS = {
@@ -31,6 +32,12 @@ def _switched_on(configure):
 @pytest.fixture(params=ASKING)
 def adapter(request):
     return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["awaited", "send_now"])
+def http(application, request):
+    """Ask a server that awaits each piece of a body, and one that takes pieces at once."""
+    return HttpClient(application, has_send_now=request.param)
 
 
 @pytest.fixture

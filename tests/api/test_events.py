@@ -18,11 +18,18 @@ from relay.exceptions import NotOwner, SessionDeleted
 from relay.observability.metrics import EVENT_STREAMS
 from relay.process import lifecycle
 from relay.protocol.request_headers import FROM_PAGES
+from relay.testing.turns import say, start
 from tests.api.test_v1 import CURSORS
 from tests.clients import LIMIT_SECONDS, CommunicatorClient
-from tests.http_clients import API
+from tests.http_clients import API, HttpClient
 from tests.processes import KEY
 from tests.scripted_agent import Final, Stall, Token, Wait
+
+
+@pytest.fixture(params=[False, True], ids=["awaited", "send_now"])
+def http(application, request):
+    """Ask a server that awaits each piece of a body, and one that takes pieces at once."""
+    return HttpClient(application, has_send_now=request.param)
 
 
 async def viewers(session_id: str = "s") -> int:
@@ -130,6 +137,41 @@ async def test_gap_while_watching_is_a_snapshot_with_a_cursor(http, v1, agent, c
         assert [frame["offset"] for frame in seen][-1] == 102
 
 
+@pytest.fixture
+async def watched(http):
+    """A stream whose viewer has everything, the turn in flight, and its layer."""
+    layer = (await lifecycle.current()).layer
+    async with http.open("GET", f"{API}/s/events") as (_, chunks):
+        await anext(chunks)
+        turn = await start(layer, session_id="s")
+        assert b"user_message" in await anext(chunks)
+        yield chunks, turn, layer
+
+
+async def test_no_task_is_made_for_an_event(watched):
+    chunks, turn, layer = watched
+    loop, made = asyncio.get_running_loop(), []
+
+    def make(loop, work, **options):
+        made.append(work.__qualname__)
+        return asyncio.Task(work, loop=loop, **options)
+
+    loop.set_task_factory(make)
+    for text in "abc":
+        await say(layer, turn, text)
+        assert b'"token":"%s"' % text.encode() in await anext(chunks)
+    loop.set_task_factory(None)
+    assert set(made) == {"Queue.get"}  # the reader's own
+
+
+@pytest.mark.parametrize("http", [False], indirect=True, ids=["awaited"])
+async def test_events_of_one_iteration_are_one_piece(watched):
+    chunks, turn, layer = watched
+    for text in "abc":
+        await say(layer, turn, text)
+    assert (await anext(chunks)).count(b"data: ") == 3
+
+
 async def test_heartbeat_is_a_comment_and_keeps_the_viewer_entered(http, configure):
     configure(HEARTBEAT_SECONDS="0.2")
     async with http.events() as stream:
@@ -220,6 +262,20 @@ async def test_deleted_session_says_so_and_is_not_come_back_to(http):
         assert (await stream.frame())["epoch"] not in first.id
 
 
+async def test_limit_for_the_last_event_starts_when_those_before_it_are_taken(http):
+    reads = asyncio.Event()
+    async with http.open("GET", f"{API}/s/events", reads=reads) as (_, chunks):
+        assert b"welcome" in await anext(chunks)
+        gateway = await lifecycle.current()
+        (connection,) = gateway.connections
+        assert await gateway.layer.delete("s")
+        for _ in range(10):  # more iterations than the end of the log needs to be known
+            await asyncio.sleep(0)
+        assert connection.is_open
+        reads.set()
+        assert b"session_deleted" in await anext(chunks)
+
+
 async def test_deleted_epochs_are_remembered_within_a_bound(http, monkeypatch):
     monkeypatch.setattr(sse, "MAX_DELETED_EPOCHS", 2)
     sse._deleted_epochs.clear()
@@ -232,7 +288,7 @@ async def test_deleted_epochs_are_remembered_within_a_bound(http, monkeypatch):
 
 
 async def test_deletion_before_the_cursor_is_known_closes_nobody_elses_stream(http, monkeypatch):
-    async def deleted(self: object) -> AsyncIterator[None]:
+    async def deleted(*_: object) -> AsyncIterator[None]:
         raise SessionDeleted
         yield
 

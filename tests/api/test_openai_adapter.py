@@ -299,7 +299,7 @@ async def test_bug_breaks_off(http, agent, monkeypatch):
 
 @pytest.mark.parametrize("position", ["before", "within"])
 async def test_trimmed_frames_break_off(http, agent, monkeypatch, position):
-    async def batches(self):
+    async def batches(self, sink):
         async for batch in given(self):
             snapshot = Snapshot(self.position.epoch, 9, "trimmed", "T", "of another turn")
             yield snapshot if position == "before" else batch

@@ -54,9 +54,10 @@ async def test_texts_go_to_the_extension_of_a_server_that_has_it(server):
     sent, moods = [], iter([True, False])
     line = SocketWriter(server.send, lambda texts: next(moods) and not sent.append(texts))
     assert line.send_now(["a", "b"])
-    assert not line.send_now(["c"])
-    await line.send("c")
-    assert (sent, server.sent) == ([["a", "b"]], ["c"])
+    assert line.send_now(["c"]), "a task sends it"
+    assert not line.send_now(["d"])
+    await line.send("d")
+    assert (sent, server.sent) == ([["a", "b"]], ["c", "d"])
 
 
 async def test_texts_that_were_accepted_go_out_before_the_close(server, line):

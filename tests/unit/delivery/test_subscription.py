@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
+from relay.delivery.client_writer import ClientWriter
 from relay.delivery.subscription import PlainSubscription, ResumableSubscription, runs
 from relay.exceptions import BufferLost, TooSlow
 from relay.layers.bounds import Bounds
@@ -13,6 +14,7 @@ from relay.layers.memory.layer import MemorySessionLayer
 from relay.observability import metrics
 from relay.protocol import frames
 from relay.protocol.frames import ReplayGap, Snapshot
+from relay.tasks import cancel_and_wait
 from relay.testing.turns import LIMIT_SECONDS, S, answer, enqueue, say, start, stop, tokens
 
 USER, A, B = 1, 2, 3  # offsets
@@ -223,15 +225,26 @@ async def test_a_plain_viewer_of_ended_answers_goes_on_when_the_log_is_lost(play
         assert await screen.next() == [token("b")]
 
 
-class Line:
-    """A ``TextSink`` that accepts everything."""
+class Line(ClientWriter[str]):
+    """A writer that accepts everything, and waits only where it is told to."""
+
+    is_sending = False
 
     def __init__(self):
-        self.texts = []
+        super().__init__()
+        self.is_ready = True
+        self.pushed = []
+        self.sent = []
 
-    def send_now(self, texts):
-        self.texts += map(json.loads, texts)
+    def can_send_now(self):
+        return self.is_ready
+
+    def send_now(self, pieces):
+        self.pushed += pieces
         return True
+
+    async def send(self, piece):
+        self.sent.append(piece)
 
 
 async def test_what_was_pushed_counts_as_given_and_another_answer_is_not_pushed_either(monkeypatch):
@@ -246,12 +259,59 @@ async def test_what_was_pushed_counts_as_given_and_another_answer_is_not_pushed_
 
     monkeypatch.setattr(layer, "tail", tail)
     viewer = PlainSubscription(layer, S)
-    async with aclosing(viewer.batches(line)) as batches:
-        assert list(viewer.encode(await anext(batches))) == []
-        batch = await anext(batches)
     with pytest.raises(TooSlow):
-        viewer.encode(batch)
-    assert (pushed, line.texts) == ([True, False], [token("a")])
+        await viewer.deliver(line, viewer.encode)
+    assert (pushed, [json.loads(text) for text in line.pushed], line.sent) == ([True, False], [token("a")], [])
+
+
+async def delivered(viewer, line, encode):
+    """Deliver a log up to where its viewer waits for the next frame."""
+    task = asyncio.create_task(viewer.deliver(line, encode))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_frames_are_encoded_once_each_whether_they_are_pushed_or_waited_for():
+    layer, line = opened(), Line()
+    turn = await start(layer)
+    viewer = ResumableSubscription(layer, S)
+    await viewer.start()
+    encoded = []
+
+    def encode(batch):
+        encoded.extend(frame.offset for frame in batch)
+        return map(str, [frame.offset for frame in batch])
+
+    delivering = await delivered(viewer, line, encode)
+    await say(layer, turn, "a")
+    line.is_ready = False
+    await say(layer, turn, "b")
+    await asyncio.sleep(0)
+    line.is_ready = True
+    await say(layer, turn, "c")
+    assert (line.sent, line.pushed, encoded) == (["1", "3"], ["2", "4"], [1, 2, 3, 4])
+    assert viewer.position.offset == 4
+    await cancel_and_wait(delivering)
+
+
+async def test_an_encoding_that_fails_in_a_push_ends_its_viewer_alone_and_is_not_repeated():
+    layer, line, encoded = opened(), Line(), []
+    turn = await start(layer)
+    viewer = ResumableSubscription(layer, S)
+    await viewer.start()
+
+    def encode(batch):
+        encoded.append(batch)
+        if len(encoded) > 1:
+            raise ValueError
+        return []
+
+    delivering = await delivered(viewer, line, encode)
+    assert await say(layer, turn, "a", "b") == 3
+    assert await say(layer, turn, "c") == 4
+    with pytest.raises(ValueError):
+        await delivering
+    assert (len(encoded), viewer.position.offset) == (2, 4)
 
 
 # gateway.v1.
