@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from daphne.http_protocol import HTTPFactory
 from twisted.protocols.policies import ProtocolWrapper
 
+from relay.delivery.client_writer import SEND_NOW
 from relay.server import limits
 from relay.server.daphne_internals import Channel, Request
 from relay.server.flow import Message, WriteFlowControl
@@ -200,6 +201,7 @@ class HttpRequest(Request):
 
     transport: Any  # Twisted's; ``None`` once it is a WebSocket's
     rests_until: float | None = None  # see the watchdog: a request never rests
+    _is_encoded = False  # the body, by a middleware of the application
 
     def __init__(self, channel: HttpConnection, queued: object = False) -> None:
         self.write_flow = WriteFlowControl()
@@ -281,10 +283,11 @@ class HttpRequest(Request):
         self.channel.network_producer.resumeProducing()
 
     def amend_scope(self, scope: dict[str, Any]) -> None:
-        """Set scheme and client as the trusted proxies report them."""
+        """Set scheme and client as the trusted proxies report them, and the extension ``SEND_NOW``."""
         trusted = self.server.trusted_proxies
         scope["scheme"] = forwarded_scheme(scope["client"], scope["headers"], trusted) or scope["scheme"]
         scope["client"] = self.client_addr = client_address(scope["client"], scope["headers"], trusted)
+        scope["extensions"] = {**scope.get("extensions", {}), SEND_NOW: self.send_now}
 
     def handle_reply(self, message: Message) -> None:
         """Handle a message of the application; raise ``ValueError`` if ASGI does not allow it at this moment."""
@@ -293,7 +296,27 @@ class HttpRequest(Request):
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         super().handle_reply(message)
         if message["type"] == "http.response.start" and self.producer is None and not self.finished:
+            self._is_encoded = self.responseHeaders.hasHeader(b"Content-Encoding")
             self.registerProducer(self.write_flow, True)
+
+    def send_now(self, pieces: list[bytes]) -> bool:
+        """Send a part of the body within this call; the application's extension ``SEND_NOW``.
+
+        Returns:
+            False, and nothing was sent, if the response has not started or has ended, if the client is behind or has
+            left, if other connections come first, or if a middleware of the application encodes the body.
+        """
+        if (
+            not self.startedWriting
+            or self.finished
+            or self.channel is None
+            or self.write_flow.is_paused
+            or self.frame_writer.is_full
+            or self._is_encoded
+        ):
+            return False
+        self.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return True
 
     def finish(self) -> None:
         """End the response."""

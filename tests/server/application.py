@@ -303,6 +303,21 @@ async def gush(scope: Any, receive: Any, send: Any, pieces: str) -> None:
     await send({"type": "http.response.body", "body": b" %d" % turns})
 
 
+async def now_http(scope: Any, receive: Any, send: Any, encoding: str = "") -> None:
+    """Send a body by the server's extension until it refuses, then say how often it did not, at which moments."""
+    send_now = scope["extensions"]["relay.send_now"]
+    headers = [(b"content-encoding", encoding.encode())] if encoding else []
+    took = [send_now([b"too early"])]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    took.append(send_now([b"before the head is written"]))
+    await send({"type": "http.response.body", "body": b"head", "more_body": True})
+    count = 0
+    while send_now([b"x" * CHUNK, b"y"]):
+        count += 1
+    await send({"type": "http.response.body", "body": f" {count} {took}".encode()})
+    taken["last_error"] = f"sent after the end: {send_now([b'x'])}"
+
+
 async def drip(scope: Any, receive: Any, send: Any) -> None:
     """One event, and the next one only when released."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
@@ -351,6 +366,7 @@ REQUESTS = {
     "hang": hang_http,
     "stream": stream,
     "gush": gush,
+    "now": now_http,
     "drip": drip,
     "scope": scope_http,
     "health": leave_http,
