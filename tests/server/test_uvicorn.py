@@ -15,7 +15,8 @@ import uvicorn
 from uvicorn.protocols.websockets import websockets_sansio_impl
 from websockets.asyncio.client import connect
 
-from relay.delivery.socket_writer import SEND_NOW, ClientGone, SocketWriter
+from relay.delivery.client_writer import SEND_NOW, ClientGone
+from relay.delivery.socket_writer import SocketWriter
 from relay.protocol.frames import CloseCode
 from relay.server.waiting import LightEvent, LightQueue
 from tests.processes import ROOT
