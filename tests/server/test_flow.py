@@ -153,7 +153,7 @@ async def test_texts_that_are_sent_at_once_are_refused_whole_where_the_client_is
 
 
 async def test_pieces_of_a_body_are_refused_whole_where_the_client_is_behind_or_the_body_not_open(service):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=LIMIT_SECONDS) as client:
         body = (await client.get(f"{service.http_url}/now")).content
     pieces, count, took = body.split(b" ", 2)
     assert took == b"[False, False]"
@@ -163,6 +163,6 @@ async def test_pieces_of_a_body_are_refused_whole_where_the_client_is_behind_or_
 
 
 async def test_a_body_that_a_middleware_encodes_is_not_added_to(service):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=LIMIT_SECONDS) as client:
         body = (await client.get(f"{service.http_url}/now/identity")).content
     assert body == b"head 0 [False, False]"
