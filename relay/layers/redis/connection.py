@@ -17,7 +17,7 @@ from relay.addresses.store import new_connection, parse_sentinel_url
 from relay.layers.redis.failures import NoTls
 from relay.layers.redis.redis_py import transport_of
 from relay.layers.redis.sentinel import Sentinels
-from relay.layers.redis.wire import Reply, Wire
+from relay.layers.redis.wire import Answered, Reply, Wire
 
 # A reply that says the store cannot serve now, or is not the one to ask: connect again, and repeat.
 _OUTAGES: Final = (
@@ -64,6 +64,7 @@ class RedisConnection:
     async def open(self) -> None:
         """Connect, if need be, within the time limit."""
         if self._wire is None:
+            await self._connection.disconnect(nowait=True)  # the last one, if it has failed
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     await self._connect()
@@ -90,24 +91,43 @@ class RedisConnection:
         if role[0] != b"master":
             raise exceptions.ConnectionError("the server is no primary any more")
 
+    def ask(self, commands: Sequence[bytes], answered: Answered) -> None:
+        """Send commands over the open connection; ``answered`` gets a reply for each, errors of single ones among them.
+
+        It is called once: by the call that reads the last reply from the socket, or with a failure and the replies that
+        came before it; the connection is closed then.
+        """
+        assert self._wire is not None  # noqa: S101 - the caller has looked
+
+        def take(replies: list[Reply], failure: Exception | None) -> None:
+            outage = _outage(replies)
+            if outage is not None:
+                failure = outage
+            if failure is not None:
+                self._drop()
+            answered(replies, failure)
+
+        self._wire.ask(b"".join(commands), len(commands), take, self._timeout_seconds)
+
     async def exchange(self, commands: Sequence[bytes], replies: list[Reply]) -> None:
         """Send commands and collect a reply for each, errors of single ones among them.
 
-        Replies that were read before a failure stay in ``replies``; the connection is closed then.
+        Replies that were read before a failure are put into ``replies``; the connection is closed then.
 
         Raises:
             RedisError, OSError: there is no connection, it broke, or the store cannot serve.
         """
         try:
-            wire = self._wire or await self._opened()
-            wire.write(b"".join(commands))
-            try:
-                await wire.collect(len(commands), replies, self._timeout_seconds)
-            finally:
-                _raise_outage(replies)
+            await self.open()
+            answer: asyncio.Future[tuple[list[Reply], Exception | None]] = asyncio.get_running_loop().create_future()
+            self.ask(commands, lambda *given: answer.set_result(given))
+            some, failure = await answer
         except BaseException:
             await self.close()
             raise
+        replies += some
+        if failure is not None:
+            raise failure
 
     async def send(self, command: bytes) -> None:
         """Send one command whose reply goes to ``hand_to``."""
@@ -118,9 +138,14 @@ class RedisConnection:
         await (await self._opened()).hand_to(on_reply)
 
     async def close(self) -> None:
-        """Close the connection at once."""
-        self._wire = None
+        """Close the connection at once; who waits for replies is not told."""
+        self._drop()
         await self._connection.disconnect(nowait=True)
+
+    def _drop(self) -> None:
+        if self._wire is not None:
+            self._wire.forget()
+            self._wire = None
 
     async def _opened(self) -> Wire:
         await self.open()
@@ -142,9 +167,10 @@ async def _answers_without_tls(host: str, port: int) -> bool:
         return False
 
 
-def _raise_outage(replies: list[Reply]) -> None:
-    """Raise the first reply that says that the store cannot serve, and drop it and all that follow."""
+def _outage(replies: list[Reply]) -> Exception | None:
+    """Return the first reply that says that the store cannot serve, and drop it and all that follow."""
     for place, reply in enumerate(replies):
         if isinstance(reply, _OUTAGES):
             del replies[place:]
-            raise reply
+            return reply
+    return None

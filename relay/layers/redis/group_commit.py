@@ -80,6 +80,7 @@ class _Call:
         self.asked_at = time.monotonic()
 
 
+_Errors = list[tuple[_Call, RedisError]]
 _NO_BUCKET: Final = -1  # of a call that is meant for this node, whatever it serves
 
 
@@ -118,10 +119,13 @@ class GroupCommit:
         self._waiting: deque[_Call] = deque()
         self._asking: deque[_Call] = deque()  # sent on by a node that is giving their slots to this one
         self._parked: dict[_Call, asyncio.TimerHandle] = {}  # until they are repeated
+        self._in_flight: list[_Call] = []
+        self._is_busy = False  # an exchange is in flight, or about to be
         self._is_closed = False
         self._leave: Callable[[Sequence[_Call]], None] = self._refuse  # takes the calls that are left at the end
-        self._working: asyncio.Task[None] | None = None
+        self._mending: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
+        self._context = Context()  # exchanges are for all sessions: log lines carry no name of a caller
 
     def call(self, name: str, keys: ScriptKeys, arguments: tuple[Argument, ...]) -> asyncio.Future[Reply]:
         """Call a script; cancelling the future gives up waiting, the call may be done nevertheless.
@@ -156,23 +160,24 @@ class GroupCommit:
         if len(self._waiting) + len(self._parked) >= MAX_WAITING_CALLS:
             raise StoreUnavailable
         self._waiting.append(_Call(command, name, bucket, metrics.STORE_CALLS.labels(name), handler))
-        if self._working is None:
+        if not self._is_busy:
             self._start()
 
     def _start(self) -> None:
-        if self._working is None:
-            # In a context of its own: it works for all sessions, so its log lines carry no name of the first caller.
-            self._working = self._loop.create_task(self._work(), name="group commit", context=Context())
+        """Begin an exchange when this iteration of the loop ends, so that all calls of the iteration share it."""
+        if not self._is_busy:
+            self._is_busy = True
+            self._loop.call_soon(self._next, context=self._context)
 
     async def close(self) -> None:
         """Close the connection; calls that wait are refused."""
         self._is_closed = True
-        if self._working is not None:
-            await cancel_and_wait(self._working)
+        if self._mending is not None:
+            await cancel_and_wait(self._mending)
         for timer in self._parked.values():
             timer.cancel()
-        self._leave([*self._take_waiting(), *self._parked])
-        self._parked.clear()
+        self._leave([*self._in_flight, *self._take_waiting(), *self._parked])
+        self._in_flight, self._parked = [], {}
         await self._connection.close()
 
     async def retire(self) -> None:
@@ -184,24 +189,71 @@ class GroupCommit:
         """Send calls that wait for this node, but are served by others now, to these."""
         self._hand_over(self._take_waiting())
 
-    async def _work(self) -> None:
-        backoff, failed_before = Backoff(*RETRY_SECONDS), False
-        batch: list[_Call] = []
+    # While all goes well, there is no task: the call that reads the last reply hands out all of them.
+
+    def _next(self) -> None:
+        """Send the calls that wait, if any do."""
+        if self._is_closed:
+            self._abandon([])
+            return
+        while self._waiting and not self._asking and self._connection.is_open:
+            if batch := self._next_batch(self._waiting):
+                self._in_flight = batch
+                self._connection.ask([call.command for call in batch], self._take)
+                return
+        if self._asking or self._waiting:
+            self._mend([], [], None)
+        else:
+            self._is_busy = False
+
+    def _take(self, replies: list[Reply], failure: Exception | None) -> None:
+        batch, self._in_flight = self._in_flight, []
         try:
-            while self._asking or self._waiting:
-                is_asking = bool(self._asking)
-                batch = self._next_batch(self._asking if is_asking else self._waiting)
-                failure = self.failure = await self._exchange(batch, is_asking=is_asking)
-                if failure is None:
+            errors = self._hand_out(batch, replies)
+        except BaseException:  # a handler has a bug
+            self._abandon(batch)
+            raise
+        if errors or failure is not None:
+            self._mend(batch, errors, failure)
+        else:
+            # Not at once: tokens that are read from other sockets in this iteration go out together.
+            self._loop.call_soon(self._next, context=self._context)
+
+    def _mend(self, batch: list[_Call], errors: _Errors, failure: BaseException | None) -> None:
+        mending = self._mend_and_go_on(batch, errors, failure)
+        self._mending = self._loop.create_task(mending, name="group commit", context=self._context)
+
+    async def _mend_and_go_on(self, batch: list[_Call], errors: _Errors, failure: BaseException | None) -> None:
+        """Open the connection, load scripts, and repeat calls, with pauses, until an exchange succeeds."""
+        backoff, failed_before = Backoff(*RETRY_SECONDS), False
+        try:
+            while True:
+                failure = self.failure = await self._take_errors(batch, errors, failure) if errors else failure
+                if failure is not None:
+                    self._put_back(batch, failure, gives_up=failed_before)
+                    batch, failed_before = [], True
+                    await backoff.pause()
+                else:
                     backoff.reset()
                     failed_before = False
-                    continue
-                self._put_back(batch, failure, gives_up=failed_before)
-                batch, failed_before = [], True
-                await backoff.pause()
-        finally:  # no await since the last look at _waiting, so no call is forgotten
-            self._working = None
-            self._leave([*batch, *self._take_waiting()])
+                    if self._connection.is_open and not self._asking:
+                        break
+                if not self._asking and not self._waiting:
+                    break
+                is_asking = bool(self._asking)
+                batch = self._next_batch(self._asking if is_asking else self._waiting)
+                errors, failure = await self._exchange(batch, is_asking=is_asking)
+        except BaseException:  # it was closed, or has a bug
+            self._abandon(batch)
+            raise
+        finally:
+            self._mending = None
+        self._next()
+
+    def _abandon(self, batch: list[_Call]) -> None:
+        """Forget no call when nothing goes on here."""
+        self._is_busy = False
+        self._leave([*batch, *self._take_waiting()])
 
     def _take_waiting(self) -> list[_Call]:
         waiting = [*self._asking, *self._waiting]
@@ -214,8 +266,8 @@ class GroupCommit:
         batch = [waiting.popleft() for _ in range(min(len(waiting), MAX_EXCHANGE_CALLS))]
         return [call for call in batch if not call.handler.done()]
 
-    async def _exchange(self, batch: list[_Call], *, is_asking: bool) -> BaseException | None:
-        """Send a batch once and hand out the replies. Returns the failure, if one kept calls without a reply."""
+    async def _exchange(self, batch: list[_Call], *, is_asking: bool) -> tuple[_Errors, BaseException | None]:
+        """Send a batch once and hand out the replies. Returns the errors, and what kept calls without a reply."""
         commands = [call.command for call in batch]
         if is_asking:
             commands = [part for command in commands for part in (_ASKING, command)]
@@ -227,7 +279,11 @@ class GroupCommit:
             failure = exc
         if is_asking:
             del replies[::2]
-        errors: list[tuple[_Call, RedisError]] = []
+        return self._hand_out(batch, replies), failure
+
+    @staticmethod
+    def _hand_out(batch: list[_Call], replies: list[Reply]) -> _Errors:
+        errors: _Errors = []
         now = time.monotonic()
         for call, reply in zip(batch, replies, strict=False):
             if isinstance(reply, RedisError):
@@ -235,10 +291,10 @@ class GroupCommit:
             elif not call.handler.done():
                 call.duration.observe(now - call.asked_at)
                 call.handler.set_result(reply)
-        return await self._take_errors(batch, errors, failure) if errors else failure
+        return errors
 
     async def _take_errors(
-        self, batch: list[_Call], errors: list[tuple[_Call, RedisError]], failure: BaseException | None
+        self, batch: list[_Call], errors: _Errors, failure: BaseException | None
     ) -> BaseException | None:
         """Refuse calls, or see that they are repeated. Those that other nodes serve are taken out of the batch."""
         unknown: set[str] = set()

@@ -15,6 +15,7 @@ from redis import exceptions
 from relay.layers.redis.redis_py import error_of
 
 Reply = Any  # a script's result: bytes, a number, None, or a list of these; the caller knows which
+Answered = Callable[[list[Reply], Exception | None], None]  # gets the replies, and why there are too few
 
 _INCOMPLETE: Final = object()
 
@@ -35,7 +36,9 @@ class Wire(asyncio.Protocol):
         )
         self._replies: list[Reply] = []
         self._awaited = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._answered: Answered | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._on_reply: Callable[[Reply], None] | None = None
         transport.set_protocol(self)
 
@@ -51,22 +54,22 @@ class Wire(asyncio.Protocol):
             raise self.failure
         self._transport.write(data)
 
-    async def collect(self, count: int, replies: list[Reply], timeout_seconds: float) -> None:
-        """Wait for so many replies, errors of single ones among them.
+    def ask(self, data: bytes, count: int, answered: Answered, timeout_seconds: float) -> None:
+        """Send commands; ``answered`` is called by the call that reads the last of so many replies.
 
-        Replies that came before a failure are put into ``replies`` nevertheless.
-
-        Raises:
-            TimeoutError: they did not come in time.
-            redis.exceptions.ConnectionError: the connection broke.
+        Or by the one that finds that no more will come: after the time limit, or because the connection broke. It gets
+        the replies that came, errors of single commands among them, and the failure, if there was one.
         """
-        timer = self._loop.call_later(timeout_seconds, self.fail, TimeoutError())
+        self._awaited, self._answered = count, answered
+        self._deadline = self._loop.time() + timeout_seconds
+        if self._timer is None:
+            self._timer = self._loop.call_later(timeout_seconds, self._look_at_the_time)
         try:
-            await self._wait(count)
-        finally:
-            timer.cancel()
-            replies += self._replies[:count]
-            del self._replies[:count]
+            self.write(data)
+        except exceptions.ConnectionError as exc:
+            self.fail(exc)
+        else:
+            self._tell()
 
     async def hand_to(self, on_reply: Callable[[Reply], None]) -> None:
         """Hand over each reply as it arrives, until the connection breaks: then raise why.
@@ -78,28 +81,49 @@ class Wire(asyncio.Protocol):
             on_reply(reply)
         self._replies.clear()
         self._on_reply = on_reply
-        await self._wait(1)
+        if self._timer is not None:
+            self._timer.cancel()
+        broken: asyncio.Future[None] = self._loop.create_future()
+
+        def end(_: list[Reply], failure: Exception | None) -> None:
+            if failure is not None and not broken.done():
+                broken.set_exception(failure)
+
+        self._awaited, self._answered = 1, end  # all are handed over, so it is only called when the connection breaks
+        self._tell()
+        await broken
 
     def fail(self, failure: Exception) -> None:
         """Give the connection up."""
         self.failure = self.failure or failure
         self._transport.abort()
-        self._wake()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tell()
 
-    async def _wait(self, count: int) -> None:
-        self._awaited = count
-        while len(self._replies) < count:
-            if self.failure is not None:
-                raise self.failure
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+    def forget(self) -> None:
+        """Give the connection up, and tell nobody."""
+        self._answered = None
+        self.fail(_closed())
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _tell(self) -> None:
+        """Call ``answered`` if it is time."""
+        if self._answered is not None and (len(self._replies) >= self._awaited or self.failure is not None):
+            answered, self._answered = self._answered, None
+            replies = self._replies[: self._awaited]
+            del self._replies[: self._awaited]
+            answered(replies, self.failure if len(replies) < self._awaited else None)
+
+    def _look_at_the_time(self) -> None:
+        """Fail if the replies are late. One timer serves many exchanges: to have one each would cost them time."""
+        self._timer = None
+        if self._answered is None:
+            return
+        left = self._deadline - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look_at_the_time)
+        else:
+            self.fail(TimeoutError())
 
     # asyncio.Protocol
 
@@ -115,8 +139,7 @@ class Wire(asyncio.Protocol):
         except Exception as exc:
             self.fail(exc)
             return
-        if len(self._replies) >= self._awaited:
-            self._wake()
+        self._tell()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""

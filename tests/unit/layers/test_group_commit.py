@@ -12,29 +12,25 @@ from relay.layers.redis.keys import ScriptKeys
 from relay.layers.redis.scripts import Scripts
 from relay.observability import logging_config
 from relay.observability.outage_log import OutageLog
+from tests.unit.layers.fake_connection import FakeConnection
 
 LIMIT_SECONDS = 60
 NO_KEYS = ScriptKeys(0, ())
 NAMES = ["first", "second", "third", "last"]
 
 
-class Connection:
+class Connection(FakeConnection):
     """Replies to each exchange as the test says; ``exchanges`` has the calls of each by name."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, is_open):
+        self.is_open = is_open
         self.exchanges = []
         self._answers = list(answers)
 
-    async def exchange(self, commands, replies):
+    def answer(self, commands):
         self.exchanges.append([_name(command) for command in commands])
-        await asyncio.sleep(0)
-        answer = self._answers.pop(0) if self._answers else [b"done"] * len(commands)
-        replies.extend(answer)
-        if len(answer) < len(commands):
-            raise ConnectionError
-
-    async def close(self):
-        pass
+        replies = self._answers.pop(0) if self._answers else [b"done"] * len(commands)
+        return replies, ConnectionError() if len(replies) < len(commands) else None
 
 
 def _name(command):
@@ -54,12 +50,13 @@ def _name(command):
     ],
     ids=["no-reply", "one-reply", "unknown-script", "unknown-from-the-second-on"],
 )
-async def test_calls_are_repeated_in_their_order_and_before_later_ones(answers, exchanges):
+@pytest.mark.parametrize("is_open", [True, False], ids=["connected", "not-yet-connected"])
+async def test_calls_are_repeated_in_their_order_and_before_later_ones(answers, exchanges, is_open):
     outages = OutageLog(logging.getLogger(__name__))
     commit = GroupCommit(
         "redis://unused", Scripts(Bounds()), outages, timeout_seconds=1, patience_seconds=LIMIT_SECONDS
     )
-    connection = commit._connection = Connection(*answers)
+    connection = commit._connection = Connection(*answers, is_open=is_open)
     calls = [commit.call("renew", NO_KEYS, (name,)) for name in NAMES[:-1]]
     while not connection.exchanges:
         await asyncio.sleep(0)
@@ -70,17 +67,18 @@ async def test_calls_are_repeated_in_their_order_and_before_later_ones(answers, 
     await commit.close()
 
 
-async def test_exchanges_know_nothing_of_the_request_of_the_first_call():
+@pytest.mark.parametrize("is_open", [True, False], ids=["connected", "not-yet-connected"])
+async def test_exchanges_know_nothing_of_the_request_of_the_first_call(is_open):
     outages = OutageLog(logging.getLogger(__name__))
     commit = GroupCommit("redis://unused", Scripts(Bounds()), outages, timeout_seconds=1, patience_seconds=1)
     seen = []
 
     class Watching(Connection):
-        async def exchange(self, commands, replies):
+        def answer(self, commands):
             seen.append(logging_config._context_names.get())
-            await super().exchange(commands, replies)
+            return super().answer(commands)
 
-    commit._connection = Watching()
+    commit._connection = Watching(is_open=is_open)
     with logging_config.bound(request_id="r1"):
         await commit.call("renew", NO_KEYS, ("first",))
     assert seen == [{}]
