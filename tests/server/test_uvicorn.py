@@ -8,7 +8,7 @@ import re
 import struct
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import uvicorn
@@ -274,6 +274,19 @@ async def test_pings_are_sent_and_answered_between_the_texts(application):
                 if frame.opcode == PING:
                     await client.send(PONG, frame.payload)
             count += 1
+
+
+async def test_pings_of_several_sockets_leave_together_and_none_early(application, monkeypatch):
+    monkeypatch.setattr("relay.server.uvicorn.PING_GROUP_SECONDS", 1_000)
+    now, timers = asyncio.get_running_loop().time(), []
+    async with serving(application, ws_ping_interval=20) as port, AsyncExitStack() as leaving:
+        for _ in range(3):
+            await leaving.enter_async_context(RawSocket(port, "/"))
+            leaving.callback((await application.sockets.get()).set)
+            timers.append(application.connection.ping_timer)
+        assert len({timer.when() for timer in timers}) == 1
+        assert timers[0].when() >= now + 20
+        assert not any(timer.cancelled() for timer in timers)
 
 
 async def test_message_above_the_limit_closes_with_1009(application):
