@@ -6,7 +6,8 @@ import asyncio
 import json
 import statistics
 from array import array
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -17,11 +18,11 @@ from tests import processes
 from tests.clients import LIMIT_SECONDS, V1, SocketClient, text_of
 from tests.server.raw import TEXT, RawSocket, resident_bytes
 
-FAST_VIEWERS = 10
+FAST_VIEWERS, SLOW_VIEWERS = 10, 8
 BURST, BURSTS = "script:big-answer 2000", 5  # 10 MB; for a viewer that does not read, the kernel takes about 3
 PACED = "script:stamps 200 delay=0.01"
 pytestmark = pytest.mark.needs("flow control")
-MAX_GROWTH_BYTES = 8 * 2**20  # what the slow ones were not sent yet is twice as much
+MAX_GROWTH_BYTES = 24 * 2**20  # half of what the slow ones were not sent yet; Granian itself grows by 4 to 17 MB
 
 
 @pytest.fixture(scope="module")
@@ -92,23 +93,33 @@ async def p99_ms(tally: Tally, viewers: list[Viewer]) -> float:
     return statistics.quantiles(tally.latencies_ns, n=100)[-1] / 1e6
 
 
+@asynccontextmanager
+async def fast_viewers(url: str, tally: Tally) -> AsyncIterator[list[Viewer]]:
+    viewers: list[Viewer] = []
+    try:
+        for _ in range(FAST_VIEWERS):
+            viewers.append(await connect(Viewer(tally), url))
+        yield viewers
+    finally:
+        for viewer in viewers:
+            viewer.transport.disconnect()
+
+
 async def test_slow_viewers_cost_little_delay_nobody_and_end_up_with_the_text(crowded, server, record_property):
     path, tally = f"/ws/{new_id()}/", Tally()
-    viewers = [await connect(Viewer(tally), f"{crowded.ws_url}{path}") for _ in range(FAST_VIEWERS)]
-    await bursts(viewers)  # now the process is as large as it gets
-    alone_ms = await p99_ms(tally, viewers)
-    before = resident_bytes(crowded.pid)
+    url = f"{crowded.ws_url}{path}"
+    async with AsyncExitStack() as leaving:
+        viewers = await leaving.enter_async_context(fast_viewers(url, tally))
+        await bursts(viewers)  # now the process is as large as it gets
+        alone_ms = await p99_ms(tally, viewers)
+        before = resident_bytes(crowded.pid)
 
-    def open_slow(query: str) -> RawSocket:
-        headers = f"Sec-WebSocket-Protocol: {V1}\r\n"
-        return RawSocket(crowded.port, f"{path}?{query}", headers=headers, buffer_bytes=4_096)
-
-    async with (
-        open_slow("") as one_by_one,
-        open_slow("coalesce=1") as merged,
-        SocketClient(f"{crowded.ws_url}{path}", [V1]) as witness,
-    ):
-        slow = [SlowViewer(line) for line in (one_by_one, merged)]
+        slow = []
+        for query in ("", "coalesce=1") * (SLOW_VIEWERS // 2):  # one by one, and merged
+            headers = f"Sec-WebSocket-Protocol: {V1}\r\n"
+            line = RawSocket(crowded.port, f"{path}?{query}", headers=headers, buffer_bytes=4_096)
+            slow.append(SlowViewer(await leaving.enter_async_context(line)))
+        witness = await leaving.enter_async_context(SocketClient(url, [V1]))
         answers = asyncio.create_task(turns_of(witness, BURSTS))
         await bursts(viewers)
         await answers
@@ -117,10 +128,9 @@ async def test_slow_viewers_cost_little_delay_nobody_and_end_up_with_the_text(cr
         newest = await witness.turn()
         for viewer in slow:
             assert await viewer.text_of(newest[-1]["turn_id"]) == text_of(newest)
+        seen = [(viewer.tokens, viewer.errors) for viewer in viewers]
 
     record_property("p99 of the fast viewers beside slow ones, in times of what it is alone", beside_ms / alone_ms)
     print(f"{server}: p99 {alone_ms:.2f} ms alone, {beside_ms:.2f} ms beside; grown by {growth / 1024:.0f} KiB")
     assert growth < MAX_GROWTH_BYTES
-    for viewer in viewers:
-        assert (viewer.tokens, viewer.errors) == (2 * (BURSTS * 2_000 + 200), 0)
-        viewer.transport.disconnect()
+    assert seen == [(2 * (BURSTS * 2_000 + 200), 0)] * FAST_VIEWERS
