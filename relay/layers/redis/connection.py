@@ -138,7 +138,7 @@ class RedisConnection:
         await (await self._opened()).hand_to(on_reply)
 
     async def close(self) -> None:
-        """Close the connection at once; who waits for replies is not told."""
+        """Close the connection at once; no more replies are handed out."""
         self._drop()
         await self._connection.disconnect(nowait=True)
 

@@ -164,7 +164,7 @@ class GroupCommit:
             self._start()
 
     def _start(self) -> None:
-        """Begin an exchange when this iteration of the loop ends, so that all calls of the iteration share it."""
+        """Start an exchange when this iteration of the loop ends, so that all calls of the iteration share it."""
         if not self._is_busy:
             self._is_busy = True
             self._loop.call_soon(self._next, context=self._context)

@@ -102,7 +102,7 @@ class Wire(asyncio.Protocol):
         self._tell()
 
     def forget(self) -> None:
-        """Give the connection up, and tell nobody."""
+        """Give the connection up, and do not call ``answered``."""
         self._answered = None
         self.fail(_closed())
 

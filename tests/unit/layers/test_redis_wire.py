@@ -108,7 +108,7 @@ async def test_each_exchange_has_its_whole_time_though_a_timer_serves_many():
         assert wire.failure is None, "where nothing is asked, nothing is late"
 
 
-async def test_a_wire_that_is_given_up_tells_nobody():
+async def test_a_wire_that_is_given_up_calls_back_no_more():
     async with wire_to(silent) as wire:
         given = asked(wire, 1)
         wire.forget()
