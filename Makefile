@@ -1,14 +1,16 @@
 # `make run` runs the gateway, `make test` tests it. Python packages are installed into .venv (and, for tests with real
-# agents, into .venv-agents), npm packages into tests/javascript. `make test` also needs Chromium, PostgreSQL, nginx, Caddy,
-# HAProxy, openssl, systemd, docker-compose and valgrind: as root on Debian or Ubuntu it installs missing ones with apt,
-# otherwise it names them.
+# agents, into .venv-agents), npm packages into tests/javascript. Tests also need Chromium, PostgreSQL, nginx, Caddy,
+# HAProxy, openssl, systemd, docker-compose and valgrind: as root on Debian or Ubuntu, `make test` installs missing ones
+# with apt, otherwise it names them.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 NPM = tests/javascript/node_modules
 SOCKET_IO = benchmarks/peers/socket_io/node_modules
-TESTS ?= tests
+# What needs the programs of others: Chromium, front ends' packages, frameworks of agents. They take a quarter of the time.
+OTHERS = tests/agents tests/browser tests/front_ends
+TESTS ?= tests $(OTHERS:%=--ignore=%)
 # Two more than there are cores: many tests wait for a lease or a limit, and leave their core idle meanwhile.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PACKAGE ?= protocol
@@ -22,7 +24,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --custom-compile-command "ma
 # Otherwise hundreds of processes started by tests would compile the same modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help django dist run cluster test test-servers coverage image-test soak properties fuzz mutants check bench client format pins translations clean
+.PHONY: help django dist run cluster test test-others test-servers coverage image-test soak properties fuzz mutants check bench client format pins translations clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,12 +38,15 @@ cluster: $(VENV)/installed-dev  ## Start two gateways, Valkey, a load balancer a
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python -m scripts.cluster
 
-test: $(VENV)/installed-dev $(if $(DJANGO),django) $(NPM)/installed $(SOCKET_IO)/installed $(if $(filter tests tests/agents%,$(TESTS)),$(AGENTS_VENV)/installed)  ## Install what the tests need, and run all of them
+test: $(VENV)/installed-dev $(if $(DJANGO),django) $(NPM)/installed $(SOCKET_IO)/installed $(if $(filter tests/agents%,$(TESTS)),$(AGENTS_VENV)/installed)  ## Install what the tests need, and run all but those of 'test-others'
 	@scripts/install-browser.sh
 	@scripts/install-postgresql.sh
 	@scripts/install-deploy-tools.sh
 	@scripts/install-valgrind.sh
 	$(BIN)/python $(UNDER) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+test-others:  ## Run the tests with Chromium, other front ends' packages and frameworks of agents
+	@$(MAKE) --no-print-directory test TESTS="$(OTHERS)"
 
 test-servers: $(VENV)/installed-dev  ## Run the suites of the whole gateway under the servers that 'test' leaves out
 	TEST_SERVERS=runserver,daphne,granian,uvicorn-plain $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/e2e
@@ -50,6 +55,7 @@ test-servers: $(VENV)/installed-dev  ## Run the suites of the whole gateway unde
 coverage: $(VENV)/installed-dev  ## Run all tests, and list the lines and branches of relay/ that they do not cover
 	@$(BIN)/coverage erase
 	-@$(MAKE) --no-print-directory test UNDER="-m coverage run"  # a test that times out here has still run
+	-@$(MAKE) --no-print-directory test-others UNDER="-m coverage run"
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
