@@ -119,7 +119,7 @@ async def test_two_thousand_come_back_after_a_restart_of_the_balancer():
         await come(connections, end)
         full = [memory_bytes(gateway) for gateway in gateways]
         async with Redis.from_url(valkey.url) as redis:
-            connections = len(await redis.client_list()) - 1
+            to_store = len(await redis.client_list()) - 1
 
         await balancer.stop()
         for connection in connections:
@@ -138,11 +138,11 @@ async def test_two_thousand_come_back_after_a_restart_of_the_balancer():
     ]
     growth = [(most - least) / (VIEWERS / 2) for most, least in zip(again, empty, strict=True)]
     print(
-        f"{VIEWERS} viewers on 2 workers: {connections} connections to the store; reads for each worker, {SESSIONS}"
+        f"{VIEWERS} viewers on 2 workers: {to_store} connections to the store; reads for each worker, {SESSIONS}"
         f" sessions of {PAGES} pages, coming twice: {reads}; memory for each viewer: {growth} bytes;"
         f" memory before, with all, with all again: {empty}, {full}, {again};"
         f" sent away and come back: {sum(connection.returns for connection in connections)}"
     )
-    assert connections <= 2 * CONNECTIONS_EACH
+    assert to_store <= 2 * CONNECTIONS_EACH
     assert all(0 < count <= 2 * 3 * SESSIONS * (PAGES + 4) for count in reads)
     assert all(each < VIEWER_BYTES for each in growth)
