@@ -120,7 +120,7 @@ class RedisConnection:
         try:
             await self.open()
             answer: asyncio.Future[tuple[list[Reply], Exception | None]] = asyncio.get_running_loop().create_future()
-            self.ask(commands, lambda *given: answer.set_result(given))
+            self.ask(commands, lambda *given: None if answer.done() else answer.set_result(given))  # or was cancelled
             some, failure = await answer
         except BaseException:
             await self.close()
