@@ -21,7 +21,7 @@ TESTS = Path(__file__).parent
 _HELPERS = {module.name for module in pkgutil.iter_modules([str(TESTS)], "tests.")}
 pytest.register_assert_rewrite(*(_HELPERS - sys.modules.keys()))
 
-from tests import log_search, order, processes, properties  # noqa: E402 - they are rewritten as they are imported
+from tests import event_loop, log_search, order, processes, properties  # noqa: E402 - they are rewritten as they are imported
 from tests.shared import SHARED  # noqa: E402
 from tests.wheel import installed, wheel  # noqa: E402, F401 - fixtures
 
@@ -50,6 +50,11 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, type[event_loop.TestLoop]]:
+    """Run every asynchronous test in an event loop that minds what the test leaves open."""
+    return {"asyncio": event_loop.TestLoop}
 
 
 @functools.cache
