@@ -1,12 +1,14 @@
 """The cluster that other tests break is a real one: it fails over, and gives slots and nodes away."""
 
 import binascii
+import re
 
 import pytest
 
-from tests.faults.valkey_cluster import ValkeyCluster
+from tests.faults.valkey_cluster import Node, ValkeyCluster
 
 KEYS = ["{x}one", "{x}two"]
+SAY = Node.say
 SLOT = binascii.crc_hqx(b"x", 0) % 16_384
 
 
@@ -30,6 +32,23 @@ def test_a_replica_takes_over_and_the_old_primary_comes_back_as_its_replica(clus
     cluster.settle()
     assert cluster.replica_of(replica) is primary
     assert cluster.fail_over(replica) is primary
+
+
+def test_a_cluster_has_settled_once_every_node_holds_the_others_to_be_well(cluster, monkeypatch):
+    primary = cluster.primary_of(SLOT)
+    replica = cluster.replica_of(primary)
+    late = iter(["fail", "fail?", "handshake"])  # what the primary says of it, one after another
+
+    def say(node, *words):
+        reply = SAY(node, *words)
+        if node is primary and words == ("CLUSTER", "NODES") and (flag := next(late, None)):
+            return re.sub(rf"({replica.id} \S+) slave", rf"\1 slave,{flag}", reply)
+        return reply
+
+    monkeypatch.setattr(Node, "say", say)
+    cluster.settle()
+    assert next(late, None) is None
+    assert cluster.replica_of(primary) is replica
 
 
 def test_slots_move_key_by_key_or_in_ranges_to_a_node_that_comes_and_goes(cluster):

@@ -123,8 +123,16 @@ class ValkeyCluster:
         return self
 
     def settle(self) -> None:
-        """Wait until every node that runs sees all slots served, and every replica follows its primary."""
-        self._until(lambda: all(self._is_settled(node) for node in self.running()), "the cluster did not settle")
+        """Wait until the nodes that run agree on what each is, see all slots served, and replicas follow.
+
+        A node that has just come back knows it sooner than the others do.
+        """
+
+        def is_settled() -> bool:
+            views = [self._view_of(node) for node in self.running()]
+            return all(view == views[0] for view in views) and all(map(self._is_well, self.running()))
+
+        self._until(is_settled, "the cluster did not settle")
 
     def running(self) -> list[Node]:
         return [node for node in self.nodes if node.is_running]
@@ -258,7 +266,20 @@ class ValkeyCluster:
             "the nodes did not meet",
         )
 
-    def _is_settled(self, node: Node) -> bool:
+    def _view_of(self, node: Node) -> dict[str, tuple[str, str]]:
+        """The role and the primary of each node that runs, as one of them sees it.
+
+        Raises:
+            LookupError: it does not see one of them, or holds it to be down.
+        """
+        seen = {}
+        for known in str(node.say("CLUSTER", "NODES")).splitlines():
+            node_id, _, flags, primary, _, _, _, link, *_ = known.split()
+            if link == "connected" and not {"fail", "fail?", "handshake", "noaddr"} & set(flags.split(",")):
+                seen[node_id] = ("master" if "master" in flags else "slave", primary)
+        return {other.id: seen[other.id] for other in self.running()}
+
+    def _is_well(self, node: Node) -> bool:
         info = node.info()
         if info["cluster_state"] != "ok" or info["cluster_slots_ok"] != str(SLOTS):
             return False
