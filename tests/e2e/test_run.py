@@ -19,11 +19,10 @@ from tests.clients import SocketClient
 
 # Each starts four interpreters one after another, on a machine that may be loaded.
 pytestmark = pytest.mark.timeout(300)
-# As `make run` does it, but for the folder of its `.env`, and for its patience.
+# As `make run` does it, but for the folder of its `.env`.
 RUN = """
 import pathlib, sys
 from gateway_project import run
-run.START_SECONDS = 240
 sys.exit(run.main(folder=pathlib.Path(sys.argv[1])))
 """
 FUNCTION = """

@@ -153,9 +153,8 @@ def test_pages_of_native_shells_are_served(server):
         ("uvicorn", "2>&-"),
     ],
 )
-def test_closed_standard_streams_do_not_stop_the_start(server, closed, monkeypatch):
+def test_closed_standard_streams_do_not_stop_the_start(server, closed):
     """What is written to a closed stream goes nowhere: its number must not be a client's."""
-    monkeypatch.setattr("gateway_project.run.START_SECONDS", processes.START_SECONDS)
     port = processes.free_port()
     arguments = [argument.format(port=port) for argument in processes.SERVERS[server]]
     env = processes.environment(GATEWAY__TRANSCRIPTS="false")
