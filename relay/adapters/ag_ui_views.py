@@ -56,7 +56,7 @@ async def run(request: HttpRequest) -> HttpResponseBase:
         await chunks.aclose()
         raise
     stream.follow(AgUiTranslator(turn_id, thread_id=body["threadId"], run_id=body["runId"]))
-    return HttpStreamResponse(scope_of(request), stream, chunks)
+    return HttpStreamResponse(request, stream, chunks)
 
 
 async def replay(request: HttpRequest) -> HttpResponseBase:
@@ -71,7 +71,7 @@ async def replay(request: HttpRequest) -> HttpResponseBase:
         await chunks.aclose()
         raise
     stream.follow(AgUiTranslator(known.turn_id, thread_id=foreign_id_of(known.session_id), run_id=run_id))
-    return HttpStreamResponse(scope_of(request), stream, chunks)
+    return HttpStreamResponse(request, stream, chunks)
 
 
 async def _opened(

@@ -90,7 +90,7 @@ def _answer(
     request: HttpRequest, stream: TurnStream, chunks: AsyncGenerator[bytes, None], translator: AiSdkTranslator
 ) -> HttpStreamResponse:
     stream.follow(translator)
-    response = HttpStreamResponse(scope_of(request), stream, chunks)
+    response = HttpStreamResponse(request, stream, chunks)
     response[PROTOCOL] = "v1"
     response[STREAM_ID] = translator.turn_id
     return response

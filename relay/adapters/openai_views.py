@@ -63,7 +63,7 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         if body.get("stream") is True:
             has_usage = _has_usage(body)
             stream.follow(OpenAITranslator(accepted.turn_id, created=created, model=model, has_usage=has_usage))
-            return HttpStreamResponse(scope_of(request), stream, chunks)
+            return HttpStreamResponse(request, stream, chunks)
         answer = OpenAIAnswer(accepted.turn_id, created=created, model=model)
         stream.follow(answer)
         async for _ in chunks:

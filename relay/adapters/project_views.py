@@ -67,6 +67,6 @@ def _view(name: str) -> UrlView:
         except BaseException:
             await chunks.aclose()
             raise
-        return HttpStreamResponse(scope_of(request), stream, chunks)
+        return HttpStreamResponse(request, stream, chunks)
 
     return start_turn

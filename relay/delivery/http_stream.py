@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any, ClassVar, Final
 
 from asgiref.sync import SyncToAsync
-from django.http import StreamingHttpResponse
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from prometheus_client import Gauge
 
 from relay.delivery.body_writer import BodyWriter
@@ -215,15 +216,17 @@ class HttpStreamResponse(StreamingHttpResponse):
     """A response that closes its stream when it ends, however it ends. Django leaves that to the garbage collector.
 
     Args:
-        scope: of the request; the stream uses the server's extension ``SEND_NOW`` if it is there.
+        request: the stream uses the server's extension ``SEND_NOW`` if the scope has it.
         body: the stream's ``chunks``, if they were started already.
     """
 
     def __init__(
-        self, scope: Mapping[str, Any], stream: HttpStream, body: AsyncGenerator[bytes, None] | None = None
+        self, request: HttpRequest, stream: HttpStream, body: AsyncGenerator[bytes, None] | None = None
     ) -> None:
+        assert isinstance(request, ASGIRequest)  # noqa: S101 - there is no other way in
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep tokens back
-        stream.writer.use(scope.get("extensions", {}).get(SEND_NOW))
+        stream.writer.use(request.scope.get("extensions", {}).get(SEND_NOW))
+        forbid_compression(request)
         self._stream = stream
         self._chunks = body or stream.chunks()
         super().__init__(self._chunks, content_type=stream.content_type, headers=headers)
@@ -246,6 +249,15 @@ def _end_cancelling() -> bool:
     """Take back one request to cancel this task; return whether there is another, of the server."""
     task = asyncio.current_task()
     return task is not None and task.uncancel() > 0
+
+
+def forbid_compression(request: HttpRequest) -> None:
+    """Keep a host's ``GZipMiddleware`` away from a body that is sent piece by piece.
+
+    It would say in the head that the body is compressed, and could not reach the pieces. If it could, each of them
+    would be a compressed file of its own, of which browsers read the first only.
+    """
+    request.META.pop("HTTP_ACCEPT_ENCODING", None)
 
 
 def release_thread() -> None:

@@ -69,7 +69,7 @@ async def _opened(request: HttpRequest, session_id: str) -> HttpResponseBase:
         return HttpResponse(status=204)
     is_coalescing = request.GET.get("coalesce") == "1"
     stream = EventStream(session_id, last_event_id, handshake, identity, is_coalescing=is_coalescing)
-    return HttpStreamResponse(request.scope, stream)
+    return HttpStreamResponse(request, stream)
 
 
 def operator_events(request: HttpRequest, session_id: str, *, seconds: float) -> HttpResponseBase:
@@ -78,9 +78,8 @@ def operator_events(request: HttpRequest, session_id: str, *, seconds: float) ->
     if last_event_id == CLOSED_ID:
         return HttpResponse(status=204)
     identity = Identity(expires_at=time.time() + seconds)
-    assert isinstance(request, ASGIRequest)  # noqa: S101 - there is no other way in
     stream = EventStream(session_id, last_event_id, None, identity, is_coalescing=True)
-    return HttpStreamResponse(request.scope, stream)
+    return HttpStreamResponse(request, stream)
 
 
 class EventStream(HttpStream):

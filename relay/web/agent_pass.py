@@ -22,7 +22,7 @@ from relay.adapters.entrance import admitted, scope_of
 from relay.agent.passing import PathRequest, Unpassable, body_of, check_answer, passed_headers
 from relay.agent.transport import Exchange
 from relay.conf import conf
-from relay.delivery.http_stream import StreamBroken, release_thread
+from relay.delivery.http_stream import StreamBroken, forbid_compression, release_thread
 from relay.delivery.session_connection import record_refusal
 from relay.delivery.timeouts import within_store_timeout
 from relay.exceptions import ClientMessageInvalid, ClientMessageTooLarge, RelayError, Unauthorized
@@ -125,6 +125,7 @@ async def _answer(request: HttpRequest, path: str, gateway: Gateway, identity: I
     except Unpassable as exc:
         exchange.close()
         return _bad_gateway(str(exc))
+    forbid_compression(request)
     return _passed(exchange, identity, is_head=request.method == "HEAD")
 
 
