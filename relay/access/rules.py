@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
 from django.db import connections
 from django.db.transaction import non_atomic_requests
@@ -132,9 +133,10 @@ def rule_of(view: UrlView) -> Rule | None:
 
 
 def with_rules(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URLResolver]:
-    """Return paths of which each view has an access rule, and runs outside a transaction.
+    """Return paths of which each view has an access rule, runs outside a transaction, and needs no login.
 
-    Django's ``ATOMIC_REQUESTS`` cannot wrap asynchronous views: it would answer 500 to them.
+    Django's ``ATOMIC_REQUESTS`` cannot wrap asynchronous views: it would answer 500 to them. Its
+    ``LoginRequiredMiddleware`` would send services and other clients to a login page; it still protects the chat page.
 
     Raises:
         ImproperlyConfigured: a view has none.
@@ -144,6 +146,8 @@ def with_rules(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | UR
             raise ImproperlyConfigured(f"the view at {str(pattern.pattern)!r} has no access rule: relay.access.rules")
         for alias in connections:
             non_atomic_requests(alias)(pattern.callback)
+        if rule_of(pattern.callback) is not Rule.PAGE:
+            login_not_required(pattern.callback)
     return patterns
 
 

@@ -250,6 +250,18 @@ async def test_a_path_with_two_slashes_leads_to_no_socket(project):
 # The project's own.
 
 
+@pytest.mark.django_db
+async def test_a_project_that_requires_a_login_for_every_view_requires_it_for_the_page_only(
+    application, settings, configure
+):
+    configure(WS_AUTH="ticket", CHAT_PAGE="true", ADAPTERS="ai-sdk,ag-ui,openai", AGENT_PASS="GET /s")
+    settings.MIDDLEWARE = [*DJANGOS_MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    http = HttpClient(make_application(http=ASGIHandler()))
+    statuses = {where: (await http.get(where, key=None)).status for where in RULES}
+    assert [where for where, status in statuses.items() if status == 302] == ["/", "/api/v1/frame"]
+    assert [where for where, status in statuses.items() if status == 200] == ["/health", "/ready"]
+
+
 @pytest.mark.django_db  # Channels looks after connections around each message, if the thread has any
 async def test_the_projects_own_pages_and_sockets_are_its_own(project):
     if project.prefix:
