@@ -109,21 +109,25 @@ def open_to(rule: Rule) -> Callable[[UrlView], UrlView]:
         @wraps(view)
         async def respond(request: HttpRequest, **parameters: Any) -> HttpResponseBase:
             refusal = rule.check(request)
-            if refusal is not None:
-                return refusal
-            response: HttpResponseBase = await view(request, **parameters)
-            return response
+            return _uncached(rule, await view(request, **parameters) if refusal is None else refusal)
 
         @wraps(view)
         def respond_at_once(request: HttpRequest, **parameters: Any) -> HttpResponseBase:
             refusal = rule.check(request)
-            return view(request, **parameters) if refusal is None else refusal
+            return _uncached(rule, view(request, **parameters) if refusal is None else refusal)
 
         guarded = respond if iscoroutinefunction(view) else respond_at_once
         setattr(guarded, ATTRIBUTE, rule)
         return guarded
 
     return decorate
+
+
+def _uncached(rule: Rule, response: HttpResponseBase) -> HttpResponseBase:
+    """Keep a response out of caches: a cache answers instead of the view, and checks no rule."""
+    if rule is not Rule.PAGE:
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
 
 
 def rule_of(view: UrlView) -> Rule | None:

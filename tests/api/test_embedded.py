@@ -25,7 +25,7 @@ from relay.routing import websocket_urlpatterns
 from relay.urls import urlpatterns
 from relay.web.ninja_api import make_api
 from tests.clients import CommunicatorClient
-from tests.http_clients import HttpClient
+from tests.http_clients import Answer, HttpClient
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MESSAGES = [{"id": "m", "role": "user", "content": "Hi"}]
@@ -245,6 +245,27 @@ async def test_a_path_with_two_slashes_leads_to_no_socket(project):
     for where in (f"/{project.prefix}/ws/s/", f"{project.prefix}//ws/s/"):
         async with CommunicatorClient(project.other, where) as client:
             assert not client.is_accepted
+
+
+@pytest.mark.django_db
+async def test_a_project_that_caches_its_pages_caches_no_answer_that_needs_a_credential(
+    application, settings, configure
+):
+    configure(WS_AUTH="ticket", CHAT_PAGE="true", ADAPTERS="ai-sdk,ag-ui,openai", AGENT_PASS="GET /s")
+    cache = "django.middleware.cache.{}CacheMiddleware"
+    settings.MIDDLEWARE = [cache.format("Update"), *DJANGOS_MIDDLEWARE, cache.format("FetchFrom")]
+    http = HttpClient(make_application(http=ASGIHandler()))
+
+    async def answered(where: str, **options: Any) -> Answer:
+        async with http.open("GET", where, **options) as (answer, _):  # a body may be endless
+            return answer
+
+    with_key = {where: (await answered(where)).status for where in RULES}
+    assert [with_key[where] for where in ("/metrics", "/api/v1/sessions", "/api/v1/openapi.json")] == [200] * 3
+    for where, rule in RULES.items():
+        if rule not in (Rule.PAGE, Rule.PROBE):
+            assert (await answered(where, key=None)).status >= 400, where
+    assert (await answered("/health")).headers["cache-control"] == "no-store"
 
 
 # The project's own.
