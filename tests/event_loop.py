@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.sslproto import SSLProtocol, SSLProtocolState
 from selectors import SelectorKey
 
 
@@ -28,7 +29,7 @@ class TestLoop(asyncio.SelectorEventLoop):
         if self.is_closed():
             return
         transports = list(self._transports.values())
-        left_open = [repr(transport) for transport in transports if not transport.is_closing()]
+        left_open = [_describe(transport) for transport in transports if not _is_ending(transport)]
         left_open += [repr(next(filter(None, key.data))) for key in self._others()]
         for transport in transports:
             transport.abort()
@@ -41,3 +42,16 @@ class TestLoop(asyncio.SelectorEventLoop):
         """What the loop still watches beside connections and its own pair of sockets: listening sockets and pipes."""
         known = {*self._transports, self._ssock.fileno()}
         return [key for key in self._selector.get_map().values() if key.fd not in known]
+
+
+def _is_ending(transport: asyncio.Transport) -> bool:
+    """Is it about to close? One with TLS also before its handshake ended: only then the test gets to know it."""
+    protocol = transport.get_protocol()
+    if isinstance(protocol, SSLProtocol):
+        return protocol._state is not SSLProtocolState.WRAPPED or protocol._app_transport.is_closing()
+    return transport.is_closing()
+
+
+def _describe(transport: asyncio.Transport) -> str:
+    ends = [transport.get_extra_info(name) for name in ("sockname", "peername")]
+    return f"{transport!r} between {ends[0]} and {ends[1]}, {transport.get_protocol()!r}"

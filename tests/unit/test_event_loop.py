@@ -3,11 +3,14 @@
 import asyncio
 import gc
 import socket
+import ssl
 import warnings
+from contextlib import nullcontext
 
 import pytest
 
 from tests.event_loop import LeftOpen, TestLoop
+from tests.faults.certificates import Authority
 
 
 @pytest.fixture
@@ -68,3 +71,32 @@ def test_closed_connection_is_no_matter(ends):
 
     run(talk())
     assert ends[1].recv(2) == b"x"
+
+
+@pytest.fixture
+def with_tls(tmp_path):
+    authority = Authority(tmp_path)
+    return authority.context("127.0.0.1"), ssl.create_default_context(cafile=authority.path)
+
+
+@pytest.mark.parametrize("end", ["left open", "closed", "in the handshake"])
+def test_connection_with_tls_that_the_test_could_not_close_is_no_matter(ends, with_tls, end):
+    """Its own transport closes after that of TLS; and before the handshake has ended there is none to close."""
+    left = []
+
+    async def talk():
+        connecting = asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, ends[0], ssl=with_tls[0])
+        accepting = asyncio.create_task(connecting)
+        if end == "in the handshake":
+            await asyncio.sleep(0)
+            return
+        _, writer = await asyncio.open_connection(sock=ends[1], ssl=with_tls[1], server_hostname="127.0.0.1")
+        transport, _ = await accepting
+        left.extend([transport, writer])
+        if end == "closed":
+            transport.close()
+            writer.close()
+
+    with pytest.raises(LeftOpen) if end == "left open" else nullcontext():
+        run(talk())
+    assert ends[0].fileno() == -1
