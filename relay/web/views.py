@@ -8,8 +8,9 @@ from __future__ import annotations
 import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render, resolve_url
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, is_valid_path, reverse
 from django.views.decorators.csrf import csrf_exempt
 
 from relay.access.rules import Rule, open_to
@@ -94,7 +95,17 @@ async def _chat_context(request: HttpRequest) -> dict[str, str]:
         "login_url": conf.chat_login_url or (resolve_url(settings.LOGIN_URL) if has_login else ""),
         "logout_url": _logout_url(),
         "credential_url": conf.chat_credential_url,
+        "credential_csrf": _credential_csrf(request),
     }
+
+
+def _credential_csrf(request: HttpRequest) -> str:
+    """Return the token for the address of credentials, if a view of this project answers there.
+
+    The token of another application is in its cookie, which the page reads: a cookie from here could replace it.
+    """
+    path = conf.chat_credential_url.partition("?")[0].removeprefix(get_script_prefix().rstrip("/"))
+    return get_token(request) if path and is_valid_path(path) else ""
 
 
 def _logout_url() -> str:

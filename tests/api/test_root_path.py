@@ -47,6 +47,22 @@ async def test_the_page_names_everything_with_the_root_path(http, configure, bef
     assert 'data-base="/assistant"' in page
 
 
+@pytest.mark.parametrize(
+    ("address", "is_own"),
+    [
+        ("/assistant/health?for=page", True),
+        ("/host/ticket", False),
+        ("https://host.example/health", False),
+        ("", False),
+    ],
+)
+async def test_the_page_has_a_csrf_token_for_an_address_of_this_project_only(http, configure, before, address, is_own):
+    configure(CHAT_PAGE="true", WS_AUTH="ticket", CHAT_CREDENTIAL_URL=address)
+    answer = await http.get(f"{before}/", key=None)
+    assert bool(re.search(r' data-csrf="\w{64}"', answer.body.decode())) is is_own
+    assert ("set-cookie" in answer.headers) is is_own, "the host's cookie may have the same name"
+
+
 async def test_files_of_pages_are_below_the_root_path(http, configure, before):
     assert (await http.get(f"{before}/static/relay/chat.css", key=None)).status == 401
     configure(CHAT_PAGE="true")

@@ -164,6 +164,21 @@ async def test_a_customer_talks_about_an_order_in_the_hosts_own_page(shop, conte
     assert complaints == []
 
 
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_page_gets_tickets_from_the_host_that_keeps_its_csrf_token_in_the_session(
+    host, scripted_agent, database, context: BrowserContext
+):
+    settings = {"WS_AUTH": "ticket", "CHAT_CREDENTIAL_URL": "/chat-ticket/", "CHAT_LOGIN_URL": "/accounts/login/"}
+    with host.serve(scripted_agent, database, **settings) as shop:
+        page = await context.new_page()
+        await page.goto(f"{shop.http_url}/accounts/login/?next=/assistant/")
+        await page.get_by_label("Username").fill("ada")
+        await page.get_by_label("Password").fill("correct horse")
+        await page.get_by_role("button", name="Enter the shop").click()
+        await expect(page.locator("#connection")).to_have_text("Connected")
+        assert [cookie["name"] for cookie in await context.cookies()] == ["sessionid"]
+
+
 async def test_sigterm_drains_the_host(host, scripted_agent, database):
     with host.serve(scripted_agent, database) as shop:
         url, headers = f"{shop.ws_url}/assistant/ws/s/", {"X-Internal-Auth": KEY}

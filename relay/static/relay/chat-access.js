@@ -4,7 +4,7 @@
  * @module chat-access
  */
 
-/** @typedef {{access: string, user: string, login: string, credential: string}} Settings as the page's body has them */
+/** @typedef {{access: string, user: string, login: string, credential: string, csrf: string}} Settings as the page's body has them */
 
 const REFUSED = [401, 403];
 
@@ -13,8 +13,8 @@ export class Access {
   #sessionId;
 
   /** @param {DOMStringMap} dataset of the page's body @param {string} sessionId */
-  constructor({ access = 'open', user = '', login = '', credential = '' }, sessionId) {
-    this.#settings = /** @type {Settings} */ ({ access, user, login, credential });
+  constructor({ access = 'open', user = '', login = '', credential = '', csrf = '' }, sessionId) {
+    this.#settings = /** @type {Settings} */ ({ access, user, login, credential, csrf });
     this.#sessionId = sessionId;
   }
 
@@ -50,7 +50,8 @@ export class Access {
    */
   async credential() {
     if (!this.#settings.credential) return null;
-    const headers = { 'Content-Type': 'application/json', Accept: 'application/json', 'X-CSRFToken': cookie('csrftoken') };
+    const csrf = this.#settings.csrf || cookie('csrftoken');
+    const headers = { 'Content-Type': 'application/json', Accept: 'application/json', 'X-CSRFToken': csrf };
     const body = JSON.stringify({ session_id: this.#sessionId });
     const response = await fetch(this.#settings.credential, { method: 'POST', headers, body, cache: 'no-store' });
     if (REFUSED.includes(response.status)) return null;

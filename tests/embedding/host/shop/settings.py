@@ -58,6 +58,7 @@ LOGIN_REDIRECT_URL = "/"
 
 STATIC_URL = "files/"
 USE_TZ = True
+CSRF_USE_SESSIONS = True  # no cookie that a script could read
 
 CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
