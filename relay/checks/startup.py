@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from channels.layers import get_channel_layer
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from relay.adapters.project import dotted_paths
 from relay.adapters.project import load as load_adapter
@@ -37,6 +37,7 @@ NO_WEBHOOK_SECRET = "relay.E008"
 NO_ADAPTER = "relay.E009"
 NO_HANDLER = "relay.E015"
 NO_TIME_ZONES = "relay.E016"
+NO_EXACT_NAMES = "relay.E017"
 UNKNOWN_SETTING = "relay.W001"
 SECRET_NOT_SHARED = "relay.W002"
 NO_TRACING = "relay.W003"
@@ -130,6 +131,27 @@ def check_time_zones(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
         return []
     hint = f"Set USE_TZ = True, or {PREFIX}TRANSCRIPTS=false."
     return [Error("Transcripts cannot be kept with USE_TZ = False.", hint=hint, id=NO_TIME_ZONES)]
+
+
+@register("relay")
+def check_kind_of_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse a database that may give one session's transcripts to another. (``kwargs`` are Django's.)
+
+    MySQL and MariaDB compare texts without regard to case unless their collation says otherwise.
+    """
+    if any(True for _ in conf.problems()) or not conf.transcripts:
+        return []
+    connection = connections[router.db_for_write(apps.get_model("relay", "Turn"))]
+    if connection.vendor in ("postgresql", "sqlite"):
+        return []
+    words = (
+        f"Transcripts are not kept in {connection.display_name}, which may take the sessions a and A for the same one."
+    )
+    hint = (
+        "Send the app relay to PostgreSQL or SQLite (DATABASE_ROUTERS), or set"
+        f" {PREFIX}TRANSCRIPTS=false. If your database tells a from A, silence this check."
+    )
+    return [Error(words, hint=hint, id=NO_EXACT_NAMES)]
 
 
 @register("relay")

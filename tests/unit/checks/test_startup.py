@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.core.checks import Error, Warning, run_checks
+from django.db import connection
 
 from relay.adapters import Adapter
 from relay.agent.protocols.base import RESERVED_TYPES
@@ -28,6 +29,7 @@ from relay.checks.startup import (
     check_agent,
     check_database,
     check_handlers,
+    check_kind_of_database,
     check_policy,
     check_session_layer,
     check_settings,
@@ -403,6 +405,16 @@ def test_a_name_with_other_underscores_is_a_warning_that_says_how_it_is_written(
     (warning,) = check_settings(None)
     assert (warning.id, warning.hint) == (UNKNOWN_SETTING, "Write it as GATEWAY__INTERNAL_API_KEY.")
     assert "private" not in warning.msg
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kept", "found"),
+    [("mysql", "true", ["relay.E017"]), ("mysql", "false", []), ("postgresql", "true", []), ("sqlite", "true", [])],
+)
+def test_transcripts_need_a_database_that_tells_names_apart(vendor, kept, found, settings, monkeypatch):
+    monkeypatch.setattr(connection, "vendor", vendor)
+    settings.GATEWAY = {**settings.GATEWAY, "TRANSCRIPTS": kept}
+    assert [message.id for message in check_kind_of_database(None)] == found
 
 
 @pytest.mark.parametrize(("kept", "found"), [("true", ["relay.E016"]), ("false", [])])
