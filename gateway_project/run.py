@@ -54,8 +54,19 @@ def main(caller: Caller = MAKE_RUN, folder: Path = FOLDER) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
+        _stop(processes)
+
+
+def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until the processes have ended as they should; Ctrl-C meanwhile makes them end at once."""
+    try:
         for process in processes:
             process.terminate()
+        for process in processes:
+            process.wait()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
         for process in processes:
             process.wait()
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +62,15 @@ def running(folder: Path, settings: str = "") -> Iterator[Running]:
             process.terminate()
 
 
+def state(port: int) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=60) as answer:
+            return json.load(answer)["status"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return json.load(error)["status"]
+
+
 async def ask(run: Running, content: str) -> str:
     async with SocketClient(f"ws://127.0.0.1:{run.port}/ws/s/") as browser:
         return await browser.ask(content)
@@ -104,6 +117,21 @@ def test_an_agent_that_ends_is_named_and_ends_everything(tmp_path):
         said, _ = run.process.communicate(timeout=processes.STOP_SECONDS)
     assert run.process.returncode == 1
     assert "The demo agent has stopped, so everything is being stopped." in said
+
+
+async def test_ctrl_c_ends_at_once_what_is_still_ending(tmp_path):
+    with running(tmp_path) as run:
+        agent, gateway = run.children()
+        async with SocketClient(f"ws://127.0.0.1:{run.port}/ws/s/") as browser:
+            await browser.say("count to 1000")
+            await browser.frame_of("assistant_message")
+            os.kill(agent, signal.SIGKILL)  # the gateway waits for the answer to go on
+            while await asyncio.to_thread(state, run.port) != "draining":
+                await asyncio.sleep(0.1)
+            run.process.send_signal(signal.SIGINT)
+            code = await asyncio.to_thread(run.process.wait)
+    assert code == 1, "its own code, not that of a KeyboardInterrupt"
+    assert not Path(f"/proc/{gateway}").exists()
 
 
 def test_with_an_agent_of_ones_own_no_demo_agent_is_started():
