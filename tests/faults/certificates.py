@@ -15,6 +15,18 @@ from cryptography.x509.oid import NameOID
 
 DAY: Final = datetime.timedelta(days=1)
 
+_SIGNS_CERTIFICATES: Final = x509.KeyUsage(
+    key_cert_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
     """Signs certificates; ``path`` is its own, as clients trust it."""
@@ -25,14 +37,24 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
         constraints = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = _unsigned(self._name, self._name, self._key, DAY).add_extension(constraints, critical=True)
+        certificate = (  # with all that RFC 5280 requires: Python 3.13 checks it
+            _unsigned(self._name, self._name, self._key, DAY)
+            .add_extension(constraints, critical=True)
+            .add_extension(_SIGNS_CERTIFICATES, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+        )
         self.path.write_bytes(_pem(certificate.sign(self._key, hashes.SHA256())))
 
     def context(self, address: str, lifetime: datetime.timedelta = DAY) -> ssl.SSLContext:
         """Make what a server at an address speaks TLS with; a negative lifetime ended so long ago."""
         key, path = ec.generate_private_key(ec.SECP256R1()), self._folder / f"server {address}.pem"
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        certificate = _unsigned(self._name, _named(address), key, lifetime).add_extension(names, critical=False)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        certificate = (
+            _unsigned(self._name, _named(address), key, lifetime)
+            .add_extension(names, critical=False)
+            .add_extension(signer, critical=False)
+        )
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
