@@ -37,6 +37,7 @@ from relay.web.json_io import refusal
 SESSION: Final = "session_id"  # the parameter that names the session whose access counts
 # Where the agent says nothing of caches: the answer may be its subject's alone, and a cookie does not tell a cache so.
 CACHE_CONTROL: Final = "private, no-cache"
+_EXPRESS: Final = frozenset({"public", "s-maxage", "private", "no-store"})
 # Of whatever the agent sends nothing acts in the name of the gateway's own pages.
 POLICY: Final = "default-src 'none'; sandbox"
 
@@ -131,7 +132,8 @@ async def _answer(request: HttpRequest, path: str, gateway: Gateway, identity: I
 
 def _passed(exchange: Exchange, identity: Identity, *, is_head: bool) -> HttpResponseBase:
     passed = passed_headers(exchange.headers)
-    headers = {"cache-control": CACHE_CONTROL, **passed, "X-Content-Type-Options": "nosniff"}
+    headers = {**passed, "X-Content-Type-Options": "nosniff"}
+    headers["cache-control"] = _cache_control(passed.get("cache-control", ""))
     headers["Content-Security-Policy"] = POLICY
     if is_head or exchange.status_code in (204, 304):
         exchange.close()
@@ -145,6 +147,18 @@ def _passed(exchange: Exchange, identity: Identity, *, is_head: bool) -> HttpRes
     for name, value in headers.items():
         response[name] = value
     return response
+
+
+def _cache_control(said: str) -> str:
+    """Return what caches may do with an answer for which the agent said this.
+
+    A shared cache asks neither for the key nor the access policy. So only an agent that says so expressly lets it keep
+    what was for an admitted client, as it is for a request with ``Authorization`` (RFC 9111, section 3.5).
+    """
+    if not said:
+        return CACHE_CONTROL
+    names = {directive.partition("=")[0].strip().lower() for directive in said.split(",")}
+    return said if names & _EXPRESS else f"{said}, private"
 
 
 class _Passed(StreamingHttpResponse):

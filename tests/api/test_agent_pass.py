@@ -85,7 +85,16 @@ async def test_answer_of_the_agent_is_the_clients(http: HttpClient, raw_agent: R
     assert raw_agent.last[0] == "GET /base/agents?kind=a%20b&kind=c HTTP/1.1"
 
 
-@pytest.mark.parametrize(("said", "told"), [("", "private, no-cache"), ("max-age=60", "max-age=60")])
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("", "private, no-cache"),
+        ("max-age=60", "max-age=60, private"),
+        ("max-age=60, Public", "max-age=60, Public"),
+        ("s-maxage=60", "s-maxage=60"),
+        ("private", "private"),
+    ],
+)
 async def test_no_cache_gives_it_to_others_unless_the_agent_says_so(
     http: HttpClient, raw_agent: RawAgent, said: str, told: str
 ):

@@ -16,10 +16,12 @@ async def connected():
     """An open connection to a server that answers all that opens it, and no PING."""
 
     async def serve(reader, writer):
-        while data := await reader.read(1000):
-            writer.write(b"+OK\r\n" * (data.count(b"*") if PING not in data else 0))
-        writer.close()
-        has_ended.set()
+        try:
+            while data := await reader.read(1000):
+                writer.write(b"+OK\r\n" * (data.count(b"*") if PING not in data else 0))
+        finally:
+            writer.close()
+            has_ended.set()
 
     has_ended = asyncio.Event()
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(LIMIT_SECONDS):
