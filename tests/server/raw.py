@@ -66,6 +66,7 @@ class RawSocket:
         self._path = path
         self._headers = headers
         self._buffer_bytes = buffer_bytes
+        self._frame = bytearray()
         self.response = ""
 
     async def __aenter__(self) -> Self:
@@ -101,14 +102,24 @@ class RawSocket:
         await self.writer.drain()
 
     async def frame(self) -> Frame:
+        """The next frame. What was read of it before a cancellation is kept for the next call."""
         async with asyncio.timeout(LIMIT_SECONDS):
-            first, second = await self.reader.readexactly(2)
-            size = second & 127
-            if size == 126:
-                (size,) = struct.unpack("!H", await self.reader.readexactly(2))
-            elif size == 127:
-                (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
-            return Frame(first & 15, await self.reader.readexactly(size), bool(first & 128))
+            first, second = (await self._begun(2))[:2]
+            wide = {126: 2, 127: 8}.get(second & 127, 0)
+            head = await self._begun(2 + wide)
+            size = int.from_bytes(head[2 : 2 + wide], "big") if wide else second & 127
+            whole = bytes(await self._begun(2 + wide + size))
+        self._frame.clear()
+        return Frame(first & 15, whole[2 + wide :], bool(first & 128))
+
+    async def _begun(self, size: int) -> bytearray:
+        """The bytes of the frame that is being read, at least the first ``size``."""
+        while len(self._frame) < size:
+            some = await self.reader.read(size - len(self._frame))
+            if not some:
+                raise asyncio.IncompleteReadError(bytes(self._frame), size)
+            self._frame += some
+        return self._frame
 
     async def answer(self) -> Frame:
         """The next frame that is no ping: those come when it is time, also between others."""
@@ -119,7 +130,7 @@ class RawSocket:
     async def ended(self) -> bytes:
         """What comes until the server ends the connection in order; a reset is an error."""
         async with asyncio.timeout(LIMIT_SECONDS):
-            return await self.reader.read()
+            return bytes(self._frame) + await self.reader.read()
 
 
 def resident_bytes(pid: int) -> int:
