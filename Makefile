@@ -8,9 +8,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 NPM = tests/javascript/node_modules
 SOCKET_IO = benchmarks/peers/socket_io/node_modules
-# What needs the programs of others: Chromium, front ends' packages, frameworks of agents. They take a quarter of the time.
-OTHERS = tests/agents tests/browser tests/front_ends
-TESTS ?= tests $(OTHERS:%=--ignore=%)
+# What needs the programs of others: Chromium, front ends' packages, frameworks of agents, proxies, the benchmark's peers.
+OTHERS = tests/agents tests/benchmarks tests/browser tests/deploy tests/front_ends
+# What breaks processes, stores and connections: it waits much, and takes a third of the time.
+FAULTS = tests/faults
+TESTS ?= tests $(OTHERS:%=--ignore=%) --ignore=$(FAULTS)
 # Two more than there are cores: many tests wait for a lease or a limit, and leave their core idle meanwhile.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PACKAGE ?= protocol
@@ -38,24 +40,25 @@ cluster: $(VENV)/installed-dev  ## Start two gateways, Valkey, a load balancer a
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python -m scripts.cluster
 
-test: $(VENV)/installed-dev $(if $(DJANGO),django) $(NPM)/installed $(SOCKET_IO)/installed $(if $(filter tests/agents%,$(TESTS)),$(AGENTS_VENV)/installed)  ## Install what the tests need, and run all but those of 'test-others'
+test: $(VENV)/installed-dev $(if $(DJANGO),django) $(NPM)/installed $(SOCKET_IO)/installed $(if $(filter tests/agents%,$(TESTS)),$(AGENTS_VENV)/installed)  ## Install what the tests need, and run all but those of 'test-others' and 'test-servers'
 	@scripts/install-browser.sh
 	@scripts/install-postgresql.sh
 	@scripts/install-deploy-tools.sh
 	@scripts/install-valgrind.sh
 	$(BIN)/python $(UNDER) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
-test-others:  ## Run the tests with Chromium, other front ends' packages and frameworks of agents
+test-others:  ## Run the tests with the programs of others: Chromium, front ends, frameworks of agents, proxies, peers
 	@$(MAKE) --no-print-directory test TESTS="$(OTHERS)"
 
-test-servers: $(VENV)/installed-dev  ## Run the suites of the whole gateway under the servers that 'test' leaves out
+test-servers: $(VENV)/installed-dev  ## Run the faults under every server, and the whole gateway under those that 'test' leaves out
 	TEST_SERVERS=runserver,daphne,granian,uvicorn-plain $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/e2e
-	TEST_SERVERS=runserver,uvicorn,uvicorn-plain $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/faults
+	TEST_SERVERS=serve,runserver,uvicorn,uvicorn-plain $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(FAULTS)
 
 coverage: $(VENV)/installed-dev  ## Run all tests, and list the lines and branches of relay/ that they do not cover
 	@$(BIN)/coverage erase
 	-@$(MAKE) --no-print-directory test UNDER="-m coverage run"  # a test that times out here has still run
 	-@$(MAKE) --no-print-directory test-others UNDER="-m coverage run"
+	-@$(MAKE) --no-print-directory test TESTS="$(FAULTS)" UNDER="-m coverage run"
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
