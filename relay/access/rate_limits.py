@@ -7,7 +7,7 @@ from typing import Final
 
 from relay.conf import conf
 from relay.exceptions import RateLimited
-from relay.layers.base import Limits
+from relay.layers.limits import Limits
 from relay.layers.values import Rate
 from relay.observability import metrics
 

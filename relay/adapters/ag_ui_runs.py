@@ -12,7 +12,7 @@ from relay.conf import conf
 from relay.delivery.subscription import Subscription
 from relay.delivery.timeouts import within_store_timeout
 from relay.exceptions import AnswerGone, ParameterInvalid, RunUnknown
-from relay.layers.base import Limits
+from relay.layers.limits import Limits
 from relay.policies import Handshake, Identity
 from relay.protocol.event_stream import encode_event
 from relay.protocol.frames import Frame, Snapshot

@@ -21,21 +21,21 @@ owns nothing.
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 from channels.layers import BaseChannelLayer
 
 from relay.layers import lists
+from relay.layers.limits import Limits
 from relay.layers.live import FrameSink
+from relay.layers.outbox import Outbox
 from relay.layers.values import (
     Accepted,
     AgentPosition,
     CancelAck,
     NewNotification,
     NewTurn,
-    Notification,
-    Rate,
     SessionPage,
     SessionState,
     Turn,
@@ -82,10 +82,9 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
     async def enqueue(self, session_id: str, new_turn: NewTurn) -> Accepted:
         """Store a message in the session's queue, which starts the session; write no frame.
 
-        The ``client_message_id`` is looked up first: if it is known, the same message is a duplicate, and its turn is
-        returned.
-        The questions that the message answers are settled in the same step. Each is open again if the turn ends
-        without having reached the agent: cancelled in the queue, or ``upstream_unavailable``.
+        The ``client_message_id`` is looked up first: for a message that is known by it, its turn is returned. The
+        questions that the message answers are settled in the same step. Each is open again if the turn ends without
+        having reached the agent: cancelled in the queue, or ``upstream_unavailable``.
 
         Raises:
             NotOwner: the session belongs to another subject than the message's.
@@ -103,14 +102,13 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
         Returns the abandoned turn if there is one, with the position of its answer and the time for which it has run.
         Otherwise returns the head of the queue, and appends its ``user_message`` frame and a ``pending_resolved`` frame
-        for each question that it answers. Returns ``None`` if there is neither, or if another worker holds the lease.
-        ``claim_id``, random, becomes the lease.
+        for each question that it answers; ``None`` if there is neither, or if another worker holds the lease. The
+        lease becomes ``claim_id``, which is random.
         """
 
     @abc.abstractmethod
     async def append(self, turn: Turn, frames: list[Frame], position: AgentPosition | None = None) -> int:
-        """Append frames under the turn's lease, extend it, and announce them. Repeat the call with the same frames
-        only.
+        """Append frames under the turn's lease, extend it, and announce them; repeat it only with the same frames.
 
         The agent's position after these frames is stored in the same step, and is passed with the turn to a worker that
         takes it over. It is valid until the next append: after one without a position the answer cannot continue
@@ -393,8 +391,7 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
         """
 
     async def check_announcements(self) -> None:
-        """Announce something to this process itself, on the connections of all announcements; return when it has
-        arrived.
+        """Announce something to this process, on the connections of all announcements; return when it arrived.
 
         Raises:
             StoreUnavailable: a store did not accept it.
@@ -402,57 +399,3 @@ class SessionLayer(BaseChannelLayer, abc.ABC):  # type: ignore[misc]  # Channels
 
     async def close(self) -> None:
         """Close connections and end tasks; stored sessions stay."""
-
-
-class Limits(abc.ABC):
-    """Keeps rates, and marks things that may be used once; they belong to no session."""
-
-    @abc.abstractmethod
-    async def take(self, key: str, rate: Rate, session_id: str = "") -> float:
-        """Take one token from a token bucket. Returns 0, or the seconds until there is one.
-
-        Args:
-            session_id: of the session that the key is about. The server that keeps the session then keeps the bucket,
-                so that no other server has to answer.
-        """
-
-    @abc.abstractmethod
-    async def use_once(self, key: str, ttl_seconds: float, purpose: str = "") -> bool:
-        """Return whether ``key`` is used for the first time within ``ttl_seconds``; that use's purpose is kept."""
-
-    @abc.abstractmethod
-    async def used_for(self, key: str) -> str | None:
-        """Return the purpose for which ``key`` was used, as long as the use counts; ``None``: it was not used."""
-
-
-class Outbox(abc.ABC):
-    """Notifications of ended turns, each kept until a worker that has sent it removes it.
-
-    ``SessionLayer.finish`` and ``reset`` put them there. Their number is limited: a notification without room is
-    counted and logged, and the turn ends nevertheless. ``SessionLayer.delete`` erases those of the session.
-    """
-
-    @abc.abstractmethod
-    async def take(
-        self,
-        limit: int,
-        lease_seconds: float,
-        ahead_seconds: float = 0,
-        session_ids: Collection[str] | None = None,
-    ) -> list[Notification]:
-        """Take at most ``limit`` notifications that are due, starting with the one that has waited longest.
-
-        Each is due again after ``lease_seconds``, so one whose worker dies goes to another; it may then be sent twice.
-
-        Args:
-            ahead_seconds: also take those that will be due within this time.
-            session_ids: look only where those of these sessions are, which may cost less; others may be among them.
-        """
-
-    @abc.abstractmethod
-    async def remove(self, notification: Notification) -> None:
-        """Remove a notification."""
-
-    @abc.abstractmethod
-    async def postpone(self, notification: Notification, seconds: float) -> None:
-        """Make a notification due after ``seconds``; one that was removed stays removed."""

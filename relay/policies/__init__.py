@@ -6,7 +6,7 @@ from typing import Final
 
 from django.utils.module_loading import import_string
 
-from relay.layers.base import Limits
+from relay.layers.limits import Limits
 from relay.layers.values import Rate
 from relay.policies.base import Policy
 from relay.policies.handshake import Handshake, Identity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 
-from relay.layers.base import Limits
+from relay.layers.limits import Limits
 from relay.policies.handshake import Handshake, Identity
 
 

@@ -8,7 +8,7 @@ import jwt
 
 from relay.conf import conf
 from relay.exceptions import Unauthorized
-from relay.layers.base import Limits
+from relay.layers.limits import Limits
 from relay.policies.base import Policy
 from relay.policies.handshake import Handshake, Identity
 from relay.policies.key_set import ALGORITHMS, KeySet

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from relay.layers.base import Limits, SessionLayer
+from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds
+from relay.layers.limits import Limits
 from relay.testing.store import Store
 from relay.testing.turns import LEASE_SECONDS
 

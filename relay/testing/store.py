@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from relay.layers.base import Limits, SessionLayer
+from relay.layers.base import SessionLayer
 from relay.layers.bounds import Bounds
+from relay.layers.limits import Limits
 from relay.testing.clock import Clock
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
-from relay.layers.base import Limits
+from relay.layers.limits import Limits
 from relay.tasks import BackgroundTask
 from relay.transcripts import rows
 from relay.transcripts.writer import Transcripts

@@ -22,8 +22,7 @@ from relay.agent import tls
 from relay.agent.failures import unreachable_cause
 from relay.conf import conf
 from relay.exceptions import StoreUnavailable
-from relay.layers.base import Outbox
-from relay.layers.outbox import MAX_NOTIFICATIONS
+from relay.layers.outbox import MAX_NOTIFICATIONS, Outbox
 from relay.layers.values import Notification
 from relay.observability import metrics
 from relay.observability.outage_log import OutageLog

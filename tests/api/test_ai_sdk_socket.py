@@ -12,7 +12,7 @@ from relay.adapters import ai_sdk_socket, consumer, socket_chat
 from relay.adapters.ai_sdk_socket import ChatStream
 from relay.delivery import session_connection
 from relay.exceptions import Forbidden, Kicked, Unauthorized
-from relay.layers.base import Limits
+from relay.layers.limits import Limits
 from relay.policies import Identity, Policy
 from relay.process import lifecycle
 from tests.api.test_ai_sdk_adapter import PATH as POST_PATH

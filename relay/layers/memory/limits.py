@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from relay.layers.base import Limits
+from relay.layers.limits import Limits
 from relay.layers.values import Rate
 
 _NEVER: Final = (0.0, "")

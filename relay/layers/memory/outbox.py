@@ -8,8 +8,7 @@ from typing import Final
 
 import msgspec
 
-from relay.layers.base import Outbox
-from relay.layers.outbox import MAX_NOTIFICATIONS, report_full
+from relay.layers.outbox import MAX_NOTIFICATIONS, Outbox, report_full
 from relay.layers.values import NewNotification, Notification
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.layers.base import Limits
+from relay.layers.limits import Limits
 from relay.layers.redis.keys import ScriptKeys
 from relay.layers.redis.stores import Stores
 from relay.layers.redis.wire import Reply

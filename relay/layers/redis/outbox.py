@@ -9,8 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from operator import itemgetter
 from typing import Final
 
-from relay.layers.base import Outbox
-from relay.layers.outbox import MAX_NOTIFICATIONS
+from relay.layers.outbox import MAX_NOTIFICATIONS, Outbox
 from relay.layers.redis.connection import Argument
 from relay.layers.redis.keys import Bucket
 from relay.layers.redis.rounds import visit_nodes, visits
