@@ -73,7 +73,7 @@ PAGES = {
     f"{NAME}/session": (f"export * from '{NAME}/session';", CLIENT, 2_000),
     f"{NAME}/ai-sdk": (f"export * from '{NAME}/ai-sdk';", CLIENT, 3_600),
     f"{NAME}/http": (f"export * from '{NAME}/http';", (), 1_700),
-    "one function": (f"export {{ newId }} from '{NAME}';", (), 200),
+    "one function": (f"export {{ newId }} from '{NAME}';", (), 300),
     "nothing": (f"import '{NAME}/react'; import '{NAME}';", (), 30),
 }
 

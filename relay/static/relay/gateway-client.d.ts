@@ -19,7 +19,10 @@ export interface ConnectOptions {
   cursor?: Cursor | null;
   /** The WebSocket class. Default: the environment's own. */
   WebSocket?: new (url: string, protocols: string[]) => unknown;
-  /** Use server-sent events and REST after two sockets in a row could not be opened. Default `true`. */
+  /**
+   * Use server-sent events and REST after two sockets in a row could not be opened. Default: whether a response can be read
+   * as it arrives, so `false` in React Native.
+   */
   http?: boolean;
 }
 

@@ -18,7 +18,7 @@ const MAX_UNACCEPTED = 100;
 const SOCKETS_BEFORE_HTTP = 2; // so many in a row that could not be opened
 const HTTP_MS = 600_000; // a connection over HTTP that is this old is left for a socket while nothing happens on it
 const SESSION_ID = /^(?!\.{1,2}$)[\w.:~@-]{1,128}$/;
-const SOCKET_PATH = /\/ws\/[^/]+\/?$/; // REST is beside it
+const SOCKET_ADDRESS = /^\w+:\/\/[^?]+?\/ws\/[^/?]+\/?(?:\?|$)/; // REST is beside it
 const CLIENT_MESSAGE_ID = /^[\w:-]{1,128}$/;
 
 /** Every kind of event. */
@@ -65,6 +65,9 @@ export function connect(options) {
 
 /** Make a random id for a session or a message; unlike `crypto.randomUUID` it also works on a page served without TLS. */
 export function newId() {
+  if (!globalThis.crypto?.getRandomValues) {
+    throw new TypeError('There is no crypto.getRandomValues here: in React Native, import react-native-get-random-values first');
+  }
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
@@ -361,7 +364,7 @@ export class GatewayClient {
   constructor(options) {
     this.#url = socketUrl(options);
     this.#ticket = options.ticket;
-    this.#mayUseHttp = (options.http ?? true) && SOCKET_PATH.test(new URL(this.#url).pathname);
+    this.#mayUseHttp = (options.http ?? canReadStreams()) && SOCKET_ADDRESS.test(this.#url);
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (!this.#WebSocket) {
       throw new TypeError('There is no WebSocket here: pass a class, such as that of the package ws: connect({ WebSocket })');
@@ -535,10 +538,10 @@ export class GatewayClient {
   }
 
   #urlWithCursor() {
-    const url = new URL(this.#url);
-    if (this.#epoch !== null) url.searchParams.set('epoch', this.#epoch);
-    if (this.#offset !== null) url.searchParams.set('offset', String(this.#offset));
-    return url.href;
+    let url = this.#url;
+    if (this.#epoch !== null) url = withParameter(url, 'epoch', this.#epoch);
+    if (this.#offset !== null) url = withParameter(url, 'offset', String(this.#offset));
+    return url;
   }
 
   /** @param {number} closeCode */
@@ -928,15 +931,31 @@ async function loadHttpSocket() {
   return (await import('./gateway-http-socket.js')).HttpSocket;
 }
 
+/** Can a response be read as it arrives? In React Native it is complete before any of it can be read. */
+function canReadStreams() {
+  return 'body' in (globalThis.Response?.prototype ?? {});
+}
+
+// Addresses are changed as texts: the `URL` of React Native cannot be changed, and knows only the parts of some.
+
 /** @param {ConnectOptions} options */
 function socketUrl({ url, base, sessionId, coalesce = true }) {
   if (!url && !SESSION_ID.test(sessionId ?? '')) throw new TypeError('sessionId: 1 to 128 of A-Z a-z 0-9 . _ : ~ @ -');
-  const path = `${(base ?? '').replace(/\/$/, '')}/ws/${encodeURIComponent(sessionId ?? '')}/`;
-  const target = new URL(url ?? path, globalThis.location?.href);
-  target.protocol = target.protocol.replace('http', 'ws');
-  target.hash = '';
-  if (coalesce) target.searchParams.set('coalesce', '1');
-  return target.href;
+  const given = url ?? `${(base ?? '').replace(/\/$/, '')}/ws/${encodeURIComponent(sessionId ?? '')}/`;
+  const isWhole = /^\w+:\/\//.test(given);
+  if (!isWhole && !globalThis.location) {
+    throw new TypeError('There is no page here: pass base, such as https://chat.example.com');
+  }
+  const { href } = isWhole ? new URL(given) : new URL(given, globalThis.location.href);
+  const target = href.replace(/#.*/s, '').replace(/^http/, 'ws');
+  return coalesce ? withParameter(target, 'coalesce', '1') : target;
+}
+
+/** Set a parameter of an address. @param {string} address @param {string} name @param {string} value */
+function withParameter(address, name, value) {
+  const [, path, query = ''] = /** @type {RegExpExecArray} */ (/^([^?]*)\??(.*)$/s.exec(address));
+  const others = query.split('&').filter((part) => part && part.split('=')[0] !== name);
+  return `${path}?${[...others, `${name}=${encodeURIComponent(value)}`].join('&')}`;
 }
 
 /** @param {unknown} data @returns {Frame | null} `null`: not a frame, so it is ignored */
