@@ -65,9 +65,7 @@ export function connect(options) {
 
 /** Make a random id for a session or a message; unlike `crypto.randomUUID` it also works on a page served without TLS. */
 export function newId() {
-  if (!globalThis.crypto?.getRandomValues) {
-    throw new TypeError('There is no crypto.getRandomValues here: in React Native, import react-native-get-random-values first');
-  }
+  if (!globalThis.crypto) throw new TypeError('There is no crypto here: import react-native-get-random-values first');
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
@@ -936,18 +934,13 @@ function canReadStreams() {
   return 'body' in (globalThis.Response?.prototype ?? {});
 }
 
-// Addresses are changed as texts: the `URL` of React Native cannot be changed, and knows only the parts of some.
-
-/** @param {ConnectOptions} options */
+/** The address, changed as a text: the `URL` of React Native has no setters. @param {ConnectOptions} options */
 function socketUrl({ url, base, sessionId, coalesce = true }) {
   if (!url && !SESSION_ID.test(sessionId ?? '')) throw new TypeError('sessionId: 1 to 128 of A-Z a-z 0-9 . _ : ~ @ -');
   const given = url ?? `${(base ?? '').replace(/\/$/, '')}/ws/${encodeURIComponent(sessionId ?? '')}/`;
-  const isWhole = /^\w+:\/\//.test(given);
-  if (!isWhole && !globalThis.location) {
-    throw new TypeError('There is no page here: pass base, such as https://chat.example.com');
-  }
-  const { href } = isWhole ? new URL(given) : new URL(given, globalThis.location.href);
-  const target = href.replace(/#.*/s, '').replace(/^http/, 'ws');
+  const page = /^\w+:\/\//.test(given) ? undefined : globalThis.location?.href ?? '';
+  if (page === '') throw new TypeError('There is no page here: pass base, such as https://chat.example.com');
+  const target = new URL(given, page).href.replace(/#.*/s, '').replace(/^http/, 'ws');
   return coalesce ? withParameter(target, 'coalesce', '1') : target;
 }
 

@@ -77,5 +77,5 @@ test('no event stream is read in place of a socket', async () => {
 
 test('without random numbers an id is refused, and the error names the package', () => {
   app();
-  assert.throws(newId, /import react-native-get-random-values first/);
+  assert.throws(newId, /There is no crypto here: import react-native-get-random-values first/);
 });
