@@ -11,6 +11,8 @@ from typing import Any, Self
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tests.tcp_server import TcpServer
+
 ISSUER, AUDIENCE = "https://idp.example", "gateway"
 
 
@@ -33,15 +35,18 @@ class IdentityProvider:
         self.fetches = 0
         self.is_answering = asyncio.Event()  # clear it, and a fetch waits
         self.is_answering.set()
+        self._server = TcpServer(self._answer)
+
+    @property
+    def url(self) -> str:
+        return f"{self._server.url}/keys"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/keys"
+        self._server.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
+        await self._server.__aexit__()
 
     async def asked(self, times: int) -> None:
         """Wait until the keys were asked for so many times."""
@@ -71,5 +76,5 @@ class IdentityProvider:
         body = self.document().encode()
         head = f"HTTP/1.1 {self.status} Scripted\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         writer.write(head.encode() + body)
-        await writer.drain()
         writer.close()
+        await writer.wait_closed()

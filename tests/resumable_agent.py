@@ -6,13 +6,14 @@ Each protocol is a ``Dialect``: which requests ask, rejoin and stop, and how an 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
+
+from tests.tcp_server import TcpServer
 
 LIMIT_SECONDS = 60
 
@@ -96,13 +97,12 @@ class ResumableAgent:
         self.go_on = asyncio.Event()
         self.begin = asyncio.Event()
         self.changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
+        self._server = TcpServer(self._converse)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return self._server.url
 
     @property
     def connections(self) -> int:
@@ -119,17 +119,11 @@ class ResumableAgent:
 
     async def listen(self) -> None:
         """Take connections; after ``die`` on the same port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server.listen()
 
     async def die(self) -> None:
         """Refuse connections, and cut those that are open."""
-        self._server.close()
-        self.cut()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # an aborted connection is closed in the next iteration of the event loop
+        await self._server.__aexit__()
 
     def cut(self) -> None:
         """Cut the open connections."""
@@ -150,19 +144,12 @@ class ResumableAgent:
     async def __aexit__(self, *_: object) -> None:
         await self.die()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)  # here, because a task that is cancelled before it has run does nothing
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self._answer(await _read(reader), writer)
+            await self._answer(await _read(reader), writer)
         finally:
             self._writers.discard(writer)
-            writer.transport.abort()
             self.changed.set()
 
     async def _answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:

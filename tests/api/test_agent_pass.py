@@ -12,10 +12,12 @@ import pytest
 from relay.access import connection_limits
 from relay.policies import ticket_signing
 from relay.process import lifecycle
+from relay.tasks import first_completed
 from tests.clients import LIMIT_SECONDS
 from tests.http_clients import HttpClient, scope_of
 from tests.processes import KEY
 from tests.server.conftest import until
+from tests.tcp_server import TcpServer
 
 JSON = b'[{"name":"billing"}]'
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n" + JSON
@@ -32,18 +34,18 @@ class RawAgent:
         self.asked: list[bytes] = []
         self.hold: asyncio.Event | None = None
         self.left = asyncio.Event()
+        self._server = TcpServer(self._serve)
 
     async def __aenter__(self) -> RawAgent:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
+        await self._server.__aexit__()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self._server.url
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -53,12 +55,10 @@ class RawAgent:
             writer.write(self.answer)
             await writer.drain()
             if self.hold is not None:
-                await asyncio.wait(
-                    [asyncio.ensure_future(reader.read()), asyncio.ensure_future(self.hold.wait())],
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            self.left.set()
+                await first_completed(reader.read(), self.hold.wait())
+        self.left.set()
         writer.close()
+        await writer.wait_closed()
 
     @property
     def last(self) -> tuple[str, dict[str, str]]:

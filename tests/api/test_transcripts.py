@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from relay.process import lifecycle
@@ -11,6 +9,7 @@ from relay.protocol import frames
 from relay.transcripts.writer import Transcripts
 from tests.scraping import here
 from tests.scripted_agent import Break, Event, Final, Stall, Status, Token
+from tests.tcp_server import TcpServer
 
 
 @pytest.fixture
@@ -133,9 +132,10 @@ async def test_a_key_in_a_head_that_is_no_http_is_not_kept(v1, kept, configure):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nNo header with test-internal-key at 10.0.0.8\r\n\r\n")
         writer.close()
+        await writer.wait_closed()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        configure(AGENT_URL=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with TcpServer(answer) as server:
+        configure(AGENT_URL=server.url)
         async with v1() as browser:
             await browser.say("x")
             await browser.turn()

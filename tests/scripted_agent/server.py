@@ -11,6 +11,7 @@ from tests.scripted_agent.kept import HEAD, KEPT, KeptRun
 from tests.scripted_agent.response import Response
 from tests.scripted_agent.scripts import open_gate, script_for
 from tests.scripted_agent.steps import Head, Status, Step, Steps
+from tests.tcp_server import TcpServer
 
 PATH = "/agent/message/stream"
 LIMIT_SECONDS = 60
@@ -59,9 +60,7 @@ class ScriptedAgent:
         self.requests: list[Request] = []
         self.disconnects: list[Request] = []
         self._rules: list[tuple[Matcher, Script]] = []
-        self._host, self._port = host, port
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._server = TcpServer(self._converse, host=host, port=port, limit=MAX_REQUEST_HEAD_BYTES)
         self._failures: list[Exception] = []
         self._kept: dict[str, KeptRun] = {}
         self._answering: set[asyncio.StreamWriter] = set()
@@ -69,7 +68,7 @@ class ScriptedAgent:
 
     @property
     def url(self) -> str:
-        return f"http://{self._host}:{self._port}"
+        return self._server.url
 
     def on(self, content: Matcher, script: Script) -> None:
         """Play ``script`` for messages with this content, or whose content the function accepts. The newest wins."""
@@ -87,27 +86,20 @@ class ScriptedAgent:
 
     async def listen(self) -> None:
         """Take connections; after ``refuse`` again on the same port."""
-        self._server = await asyncio.start_server(
-            self._accept, self._host, self._port, limit=MAX_REQUEST_HEAD_BYTES, backlog=1_024
-        )
-        self._port = self._server.sockets[0].getsockname()[1]
+        self._server.listen()
 
     def refuse(self) -> None:
         """Refuse new connections; those that are open stay."""
-        if self._server is not None:
-            self._server.close()
+        self._server.refuse()
 
     async def __aenter__(self) -> Self:
         await self.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.refuse()
         for run in self._kept.values():
             run.task.cancel()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.__aexit__()
         if self._failures:
             raise ExceptionGroup("the scripted agent failed", self._failures)
 
@@ -116,11 +108,6 @@ class ScriptedAgent:
             while not is_reached():
                 self._changed.clear()
                 await self._changed.wait()
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.create_task(self._converse(reader, writer))
-        self._connections.add(connection)
-        connection.add_done_callback(self._connections.discard)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         requests: asyncio.Queue[Request | None] = asyncio.Queue()

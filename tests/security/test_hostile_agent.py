@@ -14,6 +14,7 @@ from relay.agent.protocols.base import RESERVED_TYPES
 from tests import processes
 from tests.clients import V1, SocketClient
 from tests.server.raw import resident_bytes
+from tests.tcp_server import TcpServer
 
 TEN_MILLION = 10_000_000
 ROOM_BYTES = 64 * 1024 * 1024
@@ -55,26 +56,27 @@ class Hostile:
         self.attack: Callable[[], Iterator[bytes]] = lambda: whole(FINAL)
         self.seen: list[bytes] = []
         self.sent_bytes = 0
+        self._server = TcpServer(self._answer)
+
+    @property
+    def url(self) -> str:
+        return self._server.url
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await self._server.__aexit__()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            self.seen.append(await reader.readuntil(b"\r\n\r\n"))
-            for piece in self.attack():
-                writer.write(piece)
-                self.sent_bytes += len(piece)
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        self.seen.append(await reader.readuntil(b"\r\n\r\n"))
+        for piece in self.attack():
+            writer.write(piece)
+            self.sent_bytes += len(piece)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.fixture

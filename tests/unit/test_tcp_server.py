@@ -1,6 +1,7 @@
 """The tests' own TCP server leaves nothing open, whatever its connections were about."""
 
 import asyncio
+import contextlib
 import gc
 import socket
 
@@ -28,6 +29,33 @@ async def test_connection_that_is_open_when_the_server_ends_is_aborted(tmp_path,
             await asyncio.sleep(0)
         assert client.recv(1) == b""
     gc.collect()  # what is left open says so
+
+
+@pytest.mark.parametrize("iterations", range(5), ids="{} iterations".format)
+async def test_connection_that_comes_as_the_server_ends_is_closed(iterations):
+    with socket.socket() as client:
+        client.settimeout(LIMIT_SECONDS)
+        async with TcpServer(wait_for_ever) as server:
+            await asyncio.sleep(0)  # it waits for a connection now, however it does that
+            client.connect(("127.0.0.1", server.port))  # the kernel does that by itself
+            for _ in range(iterations):
+                await asyncio.sleep(0)
+        with contextlib.suppress(ConnectionResetError):  # it has not been taken
+            assert client.recv(1) == b""
+    gc.collect()
+
+
+async def test_connections_are_refused_and_taken_again_on_the_same_port():
+    async with TcpServer() as server:
+        server.refuse()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", server.port)
+        server.listen()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_connection_is_closed_where_nothing_is_served(tmp_path):

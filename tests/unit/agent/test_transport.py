@@ -19,6 +19,7 @@ from relay.agent.portions import DENSE_PORTION_BYTES
 from relay.agent.tls import NO_CLIENT_CERT, NO_HANDSHAKE, NO_TLS, TlsFailed
 from relay.agent.transport import MAX_INTERIM_RESPONSES, UpstreamTransport
 from tests.certificates import certificate
+from tests.tcp_server import TcpServer
 
 LIMIT_SECONDS = 60
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -41,11 +42,10 @@ async def answering(*parts: bytes, hangs_up: bool = True, tls: ssl.SSLContext | 
             await reader.read()
         writer.close()
         finished.set()
+        await writer.wait_closed()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
-    address = "http://127.0.0.1" if tls is None else "https://localhost"
-    async with server:
-        yield f"{address}:{server.sockets[0].getsockname()[1]}/path?query=1", asked, finished
+    async with TcpServer(answer, tls=tls) as server:
+        yield f"{server.url.replace('127.0.0.1', 'localhost') if tls else server.url}/path?query=1", asked, finished
 
 
 @contextlib.asynccontextmanager
@@ -171,14 +171,13 @@ async def test_nothing_is_pushed_to_a_sink_that_is_not_ready_until_the_next_pump
             more.clear()
             writer.write(text)
         writer.close()
+        await writer.wait_closed()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with exchange_with(f"http://127.0.0.1:{port}/") as exchange:
-            more.set()
-            assert await exchange.pump(pushed.append) == 1  # ``None``: not ready
-            more.set()
-            assert await exchange.pump(lambda data: not pushed.append(data)) == 0
+    async with TcpServer(answer) as server, exchange_with(f"{server.url}/") as exchange:
+        more.set()
+        assert await exchange.pump(pushed.append) == 1  # ``None``: not ready
+        more.set()
+        assert await exchange.pump(lambda data: not pushed.append(data)) == 0
     assert b"".join(pushed) == b"ab"
 
 
@@ -290,11 +289,11 @@ async def test_server_that_refuses_a_handshake_is_named(said, words):
         await reader.read(65_536)
         writer.write(said)
         writer.close()
+        await writer.wait_closed()
 
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with TcpServer(refuse) as server:
         with pytest.raises(TlsFailed) as caught:
-            await body_at(f"https://localhost:{port}/path")
+            await body_at(f"https://localhost:{server.port}/path")
     assert str(caught.value).startswith(words)
 
 
