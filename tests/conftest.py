@@ -22,6 +22,7 @@ _HELPERS = {module.name for module in pkgutil.iter_modules([str(TESTS)], "tests.
 pytest.register_assert_rewrite(*(_HELPERS - sys.modules.keys()))
 
 from tests import event_loop, log_search, order, processes, properties  # noqa: E402 - they are rewritten as they are imported
+from tests.clock import clock  # noqa: E402, F401 - a fixture
 from tests.shared import SHARED  # noqa: E402
 from tests.wheel import installed, wheel  # noqa: E402, F401 - fixtures
 

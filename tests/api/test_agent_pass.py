@@ -14,6 +14,7 @@ from relay.policies import ticket_signing
 from relay.process import lifecycle
 from relay.tasks import first_completed
 from tests.clients import LIMIT_SECONDS
+from tests.clock import Clock
 from tests.http_clients import HttpClient, scope_of
 from tests.processes import KEY
 from tests.server.conftest import until
@@ -291,6 +292,7 @@ async def test_function_has_no_paths(http: HttpClient, raw_agent: RawAgent, conf
     assert (await http.get("/agents")).status == 404
 
 
+Endless = tuple[list[dict[str, Any]], asyncio.Task[None]]
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
@@ -308,9 +310,8 @@ async def test_stream_comes_as_it_is_written_and_ends_with_its_client(http: Http
         await raw_agent.left.wait()
 
 
-async def sent_to_the_client(application: Any) -> list[dict[str, Any]]:
-    """The ASGI messages of an answer, to its end or to where it breaks off."""
-    sent: list[dict[str, Any]] = []
+async def send_to_the_client(application: Any, sent: list[dict[str, Any]]) -> None:
+    """Collect the ASGI messages of an answer, to its end or to where it breaks off."""
     asked = iter([{"type": "http.request", "body": b""}])
 
     async def receive() -> dict[str, Any]:
@@ -322,40 +323,67 @@ async def sent_to_the_client(application: Any) -> list[dict[str, Any]]:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
+    await application(scope_of("GET", "/events", {"X-Internal-Auth": KEY}), receive, send)
+
+
+async def sent_to_the_client(application: Any) -> list[dict[str, Any]]:
+    sent: list[dict[str, Any]] = []
     async with asyncio.timeout(LIMIT_SECONDS):
-        await application(scope_of("GET", "/events", {"X-Internal-Auth": KEY}), receive, send)
+        await send_to_the_client(application, sent)
     return sent
 
 
 @pytest.mark.parametrize(
-    ("answer", "is_held", "setting"),
+    ("answer", "setting"),
     [
-        (STREAM.replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\n") + b"half", False, {}),
-        (STREAM + b"x" * 2_000, False, {"MAX_TURN_BYTES": "1024"}),
-        (STREAM + b"data: 1\n\n", True, {"REQUEST_TIMEOUT": "0.3"}),
-        (STREAM + b"data: 1\n\n", True, {"TURN_TIMEOUT": "1"}),
+        (STREAM.replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\n") + b"half", {}),
+        (STREAM + b"x" * 2_000, {"MAX_TURN_BYTES": "1024"}),
     ],
-    ids=["cut", "too long", "silent", "too slow"],
+    ids=["cut", "too long"],
 )
 async def test_body_that_is_not_whole_breaks_off(
-    application: Any, raw_agent: RawAgent, configure: Callable[..., None], answer: bytes, is_held: bool, setting: Any
+    application: Any, raw_agent: RawAgent, configure: Callable[..., None], answer: bytes, setting: Any
 ):
     configure(**setting)
     raw_agent.answer = answer
-    raw_agent.hold = asyncio.Event() if is_held else None
     head, *body = await sent_to_the_client(application)
     assert head["status"] == 200
     assert all(message["more_body"] for message in body)
 
 
-async def test_endless_body_is_cut_when_the_gateway_stops(application: Any, raw_agent: RawAgent):
+@pytest.fixture(params=["REQUEST_TIMEOUT", "TURN_TIMEOUT"], ids=["silent", "too slow"])
+def limited(configure: Callable[..., None], request: pytest.FixtureRequest) -> None:
+    """One limit of a body is 100 seconds."""
+    configure(**{"REQUEST_TIMEOUT": "1000", request.param: "100"})
+
+
+@pytest.fixture
+async def endless(application: Any, raw_agent: RawAgent) -> AsyncIterator[Endless]:
+    """A body that goes on; its first piece is sent."""
     raw_agent.answer, raw_agent.hold = STREAM + b"data: 1\n\n", asyncio.Event()
-    reading = asyncio.create_task(sent_to_the_client(application))
-    gateway = await lifecycle.current()
-    await until(lambda: bool(gateway.connections))
+    sent: list[dict[str, Any]] = []
+    sending = asyncio.create_task(send_to_the_client(application, sent))
+    await until(lambda: any(message.get("body") for message in sent))
+    yield sent, sending
+    await sending
+
+
+async def test_body_of_an_agent_that_is_silent_or_too_slow_breaks_off(limited: None, endless: Endless, clock: Clock):
+    sent, sending = endless
+    clock.advance(100)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await sending
+    assert sent[0]["status"] == 200
+    assert all(message["more_body"] for message in sent[1:])
+
+
+async def test_endless_body_is_cut_when_the_gateway_stops(endless: Endless):
+    sent, sending = endless
     await lifecycle.drain()
-    assert (await reading)[-1]["more_body"] is True
-    assert not gateway.connections
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await sending
+    assert sent[-1]["more_body"] is True
+    assert not (await lifecycle.current()).connections
 
 
 async def test_body_that_is_whole_has_its_end(application: Any, raw_agent: RawAgent):

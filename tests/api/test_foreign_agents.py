@@ -11,6 +11,7 @@ from relay.agent.protocols.base import (
     AgentRequest,
     AnswerReader,
 )
+from relay.conf import conf
 from relay.conf.parsers import GATEWAY_HEADERS
 from relay.exceptions import UpstreamError
 from tests.scripted_agent import Break, ContentType, Final, Head, Send, Stall, Status, Token, Wait
@@ -236,11 +237,12 @@ async def test_an_answer_that_needs_no_stop_gets_none(v1, agent, foreign, script
     assert [request.method for request in agent.requests] == ["POST", "POST"]
 
 
-async def test_a_silent_answer_is_stopped_too(v1, agent, foreign, configure):
-    configure(REQUEST_TIMEOUT="0.1")
+async def test_a_silent_answer_is_stopped_too(v1, agent, foreign, clock):
     foreign(RUN, TOKEN, Stall())
     async with v1() as browser:
         await browser.say("hello")
+        await browser.frame_of("assistant_message")
+        clock.advance(conf.request_timeout_seconds)
         assert (await browser.turn())[-1]["code"] == "upstream_timeout"
         _, stop = await agent.wait_requests(2)
     assert stop.method == "DELETE"

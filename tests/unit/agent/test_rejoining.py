@@ -13,6 +13,7 @@ from relay.agent.client import AgentClient
 from relay.exceptions import Interrupted, UpstreamEof, UpstreamTimeout
 from relay.layers.values import AgentPosition, Turn
 from relay.observability import metrics
+from tests.clients import LIMIT_SECONDS
 from tests.resumable_agent import Dialect, ResumableAgent
 
 TURN_ID = "0123456789abcdef"
@@ -68,7 +69,7 @@ class Reading:
 
     async def read(self):
         try:
-            async with asyncio.timeout(30), aclosing(self.answer.batches()) as batches:
+            async with asyncio.timeout(LIMIT_SECONDS), aclosing(self.answer.batches()) as batches:
                 async for batch in batches:
                     self.frames += batch
                     if not batch or not batch[-1].is_terminal:
@@ -81,7 +82,7 @@ class Reading:
 
     async def until(self, frames):
         """Wait for so many frames, and for a position."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT_SECONDS):
             while not self.positions or len(self.frames) < frames:
                 await asyncio.sleep(0)
 
@@ -272,12 +273,19 @@ async def test_an_agent_that_only_ever_connects_has_no_more_time(configure):
             await Reading(agent, configure).read()
 
 
-async def test_a_silent_agent_is_asked_once_whether_it_is_at_work(configure):
-    configure(REQUEST_TIMEOUT="0.1")
+async def test_a_silent_agent_is_asked_once_whether_it_is_at_work(configure, clock):
+    configure(REQUEST_TIMEOUT="10")
     async with ResumableAgent(OWN, hold_after=3) as agent:
         reading = Reading(agent, configure)
+        running = asyncio.gather(reading.read(), reading.answer.watch_silence())
+        await reading.until(FRAMES_BEHIND[3])
+        clock.advance(10)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not reading.answer.detachments:
+                await asyncio.sleep(0)
+        clock.advance(10)
         with pytest.raises(UpstreamTimeout):
-            await asyncio.gather(reading.read(), reading.answer.watch_silence())
+            await running
         assert len(agent.rejoins) == 1
 
 

@@ -9,6 +9,7 @@ from websockets.asyncio.server import serve
 
 from relay.management.chat_client import SUBPROTOCOL, ChatClient, Closed
 from relay.protocol.frames import CloseCode
+from tests.clients import LIMIT_SECONDS
 from tests.processes import free_port
 
 PATIENCE_SECONDS = 0.2
@@ -49,7 +50,7 @@ async def test_gateway_that_never_welcomes():
         assert await frames_until_it_gives_up(server.sockets[0].getsockname()[1]) == (["lost"], WORDS)
 
 
-async def test_gateway_that_comes_and_goes():
+async def test_gateway_that_comes_and_goes(clock):
     """Its patience starts again with each loss."""
     served = []
 
@@ -59,9 +60,12 @@ async def test_gateway_that_comes_and_goes():
             await connection.send(json.dumps(WELCOME))
             await connection.close(CloseCode.SERVER_RESTART)
         else:
+            clock.advance(LIMIT_SECONDS)
             await connection.wait_closed()
 
     async with serve(welcome_twice, "127.0.0.1", 0, subprotocols=[SUBPROTOCOL]) as server:
-        found, words = await frames_until_it_gives_up(server.sockets[0].getsockname()[1], patience_seconds=2)
+        found, words = await frames_until_it_gives_up(
+            server.sockets[0].getsockname()[1], patience_seconds=LIMIT_SECONDS
+        )
     assert found == ["welcome", "lost", "welcome", "lost", "lost"]
-    assert words == WORDS.replace("0.2 s", "2 s")
+    assert words == WORDS.replace("0.2 s", f"{LIMIT_SECONDS} s")

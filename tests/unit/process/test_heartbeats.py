@@ -124,13 +124,15 @@ async def test_a_crowd_is_divided_and_other_work_comes_between(layer, beating, m
     assert len(set(calls_at)) == len(calls_at)  # each in an iteration of its own
 
 
-async def test_a_store_that_stands_still_delays_only_its_own_sessions(layer, beating, monkeypatch):
-    monkeypatch.setattr(heartbeats, "LAYER_SECONDS", 0.2)
+async def test_a_store_that_stands_still_delays_only_its_own_sessions(layer, beating, monkeypatch, clock):
+    monkeypatch.setattr(heartbeats, "LAYER_SECONDS", LIMIT_SECONDS)
     slow, quick = connections(beating, 3, "slow"), connections(beating, 3, "quick")
     await until(lambda: all(connection.beats for connection in quick))
     assert [connection.beats for connection in slow] == [[]] * 3
     later = connections(beating, 3, "later")
     await until(lambda: all(connection.beats for connection in later))
+    assert [connection.beats for connection in slow] == [[]] * 3
+    clock.advance(LIMIT_SECONDS)
     await until(lambda: all(connection.beats for connection in slow))
     assert [connection.beats for connection in slow] == [[None]] * 3
     assert [connection.beats for connection in [*quick, *later]] == [[NEWEST]] * 6
