@@ -23,14 +23,14 @@ from relay.delivery.body_writer import BodyWriter
 from relay.delivery.client_writer import SEND_NOW
 from relay.delivery.session_connection import SessionConnection, Welcome, record_refusal
 from relay.delivery.subscription import Subscription
-from relay.delivery.timeouts import run_to_completion
+from relay.delivery.timeouts import end_of_time, run_to_completion
 from relay.exceptions import RelayError
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
 from relay.policies import Handshake, Identity
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame, Snapshot
-from relay.tasks import cancel_and_wait
+from relay.tasks import cancel_and_wait, running_loop
 
 logger = logging.getLogger(__name__)
 
@@ -131,10 +131,15 @@ class HttpStream(ABC):
         self._put(self.encode_heartbeat())
 
     async def leave(self, reason: RelayError) -> None:
-        """See ``Transport``. A client that does not take its last event is cut, as a socket is closed."""
+        """See ``Transport``. A client that does not take its last event is cut, as a socket is closed.
+
+        It is not cut because the process stood still, and has not sent it that event.
+        """
         self._leaving = reason
         self.writer.finish()
-        self._cutting = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._cut)
+        loop = running_loop()
+        ends_at = loop.time() + LEAVE_SECONDS
+        self._cutting = loop.call_at(ends_at, self._time_is_over, ends_at)
 
     async def wait_closed(self) -> None:
         """See ``Transport``."""
@@ -203,6 +208,9 @@ class HttpStream(ABC):
     def _put(self, piece: bytes) -> None:
         if piece:
             self.writer.put(piece)
+
+    def _time_is_over(self, ends_at: float) -> None:
+        self._cutting = running_loop().call_at(end_of_time(ends_at), self._cut)
 
     def _cut(self) -> None:
         """End the response of a client that reads nothing: it waits in the server's flow control."""

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from relay.adapters import ai_sdk_socket, consumer, socket_chat
 from relay.adapters.ai_sdk_socket import ChatStream
-from relay.delivery import session_connection
+from relay.delivery import http_stream, session_connection
 from relay.exceptions import Forbidden, Kicked, Unauthorized
 from relay.layers.limits import Limits
 from relay.policies import Identity, Policy
@@ -489,6 +489,18 @@ async def test_operator_ends_a_chat_and_not_its_neighbour(chats, agent):
         assert (await client.rest("one"))[-1] == {"type": "error", "errorText": "An operator disconnected you."}
         gate.until.set()
         assert (await client.rest("two"))[-1] == {"type": "end"}
+
+
+async def test_process_that_stood_still_tells_the_reason_and_leaves_the_socket_open(chats, agent, clock):
+    agent.script = [Token("a"), Stall()]
+    async with chats() as client:
+        await client.request("r1")
+        await client.started("r1")
+        await (await connection_of("s")).leave(Kicked())
+        clock.advance(http_stream.LEAVE_SECONDS + 1)  # more than the client has to take it
+        assert (await client.rest("r1"))[-1] == {"type": "error", "errorText": "An operator disconnected you."}
+        await client.resume("r2", "another")
+        assert await client.next("r2") == {"type": "no-active"}
 
 
 async def test_deleted_session_is_no_success(chats, agent):
