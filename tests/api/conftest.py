@@ -11,11 +11,34 @@ from channels.layers import channel_layers
 from relay.layers.base import SessionLayer
 from relay.layers.memory import MemorySessionLayer
 from relay.process import lifecycle
-from tests.clients import V1, CommunicatorClient
+from tests.clients import LIMIT_SECONDS, V1, CommunicatorClient
 from tests.http_clients import HttpClient
 from tests.scripted_agent import Final, ScriptedAgent, Token
 
 Open = Callable[..., CommunicatorClient]
+LIMITS = (  # of a few seconds, which the gateway sets to clients, the store, the agent and itself
+    "relay.access.auth.ADMIT_SECONDS",
+    "relay.adapters.consumer.FINISH_SECONDS",
+    "relay.adapters.consumer.SAY_SECONDS",
+    "relay.agent.client.STOP_SECONDS",
+    "relay.agent.refusals.REFUSAL_SECONDS",
+    "relay.delivery.consumer.DISCONNECT_SECONDS",
+    "relay.delivery.http_stream.LEAVE_SECONDS",
+    "relay.delivery.inbox.FINISH_SECONDS",
+    "relay.delivery.timeouts.STORE_SECONDS",
+    "relay.policies.key_set.FETCH_SECONDS",
+    "relay.process.drain.LEAVE_SECONDS",
+    "relay.process.heartbeats.LAYER_SECONDS",
+    "relay.process.readiness.HANDSHAKE_SECONDS",
+    "relay.process.readiness.LIMIT_SECONDS",
+)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no limit be over because the process has stood still; a test of one sets it itself."""
+    for limit in LIMITS:
+        monkeypatch.setattr(limit, LIMIT_SECONDS)
 
 
 @pytest.fixture

@@ -591,6 +591,7 @@ async def test_client_that_reads_nothing_is_disconnected(application, configure,
 
 async def test_chat_that_its_client_does_not_read_closes_the_socket(application, configure, agent, monkeypatch):
     monkeypatch.setattr(session_connection, "BLOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(http_stream, "LEAVE_SECONDS", 0.05)
     configure(HEARTBEAT_SECONDS="0.2")
     agent.script = [Token("a"), Stall()]
     async with DeafClient(application, after=1) as client:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import pytest
 from channels.layers import channel_layers
 
-from relay.delivery import timeouts
 from relay.layers.values import new_id
 from relay.process import lifecycle
 from tests.api.adapters import opened
@@ -121,10 +120,9 @@ class StreamViewer(ResumableViewer):
 
 
 @pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest, application: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the sessions are; a store is waited for as long as a machine may stand still."""
+def store(request: pytest.FixtureRequest, application: Any, settings: Any) -> None:
+    """Where the sessions are."""
     if request.param == "redis":
-        monkeypatch.setattr(timeouts, "STORE_SECONDS", LIMIT_SECONDS)
         backend = {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"url": server_url()}}
         settings.CHANNEL_LAYERS = {"default": backend}
         channel_layers.backends = {}

@@ -379,9 +379,7 @@ class TestOwners:
 
 
 @pytest.fixture
-async def provider(configure, monkeypatch):
-    monkeypatch.setattr(key_sets, "FETCH_SECONDS", LIMIT_SECONDS)
-    monkeypatch.setattr("relay.access.auth.ADMIT_SECONDS", LIMIT_SECONDS)
+async def provider(configure):
     async with IdentityProvider() as provider:
         configure(WS_AUTH="jwt", JWKS_URL=provider.url, JWT_ISSUER=ISSUER, JWT_AUDIENCE=AUDIENCE, JWT_LEEWAY="0")
         yield provider

@@ -30,12 +30,6 @@ async def becomes(http, answer):
             await asyncio.sleep(0.05)
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch):
-    """A check is not red because the machine stands still for a second."""
-    monkeypatch.setattr(readiness, "LIMIT_SECONDS", LIMIT_SECONDS)
-
-
 async def test_all_is_well(http):
     assert await ready(http) == (200, "ready", GREEN)
 

@@ -73,6 +73,7 @@ async def test_refusals_keep_the_order_of_the_messages(v1, layer):
 async def test_flood_is_refused_in_words_then_sent_away(v1, layer, monkeypatch):
     """The store is slow and the client keeps sending: a bounded number waits, a bounded number is refused."""
     monkeypatch.setattr(inbox, "MAX_WAITING", 2)
+    monkeypatch.setattr(inbox, "FINISH_SECONDS", 0.01)
     async with v1() as browser:
         await browser.frame()
         layer.enqueue = hang

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests import processes
-from tests.api.conftest import agent, application, configure, http, plain, v1  # noqa: F401 - fixtures
+from tests.api.conftest import agent, application, configure, http, patience, plain, v1  # noqa: F401 - fixtures
 
 PROJECT = Path(__file__).parent / "project"
 sys.path.insert(0, str(PROJECT))
