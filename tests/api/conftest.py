@@ -70,6 +70,23 @@ def configure(application: Any, settings: Any) -> Callable[..., None]:
 
 
 @pytest.fixture
+async def sweeping(configure: Callable[..., None]) -> None:
+    """Sweep often; leases are long all the same: the layer has taken its bounds before. ``abandon`` ends one."""
+    configure(LEASE_SECONDS="60")
+    sweeper = (await lifecycle.current()).sweeper
+    await sweeper.stop()
+    configure(LEASE_SECONDS="0.5")
+    sweeper.start()
+
+
+def abandon(session_id: str) -> None:
+    """Let the lease of a session's turn lapse, as if its worker had died a while ago."""
+    layer = lifecycle.session_layer()
+    assert isinstance(layer, MemorySessionLayer)
+    layer._index.get(session_id).running.lease_expires_at = 0.0
+
+
+@pytest.fixture
 def attaching_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each viewer attach itself at its heartbeats, as with a layer that cannot do better."""
     monkeypatch.setattr(MemorySessionLayer, "keep_attached", SessionLayer.keep_attached)

@@ -7,6 +7,7 @@ import pytest
 from relay.process import lifecycle
 from relay.protocol import frames
 from relay.transcripts.writer import Transcripts
+from tests.api.conftest import abandon
 from tests.scraping import here
 from tests.scripted_agent import Break, Event, Final, Stall, Status, Token
 from tests.tcp_server import TcpServer
@@ -20,6 +21,11 @@ def kept(application, monkeypatch):
     monkeypatch.setattr(Transcripts, "_ask", _nothing)
     monkeypatch.setattr(Transcripts, "keep", lambda self, turn: turns.append(turn))
     return turns
+
+
+@pytest.fixture
+def small_log(configure):
+    configure(BUFFER_SIZE="16")
 
 
 async def _nothing(self, do, otherwise):
@@ -199,8 +205,7 @@ async def test_shutdown_hands_over_running_and_queued_turns(v1, agent, kept):
     ]
 
 
-async def test_turn_of_a_worker_that_died_is_handed_over_with_its_text(v1, agent, configure, kept):
-    configure(LEASE_SECONDS="0.5")
+async def test_turn_of_a_worker_that_died_is_handed_over_with_its_text(v1, agent, kept, sweeping):
     async with v1() as browser:
         gateway = await lifecycle.current()
         gateway.runner.wake = lambda session_id: None
@@ -209,6 +214,7 @@ async def test_turn_of_a_worker_that_died_is_handed_over_with_its_text(v1, agent
         turn = await gateway.layer.claim("s", "a worker that dies")
         call = frames.event(turn.turn_id, {"type": "tool_call", "call_id": "c1"})
         await gateway.layer.append(turn, [frames.token(turn.turn_id, "so far"), call])
+        abandon("s")
         del gateway.runner.wake
         await browser.frame_of("error")
     [ended] = kept
@@ -217,8 +223,9 @@ async def test_turn_of_a_worker_that_died_is_handed_over_with_its_text(v1, agent
     assert (ended.tokens, ended.started_at, ended.first_token_seconds, ended.duration_seconds) == (None,) * 4
 
 
-async def test_turn_of_a_worker_that_died_with_a_head_that_is_trimmed_is_handed_over_with_its_text(v1, configure, kept):
-    configure(LEASE_SECONDS="0.5", BUFFER_SIZE="16")
+async def test_turn_of_a_worker_that_died_with_a_head_that_is_trimmed_is_handed_over_with_its_text(
+    v1, kept, small_log, sweeping
+):
     async with v1() as browser:
         gateway = await lifecycle.current()
         gateway.runner.wake = lambda session_id: None
@@ -227,6 +234,7 @@ async def test_turn_of_a_worker_that_died_with_a_head_that_is_trimmed_is_handed_
         turn = await gateway.layer.claim("s", "a worker that dies")
         call = frames.event(turn.turn_id, {"type": "tool_call", "call_id": "c1"})
         await gateway.layer.append(turn, [*(frames.token(turn.turn_id, str(number)) for number in range(20)), call])
+        abandon("s")
         del gateway.runner.wake
         await browser.frame_of("error")
     [ended] = kept

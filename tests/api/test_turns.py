@@ -11,12 +11,12 @@ import pytest
 from relay.agent.client import AgentClient
 from relay.agent.protocols.agent import OwnAgent
 from relay.exceptions import StoreUnavailable, UpstreamProtocol
-from relay.layers.memory.layer import MemorySessionLayer
 from relay.layers.values import Turn
 from relay.process import lifecycle
 from relay.protocol.frames import FrameKind
 from relay.turns import runner
 from relay.turns.log_sink import FRAMES_AN_ITERATION
+from tests.api.conftest import abandon
 from tests.clients import LIMIT_SECONDS
 from tests.scripted_agent import Event, Final, Send, Stall, Token, Wait
 
@@ -155,8 +155,7 @@ async def test_lost_lease_writes_nothing_more(v1, agent, application):
         await browser.say("x")
         await browser.frame_of("assistant_message")
         layer = lifecycle.session_layer()
-        assert isinstance(layer, MemorySessionLayer)
-        layer._index.get("s").running.lease_expires_at = 0.0
+        abandon("s")
         gateway = await lifecycle.current()
         parts = (gateway.agent, gateway.transcripts, gateway.history, gateway.tracing, gateway.webhooks)
         other = type(gateway.runner)(layer, *parts)
@@ -187,9 +186,8 @@ async def test_the_lease_is_renewed_before_it_lapses_while_the_agent_is_silent(v
     assert lease_seconds_left[0] > 0
 
 
-async def test_sweeper_ends_an_abandoned_turn_and_goes_on_with_the_queue(v1, agent, configure):
+async def test_sweeper_ends_an_abandoned_turn_and_goes_on_with_the_queue(v1, agent, sweeping):
     """The worker that claimed the turn is gone: its turn ends once, and the next message is answered."""
-    configure(LEASE_SECONDS="0.5")
     async with v1() as browser:
         gateway = await lifecycle.current()
         gateway.runner.wake = lambda session_id: None
@@ -197,6 +195,7 @@ async def test_sweeper_ends_an_abandoned_turn_and_goes_on_with_the_queue(v1, age
             await browser.say(word)
             await browser.frame_of("accepted")
         assert await gateway.layer.claim("s", "a worker that dies") is not None
+        abandon("s")
         del gateway.runner.wake
         assert (await browser.frame_of("error"))["code"] == "interrupted"
         assert await browser.answer() == "next"
@@ -205,9 +204,8 @@ async def test_sweeper_ends_an_abandoned_turn_and_goes_on_with_the_queue(v1, age
 
 @pytest.mark.parametrize("error", [StoreUnavailable(), ZeroDivisionError("a bug")])
 async def test_sweeper_runs_what_could_not_be_begun_and_outlives_a_sweep_that_fails(
-    v1, configure, monkeypatch, caplog, error
+    v1, sweeping, monkeypatch, caplog, error
 ):
-    configure(LEASE_SECONDS="0.5")
     async with v1() as browser:
         layer = (await lifecycle.current()).layer
         failures = {"claim": asyncio.Event(), "pending": asyncio.Event()}
