@@ -182,10 +182,18 @@ async def test_worker_that_drains_by_itself_has_a_successor_while_it_does(worker
 
 async def test_worker_that_says_nothing_any_more_is_killed_and_one_that_is_alive_is_not(workers, said):
     workers.behave("stays")
-    times = Times(tick=0.1, start=LIMIT_SECONDS, silent=1.5, pause=0.01, longest_pause=0.02)
-    async with supervised(workers, 2, times=times):
+    async with supervised(workers, 2) as (supervisor, _):
         await workers.wait_for("starts", 1)
         workers.behave("freezes")
+        await logged(said, "ready", 2)
+        alive, frozen = supervisor._workers
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while frozen.silent_ticks < 3:
+                await asyncio.sleep(0.01)
+            alive.silent_ticks = 1
+            while alive.silent_ticks:
+                await asyncio.sleep(0.01)
+        frozen.silent_ticks = round(QUICK.silent / QUICK.tick)  # one more is too many
         await logged(said, "worker 1 killed: it does not respond")
         await logged(said, "worker 1 ended: signal 9")
         assert "worker 0 killed: it does not respond" not in said.messages
