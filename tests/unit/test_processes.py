@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -12,14 +13,25 @@ from tests import processes
 STUBBORN = """
 import signal, time
 
+def hear(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("heard")
+
 def stand_still():
     print("ready")
     while True:
         time.sleep(60)
 
-signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+signal.signal(signal.SIGTERM, hear)
 stand_still()
 """
+
+
+def until(condition):
+    give_up_at = time.monotonic() + processes.START_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("env", [{}, {"OTEL_SERVICE_NAME": "t"}], ids=["forked", "alone"])
@@ -29,10 +41,10 @@ def test_a_process_that_does_not_end_is_aborted_and_its_stacks_and_output_are_in
     program.write_text(STUBBORN)
     process = processes.Process([str(program)], **env)
     process.launch()
-    give_up_at = time.monotonic() + processes.START_SECONDS
-    while "ready" not in process.output() and time.monotonic() < give_up_at:
-        time.sleep(0.02)
     pid = process.pid
+    until(lambda: "ready" in process.output())
+    process.signal(signal.SIGTERM)
+    until(lambda: "heard" in process.output() and "State: S" in processes._state(pid))  # the next one does not wake it
     with pytest.raises(RuntimeError) as said:
         process.stop()
     process.discard()
