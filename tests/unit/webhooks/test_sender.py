@@ -14,6 +14,7 @@ from relay.testing.clock import Clock
 from relay.webhooks import sender
 from relay.webhooks.sender import Webhooks
 from tests.certificates import certificate
+from tests.processes import free_port
 from tests.tcp_server import TcpServer
 from tests.webhook_receiver import LIMIT_SECONDS, SECRET, Receiver
 
@@ -118,10 +119,7 @@ async def test_any_status_but_2xx_is_a_failure_and_tried_again(webhooks, receive
 
 
 async def test_a_receiver_that_is_down_gets_it_when_it_is_back(settings, outbox, caplog):
-    receiver = Receiver()
-    url = receiver.url
-    receiver._server.server_close()
-    async with running(settings, url, outbox):
+    async with running(settings, f"http://127.0.0.1:{free_port()}/hooks", outbox):
         before = counted("failed")
         put(outbox, "turn")
         await until(lambda: counted("failed") >= before + 3)
