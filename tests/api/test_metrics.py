@@ -11,7 +11,7 @@ from tests import scraping
 from tests.clients import LIMIT_SECONDS
 from tests.http_clients import API
 from tests.processes import KEY
-from tests.scripted_agent import Event, Final, Stall, Status, Token
+from tests.scripted_agent import Event, Final, Send, Stall, Status, Token, event_bytes, final_value, token_value
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def test_an_agent_that_is_not_there(v1, agent, counted, monkeypatch):
 
 
 async def test_an_agent_that_says_what_it_must_not(v1, agent, counted):
-    agent.script = [Event({"type": "welcome"}), Final(), Token("late")]
+    agent.script = [Event({"type": "welcome"}), Send(event_bytes(final_value()) + event_bytes(token_value("late")))]
     async with v1() as browser:
         await browser.say("x")
         await browser.turn()
