@@ -172,8 +172,10 @@ async def test_events_of_one_iteration_are_one_piece(watched):
     assert (await anext(chunks)).count(b"data: ") == 3
 
 
-async def test_heartbeat_is_a_comment_and_keeps_the_viewer_entered(http, configure):
+async def test_heartbeat_is_a_comment_and_keeps_the_viewer_entered(http, v1, configure):
     configure(HEARTBEAT_SECONDS="0.2")
+    async with v1() as browser:
+        await browser.ask("x")  # a session without messages would end if the viewer's entry lapsed
     async with http.events() as stream:
         await stream.entry()
         for _ in range(5):  # longer than an entry lasts

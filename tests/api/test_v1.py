@@ -425,6 +425,7 @@ async def test_coalesce_merges_only_what_is_behind_and_only_if_asked(v1, agent):
 
 
 async def test_quiet_socket_is_told_its_position(v1, configure):
+    await lifecycle.current()  # so its layer's bounds are the usual ones: no viewer lapses, and with it the epoch
     configure(HEARTBEAT_SECONDS="0.2")
     async with v1() as browser:
         welcome = await browser.frame()
