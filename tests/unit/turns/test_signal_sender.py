@@ -5,6 +5,8 @@ import logging
 import threading
 from contextlib import contextmanager
 
+import pytest
+
 from relay.agent.function import FunctionAgent
 from relay.layers.memory.layer import MemorySessionLayer
 from relay.signals import TurnEnded, turn_ended
@@ -16,6 +18,12 @@ from relay.turns.runner import Runner
 from relay.turns.signal_sender import SignalSender
 from relay.turns.tracing import Tracing
 from relay.webhooks.sender import Webhooks
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Let the receivers have all that waits, although their thread may stand still."""
+    monkeypatch.setattr(signal_sender, "LAST_SECONDS", LIMIT_SECONDS)
 
 
 @contextmanager
