@@ -27,20 +27,19 @@ def service() -> Iterator[Process]:
 
 
 @pytest.fixture(scope="module")
-def impatient() -> Iterator[Process]:
-    """The test application with short times."""
-    times = [
-        "ACCEPT_SECONDS=1",
-        "CLOSE_SECONDS=1",
-        "ENDING_SECONDS=0.5",
-        "STALLED_SECONDS=1",
-        "LINGER_SECONDS=1",
-        "HUNG_SECONDS=1",
-    ]
-    beats = ["PING_SECONDS=0.2", "PONG_SECONDS=3", "MESSAGE_SECONDS=1", "WATCH_SECONDS=0.1"]
-    requests = ["HEAD_SECONDS=1", "BODY_SECONDS=1"]
-    with Process([*ARGUMENTS, *times, *beats, *requests]) as process:
+def impatient(request: pytest.FixtureRequest) -> Iterator[Process]:
+    """The test application, which looks often, and has the short times that the test names by ``short``."""
+    with Process([*ARGUMENTS, "WATCH_SECONDS=0.1", *request.param]) as process:
         yield process
+
+
+def short(**limits: float) -> pytest.MarkDecorator:
+    """Name the limits of ``impatient``: those that the test is about, and which none of its own steps has to beat.
+
+    All others are as they are, so that no client is cut off because the machine stood still for some seconds.
+    """
+    words = [f"{name}={value}" for name, value in limits.items()]
+    return pytest.mark.parametrize("impatient", [words], indirect=True, ids=[",".join(words)])
 
 
 def state(process: Process) -> dict[str, Any]:

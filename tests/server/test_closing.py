@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.clients import SocketClient
-from tests.server.conftest import release, state, until
+from tests.server.conftest import release, short, state, until
 from tests.server.raw import CLOSE, TEXT, RawSocket, encoded, handshake
 
 CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 4000, 4401, 4403, 4508, 4999]
@@ -69,6 +69,7 @@ async def test_nothing_after_a_close_frame_is_heeded(service):
         assert await client.ended() == b""
 
 
+@short(CLOSE_SECONDS=1)
 async def test_client_that_leaves_a_close_without_answer_is_let_go(impatient):
     async with RawSocket(impatient.port, "/close/4000") as client:
         assert (await client.answer()).close == (4000, "")
@@ -103,6 +104,7 @@ async def test_refused_handshake_has_a_status(service, path, status):
     assert refused.value.response.status_code == status
 
 
+@short(ACCEPT_SECONDS=1, ENDING_SECONDS=0.5)
 async def test_handshake_that_is_not_answered_is_refused(impatient):
     async with RawSocket(impatient.port, "/hang/early") as client:
         assert client.status == 503

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.processes import Process
-from tests.server.conftest import release, state, until
+from tests.server.conftest import release, short, state, until
 from tests.server.raw import BINARY, CLOSE, LIMIT_SECONDS, PING, PONG, TEXT, RawSocket, encoded, resident_bytes
 
 MEGABYTE = 2**20
@@ -36,6 +36,7 @@ async def test_client_that_does_not_read_200_megabytes_costs_little_and_gets_all
     assert resident_bytes(service.pid) - before < BOUND
 
 
+@short(STALLED_SECONDS=1, CLOSE_SECONDS=1, LINGER_SECONDS=1)
 async def test_client_that_never_reads_is_closed_4508_and_its_application_told(impatient):
     async with RawSocket(impatient.port, "/flood/200", buffer_bytes=65_536) as client:
         await until(lambda: state(impatient)["sockets"] == 0)
@@ -102,6 +103,7 @@ async def test_ping_while_the_client_is_behind_is_answered_when_it_is_not(servic
         assert PONG in opcodes
 
 
+@short(PING_SECONDS=0.2, PONG_SECONDS=1)
 async def test_client_that_answers_no_ping_is_dropped_though_it_sends(impatient):
     async def keep_sending() -> None:
         while True:
@@ -114,10 +116,13 @@ async def test_client_that_answers_no_ping_is_dropped_though_it_sends(impatient)
     await until(lambda: state(impatient)["sockets"] == 0)
 
 
-async def test_client_that_answers_pings_in_pieces_stays(impatient):
+@short(PING_SECONDS=0.2)
+async def test_pongs_in_pieces_are_pongs_too(impatient):
+    """A next ping says that: it is sent only once the last one was answered."""
     async with RawSocket(impatient.port, "/echo") as client:
-        for _ in range(20):  # longer than a pong may take
+        for _ in range(3):
             frame = await client.frame()
+            assert frame.opcode == PING
             pong = encoded(PONG, frame.payload)
             for piece in (pong[:1], pong[1:5], pong[5:]):
                 await client.send_bytes(piece)
@@ -125,6 +130,7 @@ async def test_client_that_answers_pings_in_pieces_stays(impatient):
         assert (await client.answer()).payload == b"still here"
 
 
+@short(PING_SECONDS=0.2)
 async def test_client_that_answers_pings_stays(impatient):
     async with RawSocket(impatient.port, "/echo") as client:
         for _ in range(8):

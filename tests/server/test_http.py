@@ -12,7 +12,7 @@ import pytest
 
 from tests.processes import Process
 from tests.server import raw
-from tests.server.conftest import ARGUMENTS, state, until
+from tests.server.conftest import ARGUMENTS, short, state, until
 from tests.server.raw import LIMIT_SECONDS, RawSocket, resident_bytes
 
 HEAD = b"POST /body HTTP/1.1\r\nHost: test\r\n"
@@ -39,6 +39,7 @@ async def drip(service: Process, head: bytes) -> bytes:
         writer.transport.abort()
 
 
+@short(HEAD_SECONDS=1, BODY_SECONDS=1)
 @pytest.mark.parametrize("head", [b"GET /scope HTTP/1.1\r\nX: ", HEAD + b"Content-Length: 1000\r\n\r\n"])
 async def test_request_that_comes_byte_by_byte_is_ended(impatient, head):
     assert (await drip(impatient, head)).startswith(b"HTTP/1.1 408 ")
@@ -131,6 +132,7 @@ async def test_response_that_nobody_reads_costs_little(service):
         assert resident_bytes(service.pid) - before < 8 * MEGABYTE
 
 
+@short(STALLED_SECONDS=1)
 async def test_response_that_nobody_reads_is_ended(impatient):
     with asking_for_200_megabytes(impatient) as client:
         assert await asyncio.to_thread(client.recv, 8) == b"HTTP/1.1"

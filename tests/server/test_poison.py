@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.clients import SocketClient
 from tests.processes import Process
-from tests.server.conftest import ARGUMENTS, open_files, state, until, without_files
+from tests.server.conftest import ARGUMENTS, open_files, short, state, until, without_files
 from tests.server.raw import CLOSE, TEXT, RawSocket, encoded, resident_bytes
 
 
@@ -115,6 +115,7 @@ POISONS = [
 ]
 
 
+@short(ACCEPT_SECONDS=1, ENDING_SECONDS=0.5)
 @pytest.mark.parametrize("poison", POISONS)
 async def test_after_a_poison_watchdog_and_cleanup_go_on(impatient, poison):
     await poison(impatient)
@@ -136,6 +137,7 @@ async def test_request_that_is_reset_in_its_midst_is_let_go_of_before_its_time_i
         await until(lambda: open_files(service) <= before)
 
 
+@short(HUNG_SECONDS=1, ENDING_SECONDS=0.5)
 async def test_consumer_that_takes_no_message_any_more_is_closed(impatient):
     async with RawSocket(impatient.port, "/hang/late") as client:
         await client.send(TEXT, b"x" * 100_000)

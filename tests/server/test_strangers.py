@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.processes import Process
-from tests.server.conftest import ARGUMENTS, state, until
+from tests.server.conftest import ARGUMENTS, short, state, until
 from tests.server.raw import (
     BINARY,
     CLOSE,
@@ -152,6 +152,7 @@ async def test_message_in_more_fragments_than_any_needs_is_closed_1008(service):
         assert (await client.answer()).close == (1008, "a message has too many fragments")
 
 
+@short(MESSAGE_SECONDS=1, PING_SECONDS=0.2)
 async def test_message_that_is_never_finished_is_closed_1008_while_pings_are_answered(impatient):
     async with RawSocket(impatient.port, "/take") as client:
         await client.send(TEXT, b"x", fin=False)
@@ -195,17 +196,11 @@ async def test_frames_sent_with_the_handshake_are_handled_after_it(service):
         assert (await reader.readexactly(3_004))[4:] == b"y" * 3_000
 
 
-@pytest.fixture
-def quick_to_end() -> Iterator[Process]:
-    """The test application, whose consumers have little time after their client has gone."""
-    with Process([*ARGUMENTS, "ENDING_SECONDS=0.5", "WATCH_SECONDS=0.1"]) as process:
-        yield process
-
-
-async def test_client_that_leaves_while_its_next_request_waits_is_noticed(quick_to_end):
-    async with connection(quick_to_end) as (_, writer):
-        before = (await asyncio.to_thread(state, quick_to_end))["connections"]
+@short(ENDING_SECONDS=0.5)
+async def test_client_that_leaves_while_its_next_request_waits_is_noticed(impatient):
+    await until(lambda: state(impatient)["connections"] == 1)  # that of the question
+    async with connection(impatient) as (_, writer):
         writer.write(b"GET /drip HTTP/1.1\r\nHost: test\r\n\r\n" + b"GET /scope HTTP/1.1\r\nHost: test\r\n\r\n")
-        await until(lambda: state(quick_to_end)["connections"] == before + 1)
+        await until(lambda: state(impatient)["connections"] == 2)
         writer.transport.abort()
-        await until(lambda: state(quick_to_end)["connections"] == before)
+        await until(lambda: state(impatient)["connections"] == 1)
