@@ -9,6 +9,7 @@ each process does for itself, as it would alone: it reads settings, sets up Djan
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import functools
 import gc
@@ -61,7 +62,8 @@ class Program:
     def send_signal(self, number: signal.Signals) -> None:
         """Signal it, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ends just now
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)

@@ -187,7 +187,8 @@ class Process:
             time.sleep(0.05)
 
     def signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
+        """Signal the process that serves, unless it has ended."""
+        _signal([self.pid], number)
 
     def kill(self) -> None:
         """End it at once, as a crash would, and the processes that it has started."""
