@@ -16,6 +16,7 @@ import pytest
 
 from tests import processes
 from tests.clients import LIMIT_SECONDS
+from tests.e2e.test_events import has_ended
 from tests.front_end_requests import ADAPTERS, ASKING, CHAT_SOCKET, RUN_SOCKET, WHOLE, send_chat, send_run
 from tests.server.raw import TEXT, RawSocket, resident_bytes
 
@@ -161,7 +162,7 @@ async def heard(client: RawSocket, last: bytes) -> bytes:
     """Read up to the frame with these bytes."""
     read = b""
     while last not in read[-1_000:]:
-        read += (await client.frame()).payload
+        read += (await client.answer()).payload
     return read
 
 
@@ -187,11 +188,6 @@ async def idle(gateway: processes.Process, *session_ids: str) -> None:
         for session_id in session_ids or ASKING:
             while not await has_ended(http, session_id):
                 await asyncio.sleep(0.02)
-
-
-async def has_ended(http: httpx.AsyncClient, session_id: str) -> bool:
-    page = (await http.get(f"/api/v1/sessions/{session_id}")).json()
-    return page.get("offset", 0) > 1 and page["active"] is None and not page["queued"]
 
 
 def client(gateway: processes.Process) -> httpx.AsyncClient:

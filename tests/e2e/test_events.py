@@ -34,11 +34,17 @@ async def events(http: httpx.AsyncClient, session_id: str, last_event_id: str = 
 
 
 async def converse(http: httpx.AsyncClient, session_id: str) -> None:
-    """Let something be said, because a session that is only watched is not listed."""
+    """Let something be said and answered, because a session that is only watched is not listed."""
     await http.post(f"{API}/{session_id}/messages", json={"content": "script:tokens 1"})
     async with asyncio.timeout(LIMIT_SECONDS):
-        while (await http.get(f"{API}/{session_id}")).json()["offset"] < 3:
+        while not await has_ended(http, session_id):
             await asyncio.sleep(0.01)
+
+
+async def has_ended(http: httpx.AsyncClient, session_id: str) -> bool:
+    """Was something said, and is every answer in the log to its end?"""
+    page = (await http.get(f"{API}/{session_id}")).json()
+    return page.get("offset", 0) > 1 and page["active"] is None and not page["queued"]
 
 
 async def viewers(http: httpx.AsyncClient, session_id: str) -> int:
