@@ -31,6 +31,7 @@ async def test_each_frame_goes_out_once(plain, v1, service, script):
         v1(session_id) as resumable,
         events(http, session_id) as stream,
     ):
+        assert (await stream.frame())["type"] == "welcome"  # from here on it misses nothing
         await socket.say(f"script:{script}")
         assert spoken(await socket.turn()) == TOKENS
         assert await socket.ask("the end") == "the end"  # a second end of the answer before it would be this one's
