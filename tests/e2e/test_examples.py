@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 import pytest
 from django.core.management import get_commands
 
+from relay.tasks import cancel_and_wait
 from tests import processes
 from tests.clients import LIMIT_SECONDS
+from tests.tcp_server import TcpServer
 
 GUIDE = (processes.ROOT / "docs" / "client.md").read_text()
 QUESTION = "What is the capital of France?"
@@ -49,18 +51,16 @@ async def test_python_example_prints_the_answer(gateway, number):
 @asynccontextmanager
 async def cutting(port: int, cuts: list[int]) -> AsyncIterator[int]:
     """A way to the gateway that breaks after so many bytes to the client, once for each number."""
-    left, passing = list(cuts), set()
+    left = list(cuts)
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        passing.add(task := asyncio.current_task())
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back_reader, back_writer = await asyncio.open_connection("127.0.0.1", port)
         upward = asyncio.create_task(pump(reader, back_writer, None))
-        await pump(back_reader, writer, left.pop(0) if left else None)
-        upward.cancel()
-        for end in (writer, back_writer):
-            end.transport.abort()
-        await asyncio.gather(upward, return_exceptions=True)
-        passing.discard(task)
+        try:
+            await pump(back_reader, writer, left.pop(0) if left else None)
+        finally:
+            back_writer.transport.abort()
+            await cancel_and_wait(upward)
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int | None) -> None:
         passed = 0
@@ -70,15 +70,9 @@ async def cutting(port: int, cuts: list[int]) -> AsyncIterator[int]:
             if most and passed >= most:
                 return
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-        assert not left, "the line was not cut"
-    finally:
-        server.close()
-        for task in list(passing):
-            task.cancel()
-        await asyncio.gather(*passing, return_exceptions=True)
+    async with TcpServer(pass_on) as server:
+        yield server.port
+    assert not left, "the line was not cut"
 
 
 async def test_resuming_python_example_gets_the_answer_over_lines_that_break(gateway, scripted_agent):
@@ -124,8 +118,8 @@ def test_commands_watch_ask_stop_and_come_back(gateway):
     watch, ask, stop, come_back = shell.commands
     watching = shell.start(watch)
     assert watching.stdout is not None
-    while '"welcome"' not in watching.stdout.readline():
-        pass
+    while '"welcome"' not in (line := watching.stdout.readline()):
+        assert line, "the stream ended"
     assert '"status":' in shell.run(ask)
     lines = until_final(watching)
     assert QUESTION in "".join(re.findall(r'"token":"([^"]*)"', "".join(lines)))
