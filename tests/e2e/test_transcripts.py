@@ -64,7 +64,8 @@ async def test_turns_that_end_with_the_process_are_written(scripted_agent, datab
 
 async def test_turn_of_a_killed_worker_is_written_by_another_with_its_text(scripted_agent, database):
     with ExitStack() as stack:
-        settings = {"REDIS_URL": stack.enter_context(Valkey()).url, "LEASE_SECONDS": "3"}
+        # Short, for it is waited for; but the worker must not lose its turn because it stood still before it is killed.
+        settings = {"REDIS_URL": stack.enter_context(Valkey()).url, "LEASE_SECONDS": "8"}
         runner, other = (gateway(scripted_agent, database, **settings) for _ in range(2))
         question = f"script:tokens 500 gate={runner.port}"
         stack.enter_context(processes.running(runner, other))
