@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import version
+
+from packaging.requirements import Requirement
 
 from tests.sdk.conftest import SDK
 
@@ -18,9 +22,11 @@ def test_npm_package_holds_the_module_its_types_and_its_page():
 
 
 def test_wheel_is_built_and_needs_the_standard_library_alone(tmp_path):
-    """(pip gets the build's own tool, hatchling.)"""
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(SDK / "python")]
-    subprocess.run(build, check=True, timeout=100)
+    """(The build's own tool, hatchling, is that of the tests: pip would download it.)"""
+    (backend,) = tomllib.loads((SDK / "python" / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert Requirement(backend).specifier.contains(version(Requirement(backend).name))
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*pip, "-w", str(tmp_path), str(SDK / "python")], check=True, timeout=100)
     (wheel,) = tmp_path.glob("relay_agent-*.whl")
     assert {"relay_agent/__init__.py", "relay_agent/py.typed"} <= set(zipfile.ZipFile(wheel).namelist())
     use = f"import sys; sys.path.insert(0, {str(wheel)!r}); import relay_agent; print(relay_agent.agent.__module__)"
