@@ -12,7 +12,7 @@ import pytest
 from channels.layers import channel_layers
 
 from relay.layers.redis import RedisSessionLayer
-from relay.management import doctor, doctor_store
+from relay.management import doctor, doctor_agent, doctor_store
 from relay.management.doctor import examine
 from relay.management.finding import Level
 from tests import processes
@@ -34,8 +34,10 @@ def run(*arguments, **settings):
 @pytest.fixture
 def look(settings, demo_agent, monkeypatch):
     """Look in this process, with other settings; give what is not well, by subject. A loaded machine is well."""
+    for module in (doctor, doctor_agent, doctor_store):
+        monkeypatch.setattr(module, "LIMIT_SECONDS", LIMIT_SECONDS)
+    monkeypatch.setattr(doctor_agent, "HANDSHAKE_SECONDS", LIMIT_SECONDS)
     monkeypatch.setattr(doctor_store, "SLOW_SECONDS", LIMIT_SECONDS)
-    monkeypatch.setattr(doctor, "LIMIT_SECONDS", LIMIT_SECONDS)
 
     async def examined(**texts):
         given = {"AGENT_URL": demo_agent.http_url, "TRANSCRIPTS": "false", **texts}
@@ -178,7 +180,8 @@ async def test_an_agent_with_a_certificate_that_is_not_trusted(look, tmp_path):
     assert "SSL_CERT_FILE" in finding.advice
 
 
-async def test_an_agent_without_tls_behind_https(look, demo_agent):
+async def test_an_agent_without_tls_behind_https(look, demo_agent, monkeypatch):
+    monkeypatch.setattr(doctor_agent, "HANDSHAKE_SECONDS", 0.5)
     finding = (await look(AGENT_URL=demo_agent.http_url.replace("http:", "https:")))["agent"]
     assert finding.words.endswith("so it may not speak TLS")  # it waits for the end of what is no request
     assert "http://" in finding.advice
