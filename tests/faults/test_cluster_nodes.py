@@ -257,6 +257,7 @@ async def test_what_a_failover_lost_is_noticed(cluster, layers):
     await say(layer, turn, "a")
     primary.kill()
     replica.thaw()
+    await asyncio.to_thread(cluster.until_promoted, replica)
     with pytest.raises(LeaseLost):
         await say(layer, turn, "b")
     await layer.reset(turn, "ab")
@@ -266,7 +267,7 @@ async def test_what_a_failover_lost_is_noticed(cluster, layers):
 async def test_a_failover_ends_no_tail_although_the_old_primary_refuses_its_check(cluster, layers):
     store = layers[0]._store
     primary = cluster.primaries()[0]
-    session_id = kept_by(cluster, primary)
+    replica, session_id = cluster.replica_of(primary), kept_by(cluster, primary)
     await start(layers[0], session_id=session_id)
     await replica_has(cluster, primary)
     async with store.open_feed(session_id) as feed:
@@ -276,6 +277,7 @@ async def test_a_failover_ends_no_tail_although_the_old_primary_refuses_its_chec
         check = store._check_writes(node, store.buckets_by_node()[node], {feed.bucket}, long_ago)
         async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as tasks:
             tasks.create_task(check)
+            tasks.create_task(asyncio.to_thread(cluster.until_promoted, replica))
             await layers[0].get(session_id)  # at the promoted replica
         assert store._nodes.of(feed.bucket) is not node
         assert feed._endings == 0

@@ -5,7 +5,7 @@ That a session at another node does not wait is an order of events: its answer i
 
 import asyncio
 import re
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from urllib.parse import urlencode
 
 import pytest
@@ -45,7 +45,6 @@ async def gateways(running, nodes):
     yield running
     for node in nodes.nodes[:6]:  # a test adds others, and takes them away for good
         await asyncio.to_thread(node.revive)
-        node.say("CONFIG", "SET", "cluster-replica-no-failover", "no")
     await asyncio.to_thread(nodes.settle)
 
 
@@ -138,11 +137,10 @@ async def test_an_answer_goes_on_at_the_replica_of_a_killed_primary_and_others_d
     ):
         await struck.ask()
         await asyncio.to_thread(nodes.until_replicated, primary)
-        replica.freeze()  # it cannot take over yet
         primary.kill()
         struck.go_on()
         await other.answers()
-        replica.thaw()
+        await asyncio.to_thread(nodes.until_promoted, replica)
         await struck.are_whole()
         assert nodes.primary_of(slot(struck.session_id)) is replica
         await struck.answers()
@@ -220,7 +218,6 @@ async def test_operators_see_the_sessions_of_the_nodes_that_answer(gateways, nod
     for session_id in (dead, healthy):
         async with watched(gateways, session_id) as session:
             await session.answers()
-    nodes.replica_of(primary).say("CONFIG", "SET", "cluster-replica-no-failover", "yes")
     primary.freeze()
     env = {"GATEWAY_URL": gateways.gateways[OTHER].http_url, "GATEWAY__INTERNAL_API_KEY": processes.KEY}
     shown = ""
@@ -280,13 +277,11 @@ async def test_an_answer_follows_its_slot_to_a_node_that_is_added_and_back_when_
 
 async def test_a_frozen_node_delays_its_own_sessions_only(gateways, nodes):
     primary, elsewhere = nodes.primaries()[:2]
-    replica = nodes.replica_of(primary)
     async with (
         watched(gateways, session_at(nodes, primary)) as struck,
         watched(gateways, session_at(nodes, elsewhere)) as other,
     ):
         await struck.ask()
-        replica.say("CONFIG", "SET", "cluster-replica-no-failover", "yes")
         primary.freeze()
         struck.go_on()
         await other.answers()
@@ -311,9 +306,10 @@ async def test_a_long_freeze_ends_answers_once(nodes, scripted_agent, seconds, i
     """Beyond the lease, which is the default's five seconds, an answer may end with an error that says why."""
     await asyncio.to_thread(nodes.settle)
     primary, elsewhere = nodes.primaries()[:2]
-    replica = nodes.replica_of(primary)
-    replica.say("CONFIG", "SET", "cluster-replica-no-failover", "no" if is_replaced else "yes")
-    with running_gateways("serve", scripted_agent, nodes, [nodes.url] * 2) as gateways:
+    with ExitStack() as stack:
+        if is_replaced:
+            stack.enter_context(nodes.failing_over())
+        gateways = stack.enter_context(running_gateways("serve", scripted_agent, nodes, [nodes.url] * 2))
         async with (
             watched(gateways, session_at(nodes, primary)) as struck,
             watched(gateways, session_at(nodes, elsewhere)) as other,

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.faults.valkey_cluster import Node, ValkeyCluster
+from tests.faults.valkey_cluster import PATIENT_MILLISECONDS, SHORT_MILLISECONDS, Node, ValkeyCluster
 
 KEYS = ["{x}one", "{x}two"]
 SAY = Node.say
@@ -20,12 +20,26 @@ def cluster():
         yield cluster
 
 
+def silence_limits(cluster):
+    """For how long may a node be silent, before the others hold it to be down?"""
+    name = "cluster-node-timeout"
+    return {int(node.say("CONFIG", "GET", name)[1]) for node in cluster.running()}
+
+
+def test_a_node_may_stand_still_for_long_unless_it_is_to_be_replaced(cluster):
+    assert silence_limits(cluster) == {PATIENT_MILLISECONDS}
+    with cluster.failing_over():
+        assert silence_limits(cluster) == {SHORT_MILLISECONDS}
+    assert silence_limits(cluster) == {PATIENT_MILLISECONDS}
+
+
 def test_a_replica_takes_over_and_the_old_primary_comes_back_as_its_replica(cluster):
     primary = cluster.primary_of(SLOT)
     replica = cluster.replica_of(primary)
     primary.say("WAIT", 1, 0)
     primary.kill()
     cluster.until_promoted(replica)
+    assert silence_limits(cluster) == {PATIENT_MILLISECONDS}
     assert cluster.primary_of(SLOT) is replica
     assert replica.say("GET", KEYS[0]) == "kept"
     primary.start()

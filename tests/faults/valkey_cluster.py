@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from redis import Redis
@@ -15,7 +16,9 @@ from tests.processes import free_port
 
 SLOTS = 16_384
 START_SECONDS = 60.0
-NODE_TIMEOUT_MILLISECONDS = 2_000  # without an answer for so long a node is held to be down; elections wait as long
+# Without an answer for so long a node is held to be down; elections wait as long.
+PATIENT_MILLISECONDS = 60_000  # any node may stand still for seconds, and no replica takes its place unasked
+SHORT_MILLISECONDS = 2_000  # while one is to be replaced
 
 
 class Node(Valkey):
@@ -68,6 +71,8 @@ class ValkeyCluster:
 
     Args:
         options: further options of every node.
+        node_timeout_milliseconds: by default so long that a node which is dead or frozen is replaced only where a test
+            waits for that, with ``until_promoted``, or allows it, with ``failing_over``.
     """
 
     def __init__(
@@ -76,8 +81,9 @@ class ValkeyCluster:
         primaries: int = 3,
         replicas: int = 1,
         persistent: bool = False,
-        node_timeout_milliseconds: int = NODE_TIMEOUT_MILLISECONDS,
+        node_timeout_milliseconds: int = PATIENT_MILLISECONDS,
     ) -> None:
+        self._node_timeout_milliseconds = node_timeout_milliseconds
         self._options = (
             *("--cluster-node-timeout", str(node_timeout_milliseconds)),
             *("--cluster-require-full-coverage", "no"),
@@ -116,10 +122,11 @@ class ValkeyCluster:
         for number, node in enumerate(primaries):  # else they would find out by votes that their epochs collide
             node.say("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         replicas = [(self._new_node(), primary) for primary in primaries for _ in range(self._replicas)]
-        self._introduce(*self.nodes)
-        for replica, primary in replicas:
-            replica.say("CLUSTER", "REPLICATE", primary.id)
-        self.settle()
+        with self.failing_over():  # nodes that are impatient tell each other more often, so this takes half the time
+            self._introduce(*self.nodes)
+            for replica, primary in replicas:
+                replica.say("CLUSTER", "REPLICATE", primary.id)
+            self.settle()
         return self
 
     def settle(self) -> None:
@@ -174,10 +181,27 @@ class ValkeyCluster:
 
     # What happens to a cluster.
 
+    @contextmanager
+    def failing_over(self) -> Iterator[None]:
+        """In this block the replica of a primary that is dead or frozen takes its place."""
+        self._limit_silence(SHORT_MILLISECONDS)
+        try:
+            yield
+        finally:
+            self._limit_silence(self._node_timeout_milliseconds)
+
+    def _limit_silence(self, milliseconds: int) -> None:
+        for node in self.running():
+            node.say("CONFIG", "SET", "cluster-node-timeout", milliseconds)
+
     def until_promoted(self, replica: Node) -> None:
-        """Wait until a replica has taken its primary's place, and every running node knows."""
+        """Let a replica take its primary's place. Waits until every running node knows."""
+        with self.failing_over():
+            self._until_all_follow(replica)
+
+    def _until_all_follow(self, promoted: Node) -> None:
         self._until(
-            lambda: all(replica in (entry[2] for entry in self._map_of(node)) for node in self.running()),
+            lambda: all(promoted in (entry[2] for entry in self._map_of(node)) for node in self.running()),
             "no replica was promoted",
         )
 
@@ -185,7 +209,7 @@ class ValkeyCluster:
         """Let a primary and its replica change places in peace. Returns the new primary."""
         replica = self.replica_of(primary)
         replica.say("CLUSTER", "FAILOVER")
-        self.until_promoted(replica)
+        self._until_all_follow(replica)
         return replica
 
     def hold_back(self, replica: Node, primary: Node) -> None:
@@ -197,7 +221,7 @@ class ValkeyCluster:
         """Let a replica that was held back take the place of its primary, which is dead, at once and as it is."""
         replica.thaw()
         replica.say("CLUSTER", "FAILOVER", "TAKEOVER")
-        self.until_promoted(replica)
+        self._until_all_follow(replica)
 
     def migrate_slot(self, slot: int, target: Node) -> Iterator[str]:
         """Move a slot key by key, as ``redis-cli --cluster reshard`` does; yields before the first and after each."""

@@ -14,7 +14,7 @@ from relay.layers.redis.buckets import SLOTS, slot_of, tag_of
 from tests.faults.gate import Gate
 from tests.faults.node_gates import UNKNOWN_HOSTS, NodeGates
 from tests.faults.valkey import Valkey
-from tests.faults.valkey_cluster import Node, ValkeyCluster
+from tests.faults.valkey_cluster import SHORT_MILLISECONDS, Node, ValkeyCluster
 from tests.soak.history import History
 
 LEASE_SECONDS = 2.0
@@ -131,7 +131,7 @@ class ClusterStore(Store):
     connections_each = 11  # three for sessions to each of three nodes, two for groups and channels
 
     async def _start(self) -> None:
-        self._cluster = ValkeyCluster(*UNKNOWN_HOSTS, persistent=True)
+        self._cluster = ValkeyCluster(*UNKNOWN_HOSTS, persistent=True, node_timeout_milliseconds=SHORT_MILLISECONDS)
         self._stack.push_async_callback(asyncio.to_thread, self._cluster.__exit__)
         await asyncio.to_thread(self._cluster.start)
         gates = [NodeGates(self._cluster, f"127.0.0.{number + 11}") for number in range(self._workers)]
