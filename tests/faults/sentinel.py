@@ -19,18 +19,20 @@ from tests.processes import free_port
 
 SERVICE = "sessions"
 START_SECONDS = 30.0
+PATIENT_MILLISECONDS = 60_000  # any process may stand still for seconds
+SHORT_MILLISECONDS = 500
 CONFIG = """
 port {port}
 bind 127.0.0.1
 dir {folder}
 sentinel monitor {service} 127.0.0.1 {primary} 2
-sentinel down-after-milliseconds {service} 500
+sentinel down-after-milliseconds {service} {patient}
 sentinel failover-timeout {service} 3000
 """
 
 
 class SentinelStore:
-    """A store that fails over when its primary dies."""
+    """A store that fails over when its primary is away, once a test has called ``fails_over``."""
 
     def __init__(self) -> None:
         self.primary = Valkey()
@@ -49,15 +51,27 @@ class SentinelStore:
             folder = Path(tempfile.mkdtemp(prefix="sentinel-"))
             self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
             config = folder / "sentinel.conf"
-            config.write_text(CONFIG.format(port=port, folder=folder, service=SERVICE, primary=self.primary.port))
+            names = {"service": SERVICE, "primary": self.primary.port, "patient": PATIENT_MILLISECONDS}
+            config.write_text(CONFIG.format(port=port, folder=folder, **names))
             process = subprocess.Popen([str(get_binary_path()), str(config), "--sentinel"], stdout=subprocess.DEVNULL)
             self._stack.callback(process.wait)
             self._stack.callback(process.kill)
         self._wait_until_all_know_all()
+        # One that finds after two seconds that it stood still would do nothing for the next thirty.
+        self._tell_all("DEBUG", "TILT-TRIGGER", PATIENT_MILLISECONDS)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    def fails_over(self) -> None:
+        """From now on a primary that is away is replaced soon."""
+        self._tell_all("SET", SERVICE, "down-after-milliseconds", SHORT_MILLISECONDS)
+
+    def _tell_all(self, *words: str | int) -> None:
+        for port in self._ports:
+            with Redis(port=port, socket_timeout=START_SECONDS) as sentinel:
+                sentinel.execute_command("SENTINEL", *words)
 
     def _wait_until_all_know_all(self) -> None:
         give_up_at = time.monotonic() + START_SECONDS

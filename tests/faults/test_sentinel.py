@@ -58,6 +58,7 @@ async def test_an_answer_goes_on_on_the_new_primary(store, layers, death):
             store.primary.kill()
         else:
             store.primary.signal(signal.SIGSTOP)
+        store.fails_over()
         assert await say(layer, turn, "b") == 3
         await stop(layer, turn)
         await tail.until(lambda: len(tail.frames) == 4)
@@ -76,6 +77,7 @@ async def test_what_the_failover_lost_is_noticed(store, layers):
     await say(layer, turn, "a")
     store.primary.kill()
     store.replica.signal(signal.SIGCONT)
+    store.fails_over()
     with pytest.raises(LeaseLost):
         await say(layer, turn, "b")
     await layer.reset(turn, "ab")
