@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import urllib.error
 import urllib.request
+from functools import partial
 
 import pytest
 
@@ -16,14 +19,21 @@ from tests.server.conftest import until
 pytestmark = pytest.mark.timeout(START_SECONDS + 120)  # an agent may have to start
 
 
+def is_ready(gateway: processes.Process) -> bool:
+    try:
+        with urllib.request.urlopen(f"{gateway.http_url}/ready") as response:
+            return response.status == 200
+    except urllib.error.HTTPError:
+        return False
+
+
 @before()
-def test_gateway_is_ready_and_doctor_has_a_turn(service: Service):
+async def test_gateway_is_ready_and_doctor_has_a_turn(service: Service):
     """The doctor's own checks send an agent no message that it could act on; ``--say`` does."""
-    with urllib.request.urlopen(f"{service.gateway.http_url}/ready") as response:
-        assert response.status == 200
+    await until(lambda: is_ready(service.gateway))  # it checks the agent for less than a second: that may be too short
     settings = {"AGENT_URL": service.agent.http_url, "INTERNAL_API_KEY": processes.KEY, "TRANSCRIPTS": "false"}
     env = {f"GATEWAY__{name}": value for name, value in {**settings, **service.kind.settings}.items()}
-    doctor = processes.manage("doctor", "--say", "text", **env)
+    doctor = await asyncio.to_thread(partial(processes.manage, "doctor", "--say", "text", **env))
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     assert '{"type":"assistant_message","token":" three","is_final":false}' in doctor.stdout
 
