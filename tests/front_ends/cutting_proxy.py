@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.faults.proxy import Proxy
 
 
 class CuttingProxy(Proxy):
     """Cuts the connection on which the event comes; all later ones pass.
 
-    ``mark``: how each event starts on the wire. ``spares_first``: do events that come with the first one pass with it?
-    A client that has none could not resume.
+    ``mark``: how each event starts on the wire, or a pattern of what it has. ``spares_first``: do events that come with
+    the first one pass with it? A client that has none could not resume.
     """
 
-    def __init__(self, target_port: int, *, before: int, mark: bytes = b"data: {", spares_first: bool = False) -> None:
+    def __init__(
+        self, target_port: int, *, before: int, mark: bytes | re.Pattern[bytes], spares_first: bool = False
+    ) -> None:
         super().__init__(target_port)
         self._left: int | None = before
         self._may_cut = not spares_first
-        self._mark = mark
+        self._mark = mark if isinstance(mark, re.Pattern) else re.compile(re.escape(mark))
 
     @property
     def http_url(self) -> str:
@@ -27,7 +31,7 @@ class CuttingProxy(Proxy):
         return self._left is None
 
     def passes(self, line: object, data: bytes, *, is_reply: bool) -> bool:
-        if is_reply and self._left is not None and (events := data.count(self._mark)):
+        if is_reply and self._left is not None and (events := len(self._mark.findall(data))):
             self._left -= events
             if self._left <= 0 and self._may_cut:
                 self._left = None

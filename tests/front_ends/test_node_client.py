@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -93,10 +94,14 @@ async def test_script_is_answered_stops_and_reads_the_history(project, ticketed,
     }
 
 
-@pytest.mark.parametrize("before", [1, 3, 20])
-async def test_event_stream_that_is_cut_goes_on_after_its_cursor(project, ticketed, nginx, scripted_agent, before):
-    """Each message is asked once, and each answer is whole, wherever the connection is cut."""
-    async with CuttingProxy(int(nginx.http_url.rpartition(":")[2]), before=before) as proxy:
+@pytest.mark.parametrize("token", ["", "0", "17", "39"])
+async def test_event_stream_that_is_cut_goes_on_after_its_cursor(project, ticketed, nginx, scripted_agent, token):
+    """Each message is asked once, and each answer is whole, wherever the connection is cut.
+
+    It is cut before its first event, or before the one that has this token, alone or merged with others.
+    """
+    mark = re.compile(rb'"token":"[\d ]*\b%s ' % token.encode()) if token else b"data: {"
+    async with CuttingProxy(int(nginx.http_url.rpartition(":")[2]), before=1, mark=mark) as proxy:
         question = f"script:tokens 40 delay=0.002 {uuid4().hex}"
         said = await run(project, ticketed, proxy.http_url, question)
         assert proxy.has_cut
