@@ -245,15 +245,18 @@ async def test_page_of_a_server_is_taken_over_without_a_difference(tab, site, ga
     await chat.shows("<b>one</b>", 'a clock done {"hour":9}b', "more")
 
 
-async def test_token_draws_the_last_message_alone(tab, scripted_agent):
+async def test_token_draws_the_last_message_alone(tab, session_id, scripted_agent):
     chat = await tab(page="renders.html")
     await expect(chat.page.locator("main")).to_have_attribute("data-status", "ready")
     await chat.page.evaluate("send('first', {clientMessageId: 'one'})")
     await expect(chat.answers).to_have_text("first")
     await expect(chat.page.locator("main")).to_have_attribute("data-status", "ready")
     before = await chat.page.evaluate("({...drawn})")
-    await chat.page.evaluate("send('script:tokens 40 delay=0.005', {clientMessageId: 'two'})")
-    await expect(chat.answers.last).to_have_text(" ".join(map(str, range(40))))
+    await chat.page.evaluate(f"send('script:tokens 8 gate={session_id}', {{clientMessageId: 'two'}})")
+    await chat.shows("first", HALF)
+    half = await chat.page.evaluate("({...drawn})")
+    await open_gate(scripted_agent, session_id)
+    await chat.shows("first", WHOLE)
     after = await chat.page.evaluate("({...drawn})")
     assert {name: after[name] for name in before} == before
-    assert after["two:answer"] > 2
+    assert after["two:answer"] > half["two:answer"]
