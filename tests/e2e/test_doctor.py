@@ -40,7 +40,7 @@ def look(settings, demo_agent, monkeypatch):
     monkeypatch.setattr(doctor_store, "SLOW_SECONDS", LIMIT_SECONDS)
 
     async def examined(**texts):
-        given = {"AGENT_URL": demo_agent.http_url, "TRANSCRIPTS": "false", **texts}
+        given = {"AGENT_URL": demo_agent.http_url, "TRANSCRIPTS": "false", "LEASE_SECONDS": str(LIMIT_SECONDS), **texts}
         settings.GATEWAY = {**settings.GATEWAY, **given}
         if url := texts.get("REDIS_URL"):
             backend = {"BACKEND": "relay.layers.redis.RedisSessionLayer", "CONFIG": {"url": url}}

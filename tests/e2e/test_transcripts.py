@@ -96,7 +96,8 @@ async def all_messages(browser, limit):
     while before is not None:
         await browser.send({"type": "history", "before": before, "limit": limit})
         page = await browser.frame_of("history")
-        assert not page["incomplete"]
+        if page["incomplete"]:  # the database has a second; such a page is asked for again
+            continue
         found += [turn["message"] for turn in page["turns"]]
         before = page["next"]
     return found[::-1]
@@ -116,7 +117,8 @@ async def test_a_conversation_is_whole_after_restarts_by_log_and_by_page(scripte
                     for _ in range(3):
                         said.append(f"message-{len(said)}")
                         await browser.ask(said[-1])
-                    assert await all_messages(browser, 2) == said
+                    async with asyncio.timeout(LIMIT_SECONDS):
+                        assert await all_messages(browser, 2) == said
                 async with SocketClient(f"{service.ws_url}/ws/s/?offset=0", [V1]) as reloaded:
                     live = (await reloaded.frame_of("welcome"))["offset"]
                     assert live == FRAMES * (3 if store == "memory" else len(said))
