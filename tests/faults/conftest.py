@@ -53,7 +53,7 @@ class Cluster:
         return ReturningClient(f"{self._address(gateway, session_id)}?{query}", [V1])
 
     def open_once(self, gateway: int, session_id: str) -> SocketClient:
-        """Open a client that is refused if the store is out of reach."""
+        """Open a client that is refused if the store is out of reach, and its messages too."""
         return SocketClient(self._address(gateway, session_id), [V1])
 
     def open_plain(self, gateway: int, session_id: str) -> SocketClient:

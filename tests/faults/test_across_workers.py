@@ -9,6 +9,7 @@ import pytest
 from relay.layers.values import new_id
 from tests import processes
 from tests.clients import text_of
+from tests.faults.returning_clients import request_until_served
 
 HERE, THERE = 0, 1
 STALL = "script:stall"
@@ -202,7 +203,7 @@ async def test_a_session_that_is_deleted_elsewhere_sends_its_viewers_away(calm_c
         await say(one, STALL)
         url = f"{calm_cluster.gateways[THERE].http_url}/api/v1/sessions/{s}"
         request = urllib.request.Request(url, method="DELETE", headers={"X-Internal-Auth": processes.KEY})
-        await asyncio.to_thread(urllib.request.urlopen, request)
+        await asyncio.to_thread(request_until_served, request)
         assert (await one.frame_of("disconnect"))["code"] == "session_deleted"
         assert await one.close_code() == 1000
 
@@ -212,6 +213,5 @@ async def test_rest_on_one_worker_sees_what_a_socket_on_another_said(calm_cluste
         await one.ask("hi")
     url = f"{calm_cluster.gateways[THERE].http_url}/api/v1/sessions/{s}/frames?offset=0"
     request = urllib.request.Request(url, headers={"X-Internal-Auth": processes.KEY})
-    with await asyncio.to_thread(urllib.request.urlopen, request) as response:
-        frames = json.load(response)["frames"]
-    assert text_of(frames) == "hi"
+    page = json.loads(await asyncio.to_thread(request_until_served, request))
+    assert text_of(page["frames"]) == "hi"

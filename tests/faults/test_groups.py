@@ -14,6 +14,7 @@ from relay.protocol.frames import CloseCode
 from relay.testing.turns import LIMIT_SECONDS
 from tests import processes
 from tests.faults.gate import Gate
+from tests.faults.returning_clients import request_until_served
 
 ORDERS = Keys("relay:0").orders.names[0]
 ASKED, OTHER = 0, 1
@@ -98,8 +99,7 @@ async def ask_rest(cluster, method, path, **body):
         data=json.dumps(body).encode(),
         headers={"X-Internal-Auth": processes.KEY, "Content-Type": "application/json"},
     )
-    with await asyncio.to_thread(urllib.request.urlopen, request):
-        pass
+    await asyncio.to_thread(request_until_served, request)
 
 
 FOREIGN = [

@@ -195,7 +195,7 @@ async def test_during_an_outage_sockets_and_messages_are_refused_and_the_process
     patient_cluster, outage
 ):
     cluster, session_id = patient_cluster, f"refused-{outage}"
-    async with cluster.open(RUNNER, session_id) as waiting:
+    async with cluster.open_once(RUNNER, session_id) as waiting:
         await waiting.frame_of("welcome")
         await cluster.becomes_ready(RUNNER)
         if outage == "killed":
@@ -216,3 +216,18 @@ async def test_during_an_outage_sockets_and_messages_are_refused_and_the_process
         await back.say("hi", client_message_id="one")
         assert text_of(await back.turn()) == "hi"
     assert cluster.asked(session_id) == 1
+
+
+async def test_a_message_that_was_refused_and_is_said_again_is_answered_once(patient_cluster):
+    """The store does what it was asked while it stood still, too."""
+    cluster = patient_cluster
+    async with cluster.open(RUNNER, "again") as browser:
+        await browser.frame_of("welcome")
+        cluster.valkey.signal(signal.SIGSTOP)
+        await browser.say("hi")
+        answering = asyncio.create_task(browser.answer())
+        assert await cluster.counts(RUNNER, 'gateway_messages_total{result="store_unavailable"}') >= 1
+        cluster.valkey.signal(signal.SIGCONT)
+        assert await answering == "hi"
+        assert await browser.ask("next") == "next"
+    assert cluster.asked("again") == 2

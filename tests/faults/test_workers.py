@@ -23,6 +23,7 @@ from relay.layers.values import new_id
 from tests import processes
 from tests.clients import LIMIT_SECONDS, V1, SocketClient, text_of
 from tests.deploy.visitors import RESTART, Visitor
+from tests.faults.returning_clients import ReturningClient
 from tests.faults.valkey import Valkey
 from tests.scraping import Scrape, scrape
 from tests.server.conftest import until
@@ -59,7 +60,7 @@ class Workers(processes.Process):
         return processes.children(self.pid)
 
     def open(self, session_id: str, query: str = "") -> SocketClient:
-        return SocketClient(f"{self.ws_url}/ws/{session_id}/?{query}", [V1])
+        return ReturningClient(f"{self.ws_url}/ws/{session_id}/?{query}", [V1])
 
     async def counted_of_both(self) -> Scrape:
         """Scrape until both workers have answered in time."""
