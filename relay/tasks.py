@@ -10,11 +10,14 @@ import random
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from types import TracebackType
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
 CANCEL_SECONDS: Final = 1.0  # for work whose time is up, to end
+LATE_SECONDS: Final = 0.05  # after its limit; a wait that is ended later is one of a process that stood still
+GRACE_SECONDS: Final = 0.2  # for such a process, to read the reply that came meanwhile, or to send what is waiting
 
 
 class BackgroundTask:
@@ -76,6 +79,49 @@ async def cancel_and_wait(*tasks: asyncio.Future[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class FairTimeout:
+    """Limits a wait as ``asyncio.timeout`` does, but gives a moment more to a process that stood still.
+
+    Its time is over then before it has read a reply that came long ago, and it gets ``GRACE_SECONDS`` to do so.
+
+    Args:
+        seconds: ``None``: no limit.
+
+    Raises:
+        TimeoutError: the time is over.
+    """
+
+    __slots__ = ("_limit", "_seconds", "_timer")
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._limit = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+        if self._seconds is not None:
+            loop = running_loop()
+            ends_at = loop.time() + self._seconds
+            self._timer = loop.call_at(ends_at, self._end, ends_at)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._limit.__aexit__(kind, failure, traceback)
+
+    def _end(self, ends_at: float) -> None:
+        self._limit.reschedule(end_of_time(ends_at))
+
+
+def end_of_time(ends_at: float) -> float:
+    """Return when to give up something whose time is over at ``ends_at``: now, or later if the process stood still."""
+    now = running_loop().time()
+    return now if now - ends_at < LATE_SECONDS else now + GRACE_SECONDS
 
 
 class Unfinished(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Iterable, Mapping
@@ -17,6 +16,7 @@ from relay.exceptions import CredentialUncheckable, RelayError
 from relay.policies import Handshake, Identity, Policy
 from relay.policies.handshake import parse_query
 from relay.protocol.request_headers import INTERNAL_KEY
+from relay.tasks import FairTimeout
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ async def _identified(handshake: Handshake, policy: Policy) -> Identity:
 async def _asked(answer: Awaitable[T]) -> T:
     """Wait for a policy's answer. A policy that fails, or does not answer in time, admits no client."""
     try:
-        async with asyncio.timeout(ADMIT_SECONDS):
+        async with FairTimeout(ADMIT_SECONDS):
             return await answer
     except RelayError:
         raise

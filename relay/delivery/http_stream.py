@@ -23,14 +23,14 @@ from relay.delivery.body_writer import BodyWriter
 from relay.delivery.client_writer import SEND_NOW
 from relay.delivery.session_connection import SessionConnection, Welcome, record_refusal
 from relay.delivery.subscription import Subscription
-from relay.delivery.timeouts import end_of_time, run_to_completion
+from relay.delivery.timeouts import run_to_completion
 from relay.exceptions import RelayError
 from relay.layers.base import SessionLayer
 from relay.observability import metrics
 from relay.policies import Handshake, Identity
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame, Snapshot
-from relay.tasks import cancel_and_wait, running_loop
+from relay.tasks import cancel_and_wait, end_of_time, running_loop
 
 logger = logging.getLogger(__name__)
 

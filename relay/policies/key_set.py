@@ -12,7 +12,7 @@ import jwt
 
 from relay.exceptions import CredentialUncheckable, Unauthorized
 from relay.protocol import json_text
-from relay.tasks import cancel_and_wait
+from relay.tasks import FairTimeout, cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ async def _fetch(url: str) -> bytes:
     headers = {"Accept-Encoding": "identity"}  # nothing is unpacked, so MAX_BYTES bounds memory
     read = bytearray()
     async with (
-        asyncio.timeout(FETCH_SECONDS),
+        FairTimeout(FETCH_SECONDS),
         httpx.AsyncClient(trust_env=False, headers=headers) as http,
         http.stream("GET", url) as response,
     ):

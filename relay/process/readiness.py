@@ -23,7 +23,7 @@ from relay.conf import conf
 from relay.exceptions import StoreUnavailable
 from relay.layers.base import SessionLayer
 from relay.observability import metrics, places
-from relay.tasks import cancel_and_wait
+from relay.tasks import FairTimeout, cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _where(check: str) -> dict[str, str]:
 async def _made(name: str, probe: Callable[[], Awaitable[None]]) -> Check:
     started_at = time.monotonic()
     try:
-        async with asyncio.timeout(LIMIT_SECONDS):
+        async with FairTimeout(LIMIT_SECONDS):
             await probe()
     except StoreUnavailable as exc:
         return Check(ok=False, detail=_detail(_TROUBLES[name], exc.reason))

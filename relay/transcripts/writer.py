@@ -27,6 +27,7 @@ from relay.conf import conf
 from relay.database import failures
 from relay.exceptions import StoreUnavailable
 from relay.observability import metrics
+from relay.tasks import FairTimeout
 from relay.transcripts import rows
 from relay.transcripts.kept_turn import Bounds, KeptTurn, Part, Reader
 from relay.transcripts.rows import EndedTurn
@@ -151,7 +152,7 @@ class Transcripts:
             return None
         reading = self._submit(partial(_attempt, do))
         try:
-            async with asyncio.timeout(READ_SECONDS):
+            async with FairTimeout(READ_SECONDS):
                 return await asyncio.shield(asyncio.wrap_future(reading))
         except TimeoutError:
             self._last_reading = reading

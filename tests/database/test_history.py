@@ -1,6 +1,7 @@
 """A session's history out of the transcripts, on every database, and joined with its log."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -91,6 +92,17 @@ async def test_a_database_that_stands_still_delays_one_turn_and_no_second(locked
     locked.rollback()
     await transcripts.flush(LIMIT_SECONDS)
     assert await newest(transcripts) == ["t"]
+
+
+async def test_a_process_that_stood_still_has_its_history(transcripts, monkeypatch):
+    keep(transcripts, "t")
+    await transcripts.flush(LIMIT_SECONDS)
+    monkeypatch.setattr(writer_, "READ_SECONDS", 0.5)
+    reading = asyncio.create_task(newest(transcripts))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    time.sleep(2 * writer_.READ_SECONDS)  # the thread reads meanwhile
+    assert await reading == ["t"]
 
 
 async def test_without_transcripts_there_are_none(database, settings):

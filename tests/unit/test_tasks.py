@@ -10,7 +10,8 @@ import pytest
 
 from relay import tasks
 from relay.observability import logging_config
-from relay.tasks import running_loop
+from relay.tasks import FairTimeout, running_loop
+from tests.clients import LIMIT_SECONDS
 
 
 async def is_right():
@@ -35,6 +36,46 @@ def test_without_a_running_loop_it_raises():
     asyncio.run(is_right())
     with pytest.raises(RuntimeError):
         running_loop()
+
+
+async def test_time_that_is_over_ends_a_wait():
+    with pytest.raises(TimeoutError):
+        async with FairTimeout(0.01):
+            await asyncio.Event().wait()
+
+
+async def test_a_process_that_stood_still_gets_what_comes_a_moment_later(clock, monkeypatch):
+    monkeypatch.setattr(tasks, "GRACE_SECONDS", LIMIT_SECONDS)  # this process may stand still once more
+    result, is_waiting = asyncio.get_running_loop().create_future(), asyncio.Event()
+
+    async def wait():
+        async with FairTimeout(LIMIT_SECONDS):
+            is_waiting.set()
+            return await result
+
+    waiting = asyncio.create_task(wait())
+    await is_waiting.wait()
+    clock.advance(LIMIT_SECONDS + 1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    result.set_result("late")
+    assert await waiting == "late"
+
+
+async def test_a_process_that_stood_still_waits_a_moment_only(clock):
+    async def wait():
+        async with FairTimeout(LIMIT_SECONDS):
+            clock.advance(LIMIT_SECONDS + 1)
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await wait()
+
+
+async def test_a_wait_without_a_limit_ends_with_its_result(clock):
+    async with FairTimeout(None):
+        clock.advance(1_000)
+        await asyncio.sleep(0)
 
 
 async def test_a_background_task_ends_with_its_owner():

@@ -5,7 +5,6 @@ Each call is one script, and may be repeated: after an outage the group commit r
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -50,6 +49,7 @@ from relay.layers.values import (
 from relay.observability.outage_log import OutageLog
 from relay.protocol.cursor import Cursor
 from relay.protocol.frames import Frame
+from relay.tasks import FairTimeout
 
 logger = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ class RedisSessionLayer(SessionLayer):
         """Check the store; the error says why it does not answer, if that is known."""
         store = self._store
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
+            async with FairTimeout(CHECK_SECONDS):
                 await check(store)
         except TimeoutError as exc:
             raise StoreUnavailable(store.trouble()) from exc

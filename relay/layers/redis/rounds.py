@@ -10,6 +10,7 @@ from relay.exceptions import StoreUnavailable
 from relay.layers.redis.keys import Bucket
 from relay.layers.redis.node import Node
 from relay.layers.redis.wire import Reply
+from relay.tasks import FairTimeout
 
 AT_ONCE: Final = 32  # calls in one exchange: a fraction of a millisecond for the store
 
@@ -54,7 +55,7 @@ async def visit_nodes(
 
     async def try_to_visit(node: Node, served: list[K]) -> None:
         try:
-            async with asyncio.timeout(seconds(node) if callable(seconds) else seconds):
+            async with FairTimeout(seconds(node) if callable(seconds) else seconds):
                 async for result in visit_node(served):
                     found.append(result)  # noqa: PERF401 - at once, because the next reply may fail
         except TimeoutError:

@@ -3,9 +3,11 @@
 import asyncio
 from typing import NamedTuple
 
+from relay import tasks
 from relay.exceptions import StoreUnavailable
 from relay.layers.redis.keys import Keys
 from relay.layers.redis.rounds import AT_ONCE, visit_nodes, visits
+from tests.clients import LIMIT_SECONDS
 
 BUCKETS = Keys("relay:0").buckets
 
@@ -50,3 +52,21 @@ async def test_what_a_node_has_answered_counts_though_it_fails_then():
     found, failures = await visit_nodes(nodes, 60, lambda buckets: visits(buckets, call))
     assert sorted(len(few) for few in found) == [2, AT_ONCE]
     assert failures["failing"].reason == "it is gone"
+
+
+async def test_a_process_that_stood_still_misses_no_node(clock, monkeypatch):
+    """The node has answered long ago; its reply is read a moment later."""
+    monkeypatch.setattr(tasks, "GRACE_SECONDS", LIMIT_SECONDS)
+    reply = asyncio.get_running_loop().create_future()
+
+    async def visit_node(buckets):
+        yield await reply
+
+    visiting = asyncio.create_task(visit_nodes({KnownNode("well"): BUCKETS}, LIMIT_SECONDS, visit_node))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    clock.advance(LIMIT_SECONDS + 1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    reply.set_result("found")
+    assert await visiting == (["found"], {})
