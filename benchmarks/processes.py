@@ -117,14 +117,6 @@ def environment() -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if not name.startswith(_FOREIGN)}
 
 
-def free_port() -> int:
-    """Find a port without a listener."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

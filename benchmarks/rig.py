@@ -22,9 +22,10 @@ from benchmarks.bench import Bench
 from benchmarks.holders import FULL
 from benchmarks.load_client import Tally, Viewer, connect, connect_patiently, until
 from benchmarks.measure import Usage, memory_bytes, percentile, process_tree
-from benchmarks.processes import START_SECONDS, Process, free_port, settled_on
+from benchmarks.processes import START_SECONDS, Process, settled_on
 from benchmarks.stores import Store, Work
 from benchmarks.systems import System
+from scripts.ports import free_port
 
 Figures = dict[str, float]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from benchmarks.processes import START_SECONDS, Process, free_port
+from benchmarks.processes import START_SECONDS, Process
+from scripts.ports import free_port
 
 SINGLE, CLUSTER = "redis", "cluster"
 PRIMARIES = 3

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.processes import ROOT, Process, free_port
+from benchmarks.processes import ROOT, Process
 from benchmarks.stores import CLUSTER, SINGLE
+from scripts.ports import free_port
 
 UVICORN = ("-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning", "--backlog", "4096")
 OUR_SOCKETS = ("--ws", "relay.server.uvicorn:WebSocket")  # of the gateway; peers use uvicorn's

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark r
 
 from benchmarks import processes  # noqa: E402
 from benchmarks.measure import process_tree  # noqa: E402
+from scripts.ports import free_port  # noqa: E402
 
 STUBBORN = """
 import signal, socket, subprocess, sys, time
@@ -33,7 +34,7 @@ def is_running(pid: int) -> bool:
 def test_a_process_that_does_not_end_is_killed_with_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "STOP_SECONDS", 0.1)
     cores = sorted(os.sched_getaffinity(0))
-    process = processes.Process.start(("-c", STUBBORN, "{port}"), cores, port=processes.free_port())
+    process = processes.Process.start(("-c", STUBBORN, "{port}"), cores, port=free_port())
     tree = process_tree(process.pid)
     assert len(tree) == 2
     process.stop()
