@@ -98,14 +98,21 @@ class Prometheus:
 
     def wait(self, condition: Callable[[], Any]) -> None:
         """Wait until a condition on what was scraped holds."""
+
+        def holds() -> None:
+            assert condition(), "the condition did not come to hold"
+
+        self.wait_for(holds)
+
+    def wait_for(self, picture: Callable[[], None]) -> None:
+        """Wait until no assertion about what was scraped fails: a process that stands still misses some scrapes."""
         give_up_at = time.monotonic() + LIMIT_SECONDS
         while True:
             try:
-                if condition():
-                    return
-            except OSError:  # it starts
-                pass
-            assert time.monotonic() < give_up_at, "the condition did not come to hold"
+                return picture()
+            except (AssertionError, OSError):  # it starts
+                if time.monotonic() > give_up_at:
+                    raise
             time.sleep(0.2)
 
     def _get(self, path: str, **parameters: str) -> Any:
