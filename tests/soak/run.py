@@ -29,7 +29,6 @@ from tests.soak.world import World
 
 ACCEPT_SECONDS = 240.0  # in which some message is accepted, whatever breaks: longer than any fault
 PEACE_SECONDS = 60.0  # in which something must come to its end, once nothing breaks any more
-LEFT_SECONDS = 10.0  # for what has ended to be gone from the store: a line's end passes through a gate
 LOOK_SECONDS = 0.2
 INDEX = re.compile(rb"relay:0:\{\d+\}:[wae]")
 
@@ -282,7 +281,7 @@ class Run:
 
     async def _expect(self, what: str, count: Callable[[], Awaitable[int]], at_most: int) -> None:
         """Wait until there are so few; what is too much after a while is left over."""
-        give_up_at = asyncio.get_running_loop().time() + LEFT_SECONDS
+        give_up_at = asyncio.get_running_loop().time() + PEACE_SECONDS
         while (found := await count()) > at_most:
             if asyncio.get_running_loop().time() > give_up_at:
                 self.history.add("leftover", what=f"{found} {what}")

@@ -19,6 +19,7 @@ from tests.soak.stores import LEASE_SECONDS, Store
 
 SETTINGS = {"HEARTBEAT_SECONDS": "1", "LEASE_SECONDS": str(LEASE_SECONDS), "DRAIN_SECONDS": "2", "LOG_LEVEL": "INFO"}
 FAULT_SECONDS = 150.0  # far more than any fault takes
+LOOK_LIMIT_SECONDS = 60.0  # whom we ask may stand still
 
 
 class World:
@@ -119,7 +120,7 @@ class World:
         request = urllib.request.Request(url, headers={"X-Internal-Auth": processes.KEY})
 
         def read() -> str:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=LOOK_LIMIT_SECONDS) as response:
                 return response.read().decode()
 
         return await asyncio.to_thread(read)
