@@ -20,6 +20,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from relay.database.connection import database
+from tests import leftovers
 from tests.processes import free_port
 from tests.shared import SHARED
 
@@ -85,8 +86,8 @@ class PostgreSQL:
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         group = "nogroup" if self._user else None
         with (self.folder / "output").open("ab") as output:
-            return subprocess.Popen(
-                [str(_programs() / program), *arguments],
+            return leftovers.start(
+                [str(_programs() / program), *arguments], folder=self.folder, end_by=signal.SIGQUIT,
                 user=self._user, group=group, cwd=self.folder, stdout=output, stderr=output,
             )  # fmt: skip
 

@@ -26,7 +26,7 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
-from tests import preloading
+from tests import leftovers, preloading
 
 MESSAGE_BYTES = 200_000
 MAX_FDS = 16  # of one request
@@ -154,6 +154,7 @@ def serve(channel: socket.socket) -> dict | None:
                     continue
                 request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, MAX_FDS)
                 if not request:
+                    end_all(selector, channel)
                     return None
                 *files, end = fds
                 pid = os.fork()
@@ -173,6 +174,13 @@ def leave(selector: selectors.BaseSelector, channel: socket.socket) -> None:
         if key.fileobj is not channel:
             os.close(key.fd)
             os.close(key.data[1])
+
+
+def end_all(selector: selectors.BaseSelector, channel: socket.socket) -> None:
+    """End the children that are left: who has started them is gone."""
+    for key in selector.get_map().values():
+        if key.fileobj is not channel:
+            leftovers.kill(key.fd, key.data[0])
 
 
 def tell_end(pidfd: int, pid: int, end: int) -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from scripts.ports import free_port
-from tests import fork_server, log_search
+from tests import fork_server, leftovers, log_search
+from tests.leftovers import children
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "test-internal-key"
@@ -77,7 +78,7 @@ def launch(
         return fork_server.start(
             arguments, cwd=cwd, env=env, output=output, errors=errors, source=source, is_leader=is_leader, fds=fds
         )
-    return subprocess.Popen(
+    return leftovers.start(
         [python, *arguments], cwd=cwd, env=env, stdin=source, stdout=output, stderr=errors or output, pass_fds=fds,
         start_new_session=is_leader,
     )  # fmt: skip
@@ -267,14 +268,6 @@ class Process:
         log_search.search(self.output(), " ".join(self._arguments))
         with contextlib.suppress(OSError):
             self._output.close()
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started and not outlived; none of one that has ended."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
+from tests import leftovers
 from tests.processes import ROOT, free_port
 
 SITE = ROOT / "deploy" / "nginx" / "gateway.conf"
@@ -98,7 +99,7 @@ class Nginx:
 
     def __enter__(self) -> Self:
         self._log = (self._folder / "log").open("wb")
-        self._process = subprocess.Popen(self._command, stderr=self._log)
+        self._process = leftovers.start(self._command, stderr=self._log)
         give_up_at = time.monotonic() + START_SECONDS
         while not is_listening(self._port):
             assert self._process.poll() is None, "nginx did not start"

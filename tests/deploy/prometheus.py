@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import time
 import urllib.parse
 import urllib.request
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import yaml
 
+from tests import leftovers
 from tests.processes import KEY, ROOT, free_port
 
 LIMIT_SECONDS = 90
@@ -66,7 +66,7 @@ class Prometheus:
     def __enter__(self) -> Self:
         program = installed()
         assert program
-        self._process = subprocess.Popen(
+        self._process = leftovers.start(
             [
                 program,
                 f"--config.file={self._folder / 'prometheus.yml'}",

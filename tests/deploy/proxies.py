@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
+from tests import leftovers
 from tests.deploy.nginx import is_listening, make_certificate
 from tests.processes import ROOT, free_port
 
@@ -69,7 +70,7 @@ class Proxy:
     def __enter__(self) -> Self:
         command = [str(self.installed()), *self.command()]
         with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env)
+            self._process = leftovers.start(command, stdout=log, stderr=log, env=self._env)
         give_up_at = time.monotonic() + START_SECONDS
         while not is_listening(self.port):
             assert self._process.poll() is None, (self._folder / "log").read_text()

