@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis
 import pytest
 
-from relay.layers.redis import listing
+from relay.layers.redis import listing, outbox
 from relay.testing.fixtures import layer, limits, peer, store
 from tests.buffer.stores import STORES
 from tests.properties import load_profile
@@ -26,9 +26,10 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-    """Lists wait for their nodes, however slow the machine is."""
+    """Lists and the outbox wait for their nodes, however slow the machine is."""
     for limit in ("NAMES_SECONDS", "STATES_SECONDS", "AWAY_SECONDS"):
         monkeypatch.setattr(listing, limit, 60.0)
+    monkeypatch.setattr(outbox, "TAKE_SECONDS", 60.0)
 
 
 @pytest.fixture
