@@ -105,7 +105,9 @@ def start(
     with theirs, lock:
         fds = [file if isinstance(file, int) else file.fileno() for file in (*files, theirs)]
         socket.send_fds(channel, [json.dumps(request).encode()], fds)
-        return Program(int(channel.recv(16)), ours)
+        pid = int(channel.recv(16))
+    leftovers.note(pid)
+    return Program(pid, ours)
 
 
 @functools.cache
@@ -154,7 +156,6 @@ def serve(channel: socket.socket) -> dict | None:
                     continue
                 request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, MAX_FDS)
                 if not request:
-                    end_all(selector, channel)
                     return None
                 *files, end = fds
                 pid = os.fork()
@@ -174,13 +175,6 @@ def leave(selector: selectors.BaseSelector, channel: socket.socket) -> None:
         if key.fileobj is not channel:
             os.close(key.fd)
             os.close(key.data[1])
-
-
-def end_all(selector: selectors.BaseSelector, channel: socket.socket) -> None:
-    """End the children that are left: who has started them is gone."""
-    for key in selector.get_map().values():
-        if key.fileobj is not channel:
-            leftovers.kill(key.fd, key.data[0])
 
 
 def tell_end(pidfd: int, pid: int, end: int) -> None:

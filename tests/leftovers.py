@@ -40,11 +40,15 @@ def start(
         options: of ``subprocess.Popen``.
     """
     process = subprocess.Popen(command, **options)
-    if hasattr(os, "pidfd_open"):
-        note = {"pid": process.pid, "end_by": end_by, "folder": None if folder is None else str(folder)}
-        with _lock:
-            _watcher().send(json.dumps(note).encode())
+    note(process.pid, None if folder is None else str(folder), end_by)
     return process
+
+
+def note(pid: int, folder: str | None = None, end_by: signal.Signals = signal.SIGKILL) -> None:
+    """Let a process end with this one; a child of the fork server too, which a signal to our group may end first."""
+    if hasattr(os, "pidfd_open"):
+        with _lock:
+            _watcher().send(json.dumps({"pid": pid, "end_by": end_by, "folder": folder}).encode())
 
 
 def children(pid: int) -> list[int]:
@@ -56,12 +60,22 @@ def children(pid: int) -> list[int]:
 
 
 def kill(pidfd: int, pid: int) -> None:
-    """End a process at once, and the processes that it has started."""
-    for child in children(pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+    """End a process at once, and all that have come of it: it first, since it may replace a child that ends."""
+    family = descendants(pid)
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        for each in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process and theirs, whichever of its threads has started them."""
+    found = []
+    with contextlib.suppress(OSError):  # it ends
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (thread / "children").read_text().split()]
+    return found + [each for child in found for each in descendants(child)]
 
 
 @functools.cache
@@ -97,12 +111,12 @@ def main() -> None:
                     left = [(key.fd, *key.data) for key in selector.get_map().values() if key.fileobj is not line]
                     end(left, folders)
                     return
-                note = json.loads(message)
-                if note["folder"]:
-                    folders.append(note["folder"])
+                told = json.loads(message)
+                if told["folder"]:
+                    folders.append(told["folder"])
                 with contextlib.suppress(ProcessLookupError):
-                    pidfd = os.pidfd_open(note["pid"])
-                    selector.register(pidfd, selectors.EVENT_READ, (note["pid"], note["end_by"]))
+                    pidfd = os.pidfd_open(told["pid"])
+                    selector.register(pidfd, selectors.EVENT_READ, (told["pid"], told["end_by"]))
 
 
 def end(processes: list[tuple[int, int, int]], folders: list[str]) -> None:

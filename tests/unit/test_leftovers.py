@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,18 +17,32 @@ from tests import leftovers
 from tests.clients import LIMIT_SECONDS
 from tests.processes import ROOT, environment
 
-# A store, one that has to put something in order, and a program of the fork server: the stores are frozen at last.
+# A program of which others come, by a thread too.
+PARENT = """
+import subprocess, threading
+shell = subprocess.Popen(["sh", "-c", "sleep 1000; :"])
+threading.Thread(target=subprocess.run, args=[["sleep", "1000"]]).start()
+"""
+
+# A store, one that has to put something in order, and programs of the fork server, of which one has a session of its
+# own: some are frozen at last.
 TESTS = """
 import json, signal, sys
+from pathlib import Path
 from tests import leftovers, processes
 from tests.databases import PostgreSQL
 from tests.faults.valkey import Valkey
 
 valkey, postgresql, agent = Valkey().start(), PostgreSQL().start(), processes.agent("demo").start()
 pids = [valkey._process.pid, postgresql._process.pid, agent.pid]
-pids += leftovers.children(postgresql._process.pid)
+env = processes.environment()
+parent = processes.launch(["parent.py"], cwd=Path(sys.argv[1]), env=env, output=2, is_leader=True)
+while len(leftovers.descendants(parent.pid)) < 3:
+    assert parent.poll() is None
+pids += [parent.pid, *leftovers.descendants(parent.pid), *leftovers.children(postgresql._process.pid)]
 valkey.signal(signal.SIGSTOP)
 postgresql._process.send_signal(signal.SIGSTOP)
+parent.send_signal(signal.SIGSTOP)
 print(json.dumps([pids, [valkey._folder, str(postgresql.folder)]]), flush=True)
 sys.stdin.read()
 """
@@ -42,22 +57,24 @@ def has_ended(pid):
 
 
 @contextmanager
-def waiting_tests():
+def waiting_tests(folder):
     """A process that has started all kinds of things; what these are, and the folders of some."""
-    command = [sys.executable, "-c", TESTS]
-    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=-1, stdout=-1) as process:
+    (folder / "parent.py").write_text(PARENT)
+    command = [sys.executable, "-c", TESTS, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=-1, stdout=-1, start_new_session=True) as process:
         try:
             yield process, *json.loads(process.stdout.readline())
         finally:
             process.kill()
 
 
+@pytest.mark.parametrize("send", [os.kill, os.killpg])  # to the tests alone, or to all that are in their group
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_what_tests_have_started_ends_with_them(number):
-    with waiting_tests() as (process, pids, folders):
+def test_what_tests_have_started_ends_with_them(tmp_path, send, number):
+    with waiting_tests(tmp_path) as (process, pids, folders):
         assert not any(map(has_ended, pids))
         assert all(Path(folder).is_dir() for folder in folders)
-        process.send_signal(number)
+        send(process.pid, number)
     give_up_at = time.monotonic() + LIMIT_SECONDS
     while left := [pid for pid in pids if not has_ended(pid)] + [name for name in folders if Path(name).exists()]:
         assert time.monotonic() < give_up_at, left
